@@ -25,7 +25,7 @@ class EngineConfig:
     rows: int = 4
     """Outputs computed at once, R: 1, 2, 4 or 8 (a weight word holds R weights)."""
     lanes: int = 32
-    """Samples computed at once, L: 1 to 64 (an activation word holds L activations)."""
+    """Samples computed at once, L: 1 to 4096 (an activation word holds L activations; gateware takes up to 64)."""
     width: int = 18
     """Bits of an activation and of a working weight, W: 16 or 18."""
     activation_depth: int = 4096
@@ -51,7 +51,7 @@ class EngineConfig:
         for name, value in asdict(self).items():
             require(type(value) is int, f"{name} must be an integer, not {value!r}")
         require(self.rows in _ROWS, f"rows must be one of {_ROWS}, not {self.rows}")
-        require(1 <= self.lanes <= 64, f"lanes must be from 1 to 64, not {self.lanes}")
+        require(1 <= self.lanes <= 4096, f"lanes must be from 1 to 4096, not {self.lanes}")
         require(self.width in _WIDTHS, f"width must be one of {_WIDTHS}, not {self.width}")
         for name in ("activation_depth", "parameter_depth", "program_depth"):
             depth = getattr(self, name)

@@ -1,0 +1,1 @@
+"""Verilog emission, the verilated device and the cocotb benches."""

@@ -1,0 +1,97 @@
+"""What travels over an engine's input and output streams, as arrays and as bits.
+
+A program's streams are sequences of *segments*: a kind (a memory, or ``None`` for scalar registers) and an integer
+array of shape (beats, slots). The golden machine takes the arrays as they are; :func:`pack` and :func:`unpack` turn
+them into the words of the physical streams and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .engine import EngineConfig
+from .isa import Memory
+
+__all__ = ["Expect", "Segment", "beat_words", "pack", "slots", "unpack"]
+
+SCALAR_TABLE_BITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """``values[beat, slot]``: integers for one LOAD or, with kind ``None``, for PULLs."""
+
+    kind: Memory | None
+    values: NDArray[np.int64]
+
+    @classmethod
+    def scalars(cls, values: ArrayLike) -> Segment:
+        """A segment of scalars, one beat each."""
+        return cls(None, np.asarray(values, dtype=np.int64).reshape(-1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Announces a segment of the output stream: its kind and how many beats it has."""
+
+    kind: Memory | None
+    beats: int
+
+
+def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:
+    """How a beat of this kind is divided: (number of slots, bits of a slot's value, distance of slots in bits)."""
+    match kind:
+        case None:
+            return 1, 32, 32
+        case Memory.ACTIVATION:
+            return config.lanes, config.width, config.width
+        case Memory.ACTIVATION_TABLE:
+            return 2, config.width, config.width
+        case Memory.SCALAR_TABLE:
+            return 2, SCALAR_TABLE_BITS, SCALAR_TABLE_BITS
+        case _:
+            return config.rows, 32, 32
+
+
+def beat_words(config: EngineConfig) -> int:
+    """32-bit words that hold one beat."""
+    return -(-config.beat_width // 32)
+
+
+def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
+    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words.
+
+    :raises ValueError: if a segment has another number of slots than its kind.
+    """
+    words = beat_words(config)
+    parts = [_pack_segment(config, segment, words) for segment in segments]
+    return np.concatenate(parts) if parts else np.zeros((0, words), np.uint32)
+
+
+def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
+    count, _, pitch = slots(config, segment.kind)
+    values = segment.values
+    if values.ndim != 2 or values.shape[1] != count:
+        raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
+    bits = np.zeros((len(values), words * 32), np.uint8)
+    shifted = (values[:, :, None] >> np.arange(pitch)) & 1
+    bits[:, : count * pitch] = shifted.reshape(len(values), -1)
+    return np.packbits(bits, axis=1, bitorder="little").view("<u4")
+
+
+def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The values of physical beats of one kind, shape (beats, slots); signed, but for second moments and table values."""
+    count, width, pitch = slots(config, kind)
+    bits = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
+    fields = bits[:, : count * pitch].reshape(len(beats), count, pitch)[:, :, :width].astype(np.int64)
+    values = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
+    signed = values - ((values >> (width - 1)) << width)
+    if kind is Memory.MOMENT2:
+        return values
+    if kind is Memory.SCALAR_TABLE:
+        signed[:, 0] = values[:, 0]
+    return signed
