@@ -82,12 +82,13 @@ class Rule(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an instruction: its width in bits, whether it is signed, and what it means."""
+    """One field of an instruction: its width in bits, what it means, and whether it is signed or names a register read."""
 
     name: str
     width: int
     doc: str
     signed: bool = False
+    source: bool = False
 
     @property
     def lowest(self) -> int:
@@ -118,6 +119,11 @@ class InstructionFormat:
         """Length in 32-bit words."""
         return -(-self.bits // WORD_BITS)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Fields that name registers to read, in the order in which the sequencer reads them."""
+        return tuple(field.name for field in self.fields if field.source)
+
 
 def _address(name: str, doc: str) -> Field:
     return Field(name, 16, doc)
@@ -127,8 +133,12 @@ def _step(name: str, doc: str) -> Field:
     return Field(name, 16, doc, signed=True)
 
 
-def _register(name: str, doc: str) -> Field:
-    return Field(name, 4, doc)
+def _source(name: str, doc: str) -> Field:
+    return Field(name, 4, f"register read: {doc}", source=True)
+
+
+def _target(name: str = "target") -> Field:
+    return Field(name, 4, "register written")
 
 
 _MATRIX = (
@@ -138,16 +148,16 @@ _MATRIX = (
 )
 _PROBE = (
     Field("block", 20, "first generator block of the tensor (64 parameter indices a block)"),
-    _register("seed", "register: seed of the run, the generator's first key word"),
-    _register("step", "register: step number, the generator's second key word"),
-    _register("probe", "register: number of the probe within the step"),
+    _source("seed", "seed of the run, the generator's first key word"),
+    _source("step", "step number, the generator's second key word"),
+    _source("probe", "number of the probe within the step"),
 )
 
 INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     InstructionFormat("HALT", 0, "control", (), "Ends the program; the engine becomes idle."),
     InstructionFormat(
         "LOOP", 1, "control",
-        (_register("register", "added to `count`"), Field("count", 16, "iterations, with the register's; at least 1")),
+        (_source("register", "added to `count`"), Field("count", 16, "iterations, with the register's; at least 1")),
         "Repeats the instructions up to the matching END, `register + count` times.",
     ),
     InstructionFormat("END", 2, "control", (), "Ends the body of the innermost LOOP."),
@@ -155,26 +165,26 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     InstructionFormat("RETURN", 4, "control", (), "Returns behind the matching CALL."),
     InstructionFormat(
         "SET", 5, "control",
-        (_register("target", "register written"), _register("source", "register read"),
+        (_target(), _source("source", "operand"),
          Field("value", 32, "constant", signed=True)),
         "`target = source + value`, modulo 2**32.",
     ),
     InstructionFormat(
         "ADD", 6, "control",
-        (_register("target", "register written"), _register("left", "first operand"), _register("right", "second operand")),
+        (_target(), _source("left", "first operand"), _source("right", "second operand")),
         "`target = left + right`, modulo 2**32.",
     ),
     InstructionFormat(
         "SUBTRACT", 7, "control",
-        (_register("target", "register written"), _register("left", "first operand"), _register("right", "second operand")),
+        (_target(), _source("left", "first operand"), _source("right", "second operand")),
         "`target = left - right`, modulo 2**32.",
     ),
     InstructionFormat(
-        "PULL", 8, "load", (_register("target", "register written"),),
+        "PULL", 8, "load", (_target(),),
         "Takes one beat of the input stream; its lowest 32 bits go to the register.",
     ),
     InstructionFormat(
-        "EMIT", 9, "store", (_register("source", "register read"),),
+        "EMIT", 9, "store", (_source("source", "operand"),),
         "Sends the register as one beat of the output stream, sign-extended.",
     ),
     InstructionFormat(
@@ -228,7 +238,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _step("t_step", "from target to target"),
             Field("z_frac", 5, "fraction bits of outputs and targets, 0 to 16"),
             Field("loss_frac", 5, "fraction bits of a sample's loss, 0 to 16"),
-            _register("target", "register written"),
+            _target(),
         ),
         "Sums the losses of the lanes whose label is not negative into a register. Each lane's loss is rounded to "
         "`loss_frac` bits and clipped to 24 bits by itself, so the sum does not depend on the tiling of samples. "
@@ -245,7 +255,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     ),
     InstructionFormat(
         "ACCUMULATE", 15, "accumulate",
-        (*_MATRIX, *_PROBE, _register("difference", "register: loss difference, signed")),
+        (*_MATRIX, *_PROBE, _source("difference", "loss difference, signed")),
         "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**32 "
         "(the compiler proves that no sum overflows).",
     ),
@@ -258,7 +268,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             Field("gradient_shift", 5, "right shift that brings a gradient to 17 bits"),
             Field("decay1", 4, "beta1 = 1 - 2**-decay1"),
             Field("decay2", 4, "beta2 = 1 - 2**-decay2"),
-            _register("rate", "register: learning rate mantissa, lowest 18 bits, unsigned"),
+            _source("rate", "learning rate mantissa, lowest 18 bits, unsigned"),
             Field("rate_shift", 5, "right shift of rate times direction"),
         ),
         "One optimiser step for every parameter of the words, from its gradient accumulator, which it clears.",

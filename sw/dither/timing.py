@@ -17,8 +17,12 @@ MEMORY_LATENCY = 2
 
 
 def fetch_cycles(form: InstructionFormat) -> int:
-    """From the end of the last instruction to the start of this one: one cycle of latency, one a word."""
-    return form.words + 1
+    """From the end of the last instruction to the start of this one.
+
+    One cycle of latency and one a word; then, if registers are read, the same again for them.
+    """
+    operands = len(form.sources)
+    return form.words + 1 + (operands + 1 if operands else 0)
 
 
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
@@ -30,8 +34,12 @@ def _control(config: EngineConfig, instruction: Instruction) -> int:
     return 1
 
 
-def _transfer(config: EngineConfig, instruction: Instruction) -> int:
-    raise NotImplementedError
+def _load(config: EngineConfig, instruction: Instruction) -> int:
+    return instruction["count"] + 2
+
+
+def _store(config: EngineConfig, instruction: Instruction) -> int:
+    return (MEMORY_LATENCY + 1) * instruction["count"] + 1
 
 
 def _contract(config: EngineConfig, instruction: Instruction) -> int:
@@ -51,7 +59,7 @@ def _update(config: EngineConfig, instruction: Instruction) -> int:
 
 
 _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
-    "LOAD": _transfer, "STORE": _transfer, "CONTRACT": _contract, "LOSS": _loss,
+    "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
     "PERTURB": _parameters, "ACCUMULATE": _parameters, "UPDATE": _update,
 }  # fmt: skip
 
