@@ -82,13 +82,14 @@ class Rule(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an instruction: its width in bits, what it means, and whether it is signed or names a register read."""
+    """One field of an instruction: its width in bits, what it means, whether it is signed, and whether it names a register."""
 
     name: str
     width: int
     doc: str
     signed: bool = False
     source: bool = False
+    target: bool = False
 
     @property
     def lowest(self) -> int:
@@ -124,6 +125,11 @@ class InstructionFormat:
         """Fields that name registers to read, in the order in which the sequencer reads them."""
         return tuple(field.name for field in self.fields if field.source)
 
+    @property
+    def writes_register(self) -> bool:
+        """Whether it has a field ``target``, the register that it writes."""
+        return any(field.target for field in self.fields)
+
 
 def _address(name: str, doc: str) -> Field:
     return Field(name, 16, doc)
@@ -137,8 +143,8 @@ def _source(name: str, doc: str) -> Field:
     return Field(name, 4, f"register read: {doc}", source=True)
 
 
-def _target(name: str = "target") -> Field:
-    return Field(name, 4, "register written")
+def _target() -> Field:
+    return Field("target", 4, "register written", target=True)
 
 
 _MATRIX = (

@@ -5,15 +5,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from .engine import EngineConfig
-from .isa import Activation, Instruction, InstructionFormat
+from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION
+from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat
 
-__all__ = ["MEMORY_LATENCY", "drain_cycles_per_row", "execution_cycles", "fetch_cycles"]
+__all__ = ["INTERPOLATOR_LATENCY", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles"]
 
 MEMORY_LATENCY = 2
 """Cycles from an address to usable data in every data memory (block RAM and its output register)."""
+
+MULTIPLIER_LATENCY = 2
+"""Cycles from operands to their product: operand registers and a product register."""
+
+INTERPOLATOR_LATENCY = MEMORY_LATENCY + MULTIPLIER_LATENCY + 2
+"""Cycles from an argument to the value of a piecewise-linear table: entry, product, sum, clip."""
+
+ISSUE_LATENCY = 4
+"""CONTRACT's cycles from its start to the first weight address."""
+
+BROADCAST_LATENCY = 2
+"""CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
+
+REQUANTISER_LATENCY = 5
+"""CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: two of shift, range, round, clip."""
 
 
 def fetch_cycles(form: InstructionFormat) -> int:
@@ -34,6 +52,10 @@ def _control(config: EngineConfig, instruction: Instruction) -> int:
     return 1
 
 
+def _scalar(config: EngineConfig, instruction: Instruction) -> int:
+    return 2
+
+
 def _load(config: EngineConfig, instruction: Instruction) -> int:
     return instruction["count"] + 2
 
@@ -43,15 +65,51 @@ def _store(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _contract(config: EngineConfig, instruction: Instruction) -> int:
-    raise NotImplementedError
+    activation = Activation(instruction["activation"])
+    tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS)
+    terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS) + instruction["bias"]
+    # The idle cycles of the last tile are not waited for: its drain is counted by itself.
+    issue = tiles * (terms + instruction["idle"]) - instruction["idle"]
+    drain = instruction["last_rows"] * drain_cycles_per_row(config, activation)
+    accumulate, copy, output, report = 1, 1, 1, 1
+    latency = ISSUE_LATENCY + MEMORY_LATENCY + BROADCAST_LATENCY + MULTIPLIER_LATENCY + accumulate
+    latency += copy + REQUANTISER_LATENCY + output + report
+    if activation is Activation.TABLE:
+        latency += 1 + INTERPOLATOR_LATENCY
+    # One cycle is the first term's and the first row's as well as the latency's.
+    return issue + drain + latency - 1
+
+
+def generator_cycles(rounds_per_cycle: int) -> int:
+    """From one block of the perturbation generator to the next: its rounds, and a cycle for each key injection."""
+    return ROUNDS // rounds_per_cycle + ROUNDS // ROUNDS_PER_INJECTION + 1
 
 
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
     raise NotImplementedError
 
 
+@lru_cache(maxsize=4096)
+def _words_by_block(rows: int, inner: int, tiles: int) -> tuple[int, ...]:
+    """Words of a tensor whose signs each block of the generator gives, in order."""
+    pitch = -(-tiles * rows // 8) * 8
+    last_index = (inner - 1) * pitch + (tiles - 1) * rows
+
+    def words_before(index: int) -> int:
+        k, rest = divmod(index, pitch)
+        return min(k * tiles + min(tiles, -(-rest // rows)), inner * tiles)
+
+    ends = [words_before(BLOCK_BITS * (block + 1)) for block in range(last_index // BLOCK_BITS + 1)]
+    return tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
+
+
 def _parameters(config: EngineConfig, instruction: Instruction) -> int:
-    raise NotImplementedError
+    write = 4 if instruction.name == "PERTURB" else 3  # cycles from a word's address to its write
+    if instruction.name == "PERTURB" and not instruction["random"]:
+        return 1 + instruction["inner"] * instruction["tiles"] + write
+    generation = generator_cycles(config.rounds_per_cycle)
+    *hiding, last = _words_by_block(config.rows, instruction["inner"], instruction["tiles"])
+    return 1 + 2 + generation + sum(max(generation, words) for words in hiding) + last + write
 
 
 def _update(config: EngineConfig, instruction: Instruction) -> int:
@@ -59,7 +117,7 @@ def _update(config: EngineConfig, instruction: Instruction) -> int:
 
 
 _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
-    "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
+    "PULL": _scalar, "EMIT": _scalar, "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
     "PERTURB": _parameters, "ACCUMULATE": _parameters, "UPDATE": _update,
 }  # fmt: skip
 

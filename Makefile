@@ -1,0 +1,46 @@
+# Everything happens in a virtual environment of its own; nothing needs to be installed by hand but
+# Python >= 3.11, a C++ compiler and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEMO   := build/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint docs bench clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/stamp: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "cannot make a virtual environment: install Python >= 3.11 with venv (Debian: apt install python3-venv)" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/stamp ## train digits on simulated RTL and on the golden machine, compare, report
+	@rm -rf $(DEMO)
+	$(BIN)/dither train digits --device rtl --out $(DEMO)/rtl
+	$(BIN)/dither train digits --device golden --out $(DEMO)/golden
+	$(BIN)/dither compare $(DEMO)/rtl $(DEMO)/golden --plot $(DEMO)/compare.png
+	@echo "report: $(DEMO)/rtl/report.html"
+
+test: $(VENV)/stamp lint ## all tests that take seconds or few minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+test-all: $(VENV)/stamp lint ## every test, the slow ones too
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/stamp ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/stamp ## regenerate the pages that derive from data
+	$(BIN)/dither docs
+
+bench: $(VENV)/stamp ## utilisation and speed, as ratios within one run
+	$(BIN)/dither bench
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,133 @@
+"""The contraction unit: rows x lanes multiply-accumulates a cycle."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.isa import Activation
+from dither.timing import BROADCAST_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
+
+from .drain import Drain
+from .interfaces import ReadPort, WritePort, instruction_layout
+from .interpolator import TablePort
+from .lane import LaneGroup
+from .loops import LoopNest
+from .pipeline import delay_line, tree_sum
+
+__all__ = ["ContractUnit"]
+
+assert BROADCAST_LATENCY == 2, "one register for all lanes, one for each group"
+
+
+class ContractUnit(wiring.Component):
+    """Executes CONTRACT: see :mod:`dither.isa`.
+
+    Throughput R x L multiply-accumulates in every cycle of a term; one row of L outputs a cycle in the drain, with a
+    table one every ``lanes_per_table`` cycles. The drain of one tile overlaps the next. Cycles:
+    :func:`dither.timing.execution_cycles`, exactly.
+
+    The path of a term, in cycles after ``start``: 4 weight address; 6 weight word and activation address; 7 weights in
+    one register for all lanes; 8 in one for each group, activation word; 10 products; 11 sums. A complete tile is copied
+    in the next cycle, and its rows go through the requantisers (5 cycles), if need be through the groups'
+    interpolators, and to the memory.
+
+    Attributes
+    ----------
+    start : In(1)
+        One pulse; ``fields`` must be steady from then on until ``done``.
+    fields : In(instruction_layout("CONTRACT"))
+    done : Out(1)
+        One pulse in the last cycle: everything is written and counted.
+    weight, activation : Out(ReadPort)
+        Words of R and L numbers of W bits, number 0 lowest.
+    result : Out(WritePort)
+        Words of L numbers.
+    table : In(TablePort)
+        Writes entries of the activation tables, address ``table * 2**table_bits + index``; not while an instruction
+        that uses them runs. Only with ``activation_tables``.
+    row_steps : Out(4)
+        Rows that count in one cycle's term, bias terms excluded.
+    saturations : Out
+        Outputs clipped, by the requantisers and by the interpolators.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        L, R, W = config.lanes, config.rows, config.width
+        self.groups = [LaneGroup(config) for _ in range(L // config.lanes_per_table)]
+        ports = {
+            "start": In(1),
+            "fields": In(instruction_layout("CONTRACT")),
+            "done": Out(1),
+            "weight": Out(ReadPort(R * W)),
+            "activation": Out(ReadPort(L * W)),
+            "result": Out(WritePort(L * W)),
+            "row_steps": Out(4),
+            "saturations": Out(range(L + len(self.groups) + 1)),
+        }
+        if config.activation_tables:
+            ports["table"] = In(TablePort(value_width=W, slope_width=W))
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, fields = self.config, self.fields
+        W = config.width
+        m.submodules.nest = nest = LoopNest(config)
+        m.submodules.drain = drain = Drain(config)
+        # From the weight address to the register for all lanes, and on to the accumulators.
+        terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + MULTIPLIER_LATENCY + 1, "term")
+        fetched, broadcast = terms[MEMORY_LATENCY], terms[MEMORY_LATENCY + 1]
+        m.d.comb += [
+            nest.start.eq(self.start),
+            nest.fields.eq(fields),
+            self.weight.addr.eq(nest.weight_addr),
+            self.activation.addr.eq(nest.activation_addr),
+            self.row_steps.eq(nest.row_steps),
+            drain.start.eq(self.start),
+            drain.fields.eq(fields),
+            drain.term.eq(terms[-1]),
+            self.done.eq(drain.done),
+            self.result.enable.eq(drain.enable),
+            self.result.addr.eq(drain.addr),
+        ]
+
+        weights = [Signal(signed(W), name=f"weight{r}") for r in range(config.rows)]
+        with m.If(fetched.valid):
+            m.d.sync += [weights[r].eq(self.weight.data[r * W : (r + 1) * W]) for r in range(config.rows)]
+        if config.activation_tables:
+            load = Signal.like(self.table.addr), Signal.like(self.table.value), Signal.like(self.table.slope)
+            load_enable = Signal()
+            m.d.sync += load_enable.eq(self.table.enable)
+            with m.If(self.table.enable):
+                sources = self.table.addr, self.table.value, self.table.slope
+                m.d.sync += [register.eq(source) for register, source in zip(load, sources, strict=True)]
+
+        results = []
+        for g, group in enumerate(self.groups):
+            m.submodules[f"group{g}"] = group
+            m.d.comb += [
+                *(port.eq(weight) for port, weight in zip(group.weight, weights, strict=True)),
+                group.valid.eq(broadcast.valid),
+                group.first.eq(broadcast.first),
+                group.last.eq(broadcast.last),
+                group.drain.eq(drain.order),
+                group.mode.shift.eq(fields.shift),
+                group.mode.relu.eq(fields.activation == Activation.RELU),
+                group.mode.use_table.eq(fields.activation == Activation.TABLE),
+                group.mode.table.eq(fields.table),
+            ]
+            for i, port in enumerate(group.x):
+                lane = g * group.lanes + i
+                m.d.comb += port.eq(self.activation.data[lane * W : (lane + 1) * W])
+            if config.activation_tables:
+                entry = group.load.addr, group.load.value, group.load.slope
+                m.d.comb += group.load.enable.eq(load_enable)
+                m.d.comb += [port.eq(register) for port, register in zip(entry, load, strict=True)]
+            results += list(group.result)
+        m.d.comb += self.result.data.eq(Cat(*results))
+        m.d.sync += self.saturations.eq(tree_sum([group.clips for group in self.groups]))
+        return m

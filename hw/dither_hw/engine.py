@@ -1,0 +1,221 @@
+"""The engine: sequencer, units and memories, between two streams and a host port."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
+
+from .contract import ContractUnit
+from .host import HostRegisters
+from .interfaces import ADDRESS_BITS, instruction_layout
+from .loss import LossUnit
+from .memories import BankedMemory
+from .parameters import ParameterUnit
+from .scalar_tables import ScalarTables
+from .sequencer import Sequencer, Unit
+from .transfer import TransferUnit
+from .update import UpdateUnit
+
+__all__ = ["Engine"]
+
+_MAX_LANES = 64
+_OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
+_PROBE_OPERANDS = next(form.sources for form in INSTRUCTIONS if form.name == "ACCUMULATE")
+_STATE = {"master": Memory.MASTER, "gradient": Memory.GRADIENT, "moment1": Memory.MOMENT1, "moment2": Memory.MOMENT2}
+
+
+class Engine(wiring.Component):
+    """Executes programs of :mod:`dither.isa` exactly as the golden machine does, in exactly the cycles that
+    :mod:`dither.timing` says.
+
+    One instruction is at work at a time; its unit owns the memories until it is done, so the memories' ports are
+    multiplexed by unit and need no arbitration.
+
+    Attributes
+    ----------
+    host_addr, host_write, host_wdata, host_rdata : In, In, In, Out
+        Register port, see :mod:`dither.regmap`; reads take one cycle.
+    input, output : streams of ``config.beat_width`` bits
+        What LOAD and PULL take, what STORE and EMIT send; slots as :mod:`dither.streams` has them.
+
+    :param config: geometry and numerics; at most 64 lanes.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        if config.lanes > _MAX_LANES:
+            raise ValueError(f"gateware takes up to {_MAX_LANES} lanes, not {config.lanes}")
+        self.config = config
+        super().__init__(
+            {
+                "host_addr": In(ADDRESS_BITS),
+                "host_write": In(1),
+                "host_wdata": In(32),
+                "host_rdata": Out(32),
+                "input": In(stream.Signature(config.beat_width)),
+                "output": Out(stream.Signature(config.beat_width)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.host = host = HostRegisters(config)
+        m.submodules.sequencer = sequencer = Sequencer()
+        m.submodules.transfer = transfer = TransferUnit(config)
+        m.submodules.contract = contract = ContractUnit(config)
+        m.submodules.loss = loss = LossUnit(config)
+        m.submodules.parameters = parameters = ParameterUnit(config)
+        m.submodules.update = update = UpdateUnit(config)
+        units = {
+            Unit.TRANSFER: transfer,
+            Unit.CONTRACT: contract,
+            Unit.LOSS: loss,
+            Unit.PARAMETER: parameters,
+            Unit.UPDATE: update,
+        }
+
+        m.d.comb += [
+            host.addr.eq(self.host_addr),
+            host.write.eq(self.host_write),
+            host.wdata.eq(self.host_wdata),
+            self.host_rdata.eq(host.rdata),
+            sequencer.start.eq(host.start),
+            sequencer.entry.eq(host.entry),
+            host.busy.eq(sequencer.busy),
+            host.fault.eq(sequencer.fault),
+            host.program_addr.eq(sequencer.program_addr),
+            sequencer.program_data.eq(host.program_data),
+            host.phase.eq(sequencer.phase),
+            host.row_steps.eq(contract.row_steps),
+            host.saturations_requantise.eq(contract.saturations),
+            host.saturations_weight.eq(parameters.saturations),
+            host.saturations_loss.eq(loss.saturations),
+            host.saturations_update.eq(update.saturations),
+        ]
+        wiring.connect(m, wiring.flipped(self.input), transfer.input)
+        wiring.connect(m, transfer.output, wiring.flipped(self.output))
+
+        for unit, component in units.items():
+            m.d.comb += component.start.eq(sequencer.unit_start[unit.value])
+        m.d.comb += [
+            sequencer.unit_done.eq(Cat(*(component.done for component in units.values())).any()),
+            sequencer.waiting.eq(transfer.waiting),
+            sequencer.result.eq(Mux(sequencer.unit[Unit.LOSS.value], loss.loss, transfer.result)),
+        ]
+        self._connect_fields(m, sequencer, units)
+        self._connect_memories(m, sequencer, units)
+        return m
+
+    def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, wiring.Component]) -> None:
+        """Gives every unit its view of the instruction and its operands."""
+        instruction, operands = sequencer.instruction, sequencer.operands
+        opcode = instruction[:OPCODE_BITS]
+
+        def fields(name: str) -> data.View:
+            layout = instruction_layout(name)
+            return data.View(layout, instruction[: layout.size])
+
+        transfer, parameters, update = units[Unit.TRANSFER], units[Unit.PARAMETER], units[Unit.UPDATE]
+        m.d.comb += [
+            transfer.opcode.eq(opcode),
+            transfer.fields.eq(fields("LOAD")),
+            transfer.operand.eq(operands[0]),
+            units[Unit.CONTRACT].fields.eq(fields("CONTRACT")),
+            units[Unit.LOSS].fields.eq(fields("LOSS")),
+            parameters.accumulate.eq(opcode == _OPCODES["ACCUMULATE"]),
+            parameters.fields.eq(fields("PERTURB")),
+            *(getattr(parameters, name).eq(operands[i]) for i, name in enumerate(_PROBE_OPERANDS)),
+            update.fields.eq(fields("UPDATE")),
+            update.rate.eq(operands[0]),
+        ]
+
+    def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, wiring.Component]) -> None:
+        """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
+        config = self.config
+        transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
+        parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
+
+        def active(unit: Unit) -> Value:
+            return sequencer.unit[unit.value]
+
+        def memory(name: str, depth: int, banks: int, bits: int, kind: Memory) -> BankedMemory:
+            bank = BankedMemory(depth=depth, banks=banks, bits=bits)
+            m.submodules[name] = bank
+            with m.If(transfer.memory == kind):
+                m.d.comb += bank.write.enable.eq(transfer.write_enable)
+            m.d.comb += [bank.write.addr.eq(transfer.addr), bank.read.addr.eq(transfer.addr)]
+            return bank
+
+        def reader(bank: BankedMemory, unit: Unit, port: object) -> None:
+            with m.If(active(unit)):
+                m.d.comb += bank.read.addr.eq(port.addr)
+            m.d.comb += port.data.eq(bank.read.data)
+
+        def writer(bank: BankedMemory, unit: Unit, port: object) -> None:
+            with m.If(active(unit)):
+                m.d.comb += [
+                    bank.write.enable.eq(port.enable),
+                    bank.write.addr.eq(port.addr),
+                    bank.write.data.eq(port.data),
+                ]
+
+        activation = memory(
+            "activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION
+        )
+        m.d.comb += activation.write.data.eq(transfer.write_data)
+        reader(activation, Unit.CONTRACT, contract.activation)
+        reader(activation, Unit.LOSS, loss.activation)
+        writer(activation, Unit.CONTRACT, contract.result)
+
+        depth, rows, width = config.parameter_depth, config.rows, config.width
+        weight = memory("weight", depth, rows, width, Memory.WEIGHT)
+        m.d.comb += weight.write.data.eq(Cat(transfer.write_data[i * 32 : i * 32 + width] for i in range(rows)))
+        reader(weight, Unit.CONTRACT, contract.weight)
+        writer(weight, Unit.PARAMETER, parameters.weight_write)
+
+        state = {name: memory(name, depth, rows, 32, kind) for name, kind in _STATE.items()}
+        for name, bank in state.items():
+            m.d.comb += bank.write.data.eq(transfer.write_data)
+            reader(bank, Unit.UPDATE, getattr(update, name))
+            writer(bank, Unit.UPDATE, getattr(update, f"{name}_write"))
+        reader(state["master"], Unit.PARAMETER, parameters.master)
+        reader(state["gradient"], Unit.PARAMETER, parameters.gradient)
+        writer(state["gradient"], Unit.PARAMETER, parameters.gradient_write)
+
+        weights = (weight.read.data[i * width : (i + 1) * width].as_signed() for i in range(rows))
+        with m.Switch(transfer.memory):
+            with m.Case(Memory.ACTIVATION):
+                m.d.comb += transfer.read_data.eq(activation.read.data)
+            with m.Case(Memory.WEIGHT):
+                m.d.comb += transfer.read_data.eq(Cat(*(_extend(value) for value in weights)))
+            for name, kind in _STATE.items():
+                with m.Case(kind):
+                    m.d.comb += transfer.read_data.eq(state[name].read.data)
+        self._connect_tables(m, transfer, contract, loss, update)
+
+    def _connect_tables(
+        self, m: Module, transfer: TransferUnit, contract: ContractUnit, loss: LossUnit, update: UpdateUnit
+    ) -> None:
+        """The tables' write ports, and who looks up in the scalar ones."""
+        m.submodules.scalar_tables = scalar_tables = ScalarTables(self.config)
+        wiring.connect(m, loss.table, scalar_tables.loss)
+        wiring.connect(m, update.table, scalar_tables.update)
+        loads = [(scalar_tables.load, Memory.SCALAR_TABLE)]
+        if self.config.activation_tables:
+            loads.append((contract.table, Memory.ACTIVATION_TABLE))
+        for port, kind in loads:
+            entry = Cat(port.value, port.slope)
+            m.d.comb += [
+                port.enable.eq(transfer.write_enable & (transfer.memory == kind)),
+                port.addr.eq(transfer.addr),
+                entry.eq(transfer.write_data),
+            ]
+
+
+def _extend(value: Value) -> Value:
+    """A signed value in a slot of 32 bits."""
+    return Cat(value, value[-1].replicate(32 - len(value)))

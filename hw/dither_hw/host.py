@@ -1,0 +1,87 @@
+"""The host's registers: identity, start and status, counters, program window."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.isa import WORD_BITS
+from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PHASES, PROGRAM_WINDOW, REGISTERS, SATURATIONS
+
+from .interfaces import ADDRESS_BITS
+
+__all__ = ["HostRegisters"]
+
+_ADDRESS = {register.name: register.address for register in REGISTERS}
+
+
+class HostRegisters(wiring.Component):
+    """Program memory, counters and control registers behind one 32-bit port (map: :mod:`dither.regmap`).
+
+    A read takes one cycle: ``rdata`` belongs to the address of the cycle before. Counters are cleared by a start and
+    count one cycle late, so they are final two cycles after ``busy`` falls, sooner than any host can ask.
+
+    Resources: the program memory, one 32-bit counter for each entry of the counter table and its share of a read multiplexer.
+
+    :param config: the engine; its digest is the register ``configuration``.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "addr": In(ADDRESS_BITS),
+                "write": In(1),
+                "wdata": In(32),
+                "rdata": Out(32),
+                "start": Out(1),
+                "entry": Out(ADDRESS_BITS),
+                "busy": In(1),
+                "fault": In(1),
+                "program_addr": In(ADDRESS_BITS),
+                "program_data": Out(WORD_BITS),
+                "phase": In(range(len(PHASES))),
+                "row_steps": In(4),
+                **{f"saturations_{place}": In(8) for place in SATURATIONS},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.program = program = Memory(shape=WORD_BITS, depth=self.config.program_depth, init=[])
+        fetch, load = program.read_port(), program.write_port()
+        m.d.comb += [
+            fetch.addr.eq(self.program_addr),
+            self.program_data.eq(fetch.data),
+            load.addr.eq(self.addr),
+            load.data.eq(self.wdata),
+            load.en.eq(self.write & (self.addr >= PROGRAM_WINDOW)),
+            self.start.eq(self.write & ~self.busy & (self.addr == _ADDRESS["start"])),
+            self.entry.eq(self.wdata),
+        ]
+
+        increments = {
+            f"cycles_{phase}": self.busy & (self.phase == i) for i, phase in enumerate(PHASES)
+        }  # fmt: skip
+        increments["row_steps"] = self.row_steps
+        increments |= {f"saturations_{place}": getattr(self, f"saturations_{place}") for place in SATURATIONS}
+        value = Signal(32)
+        with m.Switch(self.addr):
+            with m.Case(_ADDRESS["magic"]):
+                m.d.comb += value.eq(MAGIC)
+            with m.Case(_ADDRESS["configuration"]):
+                m.d.comb += value.eq(int(self.config.digest(), 16))
+            with m.Case(_ADDRESS["status"]):
+                m.d.comb += value.eq(self.busy | (self.fault << 1))
+            for i, counter in enumerate(COUNTERS):
+                step = increments[counter.name]
+                late = Signal(len(step), name=f"{counter.name}_step")
+                total = Signal(32, name=counter.name)
+                m.d.sync += [late.eq(step), total.eq(Mux(self.start, 0, total + late))]
+                with m.Case(COUNTER_BASE + i):
+                    m.d.comb += value.eq(total)
+        m.d.sync += self.rdata.eq(value)
+        return m

@@ -1,0 +1,209 @@
+"""The data path of CONTRACT: multiply-accumulate cells, lanes, and groups of lanes with what they share."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from dither.engine import EngineConfig
+from dither.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, REQUANTISER_LATENCY
+
+from .interpolator import Interpolator, TablePort
+from .multiplier import Multiplier
+from .pipeline import delay_line, tree_sum
+from .requantiser import Requantiser
+
+__all__ = ["LaneGroup", "Mode"]
+
+
+Mode = data.StructLayout({"shift": 6, "relu": 1, "use_table": 1, "table": 2})
+"""What an instruction does to all its outputs; steady while it runs."""
+
+
+class _Lane(wiring.Component):
+    """R multipliers and accumulators of one sample, and one requantiser for all R.
+
+    The accumulators are copied when their tile is complete, so that the next tile starts at once; the copies form a
+    chain that moves one row down every time that a row is taken from its end.
+
+    Resources, for W = 18 and each row: one multiplier and 2 x 48 flip-flops.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "weight": In(signed(config.width)).array(config.rows),
+                "x": In(signed(config.width)),
+                "multiply": In(1),
+                "accumulate": In(1),
+                "first": In(1),
+                "copy": In(1),
+                "stages": In(REQUANTISER_LATENCY),
+                "shift": In(6),
+                "relu": In(1),
+                "y": Out(signed(config.width)),
+                "clipped": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, operand = self.config, signed(self.config.width)
+        copies = [Signal(signed(config.accumulator_width), name=f"copy{r}") for r in range(config.rows)]
+        for r, copied in enumerate(copies):
+            m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
+            accumulator = Signal.like(copied, name=f"accumulator{r}")
+            m.d.comb += [
+                multiplier.enable.eq(self.multiply),
+                multiplier.a.eq(self.weight[r]),
+                multiplier.b.eq(self.x),
+            ]
+            with m.If(self.accumulate):
+                with m.If(self.first):
+                    m.d.sync += accumulator.eq(multiplier.product)
+                with m.Else():
+                    m.d.sync += accumulator.eq(accumulator + multiplier.product)
+            with m.If(self.copy):
+                m.d.sync += copied.eq(accumulator)
+            if r + 1 < config.rows:
+                with m.Elif(self.stages[0]):
+                    m.d.sync += copied.eq(copies[r + 1])
+
+        m.submodules.requantiser = requantiser = Requantiser(width=config.accumulator_width, output=config.width)
+        m.d.comb += [
+            requantiser.x.eq(copies[0]),
+            requantiser.stages.eq(self.stages),
+            requantiser.shift.eq(self.shift),
+            requantiser.relu.eq(self.relu),
+            self.y.eq(requantiser.y),
+            self.clipped.eq(requantiser.clipped),
+        ]
+        return m
+
+
+class LaneGroup(wiring.Component):
+    """``lanes_per_table`` lanes with their own copies of weights and control, and the interpolator that they share.
+
+    Latency from ``valid`` to the accumulator: 1 (the group's copies) + :data:`~dither.timing.MULTIPLIER_LATENCY` + 1
+    cycles; from ``drain`` to ``result``: 1 + :data:`~dither.timing.REQUANTISER_LATENCY` + 1 cycles, with a table
+    :data:`~dither.timing.INTERPOLATOR_LATENCY` + ``lanes_per_table`` more. Throughput: a term every cycle; a row every
+    cycle, or with a table every ``lanes_per_table`` cycles.
+
+    Attributes
+    ----------
+    weight : In(signed(W)), array of R
+        One weight word, with the controls ``valid`` (it is to be multiplied), ``first`` and ``last``.
+    x : In(signed(W)), array of lanes
+        The activations, a cycle after the weights.
+    drain : In(1)
+        A row is to be requantised; the first one a cycle and a multiplication after ``last``.
+    mode : In(Mode)
+    load : In(TablePort)
+        Only with activation tables.
+    result : Out(signed(W)), array of lanes
+        Registers.
+    clips : Out
+        Outputs of requantisers and interpolator that were clipped; a cycle after the result of the one, with that
+        of the other.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.lanes = config.lanes_per_table
+        word = signed(config.width)
+        ports = {
+            "weight": In(word).array(config.rows),
+            "valid": In(1),
+            "first": In(1),
+            "last": In(1),
+            "x": In(word).array(self.lanes),
+            "drain": In(1),
+            "mode": In(Mode),
+            "result": Out(word).array(self.lanes),
+            "clips": Out(range(self.lanes + 2)),
+        }
+        if config.activation_tables:
+            ports["load"] = In(TablePort(value_width=config.width, slope_width=config.width))
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        mode = Signal(Mode)
+        valid, first, last, drain = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            mode.eq(self.mode),
+            valid.eq(self.valid),
+            first.eq(self.first),
+            last.eq(self.last),
+            drain.eq(self.drain),
+        ]
+        weights = [Signal(signed(config.width), name=f"weight_copy{r}") for r in range(config.rows)]
+        with m.If(self.valid):
+            m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
+        accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")[-1]
+        starts = delay_line(m, first, MULTIPLIER_LATENCY, "first")[-1]
+        copy = delay_line(m, last, MULTIPLIER_LATENCY + 1, "last")[-1]
+        stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
+        rounded = stages.pop()
+
+        lanes = []
+        for i in range(self.lanes):
+            m.submodules[f"lane{i}"] = lane = _Lane(config)
+            m.d.comb += [
+                *(port.eq(source) for port, source in zip(lane.weight, weights, strict=True)),
+                lane.x.eq(self.x[i]),
+                lane.multiply.eq(valid),
+                lane.accumulate.eq(accumulate),
+                lane.first.eq(starts),
+                lane.copy.eq(copy),
+                lane.stages.eq(Cat(*stages)),
+                lane.shift.eq(mode.shift),
+                lane.relu.eq(mode.relu),
+            ]
+            lanes.append(lane)
+
+        clips = [lane.clipped & rounded for lane in lanes]
+        if config.activation_tables:
+            clips.append(self._through_tables(m, mode, rounded, lanes))
+        else:
+            with m.If(rounded):
+                m.d.sync += [result.eq(lane.y) for result, lane in zip(self.result, lanes, strict=True)]
+        m.d.sync += self.clips.eq(tree_sum(clips))
+        return m
+
+    def _through_tables(self, m: Module, mode: Signal, rounded: Signal, lanes: list[_Lane]) -> Signal:
+        """Results, by way of the interpolator where the mode says so; returns its clips.
+
+        The lanes hold a row's numbers for as many cycles as there are lanes: one after the other enters the
+        interpolator, and a flag that follows it says when its value is due.
+        """
+        config, width = self.config, self.config.width
+        m.submodules.interpolator = interpolator = Interpolator(
+            index_bits=config.table_bits,
+            fraction_bits=width - config.table_bits,
+            value=signed(width),
+            slope_width=width,
+            tables=config.activation_tables,
+        )
+        wiring.connect(m, interpolator.load, wiring.flipped(self.load))
+        if config.activation_tables > 1:
+            m.d.comb += interpolator.table.eq(mode.table[: ceil_log2(config.activation_tables)])
+
+        turns = delay_line(m, rounded & mode.use_table, INTERPOLATOR_LATENCY + self.lanes, "turn")
+        enters, leaves = turns[: self.lanes], turns[INTERPOLATOR_LATENCY + 1 :]
+        argument = Signal(width)
+        for turn, lane in zip(enters, lanes, strict=True):
+            with m.If(turn):
+                m.d.sync += argument.eq(lane.y ^ (1 << (width - 1)))
+        m.d.comb += interpolator.x.eq(argument)
+
+        for turn, lane, result in zip(leaves, lanes, self.result, strict=True):
+            with m.If(turn):
+                m.d.sync += result.eq(interpolator.y)
+            with m.Elif(rounded & ~mode.use_table):
+                m.d.sync += result.eq(lane.y)
+        return interpolator.clipped & Cat(*leaves).any()

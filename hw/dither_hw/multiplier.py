@@ -1,0 +1,52 @@
+"""A registered multiplier: the one place where a product is formed.
+
+Isolated so that a board's own primitive can take its place: only the latency is promised.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.timing import MULTIPLIER_LATENCY
+
+__all__ = ["Multiplier"]
+
+assert MULTIPLIER_LATENCY == 2, "operand registers and a product register"
+
+
+class Multiplier(wiring.Component):
+    """``product = a * b``, exact.
+
+    Latency 2 cycles (operand registers, product register), throughput one product a cycle.
+    Resources: one 18x18 multiplier for operands of up to 18 bits; without its own registers, one flip-flop for
+    every operand and product bit.
+
+    ``enable`` belongs to the operands: where it is low they are not taken, and the product keeps its last value.
+
+    :param a: shape of the first operand.
+    :param b: shape of the second operand.
+    :raises ValueError: if an operand is wider than 18 bits, counting the sign bit that an unsigned one needs
+        beside a signed one.
+    """
+
+    def __init__(self, *, a: Shape, b: Shape) -> None:
+        is_signed = a.signed or b.signed
+        for name, shape in (("a", a), ("b", b)):
+            width = shape.width + (is_signed and not shape.signed)
+            if not 1 <= width <= 18:
+                raise ValueError(f"operand {name} must have from 1 to 18 bits, not {width}")
+        product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
+        super().__init__({"enable": In(1), "a": In(a), "b": In(b), "product": Out(product)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        a, b = Signal.like(self.a), Signal.like(self.b)
+        loaded = Signal()
+        m.d.sync += loaded.eq(self.enable)
+        with m.If(self.enable):
+            m.d.sync += [a.eq(self.a), b.eq(self.b)]
+        with m.If(loaded):
+            m.d.sync += self.product.eq(a * b)
+        return m

@@ -1,0 +1,126 @@
+"""LOAD, STORE, PULL and EMIT: words between the streams and the memories."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
+from dither.timing import MEMORY_LATENCY
+
+from .interfaces import ADDRESS_BITS, instruction_layout
+
+__all__ = ["TransferUnit"]
+
+_OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
+
+
+class TransferUnit(wiring.Component):
+    """Moves beats one way at a time.
+
+    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``MEMORY_LATENCY + 1`` cycles, because it holds
+    the address until the beat is taken; PULL and EMIT take two cycles. Waiting for a stream comes on top and is shown on ``waiting``.
+
+    Resources: one register of a beat's width, two 16-bit counters.
+
+    Attributes
+    ----------
+    opcode, fields : In
+        The instruction at work; ``fields`` in LOAD's layout, which STORE shares.
+    operand : In(32)
+        EMIT's value.
+    input, output : streams of beats
+    write_enable, addr, write_data : Out
+        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it.
+    read_data : In
+        The word at ``addr`` of the memory selected, latency ``MEMORY_LATENCY``.
+    result : Out(32)
+        PULL's value, in the last cycle.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "opcode": In(OPCODE_BITS),
+                "fields": In(instruction_layout("LOAD")),
+                "operand": In(signed(32)),
+                "input": In(stream.Signature(config.beat_width)),
+                "output": Out(stream.Signature(config.beat_width)),
+                "memory": Out(Memory),
+                "write_enable": Out(1),
+                "addr": Out(ADDRESS_BITS),
+                "write_data": Out(config.beat_width),
+                "read_data": In(config.beat_width),
+                "result": Out(32),
+                "waiting": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        beat = Signal.like(self.input.payload)
+        remaining = Signal(16)
+        latency = Signal(range(MEMORY_LATENCY + 1))
+        last = remaining == 1
+        m.d.comb += [
+            self.memory.eq(self.fields.memory),
+            self.write_data.eq(beat),
+            self.result.eq(self.input.payload[:32]),
+        ]
+        with m.FSM():
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [self.addr.eq(self.fields.base), remaining.eq(self.fields.count), latency.eq(0)]
+                with m.Switch(self.opcode):
+                    with m.Case(_OPCODES["PULL"]):
+                        m.next = "PULL"
+                    with m.Case(_OPCODES["EMIT"]):
+                        m.next = "EMIT"
+                    with m.Case(_OPCODES["LOAD"]):
+                        m.next = "LOAD"
+                    with m.Default():
+                        m.next = "STORE"
+            with m.State("PULL"):
+                m.d.comb += [self.input.ready.eq(1), self.done.eq(self.input.valid), self.waiting.eq(~self.input.valid)]
+                with m.If(self.input.valid):
+                    m.next = "IDLE"
+            with m.State("EMIT"):
+                m.d.comb += [
+                    self.output.valid.eq(1),
+                    self.output.payload.eq(self.operand),
+                    self.done.eq(self.output.ready),
+                    self.waiting.eq(~self.output.ready),
+                ]
+                with m.If(self.output.ready):
+                    m.next = "IDLE"
+            with m.State("LOAD"):
+                m.d.comb += [self.input.ready.eq(1), self.waiting.eq(~self.input.valid)]
+                m.d.sync += self.write_enable.eq(self.input.valid)
+                with m.If(self.write_enable):
+                    m.d.sync += self.addr.eq(self.addr + 1)
+                with m.If(self.input.valid):
+                    m.d.sync += [beat.eq(self.input.payload), remaining.eq(remaining - 1)]
+                    with m.If(last):
+                        m.next = "WRITE"
+            with m.State("WRITE"):
+                m.d.comb += self.done.eq(1)
+                m.d.sync += self.write_enable.eq(0)
+                m.next = "IDLE"
+            with m.State("STORE"):
+                m.d.sync += latency.eq(latency + 1)
+                with m.If(latency == MEMORY_LATENCY):
+                    m.d.comb += [
+                        self.output.valid.eq(1),
+                        self.output.payload.eq(self.read_data),
+                        self.waiting.eq(~self.output.ready),
+                    ]
+                    m.d.sync += latency.eq(latency)
+                    with m.If(self.output.ready):
+                        m.d.sync += [latency.eq(0), self.addr.eq(self.addr + 1), remaining.eq(remaining - 1)]
+                        with m.If(last):
+                            m.d.comb += self.done.eq(1)
+                            m.next = "IDLE"
+        return m

@@ -1,0 +1,1 @@
+"""cocotb test benches, run by :func:`dither_sim.cocotb_runner.run_bench`."""

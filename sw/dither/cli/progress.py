@@ -1,0 +1,66 @@
+"""What a person sees while a run trains: a live bar in a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..training import Progress as Standing
+
+__all__ = ["Display"]
+
+LINE_SECONDS = 10.0
+"""Without a terminal: at most one line in so many seconds, and one for the end."""
+
+
+class Display:
+    """Shows progress; use as a context manager.
+
+    :param console: where to; decides whether there is a terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._last_line = time.monotonic()
+        self._rate: tuple[float, int] | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("step [bold]{task.completed:>6.0f}[/]/{task.total:.0f}"), BarColumn(bar_width=None),
+                TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console, transient=True,
+            )  # fmt: skip
+            self._bar.add_task("train", total=None, figures="compiling")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, standing: Standing) -> None:
+        """Takes notice of where the run stands."""
+        now = time.monotonic()
+        figures = f"loss {standing.row.loss:.4f}  accuracy {standing.row.accuracy:6.2%}  {self._speed(now, standing.forwards)}"
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=standing.step, total=standing.steps, figures=figures)
+        elif now - self._last_line >= LINE_SECONDS or standing.step == standing.steps:
+            self._last_line = now
+            self.console.print(f"step {standing.step}/{standing.steps}  {figures}", highlight=False)
+
+    def _speed(self, now: float, forwards: int) -> str:
+        """Sample forwards a second since the first call, in words."""
+        if self._rate is None:
+            self._rate = (now, forwards)
+        begun, before = self._rate
+        if now <= begun:
+            return ""
+        speed = (forwards - before) / (now - begun)
+        return f"{speed / 1000:.1f} k forwards/s" if speed >= 1000 else f"{speed:.0f} forwards/s"

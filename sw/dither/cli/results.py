@@ -1,0 +1,72 @@
+"""``dither compare`` and ``dither report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from ..compare import compare as compare_runs
+from ..runs import RunFolder
+
+__all__ = ["compare", "report"]
+
+
+@click.command(
+    short_help="Say whether two runs are identical, bit by bit.",
+    epilog="""\b
+Examples:
+  dither compare runs/digits-golden-1 runs/digits-rtl-1
+  dither compare A B --no-plot && echo same bits
+""",
+)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), default=Path("compare.png"), show_default=True,
+              help="Draw both learning curves to this file (.png, .svg or .pdf).")  # fmt: skip
+@click.option("--no-plot", is_flag=True, help="Draw nothing.")
+@click.pass_context
+def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool) -> None:
+    """Compare the runs A and B: every parameter at every logged step, without tolerance.
+
+    Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named. 2: they cannot be
+    compared.
+    """
+    runs = RunFolder.open(a), RunFolder.open(b)
+    result = compare_runs(*runs)
+    console = Console(soft_wrap=True, highlight=False)
+    if result.identical:
+        what = f"{result.steps} logged steps × {result.parameters} parameters, every bit equal"
+        console.print(f"[bold green]identical[/]: {what}")
+    else:
+        console.print(f"[bold red]different[/]: {escape(str(result.reason))}")
+    if not no_plot:
+        _draw(runs, plot)
+        console.print(f"[dim]curves: {escape(str(plot))}[/]")
+    context.exit(0 if result.identical else 1)
+
+
+def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
+    from ..report.plots import learning_curves, save_figure
+
+    figure = learning_curves([(str(run.path), run.curve()) for run in runs])
+    try:
+        save_figure(figure, path)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"cannot draw {path}: {error}; choose another --plot, or --no-plot") from None
+
+
+@click.command(short_help="Write a run's report, one page that needs nothing else.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: RUN/report.html]")
+def report(run: Path, out: Path | None) -> None:
+    """Write the report of RUN: curves, engine, plan, cycles, ranges, memory map.
+
+    A finished run has one already; this makes it again, or makes one of an interrupted run.
+    """
+    from ..report import write_report
+
+    path = write_report(RunFolder.open(run), out)
+    click.echo(f"report: {path}")

@@ -1,0 +1,221 @@
+"""``dither train``."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from ..compiler import CompileError
+from ..devices import DEVICES, Waves
+from ..engine import PRESETS, EngineConfig, preset
+from ..experiment import Experiment
+from ..isa import Rule
+from ..recipe import ESTIMATORS, SCHEDULES, SIDES
+from ..runs import RunFolder, default_folder
+from ..tasks import TASKS
+from ..training import Progress
+from .group import Suggesting, suggest
+from .progress import Display
+
+__all__ = ["ENGINE", "train"]
+
+INTERRUPTED = 130
+_RESUMED = ("resume", "steps")
+"""Options that go together with --resume; everything else stands in the run's run.json."""
+
+
+class EngineType(click.ParamType):
+    """A preset's name, or ``ROWSxLANES``."""
+
+    name = "engine"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EngineConfig:
+        if isinstance(value, EngineConfig):
+            return value
+        if value in PRESETS:
+            return preset(value)
+        match = re.fullmatch(r"(\d+)[x×](\d+)", value)
+        if match is None:
+            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES)")
+        rows, lanes = int(match[1]), int(match[2])
+        try:
+            shared = next(count for count in (4, 2, 1) if lanes % count == 0)
+            return EngineConfig(rows=rows, lanes=lanes, lanes_per_table=shared, parameter_depth=max(2048, 8192 // max(rows, 1)))
+        except ValueError as error:
+            raise click.UsageError(f"engine {value}: {error}") from None
+
+
+class WavesType(click.ParamType):
+    """``FILE:FIRST-LAST``."""
+
+    name = "waves"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Waves:
+        if isinstance(value, Waves):
+            return value
+        match = re.fullmatch(r"(.+):(\d+)-(\d+)", value)
+        if match is None or int(match[2]) > int(match[3]):
+            raise click.UsageError(f"--waves {value!r} must be FILE:FIRST-LAST, in cycles, such as engine.fst:0-5000")
+        return Waves(Path(match[1]), int(match[2]), int(match[3]))
+
+
+ENGINE = EngineType()
+
+
+@click.command(
+    short_help="Train a network, by forward passes only.",
+    epilog="""\b
+Examples:
+  dither train digits                              on the golden machine, with the task's own recipe
+  dither train digits --device rtl --steps 5 --log-every 1
+  dither train digits --engine 4x32 --seed 7 --rate 0.002 --out runs/seven
+  dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
+  dither train --resume runs/seven --steps 4000    further than planned
+  dither train digits --device rtl --steps 1 --waves engine.fst:0-20000
+""",
+)
+@click.argument("task", type=Suggesting("task", list(TASKS)), required=False)
+@click.option("--device", type=Suggesting("device", list(DEVICES)), default="golden", show_default=True,
+              help="Machine to run on; all give the same bits.")
+@click.option("--engine", type=ENGINE, default="2x16", show_default=True, metavar="NAME",
+              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES. Decides cycles, never results.")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: the task's]")
+@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True,
+              help="Seed of initial values, sample order and probes.")
+@click.option("--out", type=click.Path(path_type=Path), help="New run folder.  [default: runs/TASK-DEVICE-N]")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN",
+              help="Go on with this run; only --steps may be given with it.")
+@click.option("--log-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
+@click.option("--checkpoint-every", type=click.IntRange(1), default=200, show_default=True,
+              help="Steps between checkpoints.")
+@click.option("--batch", type=click.IntRange(1), help="Samples of a step.")
+@click.option("--tile", type=click.IntRange(1), help="Samples that share a probe.")
+@click.option("--probes", type=click.IntRange(1), help="Probes of a tile and tensor.")
+@click.option("--estimator", type=click.Choice(ESTIMATORS), help="Perturb tensor by tensor, or all at once.")
+@click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
+@click.option("--mu", type=float, help="Probe step.")
+@click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
+@click.option("--rate", type=float, help="Learning rate.")
+@click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
+@click.option("--schedule-steps", type=click.IntRange(1), help="Steps of the schedule.")
+@click.option("--waves", type=WavesType(), metavar="FILE:FIRST-LAST",
+              help="Write the waveforms of these cycles (--device rtl).")
+@click.pass_context
+def train(context: click.Context, resume: Path | None, **options: Any) -> None:
+    """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
+
+    Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a checkpoint;
+    a second Ctrl-C at once, with the last checkpoint there is.
+    """
+    console = Console(soft_wrap=True)
+    if resume is not None:
+        experiment, run = _resumed(context, resume, options["steps"])
+    else:
+        experiment, run = _fresh(options), None
+    with _refusals():
+        prepared = experiment.prepare(options["waves"])
+    try:
+        if run is None:
+            path = options["out"] or default_folder(experiment.task, experiment.device)
+            run = RunFolder.create(path, prepared.describe())
+            trainer = prepared.trainer(run)
+            trainer.start()
+        else:
+            trainer = prepared.trainer(run)
+            trainer.resume()
+        console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
+        finished = _train(console, run, trainer.train)
+    finally:
+        prepared.close()
+    _finish(context, console, run, finished)
+
+
+def _fresh(options: dict[str, Any]) -> Experiment:
+    if options["task"] is None:
+        raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(TASKS)}")
+    with _refusals():
+        return Experiment.of_task(
+            options["task"], device=options["device"], engine=options["engine"], steps=options["steps"],
+            log_every=options["log_every"], checkpoint_every=options["checkpoint_every"],
+            recipe={name: options[name] for name in ("seed", "batch", "tile", "probes", "estimator", "sides", "mu", "rule",
+                                                     "rate", "schedule", "schedule_steps") if options[name] is not None},
+        )  # fmt: skip
+
+
+def _resumed(context: click.Context, path: Path, steps: int | None) -> tuple[Experiment, RunFolder]:
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _RESUMED
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--resume takes everything but --steps from the run; leave out {', '.join(given)}")
+    run = RunFolder.open(path)
+    with _refusals():
+        experiment = Experiment.of_run(run, steps)
+    return experiment, run
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what constructors and compiler refuse into one line for people."""
+    try:
+        yield
+    except (CompileError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _train(console: Console, run: RunFolder, train: Callable[..., bool]) -> bool:
+    with _interruptions() as interrupted, Display(console) as display:
+
+        def show(standing: Progress) -> None:
+            display.show(standing)
+
+        try:
+            finished = train(report=show, stop=lambda: bool(interrupted))
+        except KeyboardInterrupt:
+            finished = False
+    return finished
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Collects the first Ctrl-C; lets the second one through."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        print("\ndither: ending after this chunk (Ctrl-C again: at once)", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool) -> None:
+    from ..report import write_report
+
+    page = write_report(run)
+    if not finished:
+        step = run.load_checkpoint().step
+        print(f"dither: interrupted; step {step} is saved, go on with: dither train --resume {run.path}", file=sys.stderr)
+        context.exit(INTERRUPTED)
+    last = run.curve()[-1]
+    console.print(
+        f"[bold green]done[/]: accuracy {last.accuracy:.2%}, loss {last.loss:.4f}, digest {last.digest}", highlight=False
+    )
+    console.print(f"report: {escape(str(page))}", highlight=False)

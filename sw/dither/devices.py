@@ -1,0 +1,67 @@
+"""Devices by name, built when asked for: the one place of this package that reaches the gateware's simulator."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from .device import Device, DeviceError
+from .engine import EngineConfig
+
+__all__ = ["DEVICES", "build_device", "tools"]
+
+
+def _golden(config: EngineConfig) -> Device:
+    from .golden import GoldenMachine
+
+    machine: Device = GoldenMachine(config)
+    return machine
+
+
+def _rtl(config: EngineConfig) -> Device:
+    module = _simulator("verilated")
+    device: Device = module.VerilatedDevice(config)
+    return device
+
+
+DEVICES: dict[str, Callable[[EngineConfig], Device]] = {"golden": _golden, "rtl": _rtl}
+"""What the command line offers."""
+
+
+def build_device(name: str, config: EngineConfig) -> Device:
+    """The named machine with this configuration, ready to run programs.
+
+    :raises DeviceError: if the name is unknown or the machine's tools are missing.
+    """
+    if name not in DEVICES:
+        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}")
+    return DEVICES[name](config)
+
+
+def tools() -> list[tuple[str, str, bool]]:
+    """The tools of the simulated gateware: name, what was found or what to do, whether it is usable."""
+    try:
+        toolchain = _simulator("toolchain")
+    except DeviceError as error:
+        return [("dither_sim", str(error), False)]
+    finders: dict[str, Callable[[], str]] = {
+        "Yosys": toolchain.yosys_version,
+        "Verilator": lambda: str(toolchain.verilator().version),
+        "C++ compiler": lambda: f"{toolchain.compiler()} ({toolchain.compiler_version()})",
+        "make": toolchain.make,
+    }
+    found = []
+    for name, find in finders.items():
+        try:
+            found.append((name, str(find()), True))
+        except DeviceError as error:
+            found.append((name, str(error), False))
+    return found
+
+
+def _simulator(name: str) -> Any:
+    try:
+        return importlib.import_module(f"dither_sim.{name}")
+    except ImportError as error:
+        raise DeviceError(f"the simulated gateware is not installed ({error}); use --device golden") from None

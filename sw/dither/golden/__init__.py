@@ -1,0 +1,1 @@
+"""The golden model: the engine's bits in vectorised NumPy."""

@@ -1,0 +1,110 @@
+"""The update unit's twin: one optimiser step in integers, for any number of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..fixedpoint import saturate, shift_round
+from ..isa import Rule
+from ..tables import ScalarTable, scalar_lookup
+from .loss import floor_log2
+
+__all__ = ["DIRECTION_BITS", "GRADIENT_BITS", "RATE_BITS", "SIGN_UNIT", "Updated", "adam_direction", "update"]
+
+GRADIENT_BITS = 17
+"""Bits that a shifted gradient is clipped to, signed."""
+DIRECTION_BITS = 18
+"""Bits of a direction, signed; 12 of them are fraction bits under SIGN and ADAM."""
+RATE_BITS = 18
+"""Bits of a learning-rate mantissa, unsigned."""
+SIGN_UNIT = 4096
+"""The direction 1.0."""
+_MOMENT_FRAC = 10  # a first moment has so many guard bits below a gradient's unit
+_STATE_BITS = 32
+_RECIPROCAL_BITS = 15  # fraction bits of the mantissa that the reciprocal root is looked up with
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Parameters and moments after one step; gradient accumulators are zero then."""
+
+    master: NDArray[np.int64]
+    moment1: NDArray[np.int64]
+    moment2: NDArray[np.int64]
+    clips: int
+    """Values that were clipped, all steps of the calculation together."""
+
+
+def adam_direction(
+    moment1: ArrayLike, moment2: ArrayLike, values: ArrayLike, slopes: ArrayLike
+) -> tuple[NDArray[np.int64], int]:
+    """First moment times the reciprocal root of the second, with 12 fraction bits.
+
+    :param moment1: integers of 32 bits, signed.
+    :param moment2: integers of 32 bits, unsigned.
+    :param values: the scalar-table memory, see :func:`dither.tables.scalar_tables`.
+    :param slopes: the same.
+    :returns: directions, int64 of 18 bits, signed, and how many were clipped.
+    """
+    n = np.asarray(moment2, dtype=np.int64) + 1
+    e = floor_log2(n)
+    odd = e & 1
+    # 15 bits below the leading one: shift up first, so that one right shift serves all exponents.
+    mantissa = ((n << _RECIPROCAL_BITS) >> e) & ((1 << _RECIPROCAL_BITS) - 1)
+    root = scalar_lookup(values, slopes, ScalarTable.RSQRT, (odd << _RECIPROCAL_BITS) + mantissa)
+    product = np.asarray(moment1, dtype=np.int64) * root
+    shift = 15 + (e >> 1)
+    return saturate((product + (np.int64(1) << (shift - 1))) >> shift, DIRECTION_BITS)
+
+
+def update(
+    rule: Rule,
+    master: ArrayLike,
+    gradient: ArrayLike,
+    moment1: ArrayLike,
+    moment2: ArrayLike,
+    *,
+    gradient_shift: int,
+    decay1: int,
+    decay2: int,
+    rate: int,
+    rate_shift: int,
+    values: ArrayLike = (),
+    slopes: ArrayLike = (),
+) -> Updated:
+    """What UPDATE does to parameters; all arrays have one shape, whatever it is.
+
+    :param master: integers of 32 bits, signed.
+    :param gradient: the same.
+    :param moment1: the same.
+    :param moment2: integers of 32 bits, unsigned.
+    :param gradient_shift: half-up right shift that brings a gradient to 17 bits.
+    :param decay1: beta1 = 1 - 2**-decay1.
+    :param decay2: beta2 = 1 - 2**-decay2.
+    :param rate: learning-rate mantissa; its lowest 18 bits count, unsigned.
+    :param rate_shift: half-up right shift of rate times direction.
+    :param values: the scalar-table memory, for ADAM.
+    :param slopes: the same.
+    """
+    p, m, v = (np.asarray(values_, dtype=np.int64) for values_ in (master, moment1, moment2))
+    h, clips = saturate(shift_round(gradient, gradient_shift), GRADIENT_BITS)
+    match rule:
+        case Rule.SGD:
+            direction = h
+        case Rule.SIGN:
+            direction = np.sign(h) * SIGN_UNIT
+        case Rule.MOMENTUM:
+            m, more = saturate(m - shift_round(m, decay1) + (h << _MOMENT_FRAC), _STATE_BITS)
+            direction, last = saturate(shift_round(m, _MOMENT_FRAC), DIRECTION_BITS)
+            clips += more + last
+        case Rule.ADAM:
+            m, more = saturate(m + shift_round((h << _MOMENT_FRAC) - m, decay1), _STATE_BITS)
+            v = v + shift_round(np.minimum(h * h, (1 << _STATE_BITS) - 1) - v, decay2)
+            direction, last = adam_direction(m, v, values, slopes)
+            clips += more + last
+    change = shift_round(direction * (rate & ((1 << RATE_BITS) - 1)), rate_shift)
+    p, last = saturate(p - change, _STATE_BITS)
+    return Updated(p, m, v, clips + last)

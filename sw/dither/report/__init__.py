@@ -1,0 +1,71 @@
+"""A run's report: one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..checkpoint import write_atomically
+from ..runs import RunError, RunFolder
+from .facts import collect
+from .plots import inline_svg, learning_curves
+
+__all__ = ["render_report", "write_report"]
+
+
+def render_report(run: RunFolder) -> str:
+    """The page, as HTML: styles and plots inside, no links to anything outside.
+
+    :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
+    """
+    facts = collect(run)
+    environment = Environment(
+        loader=PackageLoader("dither.report", "."), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"count": _count, "duration": _duration, "percent": _percent, "number": _number}
+    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    curves = inline_svg(learning_curves([(facts.name, facts.rows)]), "loss and accuracy over steps")
+    return environment.get_template("page.html").render(facts=facts, style=Markup(style), curves=Markup(curves))
+
+
+def write_report(run: RunFolder, out: Path | None = None) -> Path:
+    """Writes the page, by default as ``report.html`` in the run's folder.
+
+    :returns: where it stands.
+    :raises RunError: as :func:`render_report`, or if the file cannot be written.
+    """
+    path = out or run.path / "report.html"
+    text = render_report(run)
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from None
+    return path
+
+
+def _count(value: int) -> str:
+    """Thousands apart; from ten million on with four digits and a unit."""
+    if value < 10_000_000:
+        return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    power = min(int(math.log10(value)) // 3, 5)
+    return f"{value / 1000**power:.4g}\N{NARROW NO-BREAK SPACE}{' kMGTP'[power]}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")

@@ -1,0 +1,168 @@
+"""What a report says, worked out from a run folder: numbers and texts, no markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import EngineConfig
+from ..regmap import PHASES, SATURATIONS
+from ..runs import CurveRow, RunFolder, TensorRecord
+
+__all__ = ["Facts", "MemoryBar", "Phase", "Range", "collect"]
+
+MASTER_WIDTH = 32
+_PLACES = {
+    "requantise": "activations, where an accumulator is requantised",
+    "weight": "working weights, where a perturbed master is rounded",
+    "loss": "losses of single samples",
+    "update": "gradients, moments and masters, in the update unit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Cycles of one phase: their number, their share of all in percent, and their colour's number."""
+
+    name: str
+    cycles: int
+    percent: float
+    color: int
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One tensor's values against its format; positions in percent of the format's range, from its lowest value."""
+
+    tensor: TensorRecord
+    limit: float
+    lowest: float
+    highest: float
+    now: tuple[float, float]
+    """Left end and width of the bar of the last logged step."""
+    ever: tuple[float, float]
+    """Left end and width of the bar of all logged steps."""
+    headroom: float
+    """Bits between the largest magnitude of all steps and the format's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBar:
+    """One memory's depth, used words and regions; regions that take turns in the same words overlap."""
+
+    name: str
+    depth: int
+    used: int
+    regions: list[tuple[str, int, int, float, float, int]]
+    """Name, base, words, left end and width in percent of the depth, colour's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the report's template shows."""
+
+    name: str
+    description: dict[str, Any]
+    config: EngineConfig
+    rows: list[CurveRow]
+    best: CurveRow
+    parameters: int
+    steps: int
+    cycles: int
+    phases: list[Phase]
+    utilisation: float | None
+    """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first step."""
+    saturations: list[tuple[str, int]]
+    ranges: list[Range]
+    memories: list[MemoryBar]
+    seconds: float
+
+    @property
+    def last(self) -> CurveRow:
+        return self.rows[-1]
+
+
+def collect(run: RunFolder) -> Facts:
+    """Reads a run folder's files and works out the rest.
+
+    :raises RunError: if a file is missing or damaged, or nothing has been logged yet.
+    """
+    rows = run.curve()
+    run.require(bool(rows), "has logged no step yet; there is nothing to report")
+    history = run.history(rows)
+    try:
+        description = run.description
+        config = EngineConfig.from_dict(description["engine"])
+        progress = description["progress"]
+        counters = progress["counters"]
+        phases, cycles = _phases(counters)
+        utilisation = counters["row_steps"] / (cycles * config.rows) if cycles else None
+        return Facts(
+            name=run.path.resolve().name,
+            description=description,
+            config=config,
+            rows=rows,
+            best=max(rows, key=lambda row: (row.accuracy, -row.step)),
+            parameters=run.parameters,
+            steps=progress["step"],
+            cycles=cycles,
+            phases=phases,
+            utilisation=utilisation,
+            saturations=[(_PLACES[place], counters[f"saturations_{place}"]) for place in SATURATIONS],
+            ranges=_ranges(run.tensors, history),
+            memories=[_memory(memory) for memory in description["memories"]],
+            seconds=progress["seconds"],
+        )
+    except (KeyError, TypeError) as error:
+        run.require(False, f"has a run.json that this version cannot report on ({error!r})")
+        raise
+
+
+def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
+    """Phases that took any cycles, dearest first, and the sum of all but waiting, which is the host's doing."""
+    cycles = {name: counters[f"cycles_{name}"] for name in PHASES if name != "wait"}
+    total = sum(cycles.values())
+    phases = [
+        Phase(name, count, 100 * count / total, number)
+        for number, (name, count) in enumerate(cycles.items())
+        if count
+    ]  # fmt: skip
+    return sorted(phases, key=lambda phase: -phase.cycles), total
+
+
+def _ranges(tensors: list[TensorRecord], history: np.ndarray[Any, np.dtype[np.int32]]) -> list[Range]:
+    ranges = []
+    position = 0
+    half = 1 << (MASTER_WIDTH - 1)
+    for tensor in tensors:
+        values = history[:, position : position + tensor.size].astype(np.int64)
+        position += tensor.size
+
+        def place(part: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:
+            low, high = (100 * (int(end) + half) / (2 * half) for end in (part.min(), part.max()))
+            return low, high - low
+
+        largest = max(int(np.abs(values).max()), 1)
+        ranges.append(
+            Range(
+                tensor=tensor,
+                limit=float(np.ldexp(half, -tensor.frac)),
+                lowest=float(np.ldexp(int(values[-1].min()), -tensor.frac)),
+                highest=float(np.ldexp(int(values[-1].max()), -tensor.frac)),
+                now=place(values[-1]),
+                ever=place(values),
+                headroom=float(np.log2(half / largest)),
+            )
+        )
+    return ranges
+
+
+def _memory(memory: dict[str, Any]) -> MemoryBar:
+    depth = memory["depth"]
+    regions = [
+        (part["name"], part["base"], part["words"], 100 * part["base"] / depth, 100 * part["words"] / depth, number % 9)
+        for number, part in enumerate(memory["regions"])
+    ]
+    return MemoryBar(memory["name"], depth, memory["used"], regions)

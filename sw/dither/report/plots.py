@@ -1,0 +1,111 @@
+"""Learning curves, as figures for files and as inline SVG that follows the page's colours."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from ..runs import CurveRow
+
+__all__ = ["inline_svg", "learning_curves", "save_figure"]
+
+INK, FAINT = "#1a1b26", "#c8c9d1"
+SERIES = ("#2f5fd0", "#d0602f")
+"""Colours of the first and the second run; on the page each stands for a style-sheet variable."""
+_VARIABLES = {INK: "--ink", FAINT: "--rule", SERIES[0]: "--blue", SERIES[1]: "--orange"}
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dither",
+}
+
+
+def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]]) -> Figure:
+    """Loss and accuracy over steps, side by side, for one or two runs.
+
+    :param runs: a label and the logged rows of each; training losses are drawn thin.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
+        losses, accuracies = figure.subplots(1, 2)
+        for number, (label, rows) in enumerate(runs):
+            color = SERIES[number % len(SERIES)]
+            # The second run is dashed: where runs are identical both stay visible.
+            style = "-" if number == 0 else (0, (4, 3))
+            steps = [row.step for row in rows]
+            losses.plot(steps, [row.train_loss for row in rows], color=color, linewidth=0.8, alpha=0.45, linestyle=style)
+            losses.plot(steps, [row.loss for row in rows], color=color, label=label, linestyle=style)
+            accuracies.plot(steps, [row.accuracy for row in rows], color=color, label=label, linestyle=style)
+        _finish(losses, "Loss on held-out data (thin: training)", [row.loss for _, rows in runs for row in rows])
+        accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        _finish(accuracies, "Accuracy on held-out data", [])
+        accuracies.set_ylim(0, 1)
+        if len(runs) > 1:
+            accuracies.legend(loc="lower right")
+    return figure
+
+
+def _finish(axes: Axes, title: str, positive: list[float]) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.tick_params(length=0)
+    axes.set_axisbelow(True)
+    if positive and min(positive) >= 0:
+        axes.set_ylim(bottom=0)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
+
+    :raises ValueError: on a suffix that is no picture's.
+    :raises OSError: if the file cannot be written.
+    """
+    with rc_context(_STYLE):
+        figure.savefig(path, dpi=160)
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """A figure as an SVG element for an HTML page.
+
+    Nothing in it refers to anything outside; its colours are the page's variables, its text the page's font.
+
+    :param label: what the figure shows, for readers who cannot see it.
+    """
+    buffer = io.StringIO()
+    with rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s(xmlns(:\w+)?|width|height)="[^"]*"', "", text[: text.index(">")]) + text[text.index(">") :]
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", text)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    for color, variable in _VARIABLES.items():
+        text = text.replace(color, f"var({variable})")
+    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()

@@ -1,0 +1,26 @@
+"""The contraction unit's benches on Verilator."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import Shape, signed, unsigned
+
+from dither.engine import EngineConfig
+from dither_hw.contract import ContractUnit
+from dither_hw.interpolator import Interpolator
+from dither_sim.cocotb_runner import run_bench
+
+SMALL = {"activation_depth": 128, "parameter_depth": 64, "table_bits": 6}
+CONFIGURATIONS = {
+    "1x8_w16": EngineConfig(rows=1, lanes=8, width=16, activation_tables=1, lanes_per_table=8, **SMALL),
+    "2x16_w18": EngineConfig(rows=2, lanes=16, lanes_per_table=4, **SMALL),
+    "4x4_tables": EngineConfig(rows=4, lanes=4, activation_tables=4, lanes_per_table=2, **SMALL),
+    "8x2": EngineConfig(rows=8, lanes=2, width=16, lanes_per_table=1, **SMALL),
+    "2x4_relu_only": EngineConfig(rows=2, lanes=4, activation_tables=0, **SMALL),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_random_instructions(name: str) -> None:
+    config = CONFIGURATIONS[name]
+    run_bench(ContractUnit(config), "bench_contract", name=f"contract_{name}", parameters={"config": config, "count": 150})

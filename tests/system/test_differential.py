@@ -1,0 +1,43 @@
+"""Whole random programs: the simulated RTL and the golden machine leave the same bits in the same number of cycles."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dither.engine import EngineConfig
+from dither.golden import GoldenMachine
+from dither_sim.verilated import VerilatedDevice
+from tests.programs import programs
+
+ENGINES = {
+    "1x4 w16": EngineConfig(rows=1, lanes=4, width=16, activation_depth=128, parameter_depth=64, table_bits=7,
+                            activation_tables=0, lanes_per_table=2, rounds_per_cycle=4),
+    "2x6 w18": EngineConfig(rows=2, lanes=6, width=18, activation_depth=128, parameter_depth=64, table_bits=6,
+                            activation_tables=2, lanes_per_table=3, rounds_per_cycle=2),
+    "8x3 w16": EngineConfig(rows=8, lanes=3, width=16, activation_depth=256, parameter_depth=48, table_bits=8,
+                            activation_tables=1, lanes_per_table=1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(ENGINES))
+def devices(request):
+    config = ENGINES[request.param]
+    rtl = VerilatedDevice(config)
+    yield rtl, GoldenMachine(config)
+    rtl.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.data())
+def test_random_programs(devices, data):
+    rtl, golden = devices
+    program = data.draw(programs(rtl.config))
+    results = []
+    for device in (golden, rtl):
+        device.write_program(program.words)
+        results.append(device.run(0, program.inputs, program.expects))
+    expected, actual = results
+    for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
+    assert dict(actual.counters) == dict(expected.counters)
