@@ -95,15 +95,16 @@ class ContractUnit(wiring.Component):
             self.result.addr.eq(drain.addr),
         ]
 
-        weights = [Signal(signed(W), name=f"weight{r}") for r in range(config.rows)]
+        weights = [Signal(signed(W), name=f"weight{r}", reset_less=True) for r in range(config.rows)]
         with m.If(fetched.valid):
             m.d.sync += [weights[r].eq(self.weight.data[r * W : (r + 1) * W]) for r in range(config.rows)]
         if config.activation_tables:
-            load = Signal.like(self.table.addr), Signal.like(self.table.value), Signal.like(self.table.slope)
+            # A register in front of all groups: the loading unit is far away from most of them.
+            sources = self.table.addr, self.table.value, self.table.slope
+            load = [Signal.like(source, reset_less=True) for source in sources]
             load_enable = Signal()
             m.d.sync += load_enable.eq(self.table.enable)
             with m.If(self.table.enable):
-                sources = self.table.addr, self.table.value, self.table.slope
                 m.d.sync += [register.eq(source) for register, source in zip(load, sources, strict=True)]
 
         results = []

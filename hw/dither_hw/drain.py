@@ -89,8 +89,10 @@ class Drain(wiring.Component):
         taps = delay_line(m, ordered, _TO_RESULT - 2, "row")
         arriving = taps[-1]
         if config.activation_tables:
-            late = delay_line(m, arriving, INTERPOLATOR_LATENCY + config.lanes_per_table, "late_row")[-1]
-            arriving = Mux(fields.activation == Activation.TABLE, late, arriving)
+            # What does not go through a table must not enter the longer way: it could come out in the next instruction.
+            longer = Mux(use_table, arriving, 0)
+            late = delay_line(m, longer, INTERPOLATOR_LATENCY + config.lanes_per_table, "late_row")[-1]
+            arriving = Mux(use_table, late, arriving)
         self._address(m, data.View(_Row, arriving))
         return m
 

@@ -202,8 +202,8 @@ class Engine(wiring.Component):
     ) -> None:
         """The tables' write ports, and who looks up in the scalar ones."""
         m.submodules.scalar_tables = scalar_tables = ScalarTables(self.config)
-        wiring.connect(m, loss.table, scalar_tables.loss)
-        wiring.connect(m, update.table, scalar_tables.update)
+        wiring.connect(m, loss.scalar, scalar_tables.loss)
+        wiring.connect(m, update.scalar, scalar_tables.update)
         loads = [(scalar_tables.load, Memory.SCALAR_TABLE)]
         if self.config.activation_tables:
             loads.append((contract.table, Memory.ACTIVATION_TABLE))

@@ -20,7 +20,7 @@ class Generator(wiring.Component):
     """Threefry-2x32-20, iterative: key (seed, step), counter (block, probe), as :func:`dither.generator.blocks`.
 
     A block takes :func:`dither.timing.generator_cycles`: one cycle for each of six key injections (the first of them
-    takes the counter) and ``20 / rounds_per_cycle`` for the rounds. The next block may start in the cycle of ``done``,
+    is the start) and ``20 / rounds_per_cycle`` for the rounds. The next block may start in the cycle of ``done``,
     so that is also the interval from block to block.
 
     Rounds and injections share the two words' registers and the first word's adder. The key words stand in a ring
@@ -38,7 +38,8 @@ class Generator(wiring.Component):
     start : In(1)
         Starts a block; only where none is under way.
     block, probe : In(32)
-        The counter, taken in the cycle of ``start``.
+        The counter, taken one cycle before ``start``, with ``seed`` and ``step``: their sums then wait in registers,
+        which keeps a late ``start`` away from the adders.
     done : Out(1)
         A pulse, ``generator_cycles`` after ``start``.
     bits : Out(64)
@@ -68,20 +69,21 @@ class Generator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         group_cycles = ROUNDS_PER_INJECTION // self.rounds_per_cycle
-        low, high = Signal(32), Signal(32)
+        low, high = Signal(32, reset_less=True), Signal(32, reset_less=True)
         running = Signal()
         cycle = Signal(range(group_cycles + 1))  # since the last injection
         number = Signal(range(_INJECTIONS))  # of the next injection
         last = Signal()
-        inject = Signal()
+        end_of_group, inject = Signal(), Signal()
         m.d.comb += [
             last.eq(number == _INJECTIONS - 1),
-            inject.eq(self.start | (running & (cycle == group_cycles))),
+            end_of_group.eq(running & (cycle == group_cycles)),
+            inject.eq(self.start | end_of_group),
             self.bits.eq(Cat(low, high)),
         ]
 
-        ring = [Signal(32, name=f"key{i}") for i in range(3)]
-        high_key = Signal(32)
+        ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
+        high_key = Signal(32, reset_less=True)
         loaded = Signal()  # the ring stands one turn before its home
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
@@ -94,17 +96,22 @@ class Generator(wiring.Component):
             m.d.sync += [key.eq(source) for key, source in zip(ring, ring[1:] + ring[:1], strict=True)]
             m.d.sync += [number.eq(following), high_key.eq(ring[2] + following)]
 
-        m.d.sync += [self.done.eq(running & inject & last & ~self.load_key), cycle.eq(cycle + 1)]
+        m.d.sync += [self.done.eq(end_of_group & last & ~self.load_key), cycle.eq(cycle + 1)]
         with m.If(inject):
             m.d.sync += [running.eq(~last), cycle.eq(0)]
         with m.If(self.load_key):
             m.d.sync += running.eq(0)
 
+        first_low, first_high = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        m.d.sync += [first_low.eq(self.block + self.seed), first_high.eq(self.probe + self.step)]
+
         # The first round of a cycle shares its adder with the injection.
         low_sum = Signal(32)
-        m.d.comb += low_sum.eq(Mux(self.start, self.block, low) + Mux(inject, ring[0], high))
-        with m.If(inject):
-            m.d.sync += [low.eq(low_sum), high.eq(Mux(self.start, self.probe, high) + high_key)]
+        m.d.comb += low_sum.eq(low + Mux(end_of_group, ring[0], high))
+        with m.If(self.start):
+            m.d.sync += [low.eq(first_low), high.eq(first_high)]
+        with m.Elif(end_of_group):
+            m.d.sync += [low.eq(low_sum), high.eq(high + high_key)]
         with m.Elif(running):
             mixed_low, mixed_high = self._rounds(m, low_sum, high, Cat(cycle[: _bits(group_cycles)], ~number[0]))
             m.d.sync += [low.eq(mixed_low), high.eq(mixed_high)]

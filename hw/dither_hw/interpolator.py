@@ -95,18 +95,18 @@ class Interpolator(wiring.Component):
             read.addr.eq(Cat(self.x[F:], self.table) if self.tables > 1 else self.x[F:]),
             read.en.eq(1),
         ]
-        fetched = Signal(entry)
-        fractions = [Signal(F, name=f"fraction{i}") for i in range(MEMORY_LATENCY)]
+        fetched = Signal(entry, reset_less=True)
+        fractions = [Signal(F, name=f"fraction{i}", reset_less=True) for i in range(MEMORY_LATENCY)]
         m.d.sync += fetched.eq(read.data)
         m.d.sync += [register.eq(source) for register, source in zip(fractions, [self.x[:F], *fractions], strict=False)]
 
         m.submodules.multiplier = multiplier = self.multiplier
         m.d.comb += [
-            multiplier.enable.eq(1),
+            multiplier.enable.eq(~0),
             multiplier.a.eq(fetched.slope),
             multiplier.b.eq(fractions[-1]),
         ]
-        values = [Signal(self.value, name=f"value{i}") for i in range(MULTIPLIER_LATENCY)]
+        values = [Signal(self.value, name=f"value{i}", reset_less=True) for i in range(MULTIPLIER_LATENCY)]
         m.d.sync += [register.eq(source) for register, source in zip(values, [fetched.value, *values], strict=False)]
 
         # value + ((product + half) >> F) is ((value << F) + half + product) >> F: the first two terms do not
@@ -115,7 +115,7 @@ class Interpolator(wiring.Component):
         start = Cat(half, values[-1])
         if self.value.signed:
             start = start.as_signed()
-        total = Signal(signed(max(width + F, self.slope_width + F) + 2))
+        total = Signal(signed(max(width + F, self.slope_width + F) + 2), reset_less=True)
         m.d.sync += total.eq(start + multiplier.product)
 
         result = total[F:].as_signed()
@@ -127,13 +127,15 @@ class Interpolator(wiring.Component):
             m.d.comb += [over.eq(~sign & high.any()), under.eq(sign & ~high.all())]
         else:
             m.d.comb += [over.eq(~sign & high.any()), under.eq(sign)]
-        m.d.sync += self.clipped.eq(over | under)
+        y, clipped = Signal(self.value, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [self.y.eq(y), self.clipped.eq(clipped)]
+        m.d.sync += clipped.eq(over | under)
         with m.If(over):
-            m.d.sync += self.y.eq(highest)
+            m.d.sync += y.eq(highest)
         with m.Elif(under):
-            m.d.sync += self.y.eq(lowest)
+            m.d.sync += y.eq(lowest)
         with m.Else():
-            m.d.sync += self.y.eq(result[:width])
+            m.d.sync += y.eq(result[:width])
         return m
 
     @property

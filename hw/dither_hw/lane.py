@@ -37,7 +37,7 @@ class _Lane(wiring.Component):
             {
                 "weight": In(signed(config.width)).array(config.rows),
                 "x": In(signed(config.width)),
-                "multiply": In(1),
+                "multiply": In(MULTIPLIER_LATENCY),
                 "accumulate": In(1),
                 "first": In(1),
                 "copy": In(1),
@@ -52,7 +52,8 @@ class _Lane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, operand = self.config, signed(self.config.width)
-        copies = [Signal(signed(config.accumulator_width), name=f"copy{r}") for r in range(config.rows)]
+        sums = signed(config.accumulator_width)
+        copies = [Signal(sums, name=f"copy{r}", reset_less=True) for r in range(config.rows)]
         for r, copied in enumerate(copies):
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
             accumulator = Signal.like(copied, name=f"accumulator{r}")
@@ -141,10 +142,10 @@ class LaneGroup(wiring.Component):
             last.eq(self.last),
             drain.eq(self.drain),
         ]
-        weights = [Signal(signed(config.width), name=f"weight_copy{r}") for r in range(config.rows)]
+        weights = [Signal(signed(config.width), name=f"weight_copy{r}", reset_less=True) for r in range(config.rows)]
         with m.If(self.valid):
             m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
-        accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")[-1]
+        *multiply, accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")
         starts = delay_line(m, first, MULTIPLIER_LATENCY, "first")[-1]
         copy = delay_line(m, last, MULTIPLIER_LATENCY + 1, "last")[-1]
         stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
@@ -156,7 +157,7 @@ class LaneGroup(wiring.Component):
             m.d.comb += [
                 *(port.eq(source) for port, source in zip(lane.weight, weights, strict=True)),
                 lane.x.eq(self.x[i]),
-                lane.multiply.eq(valid),
+                lane.multiply.eq(Cat(*multiply)),
                 lane.accumulate.eq(accumulate),
                 lane.first.eq(starts),
                 lane.copy.eq(copy),
@@ -166,16 +167,20 @@ class LaneGroup(wiring.Component):
             ]
             lanes.append(lane)
 
+        results = [Signal.like(port, name=f"result{i}", reset_less=True) for i, port in enumerate(self.result)]
+        m.d.comb += [port.eq(result) for port, result in zip(self.result, results, strict=True)]
         clips = [lane.clipped & rounded for lane in lanes]
         if config.activation_tables:
-            clips.append(self._through_tables(m, mode, rounded, lanes))
+            clips.append(self._through_tables(m, mode, rounded, lanes, results))
         else:
             with m.If(rounded):
-                m.d.sync += [result.eq(lane.y) for result, lane in zip(self.result, lanes, strict=True)]
+                m.d.sync += [result.eq(lane.y) for result, lane in zip(results, lanes, strict=True)]
         m.d.sync += self.clips.eq(tree_sum(clips))
         return m
 
-    def _through_tables(self, m: Module, mode: Signal, rounded: Signal, lanes: list[_Lane]) -> Signal:
+    def _through_tables(
+        self, m: Module, mode: Signal, rounded: Signal, lanes: list[_Lane], results: list[Signal]
+    ) -> Signal:
         """Results, by way of the interpolator where the mode says so; returns its clips.
 
         The lanes hold a row's numbers for as many cycles as there are lanes: one after the other enters the
@@ -195,13 +200,13 @@ class LaneGroup(wiring.Component):
 
         turns = delay_line(m, rounded & mode.use_table, INTERPOLATOR_LATENCY + self.lanes, "turn")
         enters, leaves = turns[: self.lanes], turns[INTERPOLATOR_LATENCY + 1 :]
-        argument = Signal(width)
+        argument = Signal(width, reset_less=True)
         for turn, lane in zip(enters, lanes, strict=True):
             with m.If(turn):
                 m.d.sync += argument.eq(lane.y ^ (1 << (width - 1)))
         m.d.comb += interpolator.x.eq(argument)
 
-        for turn, lane, result in zip(leaves, lanes, self.result, strict=True):
+        for turn, lane, result in zip(leaves, lanes, results, strict=True):
             with m.If(turn):
                 m.d.sync += result.eq(interpolator.y)
             with m.Elif(rounded & ~mode.use_table):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,7 @@ from dither.timing import (
     LOSS_EXPONENTIAL_STAGE,
     LOSS_FINISH_CYCLES,
     LOSS_LOGARITHM_STAGE,
-    LOSS_OUTPUT_STAGE,
+    LOSS_SHORTEST_PASS,
     LOSS_SQUARE_STAGE,
     MEMORY_LATENCY,
     MULTIPLIER_LATENCY,
@@ -24,6 +24,7 @@ from dither.timing import (
 
 from .interfaces import ADDRESS_BITS, ReadPort, instruction_layout
 from .multiplier import Multiplier
+from .pipeline import delay_line
 from .scalar_tables import ScalarPort
 
 __all__ = ["LossUnit"]
@@ -35,6 +36,7 @@ _LOSS_BITS = 24
 _SUM_BITS = 18 + _COUNT_BITS
 _RAW_BITS = 36 + _COUNT_BITS
 _MAX_FRAC = 16
+_ARRIVAL = MEMORY_LATENCY + 2  # cycles from an element's address to the element
 _FAN_IN = 8  # lanes that one level of the lane multiplexer selects from
 
 
@@ -100,40 +102,34 @@ class LossUnit(wiring.Component):
         m = Module()
         squared = Signal()
         m.d.comb += squared.eq(self.fields.kind == LossKind.SQUARED_ERROR.value)
-        tags, lane, final = self._read(m, squared)
+        tags, lane = self._read(m, squared)
         element = self._select(m, lane)
 
         # Everything below sees an element's tags when it sees the element.
-        arrival = MEMORY_LATENCY + 2
-        label, take, begin, use, first, last = (_delayed(m, tag, arrival)[-1] for tag in tags)
+        label, take, begin, use, first, last, final = (delay_line(m, tag, _ARRIVAL, "tag")[-1] for tag in tags)
         distance, hit, live = self._compare(m, squared, element, label, take, begin, use)
 
-        entropy = self._cross_entropy(m, distance, hit, use & ~squared, first, last)
-        error = self._squared_error(m, distance, use, first)
-
-        last_stages = _delayed(m, last, LOSS_LOGARITHM_STAGE - arrival)
-        live_stages = _delayed(m, live, LOSS_LOGARITHM_STAGE - arrival)
-        final_stages = _delayed(m, final, LOSS_LOGARITHM_STAGE)
+        # The two kinds leave the pipeline at different stages; what is out of it must not reach the other exit, where
+        # it would meet the next instruction.
+        entropy = self._cross_entropy(m, distance, hit, use & ~squared, first, last & ~squared)
+        error = self._squared_error(m, distance, use & squared, first)
+        ending = delay_line(m, Cat(last & live, final), LOSS_SQUARE_STAGE - _ARRIVAL, "ending")[-1]
+        early, late = ending & squared.replicate(2), ending & (~squared).replicate(2)
+        late = delay_line(m, late, LOSS_LOGARITHM_STAGE - LOSS_SQUARE_STAGE, "late")[-1]
         raw, counts, ends = Signal(_RAW_BITS), Signal(), Signal()
-        with m.If(squared):
-            at = LOSS_SQUARE_STAGE - arrival
-            m.d.sync += [raw.eq(error), counts.eq(last_stages[at] & live_stages[at]), ends.eq(final_stages[LOSS_SQUARE_STAGE])]
-        with m.Else():
-            m.d.sync += [raw.eq(entropy), counts.eq(last_stages[-1] & live_stages[-1]), ends.eq(final_stages[-1])]
+        m.d.sync += [raw.eq(Mux(squared, error, entropy)), Cat(counts, ends).eq(early | late)]
         self._finish(m, squared, raw, counts, ends)
         return m
 
-    def _read(self, m: Module, squared: Value) -> tuple[Sequence[Value], Signal, Value]:
+    def _read(self, m: Module, squared: Value) -> tuple[Sequence[Value], Signal]:
         """Walks lanes and elements. Returns the tags of the element that is addressed in this cycle (label, take it
-        into the maximum, begin the maximum with it, use it in the sum, first and last of the sum), its lane, and
-        whether it is the last of all."""
+        into the maximum, begin the maximum with it, use it in the sum, first and last of the sum, last of all) and its
+        lane."""
         fields = self.fields
         phase = Signal(_Phase)
         lane = Signal(range(max(self.config.lanes, 2)))
         left = Signal(_COUNT_BITS)  # elements of this pass
-        # The next lane's exponentials begin behind this lane's logarithm.
-        shortest = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 1
-        spare = Signal(range(shortest))
+        spare = Signal(range(LOSS_SHORTEST_PASS))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         beginning, last = Signal(), Signal()
         ends_pass, last_lane = Signal(), Signal()
@@ -150,7 +146,7 @@ class LossUnit(wiring.Component):
                     address.eq(fields.z_base),
                     other.eq(fields.t_base),
                     left.eq(fields.count),
-                    spare.eq(shortest - 1),
+                    spare.eq(LOSS_SHORTEST_PASS - 1),
                     beginning.eq(1),
                 ]
             with m.Case(_Phase.FIRST):
@@ -160,7 +156,12 @@ class LossUnit(wiring.Component):
                 with m.Else():
                     m.d.sync += [beginning.eq(0), left.eq(left - left.any()), spare.eq(spare - spare.any())]
                     with m.If(ends_pass & (spare == 0)):
-                        m.d.sync += [phase.eq(_Phase.SECOND), address.eq(fields.z_base), left.eq(fields.count), beginning.eq(1)]
+                        m.d.sync += [
+                            phase.eq(_Phase.SECOND),
+                            address.eq(fields.z_base),
+                            left.eq(fields.count),
+                            beginning.eq(1),
+                        ]
             with m.Case(_Phase.SECOND):
                 m.d.sync += [beginning.eq(0), left.eq(left - 1), address.eq(address + fields.z_step)]
                 with m.If(squared):
@@ -177,15 +178,15 @@ class LossUnit(wiring.Component):
         is_first = phase == _Phase.FIRST
         is_second = phase == _Phase.SECOND
         take = is_first & left.any()
-        tags = (phase == _Phase.LABEL, take, is_first & (beginning | squared), is_second, is_second & beginning, last)
-        return tags, lane, last & last_lane
+        begin, first = is_first & (beginning | squared), is_second & beginning
+        return (phase == _Phase.LABEL, take, begin, is_second, first, last, last & last_lane), lane
 
     def _select(self, m: Module, lane: Signal) -> Signal:
         """The lane's part of the word that was addressed ``MEMORY_LATENCY + 2`` cycles ago."""
         lanes, width = self.config.lanes, self.config.width
         near, far = lane[:3], lane[3:]
-        near = _delayed(m, near, MEMORY_LATENCY)[-1]
-        far = _delayed(m, far, MEMORY_LATENCY + 1)[-1]
+        near = delay_line(m, near, MEMORY_LATENCY, "near")[-1]
+        far = delay_line(m, far, MEMORY_LATENCY + 1, "far")[-1]
         words = [self.activation.data[i * width : (i + 1) * width] for i in range(lanes)]
         groups = []
         for i in range(0, lanes, _FAN_IN):
@@ -220,14 +221,11 @@ class LossUnit(wiring.Component):
         m.d.sync += distance.eq(reference - element)
         return distance, hit, live
 
-    def _cross_entropy(
-        self, m: Module, distance: Signal, hit: Value, use: Value, first: Value, last: Value
-    ) -> Value:
+    def _cross_entropy(self, m: Module, distance: Signal, hit: Value, use: Value, first: Value, last: Value) -> Value:
         """The loss with 16 fraction bits, in cycle ``LOSS_LOGARITHM_STAGE`` of the lane's last element."""
-        arrival = MEMORY_LATENCY + 2
-        stages = LOSS_LOGARITHM_STAGE - arrival
-        uses, firsts, lasts = (_delayed(m, tag, stages) for tag in (use, first, last))
-        hits = _delayed(m, hit, 3)
+        stages = LOSS_LOGARITHM_STAGE - _ARRIVAL
+        uses, firsts, lasts = (delay_line(m, tag, stages, "tag") for tag in (use, first, last))
+        hits = delay_line(m, hit, 3, "hit")
 
         # Alignment to 16 fraction bits, which loses nothing; both the label's distance and the exponential's
         # argument come from there.
@@ -250,7 +248,7 @@ class LossUnit(wiring.Component):
             beyond.eq(aligned[SCALAR_INPUT_BITS + 4 :].any()),
         ]
 
-        asked = LOSS_EXPONENTIAL_STAGE - arrival  # in the cycle before, the argument is written
+        asked = LOSS_EXPONENTIAL_STAGE - _ARRIVAL  # in the cycle before, the argument is written
         logarithm_asked = stages - INTERPOLATOR_LATENCY
         total = Signal(_SUM_BITS)
         with m.If(uses[asked + INTERPOLATOR_LATENCY]):
@@ -290,10 +288,10 @@ class LossUnit(wiring.Component):
         m.submodules.multiplier = multiplier = Multiplier(a=unsigned(width), b=unsigned(width))
         magnitude = Signal(width)
         error = Signal(_RAW_BITS)
-        uses, firsts = (_delayed(m, tag, MULTIPLIER_LATENCY + 1)[-1] for tag in (use, first))
+        uses, firsts = (delay_line(m, tag, MULTIPLIER_LATENCY + 1, "tag")[-1] for tag in (use, first))
         m.d.comb += [
             magnitude.eq(Mux(distance[-1], -distance, distance)),
-            multiplier.enable.eq(1),
+            multiplier.enable.eq(~0),
             multiplier.a.eq(magnitude),
             multiplier.b.eq(magnitude),
         ]
@@ -308,7 +306,7 @@ class LossUnit(wiring.Component):
         shift = Signal(range(3 * _MAX_FRAC + 1))
         m.d.sync += shift.eq(_MAX_FRAC - self.fields.loss_frac + Mux(squared, self.fields.z_frac << 1, _MAX_FRAC))
         value: Value = raw << (_MAX_FRAC + 1)
-        beyond: Value = value[:0].any()
+        beyond: Value = Const(0)
         for low, high in ((4, 6), (2, 4), (0, 2)):
             kept = Signal(_LOSS_BITS + 1 + (1 << low) - 1, name=f"shifted{low}")
             overflow = Signal(name=f"overflow{low}")
@@ -320,26 +318,14 @@ class LossUnit(wiring.Component):
         overflows = Signal()
         m.d.sync += [rounded.eq((value + 1) >> 1), overflows.eq(beyond)]
 
-        count_stages = _delayed(m, counts, 4)
+        counts = delay_line(m, counts, 4, "counts")[-1]
         clip = Signal()
         clipped = Signal(_LOSS_BITS)
         m.d.comb += clip.eq(overflows | rounded[-1])
         m.d.sync += [
-            clipped.eq(Mux(count_stages[4], rounded[:_LOSS_BITS] | clip.replicate(_LOSS_BITS), 0)),
-            self.saturations.eq(count_stages[4] & clip),
+            clipped.eq(Mux(counts, rounded[:_LOSS_BITS] | clip.replicate(_LOSS_BITS), 0)),
+            self.saturations.eq(counts & clip),
             self.loss.eq(Mux(self.start, 0, self.loss + clipped)),
         ]
-        m.d.comb += self.done.eq(_delayed(m, ends, LOSS_FINISH_CYCLES)[-1])
+        m.d.comb += self.done.eq(delay_line(m, ends, LOSS_FINISH_CYCLES, "ends")[-1])
 
-
-def _delayed(m: Module, value: Value, cycles: int) -> list[Value]:
-    """``value`` now, one cycle ago, and so on: ``cycles + 1`` entries."""
-    result = [Value.cast(value)]
-    for _ in range(cycles):
-        register = Signal(len(result[0]))
-        m.d.sync += register.eq(result[-1])
-        result.append(register)
-    return result
-
-
-assert LOSS_OUTPUT_STAGE == MEMORY_LATENCY + 2

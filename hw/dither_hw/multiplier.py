@@ -23,7 +23,8 @@ class Multiplier(wiring.Component):
     Resources: one 18x18 multiplier for operands of up to 18 bits; without its own registers, one flip-flop for
     every operand and product bit.
 
-    ``enable`` belongs to the operands: where it is low they are not taken, and the product keeps its last value.
+    ``enable`` has a bit for each stage, driven by the caller because many multipliers share them: bit 0 belongs to the
+    operands, bit 1, a cycle later, to the product. A register without its bit keeps its value.
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.
@@ -38,15 +39,16 @@ class Multiplier(wiring.Component):
             if not 1 <= width <= 18:
                 raise ValueError(f"operand {name} must have from 1 to 18 bits, not {width}")
         product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
-        super().__init__({"enable": In(1), "a": In(a), "b": In(b), "product": Out(product)})
+        super().__init__({"enable": In(MULTIPLIER_LATENCY), "a": In(a), "b": In(b), "product": Out(product)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        a, b = Signal.like(self.a), Signal.like(self.b)
-        loaded = Signal()
-        m.d.sync += loaded.eq(self.enable)
-        with m.If(self.enable):
+        a = Signal.like(self.a, reset_less=True)
+        b = Signal.like(self.b, reset_less=True)
+        product = Signal.like(self.product, reset_less=True)
+        with m.If(self.enable[0]):
             m.d.sync += [a.eq(self.a), b.eq(self.b)]
-        with m.If(loaded):
-            m.d.sync += self.product.eq(a * b)
+        with m.If(self.enable[1]):
+            m.d.sync += product.eq(a * b)
+        m.d.comb += self.product.eq(product)
         return m

@@ -91,19 +91,22 @@ class ParameterUnit(wiring.Component):
 
     def _traverse(self, m: Module, issue: Value, active: Signal) -> tuple[Value, Value, Value, Value]:
         """The word at hand: its address, the position of its first sign in the block, and whether it is the last
-        of its block and of the tensor."""
+        of its block and of the tensor. All are registers, found while the word before it is at hand."""
         rows, fields = self.config.rows, self.fields
         tiles_left, inner_left = Signal(16), Signal(16)
         address, column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         position = Signal(range(BLOCK_BITS))
-        following = Signal(range(2 * BLOCK_BITS))
+        ends_row, leaves_block, last = Signal(), Signal(), Signal()
+        next_ends_row, next_last = Signal(), Signal()
+        following = Signal(range(BLOCK_BITS))
+        behind = Signal(range(2 * BLOCK_BITS))
         padding = Signal(range(_ALIGNMENT))
-        row_end, last = Signal(), Signal()
+        m.d.sync += padding.eq(-(fields.tiles * rows))
         m.d.comb += [
-            row_end.eq(tiles_left == 1),
-            last.eq(row_end & (inner_left == 1)),
-            padding.eq(-(fields.tiles * rows)),
-            following.eq(position + rows + Mux(row_end, padding, 0)),
+            next_ends_row.eq(Mux(ends_row, fields.tiles == 1, tiles_left == 2)),
+            next_last.eq(next_ends_row & (inner_left == Mux(ends_row, 2, 1))),
+            following.eq(position + rows + Mux(ends_row, padding, 0)),
+            behind.eq(following + rows + Mux(next_ends_row, padding, 0)),
         ]
         with m.If(self.start):
             m.d.sync += [
@@ -113,10 +116,19 @@ class ParameterUnit(wiring.Component):
                 address.eq(fields.base),
                 column.eq(fields.base),
                 position.eq(0),
+                ends_row.eq(fields.tiles == 1),
+                leaves_block.eq(0),
+                last.eq((fields.tiles == 1) & (fields.inner == 1)),
             ]
         with m.Elif(issue):
-            m.d.sync += [position.eq(following), active.eq(~last)]
-            with m.If(row_end):
+            m.d.sync += [
+                active.eq(~last),
+                position.eq(following),
+                ends_row.eq(next_ends_row),
+                leaves_block.eq(behind[-1]),
+                last.eq(next_last),
+            ]
+            with m.If(ends_row):
                 m.d.sync += [
                     tiles_left.eq(fields.tiles),
                     inner_left.eq(inner_left - 1),
@@ -125,7 +137,7 @@ class ParameterUnit(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + fields.inner)]
-        return address, position, following[-1], last
+        return address, position, leaves_block, last
 
     def _signs(
         self, m: Module, random: Value, issue: Value, position: Value, leaves_block: Value, ready: Signal
@@ -169,9 +181,7 @@ class ParameterUnit(wiring.Component):
         ]
         return signs
 
-    def _compute(
-        self, m: Module, issue: Value, last: Value, address: Value, signs: Value, random: Value
-    ) -> None:
+    def _compute(self, m: Module, issue: Value, last: Value, address: Value, signs: Value, random: Value) -> None:
         config = self.config
         discarded = _MASTER_BITS - config.width
         # Both signs' addends, the rounding half included, are made once for the whole tensor.

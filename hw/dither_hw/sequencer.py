@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -77,20 +77,25 @@ class Sequencer(wiring.Component):
         What this cycle is charged to while ``busy``, an index of :data:`dither.regmap.PHASES`.
     """
 
-    start: In(1)
-    entry: In(ADDRESS_BITS)
-    busy: Out(1)
-    fault: Out(1)
-    program_addr: Out(ADDRESS_BITS)
-    program_data: In(WORD_BITS)
-    instruction: Out(INSTRUCTION_WORDS * WORD_BITS)
-    operands: Out(data.ArrayLayout(32, OPERANDS))
-    unit: Out(len(Unit))
-    unit_start: Out(len(Unit))
-    unit_done: In(1)
-    result: In(32)
-    waiting: In(1)
-    phase: Out(range(len(PHASES)))
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "entry": In(ADDRESS_BITS),
+                "busy": Out(1),
+                "fault": Out(1),
+                "program_addr": Out(ADDRESS_BITS),
+                "program_data": In(WORD_BITS),
+                "instruction": Out(INSTRUCTION_WORDS * WORD_BITS),
+                "operands": Out(data.ArrayLayout(32, OPERANDS)),
+                "unit": Out(len(Unit)),
+                "unit_start": Out(len(Unit)),
+                "unit_done": In(1),
+                "result": In(32),
+                "waiting": In(1),
+                "phase": Out(range(len(PHASES))),
+            }
+        )
 
     def _fields(self, form: InstructionFormat) -> data.View:
         return data.View(instruction_layout(form.name), self.instruction[: form.bits])
@@ -110,8 +115,9 @@ class Sequencer(wiring.Component):
         index = Signal(range(INSTRUCTION_WORDS + 1))
         length = Signal.like(index)
         sources = Signal(range(OPERANDS + 1))
+        fetching = Signal()
         arriving = Signal(OPCODE_BITS)
-        m.d.comb += [length.eq(1), arriving.eq(Mux(index == 1, self.program_data[:OPCODE_BITS], opcode))]
+        m.d.comb += [length.eq(1), arriving.eq(Mux(fetching & (index == 1), self.program_data[:OPCODE_BITS], opcode))]
         with m.Switch(arriving):
             for form in INSTRUCTIONS:
                 with m.Case(form.opcode):
@@ -142,6 +148,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += [pc.eq(self.entry), index.eq(0), self.fault.eq(0)]
                 m.next = "FETCH"
             with m.State("FETCH"):
+                m.d.comb += fetching.eq(1)
                 m.d.sync += index.eq(index + 1)
                 with m.If(index != 0):
                     m.d.sync += words[index - 1].eq(self.program_data)
@@ -202,19 +209,19 @@ class Sequencer(wiring.Component):
         level = Signal(range(STACK_DEPTH + 1))
         empty, full = level == 0, level == STACK_DEPTH
         left, right = self.operands[0], self.operands[1]
-        count = Signal(32)
+        count = Signal(signed(34))
         m.d.comb += [top.addr.eq(level - 1), push.addr.eq(level), push.data.address.eq(pc)]
         with m.If(~self.busy):
             m.d.sync += level.eq(0)
 
         value = Signal(32)
         fields = {form.name: self._fields(form) for form in INSTRUCTIONS}
-        m.d.comb += count.eq(left + fields["LOOP"].count)
+        m.d.comb += count.eq(left.as_signed() + fields["LOOP"].count)
         with m.Switch(opcode):
             with m.Case(_OPCODES["HALT"]):
                 m.d.comb += halting.eq(1)
             with m.Case(_OPCODES["LOOP"]):
-                m.d.comb += [failing.eq(full | (count == 0)), push.data.loop.eq(1), push.data.remaining.eq(count)]
+                m.d.comb += [failing.eq(full | (count <= 0)), push.data.loop.eq(1), push.data.remaining.eq(count)]
                 with m.If(executing & ~failing):
                     m.d.comb += push.en.eq(1)
                     m.d.sync += level.eq(level + 1)

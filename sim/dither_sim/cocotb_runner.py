@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +29,7 @@ SEED = 20240229
 """Random seed of every bench run."""
 _PARAMETERS = "DITHER_BENCH_PARAMETERS"
 _LAST_LINES = 40
+_LAST_BYTES = 16384
 
 
 class BenchError(AssertionError):
@@ -80,9 +84,17 @@ def run_bench(
         if timed_out:
             trouble.append(f"did not end within {timeout:g} s")
         if trouble:
-            end = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
             kept = f"\nwaveforms: {place / 'dump.vcd'}" if waves else ""
-            raise BenchError(f"{module} on {name}: " + "\n".join(trouble) + f"{kept}\n--- end of the log ---\n{end}")
+            raise BenchError(
+                f"{module} on {name}: " + "\n".join(trouble) + f"{kept}\n--- end of the log ---\n{_end(log)}"
+            )
+
+
+def _end(log: Path) -> str:
+    """The last lines of a log of any length."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
 
 
 def _failures(results: Path) -> list[str]:
@@ -106,13 +118,19 @@ def _build(verilog: str, name: str, waves: bool) -> Path:
     # cocotb keeps the time itself (no VL_TIME_CONTEXT), else the simulation would stand still.
     options = ["-Wno-fatal", "-Wno-lint", "--x-assign", "fast", "--x-initial", "fast", "--noassert"]
     # The makefile of the wheel names the compiler of the machine that made the wheel: override every tool in it.
-    flags = [f"CXX={cxx}", f"LINK={cxx}", "AR=ar", f"PYTHON3={sys.executable}", "OPT_FAST=-O1", "OPT_GLOBAL=-O1"]
-    key = digest(verilog, name, waves, options, flags, tool.version, toolchain.compiler_version(), 1,
-                 metadata.version("cocotb"))  # fmt: skip
+    # It knows no compiler's option for precompiled headers either, which models of several files need.
+    flags = [f"CXX={cxx}", f"LINK={cxx}", "AR=ar", f"PYTHON3={sys.executable}", "OPT_FAST=-O1", "OPT_GLOBAL=-O1",
+             "CFG_CXXFLAGS_PCH_I=-include"]  # fmt: skip
+    common = (waves, options, flags, tool.version, toolchain.compiler_identity(), metadata.version("cocotb"))
+    # Most of a small component's compilation is Verilator's runtime: its objects are kept, and make finds them up to date.
+    runtime = cache_directory() / "cocotb-runtime" / digest(*common)
 
     def build(directory: Path) -> None:
         source = directory / f"{name}.sv"
         source.write_text(verilog)
+        for compiled in runtime.glob("*.o"):
+            soon = time.time() + 600  # newer than all that Verilator is about to write
+            os.utime(shutil.copy(compiled, directory), (soon, soon))
         shim = directory / "bin"
         shim.mkdir()
         (shim / "verilator").symlink_to(tool.binary)
@@ -127,28 +145,38 @@ def _build(verilog: str, name: str, waves: bool) -> Path:
         log = directory / "log"
         _call_runner("build", arguments, environment, log, None)
         if not (directory / name).is_file():
-            end = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-            raise BenchError(f"{name} did not compile\n{end}")
+            raise BenchError(f"{name} did not compile\n{_end(log)}")
+        cached("cocotb-runtime", digest(*common), lambda place: _copy_runtime(directory, place))
         for leftover in directory.iterdir():
             if leftover.suffix in (".o", ".a", ".d", ".cpp", ".h", ".gch"):
                 leftover.unlink()
 
-    return cached("cocotb", key, build)
+    return cached("cocotb", digest(verilog, name, *common), build)
+
+
+def _copy_runtime(source: Path, target: Path) -> None:
+    for compiled in source.glob("verilated*.o"):
+        shutil.copy(compiled, target)
 
 
 def _call_runner(
     action: str, arguments: Mapping[str, Any], environment: dict[str, str], log: Path, timeout: float | None
 ) -> bool:
-    """Calls cocotb's runner in a process (group) of its own, which keeps this one's environment clean and can be ended.
+    """Calls cocotb's runner in a process group of its own: this process' environment stays clean, and all can be ended.
 
     Returns whether the time was up.
     """
     environment.pop("PYTEST_CURRENT_TEST", None)
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-m", __name__, action, json.dumps(arguments)]
     with log.open("w") as file:
-        command = [sys.executable, "-m", __name__, action, json.dumps(arguments)]
         child = subprocess.Popen(
-            command, env=environment, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             child.wait(timeout)
@@ -158,12 +186,21 @@ def _call_runner(
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+            if child.stdin is not None:
+                child.stdin.close()
     return False
+
+
+def _end_with_parent() -> None:
+    """Ends the process group, simulator included, when the other side of standard input is gone."""
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _main(action: str, arguments: str) -> None:
     from cocotb_tools.runner import get_runner
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     getattr(get_runner("verilator"), action)(**json.loads(arguments))
 
 

@@ -6,8 +6,10 @@ anything in ``PATH`` is needed; compiler and make come from the system (or ``CXX
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from pathlib import Path
 from dither.device import DeviceError
 
 __all__ = [
-    "Verilator", "amaranth_tools", "compiler", "compiler_version", "has_header", "make", "run_yosys", "verilator",
+    "Verilator", "amaranth_tools", "compiler", "compiler_identity", "has_header", "make", "run_yosys", "verilator",
     "yosys_version",
 ]  # fmt: skip
 
@@ -87,10 +89,11 @@ def _system_tool(names: list[str], complaint: str) -> str:
 
 
 @cache
-def compiler_version() -> str:
-    """The first line that the compiler says about itself, for cache keys."""
-    said = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
-    return said.splitlines()[0] if said else "unknown"
+def compiler_identity() -> str:
+    """All that the compiler says of itself and of the processor, for the keys of caches."""
+    arguments = [compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    return f"{platform.machine()} {hashlib.sha256(done.stdout.encode()).hexdigest()}"
 
 
 @cache
@@ -118,7 +121,9 @@ def run_yosys(script: str, directory: Path) -> None:
     :raises DeviceError: with the last line Yosys said, if it fails.
     """
     yosys_version()
-    done = subprocess.run([sys.executable, "-c", _YOSYS, "-q", "-p", script], cwd=directory, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _YOSYS, "-q", "-p", script], cwd=directory, capture_output=True, text=True
+    )
     if done.returncode:
         said = (done.stderr + done.stdout).strip().splitlines()
         raise DeviceError(f"Yosys failed: {said[-1] if said else f'exit code {done.returncode}'}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .runs import CurveRow, RunError, RunFolder, TensorRecord
 
@@ -64,24 +66,33 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
 
     for mine, theirs in zip(a.tensors, b.tensors, strict=True):
         if mine.frac != theirs.frac:
-            reason = f"tensor {mine.name} has {mine.frac} fraction bits against {theirs.frac}: the runs' numerics differ"
-            return Comparison(len(common), a.parameters, reason)
+            formats = f"{mine.frac} fraction bits against {theirs.frac}"
+            return Comparison(len(common), a.parameters, f"tensor {mine.name} has {formats}: the runs' numerics differ")
     for step in common:
         i, j = at_a[step], at_b[step]
-        if unequal := np.flatnonzero(history_a[i] != history_b[j]).tolist():
-            where = unequal[0]
-            tensor, index = _locate(a.tensors, where)
-            raw = (int(history_a[i, where]), int(history_b[j, where]))
-            values = (float(np.ldexp(raw[0], -tensor.frac)), float(np.ldexp(raw[1], -tensor.frac)))
-            difference = Difference(step, tensor.name, index, raw, values, len(unequal))
+        if difference := _difference(step, a.tensors, history_a[i], history_b[j]):
             return Comparison(len(common), a.parameters, str(difference), difference)
-        if reason := _rows_differ(curve_a[i], curve_b[j]):
-            return Comparison(len(common), a.parameters, reason)
+        if what := _rows_differ(curve_a[i], curve_b[j]):
+            return Comparison(len(common), a.parameters, what)
     if only := sorted(set(at_a) ^ set(at_b)):
         have, lack = (a, b) if only[0] in at_a else (b, a)
-        reason = f"step {only[0]} is logged in {have.path} only, not in {lack.path}; all {len(common)} common steps agree"
-        return Comparison(len(common), a.parameters, reason)
+        where = f"step {only[0]} is logged in {have.path} only, not in {lack.path}"
+        return Comparison(len(common), a.parameters, f"{where}; all {len(common)} common steps agree")
     return Comparison(len(common), a.parameters)
+
+
+def _difference(
+    step: int, tensors: list[TensorRecord], a: NDArray[np.int32], b: NDArray[np.int32]
+) -> Difference | None:
+    """The first difference of two history records, if there is one."""
+    unequal = np.flatnonzero(a != b)
+    if not len(unequal):
+        return None
+    position = int(unequal[0])
+    tensor, index = _locate(tensors, position)
+    raw = (int(a[position]), int(b[position]))
+    values = (math.ldexp(raw[0], -tensor.frac), math.ldexp(raw[1], -tensor.frac))
+    return Difference(step, tensor.name, index, raw, values, len(unequal))
 
 
 def _same_model(a: RunFolder, b: RunFolder) -> None:

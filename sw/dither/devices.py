@@ -4,39 +4,53 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .device import Device, DeviceError
 from .engine import EngineConfig
 
-__all__ = ["DEVICES", "build_device", "tools"]
+__all__ = ["DEVICES", "Waves", "build_device", "tools"]
 
 
-def _golden(config: EngineConfig) -> Device:
+@dataclass(frozen=True, slots=True)
+class Waves:
+    """Waveforms to write: the file and the first and last cycle."""
+
+    path: Path
+    first: int
+    last: int
+
+
+def _golden(config: EngineConfig, waves: Waves | None) -> Device:
     from .golden import GoldenMachine
 
+    if waves is not None:
+        raise DeviceError("the golden machine has no waveforms; use --device rtl with --waves")
     machine: Device = GoldenMachine(config)
     return machine
 
 
-def _rtl(config: EngineConfig) -> Device:
+def _rtl(config: EngineConfig, waves: Waves | None) -> Device:
     module = _simulator("verilated")
     device: Device = module.VerilatedDevice(config)
     return device
 
 
-DEVICES: dict[str, Callable[[EngineConfig], Device]] = {"golden": _golden, "rtl": _rtl}
+DEVICES: dict[str, Callable[[EngineConfig, Waves | None], Device]] = {"golden": _golden, "rtl": _rtl}
 """What the command line offers."""
 
 
-def build_device(name: str, config: EngineConfig) -> Device:
+def build_device(name: str, config: EngineConfig, waves: Waves | None = None) -> Device:
     """The named machine with this configuration, ready to run programs.
 
-    :raises DeviceError: if the name is unknown or the machine's tools are missing.
+    :param waves: write these waveforms, if the machine has any.
+    :raises DeviceError: if the name is unknown, the machine's tools are missing or it has no waveforms to write.
     """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}")
-    return DEVICES[name](config)
+    return DEVICES[name](config, waves)
 
 
 def tools() -> list[tuple[str, str, bool]]:

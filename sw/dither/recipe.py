@@ -5,22 +5,22 @@ Zeroth-order estimators (arXiv 2308.09858): with Rademacher probes xi and loss d
 - one side: ``g = mean over probes of [L(theta + mu xi) - L(theta)] / mu * xi``
 - two sides: ``g = mean over probes of [L(theta + mu xi) - L(theta - mu xi)] / (2 mu) * xi``
 
-``tensorwise`` perturbs one tensor at a time, ``joint`` all at once.
+``tensorwise`` perturbs one tensor at a time, ``layerwise`` all tensors of a layer, ``joint`` all of the network.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .engine import EngineConfig
 from .isa import Rule
 
-__all__ = ["ESTIMATORS", "RATE_BITS", "RATE_SHIFT_MAX", "SCHEDULES", "SIDES", "RateFormat", "Recipe"]
+__all__ = ["ESTIMATORS", "RATE_BITS", "RATE_SHIFT_MAX", "SCHEDULES", "SIDES", "ProbeGroup", "RateFormat", "Recipe"]
 
-ESTIMATORS = ("tensorwise", "joint")
+ESTIMATORS = ("tensorwise", "layerwise", "joint")
 SIDES = ("one", "two")
 SCHEDULES = ("constant", "cosine", "halving")
 
@@ -29,6 +29,14 @@ RATE_BITS = 18
 RATE_SHIFT_MAX = 31
 DIRECTION_FRAC = 12
 """Fraction bits of the direction that SIGN and ADAM make."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeGroup:
+    """Tensors that are perturbed together, and how many probes a tile they get."""
+
+    tensors: tuple[str, ...]
+    probes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +50,10 @@ class Recipe:
     """Samples of one optimiser step."""
     tile: int = 64
     """Samples that share a probe; divides ``batch`` and is a multiple of the engine's lanes."""
-    probes: int = 1
-    """Probes per tile and tensor (or per tile, if joint), N."""
+    probes: int | tuple[int, ...] = 1
+    """Probes per tile, N, of every group of tensors perturbed together; or one number for each layer's groups."""
     estimator: str = "tensorwise"
-    """``tensorwise`` or ``joint``."""
+    """``tensorwise``, ``layerwise`` or ``joint``."""
     sides: str = "one"
     """``one``: against the base loss; ``two``: antithetic."""
     shared_probe: bool = False
@@ -70,9 +78,14 @@ class Recipe:
             if not good:
                 raise ValueError(message)
 
-        for name in ("batch", "tile", "probes", "schedule_steps"):
+        if isinstance(self.probes, list):
+            object.__setattr__(self, "probes", tuple(self.probes))
+        for name in ("batch", "tile", "schedule_steps"):
             value = getattr(self, name)
             require(type(value) is int and value >= 1, f"{name} must be a positive integer, not {value!r}")
+        numbers = self.probes if isinstance(self.probes, tuple) else (self.probes,)
+        good = bool(numbers) and all(type(value) is int and value >= 1 for value in numbers)
+        require(good, f"probes must be positive integers, not {self.probes!r}")
         require(self.batch % self.tile == 0, f"tile ({self.tile}) must divide batch ({self.batch})")
         for name, known in (("estimator", ESTIMATORS), ("sides", SIDES), ("schedule", SCHEDULES)):
             value = getattr(self, name)
@@ -86,6 +99,14 @@ class Recipe:
             require(type(value) is int and 1 <= value <= 15, f"{name} must be from 1 to 15, not {value!r}")
         require(type(self.seed) is int and 0 <= self.seed < 1 << 32, f"seed must be of 32 bits, not {self.seed!r}")
         require(type(self.shared_probe) is bool, f"shared_probe must be True or False, not {self.shared_probe!r}")
+        require(
+            isinstance(self.probes, int) or self.estimator != "joint",
+            "joint probes belong to all layers at once: give one number of probes",
+        )
+        require(
+            isinstance(self.probes, int) or self.rule in (Rule.SIGN, Rule.ADAM),
+            "numbers of probes by layer need a rule that does not depend on the gradient's scale: SIGN or ADAM",
+        )
         require(self.rule in tuple(Rule), f"rule must be one of isa.Rule, not {self.rule!r}")
         object.__setattr__(self, "rule", Rule(self.rule))
 
@@ -96,6 +117,32 @@ class Recipe:
         """
         if self.tile % engine.lanes:
             raise ValueError(f"tile ({self.tile} samples) must be a multiple of the engine's {engine.lanes} lanes")
+
+    def groups(self, names: Iterable[str]) -> tuple[ProbeGroup, ...]:
+        """The tensors that are perturbed together.
+
+        :param names: all tensors, as ``layer.name``, in layer order.
+        :raises ValueError: if ``probes`` names another number of layers than there are.
+        """
+        layers: dict[str, list[str]] = {}
+        for name in names:
+            layers.setdefault(name.split(".")[0], []).append(name)
+        numbers = self.probes if isinstance(self.probes, tuple) else (self.probes,) * len(layers)
+        if len(numbers) != len(layers):
+            raise ValueError(f"probes has {len(numbers)} numbers, but the model has {len(layers)} layers")
+        match self.estimator:
+            case "joint":
+                return (ProbeGroup(tuple(name for layer in layers.values() for name in layer), numbers[0]),)
+            case "layerwise":
+                return tuple(ProbeGroup(tuple(layer), n) for layer, n in zip(layers.values(), numbers, strict=True))
+            case _:
+                pairs = zip(layers.values(), numbers, strict=True)
+                return tuple(ProbeGroup((name,), n) for layer, n in pairs for name in layer)
+
+    @property
+    def most_probes(self) -> int:
+        """The largest number of probes of any group: how far probe numbers of successive tiles lie apart."""
+        return max(self.probes) if isinstance(self.probes, tuple) else self.probes
 
     @property
     def tiles(self) -> int:
@@ -188,7 +235,7 @@ class RateFormat:
             scale = 1.0
             offsets = {name: frac - DIRECTION_FRAC for name, frac in master_fracs.items()}
         else:
-            scale = 1 / (recipe.batch * recipe.probes * recipe.mu * recipe.evaluations)
+            scale = 1 / (recipe.batch * recipe.most_probes * recipe.mu * recipe.evaluations)
             offsets = {name: frac - loss_frac + gradient_shifts[name] for name, frac in master_fracs.items()}
         largest = recipe.largest_rate * scale
         exponent = math.floor(math.log2(((1 << RATE_BITS) - 1) / largest))

@@ -105,7 +105,7 @@ def contract_layer(
     """Every intermediate of one layer in a given contraction order.
 
     :param inputs: shape (samples, inputs of the layer).
-    :returns: the state behind each step, shape (samples, words); the last one includes the bias, but not the activation.
+    :returns: the state behind each step, shape (samples, words); the last one with the bias, without the activation.
     """
     states = []
     state = inputs

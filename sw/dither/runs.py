@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -155,7 +156,9 @@ class RunFolder:
     @property
     def identity(self) -> str:
         """Digest of everything in ``run.json`` that the run's bits depend on."""
-        relevant = {key: self.description.get(key) for key in ("task", "seed", "model", "recipe", "numerics", "tensors")}
+        relevant = {
+            key: self.description.get(key) for key in ("task", "seed", "model", "recipe", "numerics", "tensors")
+        }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
@@ -212,7 +215,7 @@ class RunFolder:
             rows = [CurveRow.parse(dict(zip(HEADER, cells, strict=True))) for cells in csv.reader(lines[1:])]
         except ValueError as error:
             raise RunError(f"{file} is damaged: {error}") from None
-        if any(after.step <= before.step for before, after in zip(rows, rows[1:], strict=False)):
+        if any(after.step <= before.step for before, after in itertools.pairwise(rows)):
             raise RunError(f"{file} is damaged: its steps do not ascend")
         return rows
 
@@ -228,7 +231,9 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror}") from None
         if content.size < len(rows) * self.parameters:
-            raise RunError(f"{file} is truncated: it holds {content.size // max(self.parameters, 1)} of {len(rows)} steps")
+            raise RunError(
+                f"{file} is truncated: it holds {content.size // max(self.parameters, 1)} of {len(rows)} steps"
+            )
         records = content.reshape(len(rows), self.parameters).astype(np.int32, copy=False)
         for row, record in zip(rows, records, strict=True):
             if parameter_digest(record) != row.digest:

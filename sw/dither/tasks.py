@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .models import Model, named_model
+from .recipe import Recipe
+
 __all__ = ["TASKS", "Split", "Task", "TaskError", "load_task"]
 
 
@@ -32,7 +35,7 @@ class Task:
     """A classification data set, checked.
 
     :raises TaskError: if a split is empty, its shapes disagree, an input is NaN, infinite or outside [-1, 1], or a
-        label is no class.
+        label is no class, or the model does not suit the data.
     """
 
     name: str
@@ -42,6 +45,12 @@ class Task:
     train: Split
     test: Split
     """Held out: never trained on."""
+    model: Model
+    """Trained where nobody asks for another."""
+    recipe: Recipe
+    """Used where nobody asks for another."""
+    steps: int
+    """Optimiser steps, where nobody asks for another number."""
 
     def __post_init__(self) -> None:
         for kind, split in (("training", self.train), ("held-out", self.test)):
@@ -49,11 +58,16 @@ class Task:
         if self.train.inputs.shape[1] != self.test.inputs.shape[1]:
             shapes = f"{self.train.inputs.shape[1]} against {self.test.inputs.shape[1]}"
             raise TaskError(f"{self.name}: training and held-out samples have different numbers of features: {shapes}")
+        if (self.model.inputs, self.model.outputs) != (self.features, self.classes):
+            raise TaskError(
+                f"{self.name}: the model takes {self.model.inputs} inputs and has {self.model.outputs} outputs, "
+                f"the data have {self.features} features and {self.classes} classes"
+            )
 
     @property
     def features(self) -> int:
         """Inputs of the network."""
-        return self.train.inputs.shape[1]
+        return int(self.train.inputs.shape[1])
 
     def _check(self, where: str, split: Split) -> None:
         inputs, labels = split.inputs, split.labels
@@ -63,7 +77,9 @@ class Task:
             raise TaskError(f"{where} labels must be of shape ({len(inputs)},), one a sample, not {labels.shape}")
         if bad := int(np.count_nonzero(~np.isfinite(inputs))):
             first = np.argwhere(~np.isfinite(inputs))[0]
-            raise TaskError(f"{where} inputs hold {bad} NaN or infinite values, the first in sample {first[0]}; clean them")
+            raise TaskError(
+                f"{where} inputs hold {bad} NaN or infinite values, the first in sample {first[0]}; clean them"
+            )
         if (largest := float(np.abs(inputs).max())) > 1:
             raise TaskError(f"{where} inputs reach {largest:.4g}; scale them to -1 … 1")
         if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.classes:
@@ -93,6 +109,12 @@ def _digits() -> Task:
         classes=10,
         train=Split(inputs[~held_out], labels[~held_out]),
         test=Split(inputs[held_out], labels[held_out]),
+        model=named_model("digits"),
+        recipe=Recipe(
+            batch=64, tile=32, probes=(4, 16), estimator="layerwise", mu=2**-6, decay1=3, decay2=6, rate=2**-7,
+            schedule="cosine", schedule_steps=1400,
+        ),  # fmt: skip
+        steps=1400,
     )
 
 

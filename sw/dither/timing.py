@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from .engine import EngineConfig
 from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION
-from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat
+from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat, LossKind
 
 __all__ = ["INTERPOLATOR_LATENCY", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles"]
 
@@ -30,8 +30,29 @@ ISSUE_LATENCY = 4
 BROADCAST_LATENCY = 2
 """CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
 
-REQUANTISER_LATENCY = 5
-"""CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: two of shift, range, round, clip."""
+REQUANTISER_LATENCY = 4
+"""CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: coarse and fine shift, round, clip."""
+
+LOSS_SQUARE_STAGE = MEMORY_LATENCY + 2 + 1 + MULTIPLIER_LATENCY + 1
+"""Cycles from an element's address to the sum with its square: lane selection, difference, product, sum."""
+
+LOSS_EXPONENTIAL_STAGE = MEMORY_LATENCY + 2 + 5
+"""Cycles from an element's address to the lookup of its exponential: lane selection, difference, alignment in two, rounding, clip."""
+
+LOSS_LOGARITHM_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + 1 + 3 + INTERPOLATOR_LATENCY
+"""Cycles from the address of a lane's last element to its logarithm: exponential, sum, normalisation in three, lookup."""
+
+LOSS_SHORTEST_PASS = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 1
+"""Cycles of the first pass over a lane's outputs at the least: its exponentials are looked up behind the last lane's logarithm."""
+
+LOSS_FINISH_CYCLES = 6
+"""Cycles from a lane's loss to its sum: shift in three, rounding, clip, sum."""
+
+UPDATE_INTERVAL = 6
+"""UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
+
+UPDATE_LATENCY = 63
+"""UPDATE's cycles from a parameter's entry to its write."""
 
 
 def fetch_cycles(form: InstructionFormat) -> int:
@@ -86,7 +107,12 @@ def generator_cycles(rounds_per_cycle: int) -> int:
 
 
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
-    raise NotImplementedError
+    outputs = instruction["count"]
+    if instruction["kind"] == LossKind.SQUARED_ERROR:
+        elements, depth = 1 + 2 * outputs, LOSS_SQUARE_STAGE
+    else:
+        elements, depth = 1 + max(outputs, LOSS_SHORTEST_PASS) + outputs, LOSS_LOGARITHM_STAGE
+    return 1 + config.lanes * elements + depth + 1 + LOSS_FINISH_CYCLES
 
 
 @lru_cache(maxsize=4096)
@@ -113,7 +139,7 @@ def _parameters(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _update(config: EngineConfig, instruction: Instruction) -> int:
-    raise NotImplementedError
+    return 1 + UPDATE_INTERVAL * (config.rows * instruction["count"] - 1) + UPDATE_LATENCY + 1
 
 
 _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .compiler import State
 from .recipe import Recipe
 from .runs import CurveRow, RunFolder, parameter_digest
 from .sampler import Sampler
-from .session import Session
+from .session import Session, flat_masters, pack_state, unpack_state
 from .tasks import Task
 
 __all__ = ["Progress", "Trainer"]
 
 CHUNK_SECONDS = 1.0
-"""How long one device command should take: short enough for a lively display and a quick end, long enough to be cheap."""
+"""Aim for the time of one device command: long enough to be cheap, short enough for a lively display."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,21 @@ class Trainer:
     :param session: the device and the compiled program.
     :param recipe: batch size and seed are taken from it.
     :param run: the folder, already created.
+    :param initial: masters and moments of step 0.
     :param steps: optimiser steps in all.
     :param log_every: steps between evaluations; step 0 and the last step are logged too.
     :param checkpoint_every: steps between checkpoints; the last step is saved too.
     """
 
     def __init__(
-        self, *, task: Task, session: Session, recipe: Recipe, run: RunFolder, steps: int, log_every: int,
-        checkpoint_every: int,
+        self, *, task: Task, session: Session, recipe: Recipe, run: RunFolder, initial: State, steps: int,
+        log_every: int, checkpoint_every: int,
     ) -> None:  # fmt: skip
         self.task = task
         self.session = session
         self.recipe = recipe
         self.run = run
+        self.initial = initial
         self.steps = steps
         self.log_every = log_every
         self.checkpoint_every = checkpoint_every
@@ -71,7 +74,7 @@ class Trainer:
         :raises DeviceError: if the device fails.
         :raises RunError: if the folder cannot be written.
         """
-        self.session.setup()
+        self.session.load(self.initial)
         self._log()
         self._checkpoint()
 
@@ -88,7 +91,7 @@ class Trainer:
         self._row = self.run.curve()[-1]
         self.step, self._rows, self._seconds = checkpoint.step, meta["rows"], meta["seconds"]
         self._pending = (meta["pending_loss"], meta["pending_steps"])
-        self.session.setup(checkpoint.arrays)
+        self.session.load(unpack_state(checkpoint.arrays))
         self.session.counters = dict(meta["counters"])
         self._publish()
 
@@ -136,7 +139,7 @@ class Trainer:
     def _log(self) -> None:
         total, steps = self._pending
         evaluation = self.session.evaluate(self.task.test.inputs, self.task.test.labels)
-        parameters = self.session.parameters()
+        parameters = flat_masters(self.session.state())
         self._row = CurveRow(
             step=self.step,
             forwards=self.step * self.session.forwards_per_step,
@@ -157,7 +160,7 @@ class Trainer:
         counters = dict(self.session.counters)
         meta = {"rows": self._rows, "seconds": self._seconds, "pending_loss": total, "pending_steps": steps,
                 "counters": counters}  # fmt: skip
-        self.run.save_checkpoint(self.step, self.session.state(), meta)
+        self.run.save_checkpoint(self.step, pack_state(self.session.state()), meta)
         self._publish()
 
     def _publish(self) -> None:
@@ -165,4 +168,6 @@ class Trainer:
 
     def _progress(self, train_loss: float) -> Progress:
         assert self._row is not None
-        return Progress(self.step, self.steps, self.step * self.session.forwards_per_step, train_loss, self._row, self._seconds)
+        return Progress(
+            self.step, self.steps, self.step * self.session.forwards_per_step, train_loss, self._row, self._seconds
+        )

@@ -24,3 +24,23 @@ CONFIGURATIONS = {
 def test_random_instructions(name: str) -> None:
     config = CONFIGURATIONS[name]
     run_bench(ContractUnit(config), "bench_contract", name=f"contract_{name}", parameters={"config": config, "count": 150})
+
+
+@pytest.mark.parametrize(
+    ("index_bits", "fraction_bits", "value", "slope_width", "tables"),
+    [
+        pytest.param(6, 10, signed(16), 16, 2, id="activation_w16"),
+        pytest.param(9, 9, signed(18), 18, 1, id="activation_w18"),
+        pytest.param(6, 10, unsigned(18), 18, 3, id="scalar"),
+        pytest.param(3, 1, unsigned(4), 7, 1, id="tiny"),
+    ],
+)
+def test_interpolator(index_bits: int, fraction_bits: int, value: Shape, slope_width: int, tables: int) -> None:
+    dut = Interpolator(
+        index_bits=index_bits, fraction_bits=fraction_bits, value=value, slope_width=slope_width, tables=tables
+    )
+    parameters = {
+        "index_bits": index_bits, "fraction_bits": fraction_bits, "value_width": value.width, "tables": tables,
+        "value_signed": value.signed, "slope_width": slope_width, "count": 3000,
+    }  # fmt: skip
+    run_bench(dut, "bench_interpolator", name="interpolator", parameters=parameters)

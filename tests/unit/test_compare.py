@@ -13,7 +13,9 @@ from dither.runs import CurveRow, RunError, RunFolder, parameter_digest
 TENSORS = [{"name": "w", "shape": [2, 3], "frac": 4}, {"name": "b", "shape": [3], "frac": 0}]
 
 
-def make(path: Path, steps: list[int], changes: dict[tuple[int, int], int] | None = None, **description: object) -> RunFolder:
+def make(
+    path: Path, steps: list[int], changes: dict[tuple[int, int], int] | None = None, **description: object
+) -> RunFolder:
     """A run whose parameter i at step s is 10 * s + i, plus planted changes by (step, position)."""
     run = RunFolder.create(path, {"tensors": TENSORS, **description})
     for step in steps:
@@ -73,7 +75,9 @@ def test_different_formats(tmp_path: Path) -> None:
     assert "tensor w has 4 fraction bits against 6" in result.reason
 
 
-@pytest.mark.parametrize("tensors", [[TENSORS[0]], [TENSORS[1], TENSORS[0]], [TENSORS[0], {**TENSORS[1], "shape": [4]}]])
+@pytest.mark.parametrize(
+    "tensors", [[TENSORS[0]], [TENSORS[1], TENSORS[0]], [TENSORS[0], {**TENSORS[1], "shape": [4]}]]
+)
 def test_different_models_are_refused(tmp_path: Path, tensors: list[dict[str, object]]) -> None:
     a = make(tmp_path / "a", [0])
     b = RunFolder.create(tmp_path / "b", {"tensors": tensors})

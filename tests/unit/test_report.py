@@ -14,6 +14,7 @@ from dither.regmap import COUNTERS
 from dither.report import render_report, write_report
 from dither.runs import CurveRow, RunError, RunFolder, parameter_digest
 
+REGIONS = [{"name": "x", "base": 0, "words": 16}]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -52,7 +53,7 @@ def description(**changes: Any) -> dict[str, Any]:
         "command": "dither train toy --seed 1 && echo <done>",
         "tensors": [{"name": "w", "shape": [2, 3], "frac": 28}, {"name": "b", "shape": [3], "frac": 20}],
         "plan": {"headings": ["layer", "MACs"], "lines": [["w", 123456]], "notes": ["planned"]},
-        "memories": [{"name": "activation", "depth": 64, "used": 16, "regions": [{"name": "x", "base": 0, "words": 16}]}],
+        "memories": [{"name": "activation", "depth": 64, "used": 16, "regions": REGIONS}],
         "progress": {"step": 40, "seconds": 12.5, "counters": counters | {"saturations_weight": 3}},
     } | changes  # fmt: skip
 

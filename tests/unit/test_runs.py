@@ -22,7 +22,10 @@ DESCRIPTION: dict[str, Any] = {
 def fill(run: RunFolder, steps: int, every: int = 10) -> None:
     for step in range(0, steps + 1, every):
         record = np.arange(9, dtype=np.int32) * (step + 1) - 40
-        run.append(CurveRow(step, step * 64, float("nan") if step == 0 else 1 / step, 0.1, 0.5, parameter_digest(record)), record)
+        run.append(
+            CurveRow(step, step * 64, float("nan") if step == 0 else 1 / step, 0.1, 0.5, parameter_digest(record)),
+            record,
+        )
 
 
 @pytest.fixture
@@ -119,9 +122,13 @@ def test_wrong_record_shape(run: RunFolder) -> None:
 def test_damaged_folder(run: RunFolder, damage: Any, message: str) -> None:
     damage(run.path)
     with pytest.raises(RunError, match=message) as caught:
-        opened = RunFolder.open(run.path)
-        opened.history(opened.curve())
+        _read(run.path)
     assert "\n" not in str(caught.value)
+
+
+def _read(path: Path) -> None:
+    opened = RunFolder.open(path)
+    opened.history(opened.curve())
 
 
 def _rewrite(path: Path, old: bytes, new: bytes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dither.models import Dense, Model
+from dither.recipe import Recipe
 from dither.tasks import Split, Task, TaskError, load_task
 
 
@@ -36,7 +38,8 @@ def good() -> Split:
 
 
 def build(**splits: Split) -> Task:
-    return Task(name="toy", title="toy", classes=2, **({"train": good(), "test": good()} | splits))
+    both = {"train": good(), "test": good()} | splits
+    return Task(name="toy", title="toy", classes=2, model=Model((Dense(3, 2),)), recipe=Recipe(), steps=1, **both)
 
 
 def with_value(value: float) -> Split:
@@ -69,6 +72,12 @@ def test_unusable_data(split: Split, message: str) -> None:
 def test_different_features() -> None:
     with pytest.raises(TaskError, match="3 against 2"):
         build(test=Split(np.zeros((4, 2)), good().labels))
+
+
+def test_unsuitable_model() -> None:
+    wide = Split(np.zeros((4, 5)), good().labels)
+    with pytest.raises(TaskError, match=r"takes 3 inputs .* the data have 5 features"):
+        build(train=wide, test=wide)
 
 
 def test_unknown_task_is_suggested() -> None:

@@ -87,6 +87,7 @@ class _Machine:
         self.clear()
         dut.fields.value = pack_fields(instruction.encode())
         dut.start.value = 1
+        self.cycles = 1  # this one, of which half is left
         done = await self.cycle()
         dut.start.value = 0
         while not done:
@@ -103,7 +104,10 @@ def _numbers(random: np.random.Generator, shape: tuple[int, ...], width: int) ->
 
 
 def _golden(
-    config: EngineConfig, instruction: Instruction, activation: NDArray[np.int64], weight: NDArray[np.int64],
+    config: EngineConfig,
+    instruction: Instruction,
+    activation: NDArray[np.int64],
+    weight: NDArray[np.int64],
     tables: list[Table],
 ) -> tuple[NDArray[np.int64], int]:
     """The activation memory afterwards, and the clips of requantisers and interpolators."""
@@ -114,7 +118,10 @@ def _golden(
 
 
 def _interpolator_clips(
-    config: EngineConfig, instruction: Instruction, activation: NDArray[np.int64], weight: NDArray[np.int64],
+    config: EngineConfig,
+    instruction: Instruction,
+    activation: NDArray[np.int64],
+    weight: NDArray[np.int64],
     tables: list[Table],
 ) -> int:
     """How many outputs of the table were beyond its range: with the numbers in front of it written one by one."""

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     :param arguments: the words behind ``dither``; by default those of the process.
-    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 input that cannot be used, 130 interrupted.
+    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130 interrupted.
     """
     try:
         code = cli.main(arguments, prog_name="dither", standalone_mode=False)

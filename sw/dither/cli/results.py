@@ -60,7 +60,9 @@ def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
 
 @click.command(short_help="Write a run's report, one page that needs nothing else.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: RUN/report.html]")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: RUN/report.html]"
+)
 def report(run: Path, out: Path | None) -> None:
     """Write the report of RUN: curves, engine, plan, cycles, ranges, memory map.
 

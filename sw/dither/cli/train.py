@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +15,25 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..compiler import CompileError
-from ..devices import DEVICES, Waves
-from ..engine import PRESETS, EngineConfig, preset
+from ..devices import DEVICES
+from ..engine import PRESETS
 from ..experiment import Experiment
 from ..isa import Rule
-from ..recipe import ESTIMATORS, SCHEDULES, SIDES
+from ..recipe import ESTIMATORS, SCHEDULES, SIDES, Recipe
 from ..runs import RunFolder, default_folder
 from ..tasks import TASKS
 from ..training import Progress
-from .group import Suggesting, suggest
+from .parameters import ENGINE, WAVES, Suggesting
 from .progress import Display
 
-__all__ = ["ENGINE", "train"]
+__all__ = ["train"]
+
+RECIPE = tuple(field.name for field in fields(Recipe))
+"""Each field of the recipe is an option of the same name."""
 
 INTERRUPTED = 130
 _RESUMED = ("resume", "steps")
 """Options that go together with --resume; everything else stands in the run's run.json."""
-
-
-class EngineType(click.ParamType):
-    """A preset's name, or ``ROWSxLANES``."""
-
-    name = "engine"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EngineConfig:
-        if isinstance(value, EngineConfig):
-            return value
-        if value in PRESETS:
-            return preset(value)
-        match = re.fullmatch(r"(\d+)[x×](\d+)", value)
-        if match is None:
-            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES)")
-        rows, lanes = int(match[1]), int(match[2])
-        try:
-            shared = next(count for count in (4, 2, 1) if lanes % count == 0)
-            return EngineConfig(rows=rows, lanes=lanes, lanes_per_table=shared, parameter_depth=max(2048, 8192 // max(rows, 1)))
-        except ValueError as error:
-            raise click.UsageError(f"engine {value}: {error}") from None
-
-
-class WavesType(click.ParamType):
-    """``FILE:FIRST-LAST``."""
-
-    name = "waves"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Waves:
-        if isinstance(value, Waves):
-            return value
-        match = re.fullmatch(r"(.+):(\d+)-(\d+)", value)
-        if match is None or int(match[2]) > int(match[3]):
-            raise click.UsageError(f"--waves {value!r} must be FILE:FIRST-LAST, in cycles, such as engine.fst:0-5000")
-        return Waves(Path(match[1]), int(match[2]), int(match[3]))
-
-
-ENGINE = EngineType()
 
 
 @click.command(
@@ -84,33 +49,66 @@ Examples:
 """,
 )
 @click.argument("task", type=Suggesting("task", list(TASKS)), required=False)
-@click.option("--device", type=Suggesting("device", list(DEVICES)), default="golden", show_default=True,
-              help="Machine to run on; all give the same bits.")
-@click.option("--engine", type=ENGINE, default="2x16", show_default=True, metavar="NAME",
-              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES. Decides cycles, never results.")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: the task's]")
-@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), default=1, show_default=True,
-              help="Seed of initial values, sample order and probes.")
+@click.option(
+    "--device",
+    type=Suggesting("device", list(DEVICES)),
+    default="golden",
+    show_default=True,
+    help="Machine to run on; all give the same bits.",
+)
+@click.option(
+    "--engine",
+    type=ENGINE,
+    default="2x16",
+    show_default=True,
+    metavar="NAME",
+    help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES. Decides cycles, never results.",
+)
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.  [default: the task's]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 32) - 1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Seed of initial values, sample order and probes.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="New run folder.  [default: runs/TASK-DEVICE-N]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN",
-              help="Go on with this run; only --steps may be given with it.")
-@click.option("--log-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
-@click.option("--checkpoint-every", type=click.IntRange(1), default=200, show_default=True,
-              help="Steps between checkpoints.")
-@click.option("--batch", type=click.IntRange(1), help="Samples of a step.")
-@click.option("--tile", type=click.IntRange(1), help="Samples that share a probe.")
-@click.option("--probes", type=click.IntRange(1), help="Probes of a tile and tensor.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with this run; only --steps may be given with it.",
+)
+@click.option(
+    "--log-every", type=click.IntRange(1), metavar="N", default=50, show_default=True, help="Steps between evaluations."
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(1),
+    metavar="N",
+    default=200,
+    show_default=True,
+    help="Steps between checkpoints.",
+)
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
+@click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
+@click.option("--probes", type=click.IntRange(1), metavar="N", help="Probes of a tile and tensor.")
 @click.option("--estimator", type=click.Choice(ESTIMATORS), help="Perturb tensor by tensor, or all at once.")
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
-@click.option("--mu", type=float, help="Probe step.")
+@click.option("--mu", type=float, metavar="X", help="Probe step.")
 @click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
-@click.option("--rate", type=float, help="Learning rate.")
+@click.option("--decay1", type=int, metavar="N", help="Momentum's and Adam's beta1 = 1 - 2**-N.")
+@click.option("--decay2", type=int, metavar="N", help="Adam's beta2 = 1 - 2**-N.")
+@click.option("--shared-probe", is_flag=True, default=None, help="All tiles of a step use the same probes.")
+@click.option("--rate", type=float, metavar="X", help="Learning rate.")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
-@click.option("--schedule-steps", type=click.IntRange(1), help="Steps of the schedule.")
-@click.option("--waves", type=WavesType(), metavar="FILE:FIRST-LAST",
-              help="Write the waveforms of these cycles (--device rtl).")
+@click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help="Steps of the schedule.")
+@click.option(
+    "--waves", type=WAVES, metavar="FILE:FIRST-LAST", help="Write the waveforms of these cycles (--device rtl)."
+)
 @click.pass_context
-def train(context: click.Context, resume: Path | None, **options: Any) -> None:
+def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
 
     Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a checkpoint;
@@ -146,8 +144,7 @@ def _fresh(options: dict[str, Any]) -> Experiment:
         return Experiment.of_task(
             options["task"], device=options["device"], engine=options["engine"], steps=options["steps"],
             log_every=options["log_every"], checkpoint_every=options["checkpoint_every"],
-            recipe={name: options[name] for name in ("seed", "batch", "tile", "probes", "estimator", "sides", "mu", "rule",
-                                                     "rate", "schedule", "schedule_steps") if options[name] is not None},
+            recipe={name: options[name] for name in RECIPE if options[name] is not None},
         )  # fmt: skip
 
 
@@ -212,10 +209,13 @@ def _finish(context: click.Context, console: Console, run: RunFolder, finished: 
     page = write_report(run)
     if not finished:
         step = run.load_checkpoint().step
-        print(f"dither: interrupted; step {step} is saved, go on with: dither train --resume {run.path}", file=sys.stderr)
+        print(
+            f"dither: interrupted; step {step} is saved, go on with: dither train --resume {run.path}", file=sys.stderr
+        )
         context.exit(INTERRUPTED)
     last = run.curve()[-1]
     console.print(
-        f"[bold green]done[/]: accuracy {last.accuracy:.2%}, loss {last.loss:.4f}, digest {last.digest}", highlight=False
+        f"[bold green]done[/]: accuracy {last.accuracy:.2%}, loss {last.loss:.4f}, digest {last.digest}",
+        highlight=False,
     )
     console.print(f"report: {escape(str(page))}", highlight=False)

@@ -1,0 +1,32 @@
+"""The compiler: model + recipe + engine configuration -> program.
+
+planner (contraction orders) → formats (binary points, proofs) → tensors and memory (addresses) → contraction and emit
+(instructions) → :class:`Compiled`, which also quantises samples and reads what comes back.
+"""
+
+from .compiled import Command, Compiled, Evaluation, State, StepReport
+from .errors import CompileError
+from .formats import Formats, Headroom, LayerFormats, Proof
+from .pipeline import compile
+from .planner import LayerPlan, Step, layer_orders, plan_layers
+from .tensors import Layout, Tensor
+
+__all__ = [
+    "Command",
+    "CompileError",
+    "Compiled",
+    "Evaluation",
+    "Formats",
+    "Headroom",
+    "LayerFormats",
+    "LayerPlan",
+    "Layout",
+    "Proof",
+    "State",
+    "Step",
+    "StepReport",
+    "Tensor",
+    "compile",
+    "layer_orders",
+    "plan_layers",
+]  # fmt: skip

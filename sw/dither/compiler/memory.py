@@ -8,12 +8,12 @@ None of these choices changes a result.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..engine import EngineConfig
-from .errors import CompileError
+from ..recipe import ProbeGroup
+from .errors import shortage
 from .planner import LayerPlan
 from .tensors import Layout
 
@@ -73,18 +73,21 @@ class _Option:
 
 
 def _options(
-    plan: LayerPlan, engine: EngineConfig, drain: int, own: Sequence[Layout], passing: int, probes: int
+    plan: LayerPlan, engine: EngineConfig, drain: int, own: Sequence[tuple[int, int]], passing: int
 ) -> list[_Option]:
-    """Ways to run a layer, with nominal cycles per lane group: probes of its own tensors and full runs for the others."""
-    steps = [layout.first_step for layout in own]
+    """Ways to run a layer, with nominal cycles per lane group.
 
-    def cycles(chunks: int, starts: Sequence[int]) -> int:
+    :param own: passes that start within the layer, if its intermediates are kept: (first step, how many).
+    :param passing: passes that run the whole layer in any case.
+    """
+
+    def cycles(chunks: int, own: Sequence[tuple[int, int]]) -> int:
         full = passing * plan.cycles(engine.rows, drain, chunks)
-        return full + probes * sum(plan.cycles(engine.rows, drain, chunks, start) for start in starts)
+        return full + sum(passes * plan.cycles(engine.rows, drain, chunks, start) for start, passes in own)
 
-    options = [_Option(1, True, sum(plan.intermediates(1)), cycles(1, steps))]
+    options = [_Option(1, True, sum(plan.intermediates(1)), cycles(1, own))]
     if len(plan.steps) > 1:
-        at_start = [0] * len(steps)
+        at_start = [(0, passes) for _, passes in own]
         options += [_Option(n, False, plan.scratch(n), cycles(n, at_start)) for n in plan.chunks(engine.rows)]
     return options
 
@@ -119,23 +122,25 @@ def allocate_activations(
     drains: Sequence[int],
     constants: int,
     targets: int,
-    probes: int,
-    joint: bool,
+    groups: Sequence[ProbeGroup],
+    evaluations: int,
 ) -> ActivationMap:
     """Place everything.
 
     :param drains: drain cycles of a row in each layer's last step.
     :param constants: words of bias constants.
     :param targets: words of targets (0 for labels alone).
-    :param probes: perturbed forward passes per tensor and lane group (in all, if ``joint``).
+    :param groups: tensors perturbed together, with their probes.
+    :param evaluations: forward passes per probe.
     :raises CompileError: saying by how much the memory is short and what would help.
     """
     options = []
     for plan, drain in zip(plans, drains, strict=True):
-        own = [layout for layout in layouts.values() if layout.layer == plan.position and not joint]
-        earlier = sum(layout.layer < plan.position for layout in layouts.values())
-        passing = 1 + probes if joint else 1 + probes * earlier
-        options.append(_options(plan, engine, drain, own, passing, probes))
+        starts = [min((layouts[name].layer, layouts[name].first_step) for name in group.tensors) for group in groups]
+        passes = [(layer, step, group.probes * evaluations) for (layer, step), group in zip(starts, groups, strict=True)]
+        own = [(step, count) for layer, step, count in passes if layer == plan.position]
+        passing = 1 + sum(count for layer, _, count in passes if layer < plan.position)
+        options.append(_options(plan, engine, drain, own, passing))
 
     cursor = 0
     regions: list[Region] = []
@@ -155,13 +160,11 @@ def allocate_activations(
     choice = _choose(options, room) if room >= 0 else None
     if choice is None:
         least = cursor + max(min(option.words for option in layer) for layer in options)
-        raise CompileError(
-            f"activation memory: {least} words needed, {engine.activation_depth} available "
-            f"({least - engine.activation_depth} too many); use activation_depth={least}, "
-            "smaller ranks or smaller layers"
+        raise shortage(
+            "activation memory", least, engine.activation_depth, "activation_depth", "smaller ranks or smaller layers"
         )
     chosen, scratch = choice
-    buffers = []
+    buffers: list[LayerBuffers] = []
     scratch_base = cursor
     cursor += scratch
     for plan, option, output in zip(plans, chosen, outputs, strict=True):
@@ -178,8 +181,4 @@ def allocate_activations(
             states = [Region(name, start, words) for name, start, words in zip(names, starts, sizes, strict=True)]
             regions += states
         buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), output))
-    assert all(a.end <= b.base or b.end <= a.base
-               for layer in buffers for a, b in itertools.pairwise((layer.source, *layer.intermediates, layer.target)))  # fmt: skip
-    return ActivationMap(
-        constant_words, input_words, label_words, target_words, tuple(buffers), tuple(regions), cursor
-    )
+    return ActivationMap(constant_words, input_words, label_words, target_words, tuple(buffers), tuple(regions), cursor)

@@ -1,13 +1,13 @@
 """Contraction planning: in which order a layer's cores meet its input.
 
-The state of a layer is an array ``[m-prefix, r_a, n_a ... n_b, r_b, m-suffix]``, contiguous in activation memory. A step
-contracts the leftmost or the rightmost core that is left; either is a matrix (K inputs x M outputs) applied to
+The state of a layer is an array ``[m-prefix, r_a, n_a ... n_b, r_b, m-suffix]``, contiguous in activation memory. A
+step contracts the leftmost or the rightmost core that is left; either is a matrix (K inputs x M outputs) applied to
 ``[P, K, S] -> [P, M, S]``, with no transposition anywhere. The last core carries both ranks. A train of d cores has
 2^(d-1) orders.
 
-Left-first orders may be *chunked*: the layer runs once for every few values of the first output index m_0, which divides
-its intermediates and costs no multiply-accumulate more. Core 0's rows are then padded, rank by rank, to multiples of
-eight, so that each chunk starts at a row tile of every engine.
+Left-first orders may be *chunked*: the layer runs once for every few values of the first output index m_0, which
+divides its intermediates and costs no multiply-accumulate more. Core 0's rows are then padded, rank by rank, to
+multiples of eight, so that each chunk starts at a row tile of every engine.
 
 Order and padding decide roundings and generator indices, that is results. They are therefore chosen for a *nominal*
 engine, never for the one at hand; only chunking, which changes no bit, adapts to it.

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
-from .errors import CompileError
+from .errors import CompileError, shortage
 from .planner import ROW_PITCH, LayerPlan
 
 __all__ = ["INDICES_PER_BLOCK", "MASTER_WIDTH", "Layout", "Tensor", "layouts", "place_tensors"]
@@ -173,10 +173,10 @@ def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> dict[str, t
         base += layout.inner * -(-layout.columns // engine.rows)
         block += layout.blocks
     if base > engine.parameter_depth:
-        raise CompileError(
-            f"parameter memory: {base} words needed, {engine.parameter_depth} available ({base - engine.parameter_depth} "
-            f"too many); use parameter_depth={base}, more rows, or smaller ranks or layers"
-        )
+        raise shortage(
+            "parameter memory", base, engine.parameter_depth, "parameter_depth",
+            "more rows, or smaller ranks or layers",
+        )  # fmt: skip
     if block > _BLOCKS:
         raise CompileError(f"generator: {block} blocks of indices needed, {_BLOCKS} available; use smaller layers")
     return places

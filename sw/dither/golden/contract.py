@@ -1,7 +1,7 @@
 """CONTRACT, fast: every instruction becomes a few matrix products on views of the activation memory.
 
-Activations and weights are held as float64. Products and sums of integers below 2**53 are exact in float64 in any order,
-so BLAS gives the engine's bits; so is the right shift by a power of two, which is folded into the weights. The rest of
+Activations and weights are held as float64. Products and sums of integers below 2**53 are exact in float64 in any
+order, so BLAS gives the engine's bits; so is the right shift by a power of two, folded into the weights. The rest of
 the drain (rounding, saturation, activation) works on blocks that stay in the second-level cache.
 
 A nest is planned once (:class:`ContractPlan`). Its loops fall in three groups: those that move the weights alone give
@@ -25,7 +25,7 @@ from ..device import DeviceError
 from ..engine import EngineConfig
 from ..isa import Activation, Instruction
 from ..tables import Table, expand_activation
-from .nest import Loop, Piece, analyse, terms, validate
+from .nest import Loop, Piece, analyse, validate
 
 __all__ = ["ContractPlan", "ContractResult", "Workspace", "contract", "exact_in_float"]
 
@@ -55,7 +55,7 @@ class Workspace:
     """To be counted up by whoever writes weights: plans keep their copies of the weights as long as it stands."""
     lookup: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     """By activation table, the output for all inputs: first those from 0 up, then the negative ones."""
-    _scratch: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    _scratch: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, config: EngineConfig) -> Workspace:
@@ -75,7 +75,7 @@ class Workspace:
         """An activation table in the form of :attr:`lookup`; zero if nobody set it."""
         return self.lookup.setdefault(number, np.zeros(1 << self.config.width, np.float32))
 
-    def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[np.generic]:
+    def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
         """A one-dimensional array whose contents do not matter; the next caller of that name gets the same."""
         if name not in self._scratch or self._scratch[name].size < size:
             self._scratch[name] = np.empty(size, dtype)
@@ -142,7 +142,7 @@ class _Matrix:
         self._version = -1
 
     def _still_bias(self, base: int) -> NDArray[np.intp]:
-        """Bias slots, shape (positions ..., M, columns ..., 1); axes along which the bias stands still have length 1."""
+        """Bias slots, shape (positions ..., M, columns ..., 1), with length 1 where the bias stands still."""
         positions, columns = (
             [loop.b if loop.b.any() else loop.b[:1] for loop in loops] for loops in (self._positions, self._columns)
         )
@@ -224,8 +224,11 @@ class _Matrix:
         if self._bias_slots is None or self._one is None:
             return None
         one = self._one[:1] if (self._one == self._one[0]).all() else self._one
-        products = self._space.weight.ravel().take(self._bias_slots) * one
-        return np.ldexp(products, -self._shift) + 0.5 if self._exact else products.astype(np.int64)
+        products: NDArray[Any] = self._space.weight.ravel().take(self._bias_slots) * one
+        if not self._exact:
+            return products.astype(np.int64)
+        products = np.ldexp(products, -self._shift)
+        return products + 0.5
 
     def _gathered(self, block: _Block) -> Floats:
         gathered = self._space.scratch("inputs", block.inputs.size, np.float64)
@@ -263,7 +266,7 @@ class _Matrix:
         half, clips = 1 << (self._space.config.width - 1), 0
         if least < -half or greatest >= half:
             np.floor(sums, out=sums)
-            clips = sums.size - np.count_nonzero((sums >= -half) & (sums < half))
+            clips = int(np.count_nonzero((sums < -half) | (sums >= half)))
             np.clip(sums, -half, half - 1, out=sums)
         if activation is Activation.TABLE:
             index = self._space.scratch("index", sums.size, np.intp)
@@ -274,7 +277,7 @@ class _Matrix:
             outputs[...] = picked.reshape(outputs.shape)
             return clips
         if activation is Activation.RELU and least < 0:
-            np.maximum(sums, 0, out=sums)
+            np.clip(sums, 0, half - 1, out=sums)  # NumPy's maximum takes twice as long
         np.floor(sums.reshape(outputs.shape), out=outputs)
         return clips
 
@@ -306,7 +309,11 @@ class ContractPlan:
 
 
 def contract(
-    config: EngineConfig, instruction: Instruction, activation: ArrayLike, weight: ArrayLike, tables: Sequence[Table] = ()
+    config: EngineConfig,
+    instruction: Instruction,
+    activation: ArrayLike,
+    weight: ArrayLike,
+    tables: Sequence[Table] = (),
 ) -> tuple[NDArray[np.int64], int]:
     """Execute one CONTRACT on given memories.
 

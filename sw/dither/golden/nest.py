@@ -1,7 +1,8 @@
 """CONTRACT's loop nest as affine maps: strides from steps, address ranges, conflicts.
 
-A *step* is what an address register adds when its loop advances and every loop inside has just wrapped; it includes the
-way back. A *stride* is how far apart two iterations of one loop lie. Addresses are ``base + sum(i_loop * stride_loop)``.
+A *step* is what an address register adds when its loop advances and every loop inside has just wrapped; it includes
+the way back. A *stride* is how far apart two iterations of one loop lie: addresses are
+``base + sum(i_loop * stride_loop)``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..engine import EngineConfig
 from ..isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction
 from ..timing import drain_cycles_per_row
 
-__all__ = ["MAX_SHIFT", "Loop", "Piece", "analyse", "strides", "validate"]
+__all__ = ["MAX_SHIFT", "Loop", "Piece", "analyse", "strides", "terms", "validate"]
 
 MAX_SHIFT = 47
 _MODULUS = 1 << 16
@@ -131,7 +132,9 @@ def analyse(config: EngineConfig, instruction: Instruction) -> list[Piece]:
     inputs = np.zeros(config.activation_depth, bool)
     outputs = np.zeros(config.activation_depth, bool)
     for part in parts:
-        inputs |= _reached("input", config.activation_depth, part.x, [(o.count, o.x) for o in (*part.outer, *part.reduction)])
+        inputs |= _reached(
+            "input", config.activation_depth, part.x, [(o.count, o.x) for o in (*part.outer, *part.reduction)]
+        )
         outputs |= _reached("output", config.activation_depth, part.y, [(o.count, o.y) for o in part.outer])
         _check_slots("weight", config, part.w, [o.w for o in (*part.outer, *part.reduction)])
         if instruction["bias"]:

@@ -20,8 +20,8 @@ _INDEX_ALIGNMENT = 8  # the largest number of rows: indices do not depend on the
 
 def wrap32(values: ArrayLike) -> NDArray[np.int64]:
     """Integers modulo 2**32, from -2**31 to 2**31 - 1."""
-    result: NDArray[np.int64] = ((np.asarray(values, dtype=np.int64) + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-    return result
+    integers = np.asarray(values, dtype=np.int64)
+    return ((integers + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 def row_pitch(tiles: int, rows: int) -> int:
@@ -32,7 +32,7 @@ def row_pitch(tiles: int, rows: int) -> int:
 def parameter_indices(block: int, inner: int, tiles: int, rows: int) -> NDArray[np.int64]:
     """Parameter index of every weight of a tensor, int64 of shape (T*K, R), in word order."""
     tile, k, row = np.ogrid[:tiles, :inner, :rows]
-    indices = BLOCK_BITS * block + k * row_pitch(tiles, rows) + tile * rows + row
+    indices: NDArray[np.int64] = BLOCK_BITS * block + k * row_pitch(tiles, rows) + tile * rows + row
     return indices.reshape(tiles * inner, rows)
 
 

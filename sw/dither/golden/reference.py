@@ -38,7 +38,11 @@ class _Odometer:
 
 
 def reference_contract(
-    config: EngineConfig, instruction: Instruction, activation: ArrayLike, weight: ArrayLike, tables: Sequence[Table] = ()
+    config: EngineConfig,
+    instruction: Instruction,
+    activation: ArrayLike,
+    weight: ArrayLike,
+    tables: Sequence[Table] = (),
 ) -> tuple[NDArray[np.int64], int]:
     """Execute one valid CONTRACT.
 

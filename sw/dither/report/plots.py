@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ INK, FAINT = "#1a1b26", "#c8c9d1"
 SERIES = ("#2f5fd0", "#d0602f")
 """Colours of the first and the second run; on the page each stands for a style-sheet variable."""
 _VARIABLES = {INK: "--ink", FAINT: "--rule", SERIES[0]: "--blue", SERIES[1]: "--orange"}
-_STYLE: dict[str, Any] = {
+_STYLE = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -44,12 +45,17 @@ _STYLE: dict[str, Any] = {
 }
 
 
+def _style() -> AbstractContextManager[None]:
+    settings: Any = _STYLE  # matplotlib types the keys one by one
+    return rc_context(settings)
+
+
 def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]]) -> Figure:
     """Loss and accuracy over steps, side by side, for one or two runs.
 
     :param runs: a label and the logged rows of each; training losses are drawn thin.
     """
-    with rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         losses, accuracies = figure.subplots(1, 2)
         for number, (label, rows) in enumerate(runs):
@@ -57,7 +63,9 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]]) -> Figure:
             # The second run is dashed: where runs are identical both stay visible.
             style = "-" if number == 0 else (0, (4, 3))
             steps = [row.step for row in rows]
-            losses.plot(steps, [row.train_loss for row in rows], color=color, linewidth=0.8, alpha=0.45, linestyle=style)
+            losses.plot(
+                steps, [row.train_loss for row in rows], color=color, linewidth=0.8, alpha=0.45, linestyle=style
+            )
             losses.plot(steps, [row.loss for row in rows], color=color, label=label, linestyle=style)
             accuracies.plot(steps, [row.accuracy for row in rows], color=color, label=label, linestyle=style)
         _finish(losses, "Loss on held-out data (thin: training)", [row.loss for _, rows in runs for row in rows])
@@ -85,7 +93,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     :raises ValueError: on a suffix that is no picture's.
     :raises OSError: if the file cannot be written.
     """
-    with rc_context(_STYLE):
+    with _style():
         figure.savefig(path, dpi=160)
 
 
@@ -97,7 +105,7 @@ def inline_svg(figure: Figure, label: str) -> str:
     :param label: what the figure shows, for readers who cannot see it.
     """
     buffer = io.StringIO()
-    with rc_context(_STYLE):
+    with _style():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -1,0 +1,349 @@
+"""UPDATE: one optimiser step, one parameter every few cycles."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.isa import Rule
+from dither.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
+from dither.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY, UPDATE_INTERVAL, UPDATE_LATENCY
+
+from .interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout
+from .multiplier import Multiplier
+from .scalar_tables import ScalarPort
+from .schedule import Kept, Schedule, Slots
+
+__all__ = ["RoundingShifter", "UpdateUnit", "WideMultiplier"]
+
+_STATE_BITS = 32
+_GRADIENT_BITS = 17
+_DIRECTION_BITS = 18
+_SIGN_UNIT = 4096
+_MOMENT_FRAC = 10
+_MANTISSA_BITS = SCALAR_INPUT_BITS - 1
+_MEMORIES = ("gradient", "master", "moment1", "moment2")
+
+
+class WideMultiplier(wiring.Component):
+    """``product = a * b`` with a of 32 bits, signed, and b of 18 bits, unsigned, from two 18x18 multipliers.
+
+    Latency :attr:`LATENCY` cycles, throughput one product a cycle. The multipliers take b as signed; where its
+    highest bit is set, ``a << 18`` makes up for it.
+
+    Resources: two 18x18 multipliers, two adders of 50 bits.
+    """
+
+    LATENCY = MULTIPLIER_LATENCY + 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "a": In(signed(_STATE_BITS)),
+                "b": In(SCALAR_VALUE_BITS),
+                "product": Out(signed(_STATE_BITS + SCALAR_VALUE_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        half, width = _STATE_BITS // 2, SCALAR_VALUE_BITS
+        m.submodules.high = high = Multiplier(a=signed(half), b=signed(width))
+        m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(width))
+        m.d.comb += [high.a.eq(self.a[half:]), low.a.eq(self.a[:half])]
+        for part in (high, low):
+            m.d.comb += [part.enable.eq(~0), part.b.eq(self.b)]
+
+        missing: Value = Mux(self.b[-1], self.a, 0)
+        for i in range(MULTIPLIER_LATENCY + 1):
+            delayed = Signal(signed(_STATE_BITS), name=f"missing{i}")
+            m.d.sync += delayed.eq(missing)
+            missing = delayed
+        total = Signal.like(self.product)
+        m.d.sync += [
+            total.eq((high.product << half) + low.product),
+            self.product.eq(total + (missing << width)),
+        ]
+        return m
+
+
+class RoundingShifter(wiring.Component):
+    """``result = (value + 2**(amount-1)) >> amount``: an arithmetic right shift, rounding half-up.
+
+    ``value`` has 50 bits, ``amount`` goes from 0 to 39, and the result must fit in 36 bits. Latency :attr:`LATENCY`
+    cycles for ``result``, one less for ``floor``, the result without rounding; one shift a cycle.
+
+    Resources: two levels of multiplexers (5 and 8 inputs, about 40 bits), an adder of 37 bits, no multiplier.
+    """
+
+    LATENCY = 4
+    VALUE_BITS = 50
+    RESULT_BITS = 36
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "value": In(signed(self.VALUE_BITS)),
+                "amount": In(range(40)),
+                "floor": Out(signed(self.RESULT_BITS)),
+                "result": Out(signed(self.RESULT_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # One more bit below takes the half to be added.
+        value = Signal(signed(self.VALUE_BITS + 1))
+        amount = Signal.like(self.amount)
+        coarse = Signal(signed(self.RESULT_BITS + 1 + 7))
+        fine_amount = Signal(3)
+        fine = Signal(signed(self.RESULT_BITS + 1))
+        m.d.sync += [
+            value.eq(self.value << 1),
+            amount.eq(self.amount),
+            coarse.eq(value >> (amount[3:] << 3)),
+            fine_amount.eq(amount[:3]),
+            fine.eq(coarse >> fine_amount),
+            self.result.eq((fine + 1) >> 1),
+        ]
+        m.d.comb += self.floor.eq(fine >> 1)
+        return m
+
+
+class UpdateUnit(wiring.Component):
+    """Steps the parameters of consecutive words, bit-exact to :func:`dither.golden.update.update`.
+
+    A parameter enters every :data:`dither.timing.UPDATE_INTERVAL` cycles and is written
+    :data:`dither.timing.UPDATE_LATENCY` cycles later, whatever the rule and the data; ten of them are under way at
+    once. All six shifts of a parameter pass one shifter, all three products one multiplier (see
+    :mod:`dither_hw.schedule`). Every memory is read just when its value is needed, and written a word at a time, when
+    its last row is known.
+
+    Cycles: :func:`dither.timing.execution_cycles`.
+
+    Resources: see ``docs``.
+
+    Attributes
+    ----------
+    start, done : In, Out
+        Pulses in the first and in the last cycle.
+    fields : In
+        The instruction, stable from start to done, as ``rate`` is.
+    rate : In(32)
+        Value of the register that the field of this name chooses; its lowest 18 bits count.
+    gradient, master, moment1, moment2 : Out
+        Read ports, R times 32 bits.
+    gradient_write, master_write, moment1_write, moment2_write : Out
+        Write ports; a rule leaves the moments alone that it does not use.
+    scalar : Out
+        Lookups in the scalar tables.
+    saturations : Out
+        Values clipped, from 0 to 4.
+
+    :param config: gives R.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        word = config.rows * _STATE_BITS
+        ports = {name: Out(ReadPort(word)) for name in _MEMORIES}
+        ports |= {f"{name}_write": Out(WritePort(word)) for name in _MEMORIES}
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "fields": In(instruction_layout("UPDATE")),
+                "rate": In(32),
+                **ports,
+                "scalar": Out(ScalarPort()),
+                "saturations": Out(range(5)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fields = self.fields
+        schedule = Schedule(m, UPDATE_INTERVAL)
+        schedule.begin(self.start)
+        pipeline = _Pipeline(self, m, schedule)
+
+        rule = Signal(2)
+        adam, with_moment = Signal(), Signal()
+        m.d.comb += [rule.eq(fields.rule), adam.eq(rule == Rule.ADAM.value), with_moment.eq(rule[1])]
+
+        m.submodules.shifter = shifter = RoundingShifter()
+        m.submodules.multiplier = multiplier = WideMultiplier()
+        shifts = Slots(schedule, shifter.value, shifter.amount)
+        products = Slots(schedule, multiplier.a, multiplier.b)
+
+        # h = sat17(rnd(g, gradient_shift))
+        gradient = pipeline.read("gradient", MEMORY_LATENCY)
+        pipeline.write("gradient", Const(0, _STATE_BITS), MEMORY_LATENCY + 1, Const(1))
+        t = shifts.reserve(MEMORY_LATENCY + 1)
+        shifts.use(t, gradient.at(t).as_signed(), fields.gradient_shift)
+        t += shifter.LATENCY
+        h = pipeline.saturate(shifter.result, _GRADIENT_BITS, t, "h", Const(1))
+        t_h = t + 1
+
+        # First moment. MOMENTUM: (m + (h << 10)) - rnd(m, b); ADAM: m + rnd((h << 10) - m, b).
+        moment1 = pipeline.read("moment1", t_h).at(t_h + 1).as_signed()
+        raised = h.at(t_h + 1) << _MOMENT_FRAC
+        t = t_h + 1
+        change = schedule.keep(Mux(adam, raised - moment1, moment1), t, "change1")
+        base = schedule.keep(Mux(adam, moment1, moment1 + raised), t, "base1")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.decay1)
+        t += shifter.LATENCY
+        moved = schedule.keep(base.at(t) + Mux(adam, shifter.result, ~shifter.result) + ~adam, t, "moved1")
+        moment1 = pipeline.saturate(moved.at(t + 1), _STATE_BITS, t + 1, "moment1_new", with_moment)
+        pipeline.write("moment1", moment1.at(t + 2), t + 2, with_moment)
+        t_moment1 = t + 2
+
+        # Second moment: v + rnd(min(h * h, 2**32 - 1) - v, c).
+        magnitude = schedule.keep(Mux(h.at(t_h)[-1], -h.at(t_h), h.at(t_h))[:_GRADIENT_BITS], t_h, "magnitude")
+        t = products.reserve(t_h + 1)
+        products.use(t, magnitude.at(t), magnitude.at(t))
+        t += multiplier.LATENCY
+        square = schedule.keep(
+            multiplier.product[:_STATE_BITS] | multiplier.product[_STATE_BITS].replicate(_STATE_BITS), t, "square"
+        )
+        moment2 = pipeline.read("moment2", t)
+        t += 1
+        change = schedule.keep(square.at(t) - moment2.at(t), t, "change2")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.decay2)
+        t += shifter.LATENCY
+        moment2 = schedule.keep((moment2.at(t) + shifter.result)[:_STATE_BITS], t, "moment2_new")
+        pipeline.write("moment2", moment2.at(t + 1), t + 1, adam)
+
+        # n = v + 1, e = floor(log2 n), 1/sqrt from the mantissa: (n << 15) >> e, without its leading one.
+        t += 1
+        n = schedule.keep(moment2.at(t) + 1, t, "n")
+        exponent = _leading_one(schedule, n, t + 1)
+        t = shifts.reserve(t + 3)
+        shifts.use(t, n.at(t) << _MANTISSA_BITS, exponent.at(t))
+        t += shifter.LATENCY - 1
+        argument = schedule.keep(Cat(shifter.floor[:_MANTISSA_BITS], exponent.at(t)[0]), t, "argument")
+        # The multiplier takes the root from the table as it comes.
+        t = products.reserve(t + 1 + INTERPOLATOR_LATENCY)
+        asked = t - INTERPOLATOR_LATENCY
+        m.d.comb += [
+            self.scalar.enable.eq(schedule.at(asked) & pipeline.valid.at(asked) & adam),
+            self.scalar.table.eq(ScalarTable.RSQRT.value),
+            self.scalar.x.eq(argument.at(asked)),
+        ]
+
+        # Direction. ADAM: sat18(rnd(m * r, 15 + (e >> 1))); MOMENTUM: sat18(rnd(m, 10)).
+        products.use(t, moment1.at(t).as_signed(), self.scalar.y)
+        t += multiplier.LATENCY
+        ratio = schedule.keep(multiplier.product, t, "ratio")
+        t = shifts.reserve(max(t, t_moment1) + 1)
+        shifts.use(
+            t,
+            Mux(adam, ratio.at(t), moment1.at(t).as_signed()),
+            Mux(adam, _MANTISSA_BITS + exponent.at(t)[1:], _MOMENT_FRAC),
+        )
+        t += shifter.LATENCY
+        clipped = pipeline.saturate(shifter.result, _DIRECTION_BITS, t, "clipped", with_moment)
+        t += 1
+        plain = h.at(t)
+        sign = Mux(plain == 0, 0, Mux(plain[-1], -_SIGN_UNIT, _SIGN_UNIT))
+        direction = schedule.keep(
+            Mux(with_moment, clipped.at(t), Mux(rule == Rule.SIGN.value, sign, plain)), t, "direction"
+        )
+
+        # p = sat32(p - rnd(u * rate, rate_shift))
+        t = products.reserve(t + 1)
+        products.use(t, direction.at(t), self.rate[:SCALAR_VALUE_BITS])
+        t += multiplier.LATENCY
+        change = schedule.keep(multiplier.product, t, "change")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.rate_shift)
+        t += shifter.LATENCY
+        master = pipeline.read("master", t - 1)
+        moved = schedule.keep(master.at(t).as_signed() - shifter.result, t, "moved")
+        master = pipeline.saturate(moved.at(t + 1), _STATE_BITS, t + 1, "master_new", Const(1))
+        pipeline.write("master", master.at(t + 2), t + 2, Const(1))
+        pipeline.finish(t + 3)
+        return m
+
+
+class _Pipeline:
+    """Which parameter is where: memory accesses by time, counted clips, the end."""
+
+    def __init__(self, unit: UpdateUnit, m: Module, schedule: Schedule) -> None:
+        self._unit, self._m, self._schedule = unit, m, schedule
+        self._rows = unit.config.rows
+        self._clips: list[Value] = []
+        valid, words = Signal(), Signal(16)
+        address, row = Signal(ADDRESS_BITS), Signal(range(max(self._rows, 2)))
+        last_row, last = Signal(), Signal()
+        m.d.comb += [last_row.eq(row == self._rows - 1), last.eq(last_row & (words == 1))]
+        with m.If(unit.start):
+            m.d.sync += [valid.eq(1), words.eq(unit.fields.count), address.eq(unit.fields.base), row.eq(0)]
+        with m.Elif(schedule.at(-1) & valid):
+            m.d.sync += [row.eq(row + 1), valid.eq(~last)]
+            with m.If(last_row):
+                m.d.sync += [row.eq(0), address.eq(address + 1), words.eq(words - 1)]
+        self.valid = Kept(schedule, valid, -1, "valid", unit.start)
+        self._last = Kept(schedule, last, -1, "last")
+        self._address = Kept(schedule, address, -1, "address")
+        self._row = Kept(schedule, row, -1, "row")
+
+    def read(self, memory: str, time: int) -> Kept:
+        """The parameter's value in a memory, taken at a time."""
+        port = getattr(self._unit, memory)
+        self._m.d.comb += port.addr.eq(self._address.at(time - MEMORY_LATENCY))
+        return self._schedule.keep(port.data.word_select(self._row.at(time), _STATE_BITS), time, memory)
+
+    def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
+        """Collects the value at a time; a full word is written in the next cycle."""
+        port = getattr(self._unit, f"{memory}_write")
+        word = Signal(self._rows * _STATE_BITS, name=f"{memory}_word")
+        with self._m.If(self._schedule.at(time)):
+            self._m.d.sync += word.eq(Cat(word, value)[_STATE_BITS:])
+        t = time + 1
+        full = self._row.at(t) == self._rows - 1
+        self._m.d.comb += [
+            port.enable.eq(self._schedule.at(t) & self.valid.at(t) & full & enable),
+            port.addr.eq(self._address.at(t)),
+            port.data.eq(word),
+        ]
+
+    def saturate(self, value: Value, width: int, time: int, name: str, counts: Value) -> Kept:
+        """The value at a time, clipped to ``width`` bits, signed; clips count where ``counts``."""
+        sign, high = value[-1], value[width - 1 : -1]
+        clip = Signal(name=f"{name}_clips")
+        self._m.d.comb += clip.eq(Mux(sign, ~high.all(), high.any()))
+        limit = Cat((~sign).replicate(width - 1), sign)
+        self._clips.append(self._schedule.at(time) & self.valid.at(time) & clip & counts)
+        return self._schedule.keep(Mux(clip, limit, value[:width]).as_signed(), time, name)
+
+    def finish(self, time: int) -> None:
+        """Ends the instruction when its last parameter is at a time."""
+        if time != UPDATE_LATENCY:
+            raise ValueError(f"the schedule takes {time} cycles, dither.timing says {UPDATE_LATENCY}")
+        self._m.d.comb += self._unit.done.eq(self._schedule.at(time) & self.valid.at(time) & self._last.at(time))
+        self._m.d.sync += self._unit.saturations.eq(sum(self._clips))
+
+
+def _leading_one(schedule: Schedule, value: Kept, time: int) -> Kept:
+    """Position of the leading one of a value that is not zero, two cycles after ``time``."""
+    bits = value.at(time)
+    groups = [bits[i : i + 8] for i in range(0, len(bits), 8)]
+    tops = [schedule.keep(_position(group), time, f"top{i}") for i, group in enumerate(groups)]
+    some = schedule.keep(Cat(group.any() for group in groups), time, "some")
+    exponent: Value = Const(0)
+    for i, top in enumerate(tops):
+        exponent = Mux(some.at(time + 1)[i], 8 * i + top.at(time + 1), exponent)
+    return schedule.keep(exponent, time + 1, "exponent")
+
+
+def _position(bits: Value) -> Value:
+    """Index of the highest bit that is set."""
+    index: Value = Const(0)
+    for i, bit in enumerate(bits):
+        index = Mux(bit, i, index)
+    return index

@@ -1,0 +1,145 @@
+"""HostRegisters: the register map, the program window, starts, and counters under random phases and increments.
+
+Parameters: ``config``, ``count`` of runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import cocotb
+
+from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PHASES, PROGRAM_WINDOW, REGISTERS, SATURATIONS
+
+from ..cocotb_runner import bench_config, bench_parameters
+from .cycles import begin, next_cycle, settled
+
+_ADDRESS = {register.name: register.address for register in REGISTERS}
+_LATE = 2
+"""Cycles after the end of a program until the counters are final."""
+
+
+class _Host:
+    def __init__(self, dut: Any, random: Random) -> None:
+        self.dut = dut
+        self.random = random
+
+    async def begin(self) -> None:
+        quiet = {f"saturations_{place}": 0 for place in SATURATIONS}
+        await begin(self.dut, addr=0, write=0, wdata=0, busy=0, fault=0, program_addr=0, phase=0, row_steps=0, **quiet)
+
+    async def cycle(self) -> None:
+        await settled(self.dut)
+        await next_cycle(self.dut)
+
+    async def read(self, address: int) -> int:
+        """The register of this cycle's address comes in the next, whatever the address is then."""
+        dut = self.dut
+        dut.addr.value, dut.write.value = address, 0
+        await self.cycle()
+        dut.addr.value = self.random.getrandbits(16)
+        await settled(dut)
+        value = int(dut.rdata.value)
+        await next_cycle(dut)
+        return value
+
+    async def write(self, address: int, value: int) -> int | None:
+        """Write a register; the entry if that is a start."""
+        dut = self.dut
+        dut.addr.value, dut.write.value, dut.wdata.value = address, 1, value
+        await settled(dut)
+        start = int(dut.entry.value) if int(dut.start.value) else None
+        await next_cycle(dut)
+        dut.write.value = 0
+        return start
+
+    async def count(self, cycles: int) -> Counter[str]:
+        """That many cycles of a program, with random increments; then the counters that are expected."""
+        dut, random, totals = self.dut, self.random, Counter[str]()
+        for _ in range(cycles):
+            phase = random.randrange(len(PHASES))
+            increments = {"row_steps": random.choice((0, random.randrange(1 << len(dut.row_steps))))}
+            for name in (f"saturations_{place}" for place in SATURATIONS):
+                increments[name] = random.choice((0, 1, random.randrange(1 << len(getattr(dut, name)))))
+            dut.busy.value, dut.phase.value = 1, phase
+            for name, value in increments.items():
+                getattr(dut, name).value = value
+            # Starts and other writes while it runs are ignored; some are reads.
+            writing = random.random() < 0.5
+            dut.addr.value = random.choice((_ADDRESS["start"], random.randrange(PROGRAM_WINDOW)))
+            dut.write.value, dut.wdata.value = writing, random.getrandbits(32)
+            await settled(dut)
+            assert not int(dut.start.value), "a start while busy"
+            await next_cycle(dut)
+            dut.write.value = 0
+            totals += Counter(increments) + Counter({f"cycles_{PHASES[phase]}": 1})
+        # An idle engine still has a phase, which nobody counts; units are quiet.
+        dut.busy.value, dut.phase.value = 0, random.randrange(len(PHASES))
+        for name in ("row_steps", *(f"saturations_{place}" for place in SATURATIONS)):
+            getattr(dut, name).value = 0
+        return totals
+
+
+@cocotb.test()
+async def identity(dut: Any) -> None:
+    host = _Host(dut, Random(cocotb.RANDOM_SEED))
+    await host.begin()
+    assert await host.read(_ADDRESS["magic"]) == MAGIC
+    assert await host.read(_ADDRESS["configuration"]) == int(bench_config().digest(), 16)
+    for busy in (0, 1):
+        for fault in (0, 1):
+            dut.busy.value, dut.fault.value = busy, fault
+            assert await host.read(_ADDRESS["status"]) == busy | fault << 1
+
+
+@cocotb.test()
+async def starts(dut: Any) -> None:
+    host = _Host(dut, Random(cocotb.RANDOM_SEED))
+    await host.begin()
+    for entry in (0, 1, 0x7FFF, host.random.getrandbits(15)):
+        assert await host.write(_ADDRESS["start"], entry) == entry
+        dut.busy.value = 1
+        assert await host.write(_ADDRESS["start"], entry) is None, "a start while busy"
+        dut.busy.value = 0
+    for address in {*range(64), PROGRAM_WINDOW, PROGRAM_WINDOW + _ADDRESS["start"]} - {_ADDRESS["start"]}:
+        assert await host.write(address, 5) is None, f"writing {address:#x} starts"
+    dut.addr.value, dut.write.value = _ADDRESS["start"], 0
+    await settled(dut)
+    assert not int(dut.start.value), "reading starts"
+
+
+@cocotb.test()
+async def program_window(dut: Any) -> None:
+    """Every word is written and read; what is written below the window leaves them as they are."""
+    host, depth = _Host(dut, Random(cocotb.RANDOM_SEED)), bench_config().program_depth
+    random = host.random
+    await host.begin()
+    words = [random.getrandbits(32) for _ in range(depth)]
+    for address in random.sample(range(depth), depth):
+        await host.write(PROGRAM_WINDOW + address, words[address])
+    for address in range(depth):
+        await host.write(address % PROGRAM_WINDOW, random.getrandbits(32))
+    previous = None
+    for address in [*range(depth), *(random.randrange(depth) for _ in range(200))]:
+        dut.program_addr.value = address
+        await settled(dut)
+        if previous is not None:
+            assert int(dut.program_data.value) == words[previous], f"word {previous}"
+        previous = address
+        await next_cycle(dut)
+
+
+@cocotb.test()
+async def counters(dut: Any) -> None:
+    host = _Host(dut, Random(cocotb.RANDOM_SEED))
+    await host.begin()
+    for _ in range(bench_parameters()["count"]):
+        assert await host.write(_ADDRESS["start"], 0) == 0
+        totals = await host.count(host.random.choice((1, 2, 50, 400)))
+        for _ in range(_LATE):
+            await host.cycle()
+        for i, counter in enumerate(COUNTERS):
+            value = await host.read(COUNTER_BASE + i)
+            assert value == totals[counter.name], f"{counter.name}: {value}, not {totals[counter.name]}"

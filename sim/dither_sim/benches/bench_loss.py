@@ -1,0 +1,101 @@
+"""LossUnit with scalar tables against its golden twin: both losses at random, masked lanes and extremes among them.
+
+After every instruction: the sum, cycles, saturations.
+
+Parameters: ``config``, and ``count`` of instructions.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import cocotb
+import numpy as np
+from numpy.typing import NDArray
+
+from dither.golden.loss import loss
+from dither.isa import Instruction, LossKind
+from dither.tables import scalar_tables
+from dither.timing import execution_cycles
+
+from ..cocotb_runner import bench_config, bench_parameters
+from .memories import UnitMachine
+from .scalars import load_scalar_tables
+from .words import pack
+
+DEPTH = 256
+LABEL = 200
+
+
+def _instruction(random: Random) -> Instruction:
+    """Outputs and targets may stand in any order, with steps of either sign, but not on the labels."""
+    count = random.choice((1, 2, 3, 8, 9, 10, 11, random.randint(1, 40)))
+    z_step, t_step = (random.choice((-2, -1, 1, 2)) for _ in range(2))
+    return Instruction.make(
+        "LOSS",
+        kind=random.choice(tuple(LossKind)),
+        z_base=DEPTH * random.randrange(100) + random.randrange(80, 100),
+        z_step=z_step,
+        count=count,
+        label=LABEL + DEPTH * random.randrange(100),
+        t_base=DEPTH * random.randrange(100) + random.randrange(80, 100),
+        t_step=t_step,
+        z_frac=random.choice((0, 12, 16, random.randint(0, 16), random.randint(9, 14))),
+        loss_frac=random.choice((0, 16, random.randint(0, 16), random.randint(9, 14))),
+        target=1,
+    )
+
+
+def _outputs(numbers: np.random.Generator, count: int, lanes: int, width: int) -> NDArray[np.int64]:
+    """Outputs of one magnitude around a common offset, so that exponentials differ; or extremes."""
+    limit = 1 << (width - 1)
+    if numbers.random() < 0.1:
+        return numbers.choice([-limit, limit - 1], (count, lanes))
+    spread = 1 << int(numbers.integers(1, width))
+    values = numbers.integers(-spread, spread, (count, lanes)) + numbers.integers(-limit, limit, (1, lanes)) // 2
+    return np.clip(values, -limit, limit - 1)
+
+
+@cocotb.test()
+async def random_instructions(dut: Any) -> None:
+    config, instructions = bench_config(), bench_parameters()["count"]
+    L, W = config.lanes, config.width
+    limit = 1 << (W - 1)
+    random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
+    machine = UnitMachine(dut, reads={"activation": "activation"})
+    await machine.begin(fields=0, load__enable=0)
+    values, slopes = scalar_tables(config.table_bits)
+    await load_scalar_tables(machine, values, slopes)
+    clips = masked = 0
+    for _ in range(instructions):
+        instruction = _instruction(random)
+        kind, count = LossKind(instruction["kind"]), instruction["count"]
+        activation = numbers.integers(-limit, limit, (DEPTH, L))
+        z = (instruction["z_base"] + instruction["z_step"] * np.arange(count)) % DEPTH
+        t = (instruction["t_base"] + instruction["t_step"] * np.arange(count)) % DEPTH
+        activation[z] = _outputs(numbers, count, L, W)
+        if numbers.random() < 0.7:
+            spread = 1 << int(numbers.integers(1, W))
+            near = activation[z] + numbers.integers(-spread, spread, (count, L))
+            activation[t] = np.clip(near, -limit, limit - 1)
+        labels = numbers.integers(0, count, L)
+        odd = numbers.choice([-limit, -1, count, limit - 1], L)
+        activation[LABEL] = np.where(numbers.random(L) < 0.2, odd, labels)
+        machine.memories = {"activation": [pack(word, W) for word in activation]}
+
+        each, saturations = loss(
+            kind, activation[z], activation[LABEL], activation[t], z_frac=instruction["z_frac"],
+            loss_frac=instruction["loss_frac"], values=values, slopes=slopes,
+        )  # fmt: skip
+        predicted = execution_cycles(config, instruction)
+        await machine.execute(instruction, predicted + 100)
+        got, expected = int(dut.loss.value), int(each.sum()) & 0xFFFFFFFF
+        assert got == expected, f"loss {got}, not {expected}: {instruction}"
+        assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
+        clips, masked = clips + saturations, masked + int((activation[LABEL] < 0).sum())
+        await machine.rest(random.choice((0, 0, 1, 7, 80)), random)
+        assert int(dut.loss.value) == expected, "the sum did not stay"
+    assert clips, "the stimuli never saturated"
+    assert masked, "the stimuli never masked a lane"
+    dut._log.info("%d instructions, %d clips, %d lanes masked", instructions, clips, masked)

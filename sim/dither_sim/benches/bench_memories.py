@@ -1,0 +1,47 @@
+"""BankedMemory: random traffic on few words, so that reads and writes often meet.
+
+Parameters: ``depth``, ``width`` (bits of a word of all banks), ``count`` of cycles.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import Any
+
+import cocotb
+
+from dither.timing import MEMORY_LATENCY
+
+from ..cocotb_runner import bench_parameters
+from .cycles import begin, next_cycle, settled
+
+
+@cocotb.test()
+async def random_traffic(dut: Any) -> None:
+    parameters, random = bench_parameters(), Random(cocotb.RANDOM_SEED)
+    depth, width = parameters["depth"], parameters["width"]
+    await begin(dut, write__enable=0, write__addr=0, write__data=0, read__addr=0)
+    words = [0] * depth
+    expected: deque[int | None] = deque([None] * MEMORY_LATENCY)
+    meetings = 0
+    for cycle in range(parameters["count"]):
+        # First every word is written once; later neighbours of one another, then anywhere.
+        near = random.randrange(depth) if cycle % 64 == 0 or cycle < depth else near
+        write, read = (min(near + random.randrange(3), depth - 1) for _ in range(2))
+        if cycle < depth:
+            write = cycle
+        elif random.random() < 0.2:
+            write, read = random.randrange(depth), random.randrange(depth)
+        enable, data = cycle < depth or random.random() < 0.5, random.getrandbits(width)
+        dut.write__enable.value, dut.write__addr.value, dut.write__data.value = enable, write, data
+        dut.read__addr.value = read
+        await settled(dut)
+        got, want = int(dut.read__data.value), expected.popleft()
+        assert want is None or got == want, f"cycle {cycle}: {got:#x}, not {want:#x}"
+        expected.append(words[read] if cycle >= depth else None)
+        if enable:
+            meetings += read == write
+            words[write] = data
+        await next_cycle(dut)
+    assert meetings > 100, "reads and writes hardly ever met"

@@ -1,0 +1,135 @@
+"""TransferUnit: random LOAD, STORE, PULL and EMIT between random streams and the bench's memories of latency 2.
+
+Beats both ways, memories, results, and cycles: those not spent waiting are exactly those of :mod:`dither.timing`.
+
+Parameters: ``config``, ``input`` and ``output`` (patterns of the streams), ``count`` of instructions.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import Any
+
+import cocotb
+
+from dither.engine import EngineConfig
+from dither.isa import Instruction, Memory
+from dither.timing import MEMORY_LATENCY, execution_cycles
+
+from ..cocotb_runner import bench_config, bench_parameters
+from .beats import Sink, Source
+from .cycles import begin, next_cycle, settled
+from .words import pack_fields
+
+_DEPTH = 1 << 16
+_PATIENCE = 100
+"""Cycles in a row that the unit may wait for a stream."""
+
+
+class _Bench:
+    def __init__(self, dut: Any, config: EngineConfig, random: Random) -> None:
+        parameters = bench_parameters()
+        self.dut = dut
+        self.config = config
+        self.random = random
+        self.source = Source(dut, "input", parameters["input"], random)
+        self.sink = Sink(dut, "output", parameters["output"], random)
+        self.memories: dict[tuple[int, int], int] = {}
+        """Words by memory and address, where known."""
+        self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
+        self.waited = 0
+
+    def word(self, memory: int, address: int) -> int:
+        return self.memories.setdefault((memory, address % _DEPTH), self.random.getrandbits(self.config.beat_width))
+
+    async def cycle(self) -> tuple[bool, bool]:
+        """One cycle of streams and memories: whether the unit is done, whether it waits."""
+        dut = self.dut
+        self.source.drive()
+        self.sink.drive()
+        dut.read_data.value = self.reads.popleft()
+        await settled(dut)
+        self.source.settle()
+        self.sink.settle()
+        memory, address = int(dut.memory.value), int(dut.addr.value)
+        self.reads.append(self.word(memory, address))
+        if int(dut.write_enable.value):
+            self.memories[memory, address] = int(dut.write_data.value)
+        done, waiting = bool(int(dut.done.value)), bool(int(dut.waiting.value))
+        self.waited = self.waited + 1 if waiting else 0
+        assert self.waited < _PATIENCE, "the unit waits for ever"
+        return done, waiting
+
+    async def execute(self, instruction: Instruction, operand: int) -> int:
+        """Run one instruction; its result if it is a PULL."""
+        dut, random = self.dut, self.random
+        dut.opcode.value = instruction.format.opcode
+        bits = pack_fields(instruction.encode())
+        # What stands behind a short instruction is another one's.
+        noise = random.getrandbits(len(dut.fields)) >> instruction.format.bits << instruction.format.bits
+        dut.fields.value = (bits | noise) & ((1 << len(dut.fields)) - 1)
+        dut.operand.value = operand
+        dut.start.value = 1
+        predicted = execution_cycles(self.config, instruction)
+        cycles = waits = 0
+        done = False
+        while not done:
+            assert cycles - waits < predicted + 10, f"not done after {cycles} cycles: {instruction}"
+            done, waiting = await self.cycle()
+            cycles, waits = cycles + 1, waits + waiting
+            result = int(dut.result.value)
+            await next_cycle(dut)
+            dut.start.value = 0
+        assert cycles - waits == predicted, f"{cycles} cycles, {waits} of them waits, not {predicted}: {instruction}"
+        return result
+
+    async def idle(self, cycles: int) -> None:
+        """Nothing may happen without a start, whatever the streams offer."""
+        pending, sent, memories = len(self.source.beats), len(self.sink.beats), dict(self.memories)
+        for _ in range(cycles):
+            assert await self.cycle() == (False, False), "done or waiting without a start"
+            assert not int(self.dut.output__valid.value) and not int(self.dut.write_enable.value)
+            await next_cycle(self.dut)
+        assert (len(self.source.beats), len(self.sink.beats)) == (pending, sent)
+        assert all(self.memories[key] == word for key, word in memories.items())
+
+
+@cocotb.test()
+async def random_instructions(dut: Any) -> None:
+    config, random = bench_config(), Random(cocotb.RANDOM_SEED)
+    width = config.beat_width
+    await begin(dut, start=0, opcode=0, fields=0, operand=0, read_data=0, input__valid=0, output__ready=0)
+    bench = _Bench(dut, config, random)
+    for _ in range(bench_parameters()["count"]):
+        bench.sink.beats.clear()
+        name = random.choice(("LOAD", "LOAD", "STORE", "STORE", "PULL", "EMIT"))
+        memory, base = random.choice(list(Memory)), random.choice((0, _DEPTH - 1, random.randrange(_DEPTH)))
+        count = random.choice((1, 1, 2, 3, random.randint(4, 60)))
+        operand = random.randint(-(1 << 31), (1 << 31) - 1)
+        match name:
+            case "LOAD":
+                beats = [random.getrandbits(width) for _ in range(count)]
+                before = bench.word(memory, base - 1), bench.word(memory, base + count)
+                # The beat behind the last one is on offer, and not this instruction's.
+                bench.source.send([*beats, 0])
+                await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
+                assert len(bench.source.beats) == 1, f"LOAD left {len(bench.source.beats)} beats instead of one"
+                assert [bench.word(memory, base + i) for i in range(count)] == beats, "LOAD wrote other words"
+                assert before == (bench.word(memory, base - 1), bench.word(memory, base + count)), "LOAD wrote too much"
+                await bench.idle(random.randrange(6))
+                await bench.execute(Instruction.make("PULL", target=0), operand)
+            case "STORE":
+                words = [bench.word(memory, base + i) for i in range(count)]
+                await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
+                assert bench.sink.beats == words, "STORE sent other words"
+            case "PULL":
+                beat = random.getrandbits(width)
+                bench.source.send([beat])
+                result = await bench.execute(Instruction.make(name, target=random.randrange(16)), operand)
+                assert result == beat & 0xFFFFFFFF, f"PULL gave {result:#x} of {beat:#x}"
+                assert not bench.source.beats, "PULL took nothing"
+            case "EMIT":
+                await bench.execute(Instruction.make(name, source=random.randrange(16)), operand)
+                assert bench.sink.beats == [operand & ((1 << width) - 1)], f"EMIT sent {bench.sink.beats} for {operand}"
+        await bench.idle(random.choice((0, 0, 1, 5)))

@@ -1,0 +1,17 @@
+"""Chooses the fault of a :class:`dither_sim.mutation.Mutable`; to run before the bench proper, which knows nothing of it.
+
+Parameters: ``mutation``, and those of the bench.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+
+from ..cocotb_runner import bench_parameters
+
+
+@cocotb.test()
+async def select(dut: Any) -> None:
+    dut.mutation.value = bench_parameters()["mutation"]

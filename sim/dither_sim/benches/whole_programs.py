@@ -1,0 +1,109 @@
+"""Random whole programs with every instruction: all memories in, some work in a loop and a subroutine, all memories out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dither.engine import EngineConfig
+from dither.isa import REGISTERS, Instruction, LossKind, Memory, Rule
+from dither.streams import Expect, Segment
+from dither.tables import scalar_tables
+
+from .control_programs import layout
+from .descriptors import random_contract
+
+__all__ = ["WholeProgram", "whole_program"]
+
+_STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2, Memory.WEIGHT)
+_SEED, _RATE, _LOSS, _SUM = 1, 2, 3, 4
+I = Instruction.make  # noqa: E741
+
+
+@dataclass(frozen=True)
+class WholeProgram:
+    """A program that begins at word 0, what it takes and what it sends."""
+
+    words: list[int]
+    inputs: list[Segment]
+    expects: list[Expect]
+
+
+def whole_program(random: Random, config: EngineConfig) -> WholeProgram:
+    """A random one; needs a parameter depth of 32 or more."""
+    numbers = np.random.default_rng(random.getrandbits(32))
+    activations = _numbers(numbers, (config.activation_depth, config.lanes), config.width)
+    activations[0] = numbers.integers(-1, 4, config.lanes)  # labels
+    inputs = [Segment(Memory.ACTIVATION, activations)]
+    for kind in _STATE:
+        width = config.width if kind is Memory.WEIGHT else 32
+        values = _numbers(numbers, (config.parameter_depth, config.rows), width)
+        inputs.append(Segment(kind, values & 0xFFFFFFFF if kind is Memory.MOMENT2 else values))
+    if config.activation_tables:
+        entries = config.activation_tables << config.table_bits
+        inputs.append(Segment(Memory.ACTIVATION_TABLE, _numbers(numbers, (entries, 2), config.width)))
+    inputs.append(Segment(Memory.SCALAR_TABLE, np.stack(scalar_tables(config.table_bits), axis=1)))
+    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
+    inputs.append(Segment.scalars(_numbers(numbers, (2, 1), 32)))
+    load += [I("PULL", target=_SEED), I("PULL", target=_RATE)]
+
+    iterations = 2
+    work = _work(random, config)
+    loop = [I("LOOP", register=0, count=iterations), I("CALL", target=1), I("END")]
+    store = [I("STORE", memory=Memory.ACTIVATION, base=0, count=config.activation_depth)]
+    store += [I("STORE", memory=kind, base=0, count=config.parameter_depth) for kind in _STATE]
+    emit = [I("EMIT", source=register) for register in range(REGISTERS)]
+    words, _ = layout([[*load, *loop, *store, *emit, I("HALT")], [*work, I("RETURN")]])
+
+    sent = sum(instruction.name == "EMIT" for instruction in work)
+    expects = [Expect(None, sent * iterations), Expect(Memory.ACTIVATION, config.activation_depth)]
+    expects += [Expect(kind, config.parameter_depth) for kind in _STATE]
+    return WholeProgram(words, inputs, [*expects, Expect(None, REGISTERS)])
+
+
+def _numbers(numbers: np.random.Generator, shape: tuple[int, int], width: int) -> NDArray[np.int64]:
+    """Numbers of all magnitudes."""
+    limit = 1 << (width - 1)
+    return numbers.integers(-limit, limit, shape) >> numbers.integers(0, width, shape)
+
+
+def _work(random: Random, config: EngineConfig) -> list[Instruction]:
+    """One of every unit's instructions, two losses and their difference."""
+    inner, tiles = random.randint(1, 8), random.randint(1, 4)
+    matrix = {
+        "base": random.randrange(config.parameter_depth - inner * tiles + 1), "inner": inner, "tiles": tiles,
+        "block": random.getrandbits(20), "seed": _SEED, "step": _SUM, "probe": random.choice((0, _LOSS)),
+    }  # fmt: skip
+    amplitude = random.randint(-(1 << 31), (1 << 31) - 1) >> random.randrange(32)
+    count = random.randint(1, config.parameter_depth // 2)
+    body = [
+        I("SET", target=_SUM, source=_SUM, value=random.randint(-9, 9)),
+        I("PERTURB", **matrix, random=random.choice((0, 1, 1)), amplitude=amplitude),
+        random_contract(random, config),
+        _loss(random, config, LossKind.CROSS_ENTROPY, _LOSS),
+        I("EMIT", source=_LOSS),
+        I("PERTURB", **matrix, random=1, amplitude=-amplitude - 1),
+        random_contract(random, config),
+        _loss(random, config, LossKind.SQUARED_ERROR, _LOSS + 2),
+        I("SUBTRACT", target=_LOSS, left=_LOSS, right=_LOSS + 2),
+        I("ADD", target=_SUM, left=_SUM, right=_LOSS),
+        I("ACCUMULATE", **matrix, difference=_LOSS),
+    ]
+    return body + [
+        I("UPDATE", base=random.randrange(config.parameter_depth - count), count=count, rule=rule,
+          gradient_shift=random.randrange(32), decay1=random.randrange(16), decay2=random.randrange(16), rate=_RATE,
+          rate_shift=random.randrange(32))
+        for rule in random.sample(list(Rule), 2)
+    ]  # fmt: skip
+
+
+def _loss(random: Random, config: EngineConfig, kind: LossKind, target: int) -> Instruction:
+    count, depth = random.randint(1, 5), config.activation_depth
+    return I(
+        "LOSS", kind=kind, z_base=random.randrange(depth - 5), z_step=1, count=count, label=0,
+        t_base=random.randrange(5, depth), t_step=-1, z_frac=random.randint(0, 16), loss_frac=random.randint(0, 16),
+        target=target,
+    )  # fmt: skip

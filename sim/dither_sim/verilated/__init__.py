@@ -1,0 +1,5 @@
+"""The engine's RTL as a device: compiled by Verilator, run in process."""
+
+from .device import Pauses, TraceWindow, VerilatedDevice
+
+__all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]

@@ -1,0 +1,269 @@
+"""The engine's RTL as a :class:`dither.device.Device`, simulated in process.
+
+The library is driven a whole transaction at a time; Python is not asked every clock cycle.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dither.device import DeviceError, RunResult
+from dither.engine import EngineConfig
+from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
+from dither.streams import Expect, Segment, beat_words, pack, unpack
+
+from ..verilog import emit
+from .build import TRACE_FORMATS, build_library
+
+__all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
+
+_ADDRESS = {register.name: register.address for register in REGISTERS}
+_WAIT = COUNTER_BASE + next(i for i, counter in enumerate(COUNTERS) if counter.name == "cycles_wait")
+_FAULT = 2
+_SLICE = 1 << 18
+"""Cycles between two looks at signals (Ctrl-C) and at whether the program still gets anywhere."""
+_RUNNING, _DONE, _OVERRUN = range(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceWindow:
+    """Which runs are written to a waveform file: from ``first`` to ``last``, both included, counted from 0."""
+
+    path: Path
+    """Ends in ``.fst`` or ``.vcd``."""
+    first: int = 0
+    last: int = 0
+
+    def __post_init__(self) -> None:
+        if self.path.suffix not in TRACE_FORMATS:
+            raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {self.path.name!r}")
+        if not 0 <= self.first <= self.last:
+            raise ValueError(f"no window of runs: {self.first} to {self.last}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """How unwilling the streams' outer ends are, for tests: chances (of 256) that a cycle is a pause, and a seed."""
+
+    idle: int = 0
+    back_pressure: int = 0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.idle < 256 and 0 <= self.back_pressure < 256):
+            raise ValueError("pauses must be from 0 to 255 of 256")
+
+
+class _Progress(NamedTuple):
+    consumed: int
+    produced: int
+    cycles: int
+    waited: int
+
+
+class VerilatedDevice:
+    """Runs programs on the verilated engine, exact to the clock cycle.
+
+    :param config: the engine.
+    :param engine: the component to simulate; ``dither_hw.engine.Engine(config)`` if not given.
+    :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
+    :param pauses: idle and back-pressure patterns of the streams.
+    :param cycle_limit: cycles after which a run counts as stuck.
+    :param on_status: told what is going on before it takes long.
+    :raises DeviceError: if the engine cannot be compiled, or is another one than ``config`` says.
+    """
+
+    name = "rtl"
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        engine: Any = None,
+        trace: TraceWindow | None = None,
+        pauses: Pauses | None = None,
+        cycle_limit: int = 10**11,
+        on_status: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.config = config
+        self._trace, self._pauses, self._cycle_limit = trace, pauses or Pauses(), cycle_limit
+        self._words = beat_words(config)
+        self._runs = 0
+        self._handle: int | None = None
+        if engine is None:
+            from dither_hw.engine import Engine
+
+            engine = Engine(config)
+        on_status("emitting Verilog")
+        verilog = emit(engine, "engine")
+        self._library = _load(
+            build_library(verilog, config.beat_width, trace.path.suffix if trace else None, on_status)
+        )
+        self._handle = self._library.dither_create()
+        self._library.dither_reset(self._handle)
+        self._check("magic", MAGIC)
+        self._check("configuration", int(config.digest(), 16))
+
+    def _check(self, register: str, expected: int) -> None:
+        if (found := self._read(_ADDRESS[register])) != expected:
+            self.close()
+            raise DeviceError(f"the engine's register {register!r} is {found:#010x} instead of {expected:#010x}")
+
+    def _read(self, address: int) -> int:
+        return int(self._library.dither_read(self._open_handle(), address))
+
+    def _write(self, address: int, words: Sequence[int]) -> None:
+        values = np.array(words, dtype=np.uint32)
+        self._library.dither_write(self._open_handle(), address, values, len(values))
+
+    def _open_handle(self) -> int:
+        if self._handle is None:
+            raise DeviceError("the device is closed")
+        return self._handle
+
+    @property
+    def cycles(self) -> int:
+        """Clock cycles simulated since the device was opened."""
+        return self._progress().cycles
+
+    def _progress(self) -> _Progress:
+        numbers = np.zeros(4, np.uint64)
+        self._library.dither_progress(self._open_handle(), numbers)
+        return _Progress(*numbers.tolist())
+
+    def write_program(self, words: Sequence[int]) -> None:
+        """Loads the program memory from word 0.
+
+        :raises DeviceError: if it does not fit.
+        """
+        if len(words) > self.config.program_depth:
+            raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
+        self._write(PROGRAM_WINDOW, words)
+
+    def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
+        """Runs the program from word ``entry`` to its HALT; may be interrupted (Ctrl-C).
+
+        :raises DeviceError: if it faults, does not consume all of ``inputs``, does not send just what is expected, or
+            gets stuck. The engine is reset then; its memories keep what they hold.
+        """
+        given = np.ascontiguousarray(pack(self.config, inputs), np.uint32)
+        taken = np.zeros((sum(expect.beats for expect in expects), self._words), np.uint32)
+        handle, pauses = self._open_handle(), self._pauses
+        self._trace_open()
+        try:
+            self._library.dither_begin(
+                handle,
+                given,
+                len(given),
+                taken,
+                len(taken),
+                pauses.idle,
+                pauses.back_pressure,
+                pauses.seed + self._runs,
+            )
+            self._write(_ADDRESS["start"], [entry])
+            self._finish(len(given), len(taken))
+        except BaseException:
+            self._library.dither_reset(handle)
+            raise
+        finally:
+            self._trace_close()
+            self._runs += 1
+        counters = {counter.name: self._read(COUNTER_BASE + i) for i, counter in enumerate(COUNTERS)}
+        return RunResult(self._split(taken, expects), counters)
+
+    def _finish(self, given: int, expected: int) -> None:
+        """Runs slice by slice until the program is over."""
+        begin = before = self._progress()
+        handle, status_address = self._open_handle(), _ADDRESS["status"]
+        while (status := self._library.dither_run(handle, status_address, _WAIT, _SLICE)) == _RUNNING:
+            now = self._progress()
+            if now.consumed == given and (now.waited - before.waited) % (1 << 32) >= _SLICE:
+                raise DeviceError(f"the program waits for more than the {given} beats it was given")
+            if now.cycles - begin.cycles > self._cycle_limit:
+                raise DeviceError(f"the program did not end within {self._cycle_limit} cycles")
+            before = now
+        end = self._progress()
+        if self._read(_ADDRESS["status"]) & _FAULT:
+            raise DeviceError("the program faulted: unknown opcode, or stack overflow or underflow")
+        if status == _OVERRUN:
+            raise DeviceError(f"the program sent more than the {expected} beats expected")
+        if end.produced < expected:
+            raise DeviceError(f"the program sent {end.produced} of the {expected} beats expected")
+        if end.consumed < given:
+            raise DeviceError(f"the program consumed {end.consumed} of {given} beats")
+
+    def _split(self, beats: NDArray[np.uint32], expects: Sequence[Expect]) -> list[NDArray[np.int64]]:
+        ends = np.cumsum([expect.beats for expect in expects])
+        parts = np.split(beats, ends[:-1]) if len(ends) else []
+        return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
+
+    def spin(self, entry: int, cycles: int) -> float:
+        """Starts the program at ``entry`` and clocks ``cycles`` times in the smallest loop there is; seconds it took.
+
+        The input stream offers the same beat over and over, the output is thrown away. It is what any testbench of this
+        model could reach at best, for comparison with :meth:`run`. Leaves the engine reset.
+        """
+        handle = self._open_handle()
+        self._write(_ADDRESS["start"], [entry])
+        begin = time.perf_counter()
+        self._library.dither_spin(handle, cycles)
+        seconds = time.perf_counter() - begin
+        self._library.dither_reset(handle)
+        return seconds
+
+    def _trace_open(self) -> None:
+        if self._trace and self._runs == self._trace.first:
+            self._library.dither_trace_open(self._open_handle(), str(self._trace.path).encode())
+
+    def _trace_close(self) -> None:
+        if self._trace and self._runs == self._trace.last:
+            self._library.dither_trace_close(self._open_handle())
+
+    def close(self) -> None:
+        """Ends the simulation; further calls do nothing."""
+        if self._handle is not None:
+            if self._trace:
+                self._library.dither_trace_close(self._handle)
+            self._library.dither_destroy(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> VerilatedDevice:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    handle, number = ctypes.c_void_p, ctypes.c_uint64
+    words = np.ctypeslib.ndpointer(np.uint32, flags="C_CONTIGUOUS")
+    numbers = np.ctypeslib.ndpointer(np.uint64, flags="C_CONTIGUOUS")
+    word = ctypes.c_uint32
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "create": (handle, []),
+        "destroy": (None, [handle]),
+        "reset": (None, [handle]),
+        "read": (word, [handle, word]),
+        "write": (None, [handle, word, words, number]),
+        "begin": (None, [handle, words, number, words, number, word, word, word]),
+        "run": (ctypes.c_int, [handle, word, word, number]),
+        "progress": (None, [handle, numbers]),
+        "spin": (None, [handle, number]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, f"dither_{name}")
+        function.restype, function.argtypes = result, arguments
+    for name, more in (("trace_open", [ctypes.c_char_p]), ("trace_close", [])):
+        if function := getattr(library, f"dither_{name}", None):
+            function.restype, function.argtypes = None, [handle, *more]
+    return library

@@ -1,0 +1,78 @@
+"""Kinds of values on the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..devices import Waves
+from ..engine import PRESETS, EngineConfig, preset
+from .group import suggest
+
+__all__ = ["ENGINE", "WAVES", "Suggesting"]
+
+
+class Suggesting(click.ParamType[str]):
+    """A choice among known names, with a suggestion for unknown ones.
+
+    :param kind: what the names are, in the message.
+    :param names: the known ones.
+    """
+
+    name = "name"
+
+    def __init__(self, kind: str, names: list[str]) -> None:
+        self.kind = kind
+        self.names = names
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join(self.names)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names:
+            raise click.UsageError(f"unknown {self.kind} {value!r}; {suggest(value, self.names)}")
+        return value
+
+
+class EngineType(click.ParamType[EngineConfig]):
+    """A preset's name, or ``ROWSxLANES``."""
+
+    name = "engine"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EngineConfig:
+        if isinstance(value, EngineConfig):
+            return value
+        if value in PRESETS:
+            return preset(value)
+        match = re.fullmatch(r"(\d+)[x×](\d+)", value)
+        if match is None:
+            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES)")
+        rows, lanes = int(match[1]), int(match[2])
+        try:
+            shared = next(count for count in (4, 2, 1) if lanes % count == 0)
+            return EngineConfig(
+                rows=rows, lanes=lanes, lanes_per_table=shared, parameter_depth=max(2048, 8192 // max(rows, 1))
+            )
+        except ValueError as error:
+            raise click.UsageError(f"engine {value}: {error}") from None
+
+
+class WavesType(click.ParamType[Waves]):
+    """``FILE:FIRST-LAST``."""
+
+    name = "waves"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Waves:
+        if isinstance(value, Waves):
+            return value
+        match = re.fullmatch(r"(.+):(\d+)-(\d+)", value)
+        if match is None or int(match[2]) > int(match[3]):
+            raise click.UsageError(f"--waves {value!r} must be FILE:FIRST-LAST, in cycles, such as engine.fst:0-5000")
+        return Waves(Path(match[1]), int(match[2]), int(match[3]))
+
+
+ENGINE = EngineType()
+WAVES = WavesType()

@@ -1,0 +1,152 @@
+"""What golden machine and cycle model share of the sequencer: fetching instructions, open loops and calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..isa import INSTRUCTIONS, OUTER_LOOPS, STACK_DEPTH, Instruction, decode_program
+from ..timing import execution_cycles, fetch_cycles
+from .nest import terms
+
+__all__ = ["Program", "Stack", "Step", "wrap"]
+
+_LONGEST = max(form.words for form in INSTRUCTIONS)
+
+
+def wrap(value: int) -> int:
+    """An integer modulo 2**32, signed."""
+    return ((value + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction of a program, with what it costs."""
+
+    address: int
+    instruction: Instruction
+    following: int
+    """Word address of the instruction behind it."""
+    fetch: int
+    """Cycles of phase ``fetch``."""
+    cycles: int
+    """Cycles of the instruction's own phase."""
+    row_steps: int
+    """Rows that do a multiply-accumulate, summed over cycles."""
+
+
+def _row_steps(config: EngineConfig, instruction: Instruction) -> int:
+    """Rows that count, in every term; bias terms are not counted."""
+    tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS[1:])
+    rows = (instruction["n_o0"] - 1) * config.rows + instruction["last_rows"]
+    return tiles * rows * terms(instruction)
+
+
+class Program:
+    """A program memory, decoded as far as execution has come; words never written are zero (HALT)."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self._words = [0] * config.program_depth
+        self._steps: dict[int, Step] = {}
+
+    def write(self, words: Sequence[int]) -> None:
+        """Replace the words from 0 on.
+
+        :raises DeviceError: if there are more than the memory has.
+        """
+        if len(words) > len(self._words):
+            raise DeviceError(f"the program has {len(words)} words, the memory only {len(self._words)}")
+        self._words[: len(words)] = [int(word) & 0xFFFFFFFF for word in words]
+        self._steps.clear()
+
+    def step(self, address: int) -> Step:
+        """The instruction at a word address.
+
+        :raises DeviceError: if there is none.
+        """
+        step = self._steps.get(address)
+        if step is None:
+            step = self._steps[address] = self._decode(address)
+        return step
+
+    def _decode(self, address: int) -> Step:
+        if not 0 <= address < len(self._words):
+            raise DeviceError(f"fault at word {address}: beyond the program memory's {len(self._words)} words")
+        try:
+            _, instruction = next(decode_program(self._words[address : address + _LONGEST]))
+        except ValueError:
+            opcode = self._words[address] & 0xFF
+            raise DeviceError(f"fault at word {address}: opcode {opcode} is unknown or its words are missing") from None
+        return Step(
+            address=address,
+            instruction=instruction,
+            following=address + instruction.format.words,
+            fetch=fetch_cycles(instruction.format),
+            cycles=execution_cycles(self.config, instruction),
+            row_steps=_row_steps(self.config, instruction) if instruction.name == "CONTRACT" else 0,
+        )
+
+
+class Stack:
+    """Open loops and calls."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[int, int]] = []
+
+    @property
+    def room(self) -> int:
+        """How many more loops and calls may be opened."""
+        return STACK_DEPTH - len(self._entries)
+
+    def open_loop(self, body: int, count: int) -> None:
+        """Enter a loop.
+
+        :raises DeviceError: if ``count`` is not positive or too much is open.
+        """
+        if count < 1:
+            raise DeviceError(f"a loop must have at least 1 iteration, not {count}")
+        self._push(body, count)
+
+    def call(self, back: int) -> None:
+        """Enter a subroutine.
+
+        :raises DeviceError: if too much is open.
+        """
+        self._push(back, 0)
+
+    def _push(self, address: int, count: int) -> None:
+        if len(self._entries) == STACK_DEPTH:
+            raise DeviceError(f"more than {STACK_DEPTH} loops and calls are open")
+        self._entries.append((address, count))
+
+    def end(self, following: int) -> int:
+        """Where execution goes on behind an END.
+
+        :raises DeviceError: if no loop is open, or a call within it.
+        """
+        body, left = self._pop("END", "LOOP")
+        if left == 0:
+            raise DeviceError("END within a subroutine that has not returned")
+        if left == 1:
+            return following
+        self._entries.append((body, left - 1))
+        return body
+
+    def back(self) -> int:
+        """Where execution goes on behind a RETURN.
+
+        :raises DeviceError: if no call is open, or a loop within it.
+        """
+        address, left = self._pop("RETURN", "CALL")
+        if left:
+            raise DeviceError("RETURN within a loop that has not ended")
+        return address
+
+    def _pop(self, closing: str, opening: str) -> tuple[int, int]:
+        if not self._entries:
+            raise DeviceError(f"{closing} without {opening}")
+        return self._entries.pop()

@@ -1,0 +1,189 @@
+"""The cycle model: what a program costs, from its control flow alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..isa import REGISTERS, STACK_DEPTH, Instruction, decode_program
+from ..regmap import COUNTERS, SATURATIONS
+from .control import Program, Stack, Step, wrap
+
+__all__ = ["predict"]
+
+_NOT_PREDICTED = {"cycles_wait", *(f"saturations_{place}" for place in SATURATIONS)}
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a stretch of a program costs, by counter; how many scalars it pulls; how many loops and calls it opens."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    pulls: int = 0
+    depth: int = 0
+
+    def charge(self, step: Step) -> None:
+        """Add one execution of an instruction."""
+        counts, phase = self.counts, f"cycles_{step.instruction.format.phase}"
+        counts["cycles_fetch"] = counts.get("cycles_fetch", 0) + step.fetch
+        counts[phase] = counts.get(phase, 0) + step.cycles
+        counts["row_steps"] = counts.get("row_steps", 0) + step.row_steps
+
+    def add(self, other: _Tally, times: int) -> None:
+        """Add a stretch that is executed so many times."""
+        for name, value in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + times * value
+        self.pulls += times * other.pulls
+
+
+def predict(config: EngineConfig, words: Sequence[int], entry: int, scalars: Sequence[int] = ()) -> dict[str, int]:
+    """The counters of a run: all but those that data or the host's speed decide (saturations and waiting).
+
+    Loops whose bodies decide nothing about later loops are costed once and multiplied.
+
+    :param words: the program, from word 0.
+    :param entry: word address that the run starts at.
+    :param scalars: what the PULLs of the run return, in order.
+    :returns: ``cycles_<phase>`` and ``row_steps``, by the names of :data:`dither.regmap.COUNTERS`.
+    :raises DeviceError: if the program faults, pulls more than ``scalars``, or a loop's length depends on a loss.
+    """
+    model = _Model(config, words, scalars)
+    model.run(entry)
+    counts = model.tally.counts
+    return {counter.name: counts.get(counter.name, 0) for counter in COUNTERS if counter.name not in _NOT_PREDICTED}
+
+
+def _counting_registers(words: Sequence[int]) -> frozenset[int]:
+    """Registers whose values can reach the length of a loop."""
+    try:
+        instructions = [instruction for _, instruction in decode_program(list(words))]
+    except ValueError:  # not one instruction behind the other: whatever it is, no shortcuts
+        return frozenset(range(1, REGISTERS))
+    found = {instruction["register"] for instruction in instructions if instruction.name == "LOOP"} - {0}
+    moves = [instruction for instruction in instructions if instruction.name in ("SET", "ADD", "SUBTRACT")]
+    while True:
+        sources = {move[name] for move in moves if move["target"] in found for name in move.format.sources} - {0}
+        if sources <= found:
+            return frozenset(found)
+        found |= sources
+
+
+class _Model:
+    def __init__(self, config: EngineConfig, words: Sequence[int], scalars: Sequence[int]) -> None:
+        self.program = Program(config)
+        self.program.write(words)
+        self.scalars = scalars
+        self.registers: list[int | None] = [0] * REGISTERS  # None: not known without data
+        self.tally = _Tally()
+        self._bodies: dict[int, tuple[_Tally, int] | None] = {}
+        """By address of a loop's body, the cost of one iteration and where the loop ends; None where that varies."""
+        self._counting = _counting_registers(words)
+
+    def run(self, entry: int) -> None:
+        stack, address = Stack(), entry
+        while True:
+            step = self.program.step(address)
+            instruction = step.instruction
+            self.tally.charge(step)
+            address = step.following
+            try:
+                match instruction.name:
+                    case "HALT":
+                        return
+                    case "LOOP":
+                        count = self._iterations(instruction)
+                        body = self._body(address, 1)
+                        if body is None or count < 1 or body[0].depth > stack.room:
+                            stack.open_loop(address, count)
+                        else:
+                            self.tally.add(body[0], count)
+                            self._require_scalars()
+                            address = body[1]
+                    case "END":
+                        address = stack.end(address)
+                    case "CALL":
+                        stack.call(address)
+                        address = instruction["target"]
+                    case "RETURN":
+                        address = stack.back()
+                    case _:
+                        self._scalar(instruction)
+            except DeviceError as error:
+                raise DeviceError(f"fault at word {step.address} ({instruction.name}): {error}") from error
+
+    def _iterations(self, instruction: Instruction) -> int:
+        start = self.registers[instruction["register"]]
+        if start is None:
+            raise DeviceError("the loop's length depends on a loss")
+        return start + instruction["count"]
+
+    def _scalar(self, instruction: Instruction) -> None:
+        """What an instruction does to the registers."""
+        registers, value = self.registers, None
+        match instruction.name:
+            case "SET":
+                source = registers[instruction["source"]]
+                value = None if source is None else wrap(source + instruction["value"])
+            case "ADD" | "SUBTRACT":
+                left, right = registers[instruction["left"]], registers[instruction["right"]]
+                if left is not None and right is not None:
+                    value = wrap(left + right if instruction.name == "ADD" else left - right)
+            case "PULL":
+                self.tally.pulls += 1
+                self._require_scalars()
+                value = wrap(int(self.scalars[self.tally.pulls - 1]))
+            case "LOSS":
+                pass
+            case _:
+                return
+        if instruction["target"]:
+            registers[instruction["target"]] = value
+
+    def _require_scalars(self) -> None:
+        if self.tally.pulls > len(self.scalars):
+            raise DeviceError(f"the program pulls more than the {len(self.scalars)} scalars given")
+
+    def _body(self, address: int, depth: int) -> tuple[_Tally, int] | None:
+        """One iteration of the loop body at an address, if every iteration costs the same, and where the loop ends."""
+        if depth > STACK_DEPTH:
+            return None
+        if address not in self._bodies:
+            self._bodies[address] = None  # for bodies that call themselves
+            try:
+                self._bodies[address] = self._walk(address, depth)
+            except DeviceError:  # let execution find out whether it comes there
+                return None
+        return self._bodies[address]
+
+    def _walk(self, address: int, depth: int) -> tuple[_Tally, int] | None:
+        tally = _Tally(depth=1)
+        calls: list[int] = []
+        while True:
+            step = self.program.step(address)
+            instruction = step.instruction
+            tally.charge(step)
+            address = step.following
+            match instruction.name:
+                case "END" if not calls:
+                    return tally, address
+                case "LOOP" if instruction["register"] == 0 and instruction["count"] > 0:
+                    inner = self._body(address, depth + len(calls) + 1)
+                    if inner is None:
+                        return None
+                    tally.add(inner[0], instruction["count"])
+                    tally.depth = max(tally.depth, 1 + len(calls) + inner[0].depth)
+                    address = inner[1]
+                case "CALL" if len(calls) < STACK_DEPTH:
+                    calls.append(address)
+                    tally.depth = max(tally.depth, 1 + len(calls))
+                    address = instruction["target"]
+                case "RETURN" if calls:
+                    address = calls.pop()
+                case "HALT" | "LOOP" | "CALL" | "RETURN" | "END":
+                    return None
+                case name:
+                    if instruction.format.writes_register and instruction["target"] in self._counting:
+                        return None
+                    tally.pulls += name == "PULL"

@@ -1,0 +1,114 @@
+"""The golden machine's memories and what LOAD and STORE do to them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..isa import Memory
+from ..streams import slots
+from ..tables import ScalarTable
+from .contract import Workspace
+
+__all__ = ["Memories"]
+
+_STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
+
+
+def _wrapped(values: NDArray[np.int64], width: int, signed: bool) -> NDArray[np.int64]:
+    """Values modulo 2**width: of what a stream carries, a memory takes so many bits."""
+    lowest = -(1 << (width - 1)) if signed else 0
+    highest = lowest + (1 << width) - 1
+    if values.size == 0 or (values.min() >= lowest and values.max() <= highest):
+        return values
+    result: NDArray[np.int64] = ((values - lowest) & ((1 << width) - 1)) + lowest
+    return result
+
+
+class Memories:
+    """All data memories of one engine, zero at first.
+
+    Activations and weights live in :attr:`space` as float64; the others are int64 arrays.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.space = Workspace.empty(config)
+        self.state = {kind: np.zeros((config.parameter_depth, config.rows), np.int64) for kind in _STATE}
+        segments = 1 << config.table_bits
+        self._activation_tables = np.zeros((config.activation_tables * segments, 2), np.int64)
+        self._scalar_tables = np.zeros((len(ScalarTable) * segments, 2), np.int64)
+
+    @property
+    def scalar_tables(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Values and slopes of exp, log and rsqrt, one behind the other."""
+        return self._scalar_tables[:, 0], self._scalar_tables[:, 1]
+
+    def words(self, kind: Memory, base: int, count: int, what: str) -> slice:
+        """Words ``base`` to ``base + count - 1`` of a memory.
+
+        :raises DeviceError: if there is none, or the memory has not so many.
+        """
+        if count < 1:
+            raise DeviceError(f"{what}: count must be at least 1")
+        depth = self._depth(kind)
+        if base + count > depth:
+            raise DeviceError(f"{what}: words {base} to {base + count - 1} are beyond the {depth} of {kind.name}")
+        return slice(base, base + count)
+
+    def _depth(self, kind: Memory) -> int:
+        match kind:
+            case Memory.ACTIVATION:
+                return self.config.activation_depth
+            case Memory.ACTIVATION_TABLE:
+                return len(self._activation_tables)
+            case Memory.SCALAR_TABLE:
+                return len(self._scalar_tables)
+            case _:
+                return self.config.parameter_depth
+
+    def load(self, kind: Memory, base: int, values: NDArray[np.int64]) -> None:
+        """LOAD: write integers of shape (words, slots), modulo the width of a slot.
+
+        :raises DeviceError: if the memory has not so many words.
+        """
+        words = self.words(kind, base, len(values), "LOAD")
+        width = slots(self.config, kind)[1]
+        match kind:
+            case Memory.ACTIVATION:
+                self.space.activation[words] = _wrapped(values, width, signed=True)
+            case Memory.WEIGHT:
+                self.space.weight[words] = _wrapped(values, self.config.width, signed=True)
+                self.space.version += 1
+            case Memory.ACTIVATION_TABLE:
+                self._activation_tables[words] = _wrapped(values, width, signed=True)
+                self._expand_tables(words)
+            case Memory.SCALAR_TABLE:
+                self._scalar_tables[words, 0] = _wrapped(values[:, 0], width, signed=False)
+                self._scalar_tables[words, 1] = _wrapped(values[:, 1], width, signed=True)
+            case _:
+                self.state[kind][words] = _wrapped(values, width, signed=kind is not Memory.MOMENT2)
+
+    def _expand_tables(self, words: slice) -> None:
+        segments = 1 << self.config.table_bits
+        for number in range(words.start // segments, (words.stop - 1) // segments + 1):
+            part = self._activation_tables[number * segments : (number + 1) * segments]
+            self.space.set_table(number, (part[:, 0], part[:, 1]))
+
+    def store(self, kind: Memory, base: int, count: int) -> NDArray[np.int64]:
+        """STORE: a copy of the words, int64 of shape (count, slots).
+
+        :raises DeviceError: if the memory cannot be stored or has not so many words.
+        """
+        words = self.words(kind, base, count, "STORE")
+        match kind:
+            case Memory.ACTIVATION:
+                return self.space.activation[words].astype(np.int64)
+            case Memory.WEIGHT:
+                return self.space.weight[words].astype(np.int64)
+            case Memory.ACTIVATION_TABLE | Memory.SCALAR_TABLE:
+                raise DeviceError(f"STORE: {kind.name} cannot be read back")
+            case _:
+                return self.state[kind][words].copy()

@@ -1,0 +1,111 @@
+"""The golden machine's input and output streams: segments consumed and announced, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..isa import Memory
+from ..streams import Expect, Segment, slots
+
+__all__ = ["InputPort", "OutputPort"]
+
+
+def _name(kind: Memory | None) -> str:
+    return "scalars" if kind is None else kind.name
+
+
+class InputPort:
+    """Hands out the beats of input segments.
+
+    :raises DeviceError: if a segment's values have another shape than its kind needs.
+    """
+
+    def __init__(self, config: EngineConfig, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            count, shape = slots(config, segment.kind)[0], np.shape(segment.values)
+            if len(shape) != 2 or shape[1] != count:
+                raise DeviceError(f"a segment of {_name(segment.kind)} needs {count} slots a beat, not shape {shape}")
+        self._config = config
+        self._segments = [segment for segment in segments if len(segment.values)]
+        self._current = 0
+        self._taken = 0
+
+    def take(self, kind: Memory | None, beats: int) -> NDArray[np.int64]:
+        """The next beats, int64 of shape (beats, slots).
+
+        :raises DeviceError: if there are not so many, or they are of another kind.
+        """
+        parts = [np.zeros((0, slots(self._config, kind)[0]), np.int64)]
+        missing = beats
+        while missing:
+            if self._current == len(self._segments):
+                raise DeviceError(f"the input stream ends, but the program wants {missing} more beats of {_name(kind)}")
+            segment = self._segments[self._current]
+            if segment.kind is not kind:
+                raise DeviceError(f"the program wants {_name(kind)}, but the input stream has {_name(segment.kind)}")
+            part = np.asarray(segment.values[self._taken : self._taken + missing], dtype=np.int64)
+            parts.append(part)
+            missing -= len(part)
+            self._taken += len(part)
+            if self._taken == len(segment.values):
+                self._current, self._taken = self._current + 1, 0
+        return parts[1] if len(parts) == 2 else np.concatenate(parts)
+
+    def finish(self) -> None:
+        """Check that all was consumed.
+
+        :raises DeviceError: with the number of beats left over.
+        """
+        left = sum(len(segment.values) for segment in self._segments[self._current :]) - self._taken
+        if left:
+            raise DeviceError(f"the program ended with {left} beats of input left over")
+
+
+class OutputPort:
+    """Collects beats into the segments that were announced."""
+
+    def __init__(self, expects: Sequence[Expect]) -> None:
+        self._expects = list(expects)
+        self._parts: list[list[NDArray[np.int64]]] = [[] for _ in expects]
+        self._current = 0
+        self._filled = 0
+
+    def send(self, kind: Memory | None, values: NDArray[np.int64]) -> None:
+        """Take beats, int64 of shape (beats, slots).
+
+        :raises DeviceError: if others, or no more, are expected.
+        """
+        while len(values):
+            self._skip_full()
+            if self._current == len(self._expects):
+                raise DeviceError(f"the program sends {len(values)} beats of {_name(kind)} that nobody expects")
+            expect = self._expects[self._current]
+            if expect.kind is not kind:
+                raise DeviceError(f"the program sends {_name(kind)}, but {_name(expect.kind)} is expected")
+            part = values[: expect.beats - self._filled]
+            self._parts[self._current].append(part)
+            self._filled += len(part)
+            values = values[len(part) :]
+
+    def _skip_full(self) -> None:
+        while self._current < len(self._expects) and self._filled >= self._expects[self._current].beats:
+            self._current, self._filled = self._current + 1, 0
+
+    def finish(self, config: EngineConfig) -> list[NDArray[np.int64]]:
+        """The announced segments.
+
+        :raises DeviceError: if beats are missing.
+        """
+        self._skip_full()
+        missing = sum(expect.beats for expect in self._expects[self._current :]) - self._filled
+        if missing:
+            raise DeviceError(f"the program ended with {missing} expected beats of output missing")
+        return [
+            np.concatenate([np.zeros((0, slots(config, expect.kind)[0]), np.int64), *parts])
+            for expect, parts in zip(self._expects, self._parts, strict=True)
+        ]

@@ -1,0 +1,152 @@
+"""A compiled program on a device: what one says to it, and its counters over all runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compiler import Command, Compiled, State
+from .device import Device, DeviceError
+from .golden import predict
+from .regmap import COUNTERS, PHASES
+from .runs import TensorRecord
+
+__all__ = ["Scores", "Session", "flat_masters", "pack_state", "unpack_state"]
+
+COUNTER_LIMIT = (1 << 32) - 1
+"""The engine's counters have 32 bits; the host adds them up after each command."""
+_KINDS = {"master": np.dtype("<i4"), "moment1": np.dtype("<i4"), "moment2": np.dtype("<u4")}
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How a network does on some samples."""
+
+    loss: float
+    """Mean per sample."""
+    accuracy: float
+    """Fraction of samples whose largest output is that of their class; the lowest class wins a tie."""
+
+
+def pack_state(state: State) -> dict[str, NDArray[Any]]:
+    """A state as arrays by name, ``master.0.core0`` and so on, 32 bits each, for checkpoints."""
+    return {
+        f"{kind}.{name}": values.astype(dtype)
+        for kind, dtype in _KINDS.items()
+        for name, values in getattr(state, kind).items()
+    }
+
+
+def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
+    """The inverse of :func:`pack_state`."""
+    kinds: dict[str, dict[str, NDArray[np.int64]]] = {kind: {} for kind in _KINDS}
+    for name, values in arrays.items():
+        kind, tensor = name.split(".", 1)
+        kinds[kind][tensor] = values.astype(np.int64)
+    return State(**kinds)
+
+
+def flat_masters(state: State) -> NDArray[np.int32]:
+    """All masters in logical order: tensor by tensor, each in row-major order of its shape."""
+    return np.concatenate([values.ravel() for values in state.master.values()]).astype(np.int32)
+
+
+class Session:
+    """One device with one program loaded.
+
+    :param device: any machine with the geometry that ``compiled`` was made for.
+    :param compiled: the program.
+    :param reported: the same network compiled for the geometry whose cycles :attr:`counters` should hold, if that is
+        another one than the device's: they are then predicted, exactly, rather than counted. Saturations are the
+        device's own.
+    :raises DeviceError: if the program does not fit the device.
+    """
+
+    def __init__(self, device: Device, compiled: Compiled, reported: Compiled | None = None) -> None:
+        if device.config != compiled.engine:
+            raise DeviceError(
+                f"the program is for a {compiled.engine.geometry} engine, the device is {device.config.geometry}"
+            )
+        self.device = device
+        self.compiled = compiled
+        self.reported = reported or compiled
+        self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
+        """Sums over all training commands, by the names of :data:`dither.regmap.COUNTERS`."""
+        self._predict = cache(self._predicted)
+        device.write_program(compiled.program)
+        self._run(compiled.setup())
+
+    def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+        result = self.device.run(command.entry, command.inputs, command.expects)
+        return result.outputs, result.counters
+
+    def _predicted(self, steps: int) -> dict[str, int]:
+        """Counters of a training command; values of scalars other than the number of steps decide nothing."""
+        scalars = [0, 0, steps] + [0] * steps
+        program = self.reported
+        return predict(program.engine, program.program, program.entries["train"], scalars)
+
+    @property
+    def tensors(self) -> list[TensorRecord]:
+        """The logical tensors, in the order of :func:`flat_masters`."""
+        return [TensorRecord(t.name, t.shape, t.master.frac) for t in self.compiled.tensors.values()]
+
+    @property
+    def forwards_per_step(self) -> int:
+        """Samples that one training step sends through the network, partial passes counted in full."""
+        return self.compiled.step_evaluations
+
+    @property
+    def steps_per_command(self) -> int:
+        """Most steps that no counter overflows in, of the device's program and of the reported one."""
+        worst = 0
+        for program in (self.compiled, self.reported):
+            one = predict(program.engine, program.program, program.entries["train"], [0, 0, 1, 0])
+            worst = max(worst, sum(one[f"cycles_{phase}"] for phase in PHASES if phase != "wait"))
+        return max(1, COUNTER_LIMIT // (2 * worst))
+
+    def load(self, state: State) -> None:
+        """Replaces masters and moments, and the working weights with them."""
+        self._run(self.compiled.load_state(state))
+
+    def state(self) -> State:
+        """Masters and moments as they are in the device."""
+        outputs, _ = self._run(self.compiled.store_state())
+        return self.compiled.read_state(outputs)
+
+    def train(self, first_step: int, inputs: NDArray[np.float64], targets: NDArray[Any]) -> list[int]:
+        """Trains one step for each batch.
+
+        :param first_step: number of the first step, from 0.
+        :param inputs: shape (steps, batch, features).
+        :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values.
+        :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
+        """
+        batches = list(zip(inputs, targets, strict=True))
+        outputs, counted = self._run(self.compiled.train(first_step, batches))
+        added = dict(counted)
+        if self.reported is not self.compiled:
+            added |= self._predict(len(batches))
+        for name, value in added.items():
+            self.counters[name] += value
+        return self.compiled.read_train(outputs)
+
+    def mean_loss(self, total: int, samples: int) -> float:
+        """The mean of losses that add up to the integer ``total``."""
+        return math.ldexp(total, -self.compiled.formats.loss_frac) / samples
+
+    def evaluate(self, inputs: NDArray[np.float64], labels: NDArray[np.int64]) -> Scores:
+        """Runs samples of known classes forward.
+
+        :param inputs: shape (samples, features).
+        :param labels: shape (samples,).
+        """
+        outputs, _ = self._run(self.compiled.evaluate(inputs, labels))
+        found = self.compiled.read_evaluate(outputs, len(inputs))
+        return Scores(found.loss, float(np.mean(found.integers.argmax(axis=1) == labels)))

@@ -1,0 +1,254 @@
+"""CONTRACT: the fast twin gives the bits of the literal one, and refuses what the instruction set forbids."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import dither.golden.contract as fast
+from dither.device import DeviceError
+from dither.engine import EngineConfig
+from dither.golden.contract import ContractPlan, Workspace, contract, exact_in_float
+from dither.golden.nest import strides
+from dither.golden.reference import reference_contract
+from dither.isa import LOOPS, OUTER_LOOPS, Activation, Instruction
+
+CONFIG = EngineConfig(
+    rows=4, lanes=3, width=18, activation_depth=256, parameter_depth=128, table_bits=6, lanes_per_table=1
+)
+
+
+def steps(counts, wanted):
+    """Steps (the way back included) that give loops, innermost first, these strides."""
+    result, way = [], 0
+    for count, stride in zip(counts, wanted, strict=True):
+        result.append(stride - way)
+        way += (count - 1) * stride
+    return result
+
+
+def nest(counts=None, *, w=None, x=None, y=None, b=None, **fields):
+    """A CONTRACT from counts and strides by loop; everything not named is as small as may be."""
+    counts = {loop: (counts or {}).get(loop, 1) for loop in LOOPS}
+    values = {f"n_{loop}": count for loop, count in counts.items()}
+    for name, loops, wanted in (("w", LOOPS, w), ("x", LOOPS, x), ("y", OUTER_LOOPS, y), ("b", OUTER_LOOPS, b)):
+        found = steps([counts[loop] for loop in loops], [(wanted or {}).get(loop, 0) for loop in loops])
+        values |= {f"{name}_{loop}": step for loop, step in zip(loops, found, strict=True)}
+    values |= {"w_base": 0, "x_base": 0, "y_base": 128, "y_row": 1, "last_rows": 4, "bias": 0, "b_base": 0, "one": 0}
+    values |= {"idle": 8, "shift": 17, "activation": 0, "table": 0}
+    return Instruction.make("CONTRACT", **values | fields)
+
+
+def memories(config, seed, magnitude=1.0):
+    rng = np.random.default_rng(seed)
+    half = 1 << (config.width - 1)
+    limit = max(int(half * magnitude), 1)
+    activation = rng.integers(-limit, limit, (config.activation_depth, config.lanes))
+    weight = rng.integers(-limit, limit, (config.parameter_depth, config.rows))
+    tables = [tuple(rng.integers(-half, half, (2, 1 << config.table_bits))) for _ in range(config.activation_tables)]
+    return activation, weight, tables
+
+
+def assert_same(config, instruction, activation, weight, tables):
+    expected, clips = reference_contract(config, instruction, activation, weight, tables)
+    actual, counted = contract(config, instruction, activation, weight, tables)
+    np.testing.assert_array_equal(actual, expected)
+    assert counted == clips
+    return clips
+
+
+@st.composite
+def cases(draw):
+    """Nests of all sorts: most of their addresses are within the memories, some outputs are written twice."""
+    rows, lanes, width = (
+        draw(st.sampled_from([1, 2, 4, 8])),
+        draw(st.sampled_from([1, 3, 8])),
+        draw(st.sampled_from([16, 18])),
+    )
+    config = replace(CONFIG, rows=rows, lanes=lanes, width=width)
+    counts = {loop: draw(st.sampled_from([1, 1, 2, 3, 4])) for loop in LOOPS}
+
+    def strides_of(loops, low, high):
+        return {loop: draw(st.integers(low, high)) if draw(st.integers(0, 4)) else 0 for loop in loops}
+
+    y, y_row = strides_of(OUTER_LOOPS, -5, 12), draw(st.integers(-3, 6))
+    if draw(st.booleans()):  # as compilers do it: row after row, tile after tile
+        y["o0"], y_row = rows, 1
+    instruction = nest(
+        counts, w=strides_of(LOOPS, 0, 5), x=strides_of(LOOPS, -4, 8), y=y, b=strides_of(OUTER_LOOPS, 0, 5),
+        w_base=draw(st.integers(0, 30)), x_base=draw(st.integers(0, 100)), y_base=draw(st.integers(130, 200)),
+        b_base=draw(st.integers(0, 60)), y_row=y_row, last_rows=draw(st.integers(1, rows)),
+        bias=draw(st.integers(0, 1)), one=draw(st.integers(0, 127)), idle=rows,
+        shift=draw(st.one_of(st.integers(width - 4, width + 2), st.integers(0, 47))),
+        activation=draw(st.sampled_from(list(Activation))), table=draw(st.integers(0, 1)),
+    )  # fmt: skip
+    return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(), st.sampled_from([16, 100, 1 << 16]), st.booleans(), st.booleans())
+def test_fast_equals_literal(case, block, constant, exact):
+    config, instruction, seed, magnitude = case
+    activation, weight, tables = memories(config, seed, magnitude)
+    if constant:
+        activation[instruction["one"]] = 1 << 12
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "_BLOCK", block)
+        patch.setattr(fast, "_LANES", 2)
+        if not exact:
+            patch.setattr(fast, "exact_in_float", lambda *_: False)
+        try:
+            contract(config, instruction, activation, weight, tables)
+        except DeviceError:
+            return
+        assert_same(config, instruction, activation, weight, tables)
+
+
+@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("last_rows", [1, 3, 4])
+@pytest.mark.parametrize("magnitude", [1.0, 0.05])
+def test_dense_layer(activation, last_rows, magnitude):
+    instruction = nest(
+        {"k0": 20, "o0": 3}, w={"k0": 1, "o0": 20}, x={"k0": 1}, y={"o0": 4}, b={"o0": 1},
+        b_base=100, bias=1, one=50, last_rows=last_rows, activation=activation, shift=16,
+    )  # fmt: skip
+    clips = assert_same(CONFIG, instruction, *memories(CONFIG, 1, magnitude))
+    assert (clips > 0) == (magnitude == 1.0)
+
+
+def test_tensor_train_core_with_a_bias_that_varies_by_position():
+    # Inputs [P=3, K=6, S=4], outputs [P, M=7, S] with R=4: two tiles, the last of three rows.
+    instruction = nest(
+        {"k0": 6, "o0": 2, "o1": 4, "o2": 3}, w={"k0": 1, "o0": 6}, x={"k0": 4, "o1": 1, "o2": 24},
+        y={"o0": 16, "o1": 1, "o2": 28}, b={"o0": 1, "o1": 2, "o2": 8}, y_row=4, last_rows=3,
+        bias=1, one=127, b_base=20,
+    )  # fmt: skip
+    activation, weight, tables = memories(CONFIG, 2, 0.5)
+    assert_same(CONFIG, instruction, activation, weight, tables)
+    activation[127] = 1 << 10
+    assert_same(CONFIG, instruction, activation, weight, tables)
+
+
+def test_convolution_of_overlapping_windows():
+    # A 3x3 kernel on 8x8 inputs, 6x6 outputs of 2 channels: reduction loops that no single stride describes.
+    instruction = nest(
+        {"k0": 3, "k1": 3, "o1": 6, "o2": 6}, w={"k0": 1, "k1": 3}, x={"k0": 1, "k1": 8, "o1": 1, "o2": 8},
+        y={"o1": 1, "o2": 6}, y_row=36, last_rows=2,
+    )  # fmt: skip
+    assert_same(CONFIG, instruction, *memories(CONFIG, 3, 0.3))
+
+
+def test_block_diagonal_matrix():
+    instruction = nest({"k0": 5, "o1": 6}, w={"k0": 1, "o1": 5}, x={"k0": 1, "o1": 5}, y={"o1": 4})
+    assert_same(CONFIG, instruction, *memories(CONFIG, 4, 0.3))
+
+
+def test_the_last_write_of_a_word_counts():
+    instruction = nest(
+        {"o0": 3, "o1": 2, "o2": 2}, w={"o0": 2, "o1": 5, "o2": 1}, x={"o2": 3}, y={"o0": 1}, y_row=0, last_rows=2
+    )
+    assert_same(CONFIG, instruction, *memories(CONFIG, 5))
+
+
+def test_addresses_wrap_like_16_bits():
+    fields = dict(nest({"k0": 3, "o0": 2}, w={"k0": 1}, x={"k0": 2}, y={"o0": 4}).fields)
+    plain = Instruction("CONTRACT", fields)
+    fields["x_o0"] -= 0  # the way back of k0, as a step
+    backwards = Instruction(
+        "CONTRACT", fields | {"x_base": 4, "x_k0": -2, "x_o0": 4, "w_base": 2, "w_k0": -1, "w_o0": 2}
+    )
+    arguments = memories(CONFIG, 6, 0.3)
+    np.testing.assert_array_equal(contract(CONFIG, plain, *arguments)[0], contract(CONFIG, backwards, *arguments)[0])
+    assert_same(CONFIG, backwards, *arguments)
+
+
+def test_strides_undo_the_way_back():
+    assert strides([3, 4, 1, 2], [5, -9, 77, -12]) == [5, 1, 0, 1]
+    assert strides([2, 2], [40000, 0]) == [40000 - 65536, 40000 - 65536]
+
+
+@pytest.mark.parametrize(("width", "count"), [(16, 1 << 22), (18, 1 << 18)])
+def test_sums_that_float64_holds(width, count):
+    assert exact_in_float(width, count)
+    assert not exact_in_float(width, 1 << (55 - 2 * width))
+
+
+def test_sums_beyond_float64_are_exact():
+    # More terms than 53 bits hold at full scale; every input is the same word, so that a small memory will do.
+    config = EngineConfig(rows=1, lanes=1, width=18, lanes_per_table=1, activation_depth=16, parameter_depth=16)
+    instruction = nest({"k0": 1 << 15, "k1": 1 << 5}, y_base=1, last_rows=1, shift=30)
+    assert not exact_in_float(18, 1 << 20)
+    activation, weight = np.full((16, 1), 4097), np.full((16, 1), 8191)
+    result, clips = contract(config, instruction, activation, weight)
+    assert int(result[1, 0]) == (4097 * 8191 * (1 << 20) + (1 << 29)) >> 30
+    assert clips == 0
+
+
+def test_accumulators_that_overflow_are_refused():
+    config = EngineConfig(rows=1, lanes=1, width=16, lanes_per_table=1, activation_depth=16, parameter_depth=16)
+    instruction = nest({"k0": 1 << 13}, y_base=1, last_rows=1, shift=30)
+    worst = np.full((16, 1), -(1 << 15))
+    with pytest.raises(DeviceError, match="CONTRACT: a sum overflows its 44 bits"):
+        contract(config, instruction, worst, worst)
+
+
+def test_plans_notice_new_weights():
+    activation, weight, _ = memories(CONFIG, 7, 0.3)
+    instruction = nest({"k0": 6}, w={"k0": 1}, x={"k0": 1})
+    space = Workspace.empty(CONFIG)
+    space.activation[...], space.weight[...] = activation, weight
+    plan = ContractPlan(space, instruction)
+    plan.run()
+    space.weight[...] = -weight
+    space.version += 1
+    plan.run()
+    expected, _ = reference_contract(CONFIG, instruction, activation, -weight)
+    np.testing.assert_array_equal(space.activation, expected)
+
+
+def test_results_report_the_range_before_clipping():
+    space = Workspace.empty(CONFIG)
+    space.activation[0] = [3, -5, 70000]
+    space.weight[0] = [2, 2, 2, -2]
+    result = ContractPlan(space, nest(shift=0)).run()
+    assert (result.clips, result.lowest, result.highest) == (4, -140000, 140000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_k1": 0}, "n_k1 must be at least 1"),
+        ({"n_o3": 0}, "n_o3 must be at least 1"),
+        ({"shift": 48}, "shift must be from 0 to 47, not 48"),
+        ({"last_rows": 0}, "last_rows must be from 1 to 4, not 0"),
+        ({"last_rows": 5}, "last_rows must be from 1 to 4, not 5"),
+        ({"activation": 3}, "unknown activation 3"),
+        ({"activation": 2, "table": 2}, "table 2 is not one of 2"),
+        ({"idle": 2}, "a tile of 3 cycles is shorter than its drain of 4"),
+        ({"x_base": 256}, "input address 256 is beyond the memory's 256 words"),
+        ({"x_k0": -1, "n_k0": 2}, "input address 65535 to 0 is beyond the memory's 256 words"),
+        ({"w_base": 128}, "weight address 128 is beyond the memory's 128 words"),
+        ({"w_k2": 100, "n_k2": 3}, "weight address 0 to 200 is beyond the memory's 128 words"),
+        ({"y_base": 254}, "output address 254 to 257 is beyond the memory's 256 words"),
+        ({"bias": 1, "b_base": 200}, "bias address 200 is beyond the memory's 128 words"),
+        ({"bias": 1, "one": 300}, "constant address 300 is beyond the memory's 256 words"),
+        ({"y_base": 0}, "word 0 is both input and output"),
+        ({"bias": 1, "one": 130}, "word 130 is both input and output"),
+    ],
+)
+def test_what_the_instruction_set_forbids_is_refused(changes, message):
+    with pytest.raises(DeviceError, match=f"^CONTRACT: {message}$"):
+        contract(CONFIG, nest(**changes), *memories(CONFIG, 0))
+
+
+def test_the_drain_of_a_shared_interpolator_takes_longer():
+    config = replace(CONFIG, lanes_per_table=3)
+    with pytest.raises(DeviceError, match="a tile of 9 cycles is shorter than its drain of 12"):
+        contract(config, nest(activation=Activation.TABLE), *memories(config, 0))
+    assert_same(config, nest(activation=Activation.TABLE, idle=11), *memories(config, 0))
+
+
+def test_rows_that_do_not_count_may_lie_beyond_the_memory():
+    assert_same(CONFIG, nest(y_base=254, last_rows=2), *memories(CONFIG, 8))

@@ -1,0 +1,134 @@
+"""UPDATE: the vectorised twin follows the specification, and its numbers mean what they should."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dither.golden.update import adam_direction, update
+from dither.isa import Rule
+from dither.tables import ScalarTable, scalar_lookup, scalar_tables
+
+TABLES = scalar_tables(9)
+
+
+class Literal:
+    """One parameter's update as the architecture page words it, on Python integers."""
+
+    def __init__(self):
+        self.clips = 0
+
+    def sat(self, value, bits):
+        result = max(-(1 << (bits - 1)), min(value, (1 << (bits - 1)) - 1))
+        self.clips += result != value
+        return result
+
+    def update(self, rule, p, g, m, v, gradient_shift, decay1, decay2, rate, rate_shift):
+        h = self.sat(_rnd(g, gradient_shift), 17)
+        if rule is Rule.SGD:
+            u = h
+        elif rule is Rule.SIGN:
+            u = (h > 0) * 4096 - (h < 0) * 4096
+        elif rule is Rule.MOMENTUM:
+            m = self.sat(m - _rnd(m, decay1) + (h << 10), 32)
+            u = self.sat(_rnd(m, 10), 18)
+        else:
+            m = self.sat(m + _rnd((h << 10) - m, decay1), 32)
+            v = v + _rnd(min(h * h, 2**32 - 1) - v, decay2)
+            n = v + 1
+            e = n.bit_length() - 1
+            x = ((n << 15) >> e) - (1 << 15)
+            r = int(scalar_lookup(*TABLES, ScalarTable.RSQRT, ((e & 1) << 15) + x))
+            u = self.sat(_rnd(m * r, 15 + (e >> 1)), 18)
+        return self.sat(p - _rnd(u * (rate % 2**18), rate_shift), 32), m, v
+
+
+def _rnd(value, shift):
+    return (value + (1 << shift >> 1)) >> shift
+
+
+SIGNED = st.one_of(st.integers(-(2**31), 2**31 - 1), st.integers(-1000, 1000))
+UNSIGNED = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 1000))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(Rule), st.lists(st.tuples(SIGNED, SIGNED, SIGNED, UNSIGNED), min_size=1, max_size=8),
+    st.integers(0, 31), st.integers(0, 15), st.integers(0, 15), SIGNED, st.integers(0, 31),
+)  # fmt: skip
+def test_every_parameter_follows_the_specification(rule, parameters, gradient_shift, decay1, decay2, rate, rate_shift):
+    literal = Literal()
+    expected = [literal.update(rule, *each, gradient_shift, decay1, decay2, rate, rate_shift) for each in parameters]
+    result = update(
+        rule, *zip(*parameters, strict=True), gradient_shift=gradient_shift, decay1=decay1, decay2=decay2, rate=rate,
+        rate_shift=rate_shift, values=TABLES[0], slopes=TABLES[1],
+    )  # fmt: skip
+    actual = zip(result.master.tolist(), result.moment1.tolist(), result.moment2.tolist(), strict=True)
+    assert list(actual) == expected
+    assert result.clips == literal.clips
+    assert (result.moment2 >= 0).all()
+    assert (result.moment2 < 2**32).all()
+
+
+@pytest.mark.parametrize("table_bits", [6, 9, 10])
+def test_adams_direction_is_moment_over_root(table_bits):
+    values, slopes = scalar_tables(table_bits)
+    rng = np.random.default_rng(table_bits)
+    m = (rng.choice([-1, 1], 20_000) * 2 ** rng.uniform(0, 31, 20_000)).astype(np.int64)
+    v = (2 ** rng.uniform(0, 32, 20_000)).astype(np.int64)
+    direction, _ = adam_direction(m, v, values, slopes)
+    exact = np.clip(m / 2**10 / np.sqrt(v + 1) * 2**12, -(2**17), 2**17 - 1)
+    # Relative: chords of the root (h = 2**-(table_bits-1) in the mantissa, second derivative 3/4 of the value at
+    # most), a unit of at least 2**16, a mantissa truncated to 15 bits; then the result is rounded.
+    relative = 3 / 32 * 4.0 ** (1 - table_bits) + 2**-16 + 2**-16
+    assert (np.abs(direction - exact) <= relative * np.abs(exact) + 0.5).all()
+
+
+def _steps(rule, gradients, **fields):
+    """Repeated updates of one parameter from zero, in units of a master."""
+    p, m, v = np.zeros((3, 1), np.int64)
+    for g in gradients:
+        result = update(
+            rule,
+            p,
+            [g],
+            m,
+            v,
+            gradient_shift=0,
+            rate=1 << 12,
+            rate_shift=12,
+            values=TABLES[0],
+            slopes=TABLES[1],
+            **fields,
+        )
+        p, m, v = result.master, result.moment1, result.moment2
+        assert result.clips == 0
+    return int(p[0]), int(m[0]), int(v[0])
+
+
+def test_sgd_steps_by_the_gradient():
+    assert _steps(Rule.SGD, [5, -3, 100], decay1=0, decay2=0)[0] == -102
+
+
+def test_sign_steps_by_one():
+    assert _steps(Rule.SIGN, [5, -3, 0, 100], decay1=0, decay2=0)[0] == -4096
+
+
+def test_momentum_follows_the_recurrence_of_the_reals():
+    gradients = np.random.default_rng(0).integers(-30, 30, 200)
+    p, m, _ = _steps(Rule.MOMENTUM, gradients.tolist(), decay1=3, decay2=0)
+    position = velocity = 0.0
+    for g in gradients:
+        velocity = velocity * (1 - 1 / 8) + g
+        position -= velocity
+    # Each step rounds the moment (half a unit of 2**-10, which decays) and the direction (half a unit).
+    assert abs(m / 2**10 - velocity) <= 8 * 0.5 / 2**10
+    assert abs(p - position) <= 200 * (0.5 + 8 * 0.5 / 2**10)
+
+
+def test_adam_of_a_constant_gradient_approaches_the_rate():
+    _, m, v = _steps(Rule.ADAM, [1000] * 200, decay1=3, decay2=3)
+    assert abs(m / 2**10 - 1000) <= 1
+    assert abs(v - 1000**2) <= 8
+    direction, _ = adam_direction([m], [v], *TABLES)
+    assert abs(int(direction[0]) - 4096) <= 1

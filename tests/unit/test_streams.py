@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dither.engine import EngineConfig
+from dither.isa import Memory
+from dither.streams import Segment, beat_words, pack, slots, unpack
+
+CONFIGS = [
+    EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
+    EngineConfig(rows=2, lanes=3, lanes_per_table=1, width=18),
+    EngineConfig(rows=8, lanes=32, width=18),
+]
+KINDS = [None, *Memory]
+
+
+def _range(config, kind, slot):
+    """Lowest and highest value that a memory of this kind holds in one slot."""
+    if kind is Memory.MOMENT2 or (kind is Memory.SCALAR_TABLE and slot == 0):
+        return 0, 2 ** slots(config, kind)[1] - 1
+    width = config.width if kind is Memory.WEIGHT else slots(config, kind)[1]
+    return -(2 ** (width - 1)), 2 ** (width - 1) - 1
+
+
+def _random(config, kind, beats, rng):
+    columns = []
+    for slot in range(slots(config, kind)[0]):
+        lowest, highest = _range(config, kind, slot)
+        columns.append(rng.choice([lowest, highest, -1 if lowest else 1, *rng.integers(lowest, highest + 1, 9)], beats))
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+@given(st.sampled_from(CONFIGS), st.lists(st.tuples(st.sampled_from(KINDS), st.integers(1, 5)), max_size=4), st.data())
+def test_segments_survive_packing(config, parts, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    segments = [Segment(kind, _random(config, kind, beats, rng)) for kind, beats in parts]
+    beats = pack(config, segments)
+    assert beats.dtype == np.uint32
+    assert beats.shape == (sum(count for _, count in parts), beat_words(config))
+    position = 0
+    for segment in segments:
+        part = beats[position : position + len(segment.values)]
+        np.testing.assert_array_equal(unpack(config, segment.kind, part), segment.values)
+        position += len(part)
+
+
+@given(st.sampled_from(CONFIGS), st.sampled_from(KINDS), st.integers(0, 2**32))
+def test_a_beat_is_the_sum_of_its_slots(config, kind, seed):
+    values = _random(config, kind, 3, np.random.default_rng(seed))
+    count, _, pitch = slots(config, kind)
+    for beat, words in zip(values.tolist(), pack(config, [Segment(kind, values)]).tolist(), strict=True):
+        expected = sum((value % (1 << pitch)) << (slot * pitch) for slot, value in enumerate(beat[:count]))
+        assert sum(word << (32 * i) for i, word in enumerate(words)) == expected
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_slots_fit_a_beat(config):
+    for kind in KINDS:
+        count, width, pitch = slots(config, kind)
+        assert width <= pitch
+        assert count * pitch <= config.beat_width <= 32 * beat_words(config)
+
+
+def test_scalars_are_one_beat_each():
+    segment = Segment.scalars([1, -2])
+    assert segment.kind is None
+    assert segment.values.tolist() == [[1], [-2]]
+
+
+def test_wrong_numbers_of_slots_are_refused():
+    with pytest.raises(ValueError, match=r"segment needs 32 slots a beat, not shape \(2, 31\)"):
+        pack(CONFIGS[2], [Segment(Memory.ACTIVATION, np.zeros((2, 31), np.int64))])
