@@ -30,8 +30,8 @@ class ContractUnit(wiring.Component):
     :func:`dither.timing.execution_cycles`, exactly.
 
     The path of a term, in cycles after ``start``: 4 weight address; 6 weight word and activation address; 7 weights in
-    one register for all lanes; 8 in one for each group, activation word; 10 products; 11 sums. A complete tile is copied
-    in the next cycle, and its rows go through the requantisers (5 cycles), if need be through the groups'
+    one register for all lanes; 8 in one for each group, activation word; 10 products; 11 sums. The sums of a complete
+    tile are copied in the next cycle; its rows go through the requantisers (4 cycles), if need be through the groups'
     interpolators, and to the memory.
 
     Attributes

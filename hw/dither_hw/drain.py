@@ -27,8 +27,8 @@ _Row = data.StructLayout({"move": TileMove, "final": 1})
 class Drain(wiring.Component):
     """Orders the rows of a complete tile out of the lanes, and follows them with their addresses.
 
-    Rows beyond ``last_rows`` of a partial tile aren't ordered. Addresses are made where they are used, by the moves that
-    travel along with the rows: three bits a cycle of delay instead of sixteen.
+    Rows beyond ``last_rows`` of a partial tile aren't ordered. Addresses are made where they are used, by the moves
+    that travel along with the rows: three bits a cycle of delay instead of sixteen.
 
     Throughput: a row every cycle, with a table every ``lanes_per_table`` cycles.
 

@@ -27,7 +27,8 @@ class Generator(wiring.Component):
     that turns with every injection; six turns bring it home, so a key is loaded once for any number of blocks. The
     number of an injection is added to its key word one injection ahead, which leaves a single adder in every path.
 
-    Resources: see ``docs``.
+    Resources, one round a cycle: ECP5 about 600 LUT4, 80 carry cells, 270 flip-flops; iCE40 640 LUT4 (carries
+    among them), 270 flip-flops. No multiplier, no memory.
 
     Attributes
     ----------
@@ -71,14 +72,13 @@ class Generator(wiring.Component):
         group_cycles = ROUNDS_PER_INJECTION // self.rounds_per_cycle
         low, high = Signal(32, reset_less=True), Signal(32, reset_less=True)
         running = Signal()
-        cycle = Signal(range(group_cycles + 1))  # since the last injection
+        cycle = Signal(range(max(group_cycles, 2)))  # of the rounds between two injections
         number = Signal(range(_INJECTIONS))  # of the next injection
         last = Signal()
-        end_of_group, inject = Signal(), Signal()
+        due, inject = Signal(), Signal()
         m.d.comb += [
             last.eq(number == _INJECTIONS - 1),
-            end_of_group.eq(running & (cycle == group_cycles)),
-            inject.eq(self.start | end_of_group),
+            inject.eq(self.start | due),
             self.bits.eq(Cat(low, high)),
         ]
 
@@ -96,7 +96,11 @@ class Generator(wiring.Component):
             m.d.sync += [key.eq(source) for key, source in zip(ring, ring[1:] + ring[:1], strict=True)]
             m.d.sync += [number.eq(following), high_key.eq(ring[2] + following)]
 
-        m.d.sync += [self.done.eq(end_of_group & last & ~self.load_key), cycle.eq(cycle + 1)]
+        m.d.sync += [
+            self.done.eq(due & last & ~self.load_key),
+            due.eq(running & ~due & (cycle == group_cycles - 1) & ~self.load_key),
+            cycle.eq(cycle + 1),
+        ]
         with m.If(inject):
             m.d.sync += [running.eq(~last), cycle.eq(0)]
         with m.If(self.load_key):
@@ -107,10 +111,10 @@ class Generator(wiring.Component):
 
         # The first round of a cycle shares its adder with the injection.
         low_sum = Signal(32)
-        m.d.comb += low_sum.eq(low + Mux(end_of_group, ring[0], high))
+        m.d.comb += low_sum.eq(low + Mux(due, ring[0], high))
         with m.If(self.start):
             m.d.sync += [low.eq(first_low), high.eq(first_high)]
-        with m.Elif(end_of_group):
+        with m.Elif(due):
             m.d.sync += [low.eq(low_sum), high.eq(high + high_key)]
         with m.Elif(running):
             mixed_low, mixed_high = self._rounds(m, low_sum, high, Cat(cycle[: _bits(group_cycles)], ~number[0]))

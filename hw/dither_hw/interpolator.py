@@ -56,9 +56,7 @@ class Interpolator(wiring.Component):
     :raises ValueError: on sizes out of range.
     """
 
-    def __init__(
-        self, *, index_bits: int, fraction_bits: int, value: Shape, slope_width: int, tables: int = 1
-    ) -> None:
+    def __init__(self, *, index_bits: int, fraction_bits: int, value: Shape, slope_width: int, tables: int = 1) -> None:
         for name, number in (("index_bits", index_bits), ("fraction_bits", fraction_bits), ("tables", tables)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, not {number}")

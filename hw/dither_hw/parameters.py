@@ -33,7 +33,8 @@ class ParameterUnit(wiring.Component):
     From a word's address to its write: PERTURB 4 cycles, ACCUMULATE 3 (no word is visited twice, so a
     read-modify-write needs no forwarding).
 
-    Resources: see ``docs``.
+    Resources (ECP5, R = 4, W = 18, the generator included): about 1200 LUT4, 240 carry cells, 790
+    flip-flops.
 
     Attributes
     ----------
@@ -147,8 +148,8 @@ class ParameterUnit(wiring.Component):
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
         take, primed = Signal(), Signal()
-        block = Signal(32)
-        current = Signal(BLOCK_BITS)
+        block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
+        current = Signal(BLOCK_BITS, reset_less=True)
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | (issue & leaves_block))),
             generator.load_key.eq(self.start & random),
@@ -185,7 +186,7 @@ class ParameterUnit(wiring.Component):
         config = self.config
         discarded = _MASTER_BITS - config.width
         # Both signs' addends, the rounding half included, are made once for the whole tensor.
-        plus, minus = Signal(signed(34)), Signal(signed(34))
+        plus, minus = Signal(signed(34), reset_less=True), Signal(signed(34), reset_less=True)
         half = Const(1 << (discarded - 1))
         amplitude = self.fields.amplitude
         with m.If(self.accumulate):
@@ -195,7 +196,7 @@ class ParameterUnit(wiring.Component):
         with m.Else():
             m.d.sync += [plus.eq(half), minus.eq(half)]
 
-        sums = Signal(data.ArrayLayout(signed(34), config.rows))
+        sums = Signal(data.ArrayLayout(signed(34), config.rows), reset_less=True)
         clipped = Signal(config.rows)
         for row in range(config.rows):
             part = slice(row * _MASTER_BITS, (row + 1) * _MASTER_BITS)

@@ -40,8 +40,7 @@ class ScalarTables(wiring.Component):
     Latency :data:`dither.timing.INTERPOLATOR_LATENCY` cycles, throughput one lookup a cycle. The two units that ask
     are never at work at once: a multiplexer takes the place of arbitration, and both see every result.
 
-    Resources (ECP5, 512 segments): see :class:`~dither_hw.interpolator.Interpolator`; three 18 Kbit block RAMs and
-    one multiplier.
+    Resources (ECP5, 512 segments): three 18 Kbit block RAMs, one multiplier, about 170 LUT4, 260 flip-flops.
 
     Attributes
     ----------

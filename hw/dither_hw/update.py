@@ -58,10 +58,10 @@ class WideMultiplier(wiring.Component):
 
         missing: Value = Mux(self.b[-1], self.a, 0)
         for i in range(MULTIPLIER_LATENCY + 1):
-            delayed = Signal(signed(_STATE_BITS), name=f"missing{i}")
+            delayed = Signal(signed(_STATE_BITS), name=f"missing{i}", reset_less=True)
             m.d.sync += delayed.eq(missing)
             missing = delayed
-        total = Signal.like(self.product)
+        total = Signal.like(self.product, reset_less=True)
         m.d.sync += [
             total.eq((high.product << half) + low.product),
             self.product.eq(total + (missing << width)),
@@ -95,11 +95,11 @@ class RoundingShifter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # One more bit below takes the half to be added.
-        value = Signal(signed(self.VALUE_BITS + 1))
+        value = Signal(signed(self.VALUE_BITS + 1), reset_less=True)
         amount = Signal.like(self.amount)
-        coarse = Signal(signed(self.RESULT_BITS + 1 + 7))
+        coarse = Signal(signed(self.RESULT_BITS + 1 + 7), reset_less=True)
         fine_amount = Signal(3)
-        fine = Signal(signed(self.RESULT_BITS + 1))
+        fine = Signal(signed(self.RESULT_BITS + 1), reset_less=True)
         m.d.sync += [
             value.eq(self.value << 1),
             amount.eq(self.amount),
@@ -123,7 +123,8 @@ class UpdateUnit(wiring.Component):
 
     Cycles: :func:`dither.timing.execution_cycles`.
 
-    Resources: see ``docs``.
+    Resources (ECP5, R = 4, without the tables): about 1400 LUT4, 200 carry cells, 2100 flip-flops, two
+    multipliers.
 
     Attributes
     ----------
@@ -301,7 +302,7 @@ class _Pipeline:
     def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
         """Collects the value at a time; a full word is written in the next cycle."""
         port = getattr(self._unit, f"{memory}_write")
-        word = Signal(self._rows * _STATE_BITS, name=f"{memory}_word")
+        word = Signal(self._rows * _STATE_BITS, name=f"{memory}_word", reset_less=True)
         with self._m.If(self._schedule.at(time)):
             self._m.d.sync += word.eq(Cat(word, value)[_STATE_BITS:])
         t = time + 1

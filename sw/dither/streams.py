@@ -79,7 +79,7 @@ def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
     bits = np.zeros((len(values), words * 32), np.uint8)
     shifted = (values[:, :, None] >> np.arange(pitch)) & 1
-    bits[:, : count * pitch] = shifted.reshape(len(values), -1)
+    bits[:, : count * pitch] = shifted.reshape(len(values), count * pitch)
     return np.packbits(bits, axis=1, bitorder="little").view("<u4")
 
 
@@ -88,8 +88,8 @@ def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32])
     count, width, pitch = slots(config, kind)
     bits = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
     fields = bits[:, : count * pitch].reshape(len(beats), count, pitch)[:, :, :width].astype(np.int64)
-    values = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
-    signed = values - ((values >> (width - 1)) << width)
+    values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
+    signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)
     if kind is Memory.MOMENT2:
         return values
     if kind is Memory.SCALAR_TABLE:

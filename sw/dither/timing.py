@@ -13,7 +13,12 @@ from .engine import EngineConfig
 from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION
 from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat, LossKind
 
-__all__ = ["INTERPOLATOR_LATENCY", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles"]
+__all__ = [
+    "BROADCAST_LATENCY", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY", "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES",
+    "LOSS_LOGARITHM_STAGE", "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY",
+    "REQUANTISER_LATENCY", "UPDATE_INTERVAL", "UPDATE_LATENCY", "drain_cycles_per_row", "execution_cycles",
+    "fetch_cycles", "generator_cycles",
+]  # fmt: skip
 
 MEMORY_LATENCY = 2
 """Cycles from an address to usable data in every data memory (block RAM and its output register)."""
@@ -37,13 +42,16 @@ LOSS_SQUARE_STAGE = MEMORY_LATENCY + 2 + 1 + MULTIPLIER_LATENCY + 1
 """Cycles from an element's address to the sum with its square: lane selection, difference, product, sum."""
 
 LOSS_EXPONENTIAL_STAGE = MEMORY_LATENCY + 2 + 5
-"""Cycles from an element's address to the lookup of its exponential: lane selection, difference, alignment in two, rounding, clip."""
+"""Cycles from an element's address to the lookup of its exponential: lane selection, difference, alignment in
+two, rounding, clip."""
 
 LOSS_LOGARITHM_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + 1 + 3 + INTERPOLATOR_LATENCY
-"""Cycles from the address of a lane's last element to its logarithm: exponential, sum, normalisation in three, lookup."""
+"""Cycles from the address of a lane's last element to its logarithm: exponential, sum, normalisation in three,
+lookup."""
 
 LOSS_SHORTEST_PASS = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 1
-"""Cycles of the first pass over a lane's outputs at the least: its exponentials are looked up behind the last lane's logarithm."""
+"""Cycles of the first pass over a lane's outputs at the least: the second one's lookups come behind the last lane's
+logarithm."""
 
 LOSS_FINISH_CYCLES = 6
 """Cycles from a lane's loss to its sum: shift in three, rounding, clip, sum."""

@@ -8,6 +8,7 @@ from amaranth.hdl import Shape, signed, unsigned
 from dither.engine import EngineConfig
 from dither_hw.contract import ContractUnit
 from dither_hw.interpolator import Interpolator
+from dither_hw.requantiser import Requantiser
 from dither_sim.cocotb_runner import run_bench
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "table_bits": 6}
@@ -23,7 +24,9 @@ CONFIGURATIONS = {
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_random_instructions(name: str) -> None:
     config = CONFIGURATIONS[name]
-    run_bench(ContractUnit(config), "bench_contract", name=f"contract_{name}", parameters={"config": config, "count": 150})
+    run_bench(
+        ContractUnit(config), "bench_contract", name=f"contract_{name}", parameters={"config": config, "count": 150}
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,9 @@ def test_interpolator(index_bits: int, fraction_bits: int, value: Shape, slope_w
         "value_signed": value.signed, "slope_width": slope_width, "count": 3000,
     }  # fmt: skip
     run_bench(dut, "bench_interpolator", name="interpolator", parameters=parameters)
+
+
+@pytest.mark.parametrize(("width", "output"), [(48, 18), (44, 16)])
+def test_requantiser(width: int, output: int) -> None:
+    parameters = {"width": width, "output": output}
+    run_bench(Requantiser(width=width, output=output), "bench_requantiser", name="requantiser", parameters=parameters)

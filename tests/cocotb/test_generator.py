@@ -14,7 +14,6 @@ def test_generator(rounds: int) -> None:
     run_bench(Generator(rounds), "bench_generator", name=f"generator_{rounds}", parameters=parameters)
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_other_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="rounds_per_cycle must be 1, 2 or 4, not 3"):
         Generator(3)

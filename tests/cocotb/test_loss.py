@@ -24,7 +24,6 @@ def test_random_instructions(name: str) -> None:
     run_bench(dut, "bench_loss", name=f"loss_{name}", parameters={"config": config, "count": 80})
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_too_many_lanes_are_refused() -> None:
     with pytest.raises(ValueError, match="the loss unit takes up to 64 lanes, not 65"):
         LossUnit(EngineConfig(lanes=65, lanes_per_table=1))

@@ -40,4 +40,6 @@ def test_random_programs(devices, data):
     expected, actual = results
     for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
         np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
-    assert dict(actual.counters) == dict(expected.counters)
+    differing = {name: (value, actual.counters[name]) for name, value in expected.counters.items()
+                 if value != actual.counters[name]}  # fmt: skip
+    assert not differing, "counter: (golden, RTL)"

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import dither.golden.contract as fast
 from dither.device import DeviceError
 from dither.engine import EngineConfig
-from dither.golden.contract import ContractPlan, Workspace, contract, exact_in_float
+from dither.golden.contract import ContractPlan, contract, exact_in_float
 from dither.golden.nest import strides
 from dither.golden.reference import reference_contract
+from dither.golden.workspace import Workspace
 from dither.isa import LOOPS, OUTER_LOOPS, Activation, Instruction
 
 CONFIG = EngineConfig(
@@ -197,7 +198,7 @@ def test_accumulators_that_overflow_are_refused():
 def test_plans_notice_new_weights():
     activation, weight, _ = memories(CONFIG, 7, 0.3)
     instruction = nest({"k0": 6}, w={"k0": 1}, x={"k0": 1})
-    space = Workspace.empty(CONFIG)
+    space = Workspace(CONFIG)
     space.activation[...], space.weight[...] = activation, weight
     plan = ContractPlan(space, instruction)
     plan.run()
@@ -208,8 +209,32 @@ def test_plans_notice_new_weights():
     np.testing.assert_array_equal(space.activation, expected)
 
 
+def test_threads_change_nothing():
+    activation, weight, tables = memories(CONFIG, 9, 0.5)
+    instruction = nest(
+        {"k0": 6, "o1": 8, "o2": 4}, w={"k0": 1}, x={"k0": 1, "o1": 6, "o2": 7}, y={"o1": 4, "o2": 32},
+        last_rows=2, activation=Activation.TABLE,
+    )  # fmt: skip
+    expected, clips = reference_contract(CONFIG, instruction, activation, weight, tables)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "_BLOCK", 16)
+        for threads in (2, 3):
+            space = Workspace(CONFIG, threads=threads)
+            space.activation[...], space.weight[...] = activation, weight
+            space.set_table(0, tables[0])
+            result = ContractPlan(space, instruction).run()
+            np.testing.assert_array_equal(space.activation, expected)
+            assert result.clips == clips
+            space.close()
+
+
+def test_no_threads_are_refused():
+    with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
+        Workspace(CONFIG, threads=0)
+
+
 def test_results_report_the_range_before_clipping():
-    space = Workspace.empty(CONFIG)
+    space = Workspace(CONFIG)
     space.activation[0] = [3, -5, 70000]
     space.weight[0] = [2, 2, 2, -2]
     result = ContractPlan(space, nest(shift=0)).run()

@@ -8,66 +8,42 @@ Parameters: ``config``, and ``count`` of instructions.
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from random import Random
 from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge
 from numpy.typing import NDArray
 
 from dither.engine import EngineConfig
 from dither.golden.reference import reference_contract
 from dither.isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction
 from dither.tables import Table, interpolate
-from dither.timing import MEMORY_LATENCY, execution_cycles
+from dither.timing import execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .descriptors import random_contract
-from .words import pack, pack_fields, unpack
+from .memories import UnitMachine
+from .words import pack, unpack
 
 
-class _Machine:
+class _Machine(UnitMachine):
     """The unit, its memories, and what was counted since the last :meth:`clear`."""
 
     def __init__(self, dut: Any, config: EngineConfig) -> None:
-        self.dut = dut
+        super().__init__(dut, reads={"weight": "weight", "activation": "activation"}, writes={"result": "activation"})
         self.config = config
-        self.weight = [0] * config.parameter_depth
-        self.activation = [0] * config.activation_depth
-        self.pending: deque[tuple[int, int]] = deque([(0, 0)] * MEMORY_LATENCY)
-        self.clear()
+        self.row_steps = 0
 
     def clear(self) -> None:
-        self.cycles = self.writes = self.row_steps = self.saturations = 0
+        super().clear()
+        self.row_steps = 0
 
     async def cycle(self) -> bool:
-        """Halfway through the next cycle, do what memories and counters do in it; whether ``done`` is high."""
-        await FallingEdge(self.dut.clk)
-        dut = self.dut
-        self.cycles += 1
-        self.pending.append((int(dut.weight__addr.value), int(dut.activation__addr.value)))
-        weight_addr, activation_addr = self.pending.popleft()
-        dut.weight__data.value = self.weight[weight_addr % len(self.weight)]
-        dut.activation__data.value = self.activation[activation_addr % len(self.activation)]
-        if int(dut.result__enable.value):
-            self.activation[int(dut.result__addr.value)] = int(dut.result__data.value)
-            self.writes += 1
-        self.row_steps += int(dut.row_steps.value)
-        self.saturations += int(dut.saturations.value)
-        return bool(int(dut.done.value))
-
-    async def reset(self) -> None:
-        dut = self.dut
-        dut.start.value = 0
-        if self.config.activation_tables:
-            dut.table__enable.value = 0
-        dut.rst.value = 1
-        await self.cycle()
-        dut.rst.value = 0
-        await self.cycle()
+        done = await super().cycle()
+        self.row_steps += int(self.dut.row_steps.value)
+        return done
 
     async def load_tables(self, tables: list[Table]) -> None:
         dut, mask = self.dut, (1 << self.config.width) - 1
@@ -80,19 +56,6 @@ class _Machine:
                 await self.cycle()
         if tables:
             dut.table__enable.value = 0
-
-    async def execute(self, instruction: Instruction, limit: int) -> None:
-        """Run one instruction, counting its cycles from start to done, both included."""
-        dut = self.dut
-        self.clear()
-        dut.fields.value = pack_fields(instruction.encode())
-        dut.start.value = 1
-        self.cycles = 1  # this one, of which half is left
-        done = await self.cycle()
-        dut.start.value = 0
-        while not done:
-            assert self.cycles < limit, f"not done after {limit} cycles: {instruction}"
-            done = await self.cycle()
 
 
 def _numbers(random: np.random.Generator, shape: tuple[int, ...], width: int) -> NDArray[np.int64]:
@@ -165,9 +128,8 @@ def _written_rows(config: EngineConfig, instruction: Instruction) -> int:
 async def random_instructions(dut: Any) -> None:
     config, count = bench_config(), bench_parameters()["count"]
     random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
-    Clock(dut.clk, 10, "ns").start()
     machine = _Machine(dut, config)
-    await machine.reset()
+    await machine.begin(**({"table__enable": 0} if config.activation_tables else {}))
     entries = 1 << config.table_bits
     tables: list[Table] = [
         (_numbers(numbers, (entries,), config.width), _numbers(numbers, (entries,), config.width))
@@ -180,26 +142,22 @@ async def random_instructions(dut: Any) -> None:
         instruction = random_contract(random, config)
         activation = _numbers(numbers, (config.activation_depth, L), W)
         weight = _numbers(numbers, (config.parameter_depth, R), W)
-        machine.activation = [pack(word, W) for word in activation.tolist()]
-        machine.weight = [pack(word, W) for word in weight.tolist()]
+        machine.memories["activation"] = [pack(word, W) for word in activation.tolist()]
+        machine.memories["weight"] = [pack(word, W) for word in weight.tolist()]
         expected, saturations = _golden(config, instruction, activation, weight, tables)
         predicted = execution_cycles(config, instruction)
 
         await machine.execute(instruction, limit=predicted + 100)
-        written = np.array([unpack(word, L, W) for word in machine.activation])
+        written = np.array([unpack(word, L, W) for word in machine.memories["activation"]])
         wrong = np.argwhere(written != expected)
         assert not len(wrong), f"{len(wrong)} numbers differ, first at (word, lane) {wrong[0]}: {instruction}"
         rows = _written_rows(config, instruction)
-        terms = np.prod([instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS])
-        counted = (machine.writes, machine.cycles, machine.row_steps, machine.saturations)
+        terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS)
+        counted = (machine.writes.total(), machine.cycles, machine.row_steps, machine.saturations)
         assert counted == (rows, predicted, rows * terms, saturations), f"{counted}: {instruction}"
         clips += saturations
 
-        machine.clear()
-        dut.fields.value = random.getrandbits(len(dut.fields))
-        for _ in range(random.choice((0, 0, 1, 30))):
-            assert not await machine.cycle(), "done without a start"
-        counted = (machine.writes, machine.row_steps, machine.saturations)
-        assert counted == (0, 0, 0), f"between instructions: {counted} writes, row steps, saturations"
+        await machine.rest(random.choice((0, 0, 1, 30)), random)
+        assert not machine.row_steps, "row steps between instructions"
     assert clips, "the stimuli never saturated"
     dut._log.info("%d instructions, %d clips", count, clips)

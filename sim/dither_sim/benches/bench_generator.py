@@ -39,8 +39,7 @@ async def _run(dut: Any, blocks_and_gaps: list[tuple[int, int, int, int]]) -> No
     for block, probe, expected, rest in blocks_and_gaps:
         starts[position] = block, probe, expected
         position += cycles + rest
-    expected = None
-    due = None
+    due, wanted = None, 0
     for now in range(position):
         dut.block.value, dut.probe.value = starts[now + 1][:2] if now + 1 in starts else (0x5A5A5A5A, 0xA5A5A5A5)
         dut.start.value = now in starts
@@ -48,14 +47,14 @@ async def _run(dut: Any, blocks_and_gaps: list[tuple[int, int, int, int]]) -> No
         assert int(dut.done.value) == (now == due), f"done is {int(dut.done.value)} in cycle {now}, due in {due}"
         if due is not None and now >= due:
             bits = int(dut.bits.value)
-            assert bits == expected, f"{bits:016x}, not {expected:016x}"
+            assert bits == wanted, f"{bits:016x}, not {wanted:016x}"
         if now in starts:
-            due, expected = now + cycles, starts[now][2]
+            due, wanted = now + cycles, starts[now][2]
         await next_cycle(dut)
     dut.start.value = 0
     await settled(dut)
     assert int(dut.done.value) == (position == due)
-    assert int(dut.bits.value) == expected
+    assert int(dut.bits.value) == wanted
 
 
 async def _begin(dut: Any) -> None:

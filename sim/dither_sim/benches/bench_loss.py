@@ -53,8 +53,10 @@ def _outputs(numbers: np.random.Generator, count: int, lanes: int, width: int) -
     if numbers.random() < 0.1:
         return numbers.choice([-limit, limit - 1], (count, lanes))
     spread = 1 << int(numbers.integers(1, width))
-    values = numbers.integers(-spread, spread, (count, lanes)) + numbers.integers(-limit, limit, (1, lanes)) // 2
-    return np.clip(values, -limit, limit - 1)
+    values: NDArray[np.int64] = numbers.integers(-spread, spread, (count, lanes))
+    values += numbers.integers(-limit, limit, (1, lanes)) // 2
+    np.clip(values, -limit, limit - 1, out=values)
+    return values
 
 
 @cocotb.test()

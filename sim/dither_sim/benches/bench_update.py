@@ -1,4 +1,4 @@
-"""UpdateUnit with scalar tables against its golden twin: all rules, shifts and decays at random, corner values among them.
+"""UpdateUnit with scalar tables against its golden twin: all rules, shifts and decays at random, with corner values.
 
 After every instruction: all memories, which words were written, cycles, saturations.
 
@@ -66,9 +66,7 @@ async def random_instructions(dut: Any) -> None:
     config, count = bench_config(), bench_parameters()["count"]
     R = config.rows
     random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
-    machine = UnitMachine(
-        dut, reads={name: name for name in NAMES}, writes={f"{name}_write": name for name in NAMES}
-    )
+    machine = UnitMachine(dut, reads={name: name for name in NAMES}, writes={f"{name}_write": name for name in NAMES})
     await machine.begin(fields=0, rate=0, load__enable=0)
     values, slopes = scalar_tables(config.table_bits)
     # Other contents than the real ones too: whatever is in the tables, both must agree.

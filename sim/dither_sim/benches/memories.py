@@ -30,7 +30,7 @@ class UnitMachine:
 
     def __init__(self, dut: Any, *, reads: Mapping[str, str], writes: Mapping[str, str] | None = None) -> None:
         self.dut = dut
-        self.memories: dict[str, list[int]] = dict.fromkeys([*reads.values(), *(writes or {}).values()], [0])
+        self.memories: dict[str, list[int]] = {name: [0] for name in (*reads.values(), *(writes or {}).values())}
         """Words by memory; to be set before they are used."""
         self.cycles = self.saturations = 0
         self.writes: Counter[tuple[str, int]] = Counter()

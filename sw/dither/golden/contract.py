@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,62 +24,22 @@ from numpy.typing import ArrayLike, NDArray
 from ..device import DeviceError
 from ..engine import EngineConfig
 from ..isa import Activation, Instruction
-from ..tables import Table, expand_activation
+from ..tables import Table
 from .nest import Loop, Piece, analyse, validate
+from .workspace import Floats, Workspace
 
-__all__ = ["ContractPlan", "ContractResult", "Workspace", "contract", "exact_in_float"]
+__all__ = ["ContractPlan", "ContractResult", "contract", "exact_in_float"]
 
 _BLOCK = 1 << 16
 """Outputs of one block: half a megabyte of float64."""
 _LANES = 64
 """Blocks do not cut a word into fewer lanes than this."""
 _EXACT_BITS = 53
-Floats = NDArray[np.float64]
 
 
 def exact_in_float(width: int, count: int) -> bool:
     """Whether ``count`` products of two numbers of ``width`` bits, and half a unit, always add exactly in float64."""
     return (count + 1) << (2 * width - 2) < 1 << _EXACT_BITS
-
-
-@dataclass(slots=True)
-class Workspace:
-    """The memories that CONTRACT works on, and its scratch."""
-
-    config: EngineConfig
-    activation: Floats
-    """Shape (activation_depth, L), integers."""
-    weight: Floats
-    """Shape (parameter_depth, R), integers."""
-    version: int = 0
-    """To be counted up by whoever writes weights: plans keep their copies of the weights as long as it stands."""
-    lookup: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    """By activation table, the output for all inputs: first those from 0 up, then the negative ones."""
-    _scratch: dict[str, NDArray[Any]] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls, config: EngineConfig) -> Workspace:
-        """All memories and tables zero."""
-        return cls(
-            config,
-            np.zeros((config.activation_depth, config.lanes)),
-            np.zeros((config.parameter_depth, config.rows)),
-        )
-
-    def set_table(self, number: int, table: Table) -> None:
-        """Give an activation table its contents (values and slopes)."""
-        expanded = expand_activation(*table, self.config.width)
-        self.lookup[number] = np.roll(expanded, len(expanded) // 2).astype(np.float32)
-
-    def table(self, number: int) -> NDArray[np.float32]:
-        """An activation table in the form of :attr:`lookup`; zero if nobody set it."""
-        return self.lookup.setdefault(number, np.zeros(1 << self.config.width, np.float32))
-
-    def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
-        """A one-dimensional array whose contents do not matter; the next caller of that name gets the same."""
-        if name not in self._scratch or self._scratch[name].size < size:
-            self._scratch[name] = np.empty(size, dtype)
-        return self._scratch[name][:size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +51,15 @@ class ContractResult:
     """Least output after the shift, before it was clipped."""
     highest: int
     """Greatest output after the shift, before it was clipped."""
+
+    @classmethod
+    def joint(cls, results: Sequence[ContractResult]) -> ContractResult:
+        """The result of several parts together."""
+        return cls(
+            sum(result.clips for result in results),
+            min(result.lowest for result in results),
+            max(result.highest for result in results),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +176,16 @@ class _Matrix:
             weights = self._space.weight.ravel().take(self._weight_slots)
             self._weights = np.ldexp(weights, -self._shift) if self._exact else weights.astype(np.int64)
         bias = self._bias()
+        return ContractResult.joint(
+            self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, bias, activation, table))
+        )
+
+    def _run_blocks(
+        self, blocks: Sequence[_Block], bias: NDArray[Any] | None, activation: Activation, table: int
+    ) -> ContractResult:
         clips, lowest, highest = 0, math.inf, -math.inf
-        for block in self._blocks:
-            size = math.prod(block.products)
-            sums = self._space.scratch("sums", size, np.float64)
+        for block in blocks:
+            sums = self._space.scratch("sums", math.prod(block.products), np.float64)
             inputs = self._gathered(block) if self._gather else block.inputs
             self._accumulate(inputs, bias, block, sums)
             least, greatest = float(sums.min()), float(sums.max())
@@ -256,7 +231,7 @@ class _Matrix:
 
     def _check(self, least: float, greatest: float) -> None:
         limit = math.ldexp(1.0, self._space.config.accumulator_width - 1 - self._shift)
-        if least < -limit or greatest > limit:
+        if least < -limit or greatest > limit + 0.5:  # rounding is in the sums
             raise DeviceError(f"CONTRACT: a sum overflows its {self._space.config.accumulator_width} bits")
 
     def _finish(
@@ -300,12 +275,7 @@ class ContractPlan:
 
         :raises DeviceError: if a sum does not fit an accumulator.
         """
-        results = [part.run(self._activation, self._table) for part in self._parts]
-        return ContractResult(
-            sum(result.clips for result in results),
-            min(result.lowest for result in results),
-            max(result.highest for result in results),
-        )
+        return ContractResult.joint([part.run(self._activation, self._table) for part in self._parts])
 
 
 def contract(
@@ -323,7 +293,7 @@ def contract(
     :returns: the activation memory afterwards, int64, and the number of clips.
     :raises DeviceError: as :class:`ContractPlan`.
     """
-    space = Workspace.empty(config)
+    space = Workspace(config)
     space.activation[...] = activation
     space.weight[...] = weight
     for number, table in enumerate(tables):

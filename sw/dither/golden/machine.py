@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from ..device import DeviceError, RunResult
 from ..engine import EngineConfig
@@ -40,17 +42,19 @@ class GoldenMachine:
     Memories and registers are zero at first and keep their contents from run to run.
 
     :param config: any engine configuration; up to 4096 lanes make sense here.
+    :param threads: how many threads share the work of a CONTRACT; BLAS itself is held to one.
     :param monitor: record the range of every CONTRACT's outputs in :attr:`ranges`.
     """
 
     name = "golden"
 
-    def __init__(self, config: EngineConfig, *, monitor: bool = False) -> None:
+    def __init__(self, config: EngineConfig, *, threads: int = 1, monitor: bool = False) -> None:
         self.config = config
-        self.memories = Memories(config)
+        self.memories = Memories(config, threads=threads)
         self.ranges: dict[int, Range] = {}
         """By word address of the CONTRACT; filled where ``monitor`` is set, until :meth:`write_program`."""
         self._monitor = monitor
+        self._blas = ThreadpoolController()
         self._program = Program(config)
         self._plans: dict[int, ContractPlan] = {}
         self._registers = [0] * REGISTERS
@@ -68,7 +72,8 @@ class GoldenMachine:
         self.ranges.clear()
 
     def close(self) -> None:
-        """Gives back nothing: there is nothing to give back."""
+        """See :meth:`dither.device.Device.close`."""
+        self.memories.space.close()
 
     def _begin(self, inputs: Sequence[Segment], expects: Sequence[Expect]) -> None:
         self._inputs = InputPort(self.config, inputs)
@@ -78,6 +83,13 @@ class GoldenMachine:
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
         """See :meth:`dither.device.Device.run`; a fault's message names word address and instruction."""
         self._begin(inputs, expects)
+        # The products are too small for BLAS's own threads, which wait for each other by spinning.
+        with self._blas.limit(limits=1, user_api="blas"):
+            self._execute(entry)
+        self._inputs.finish()
+        return RunResult(self._outputs.finish(self.config), self._counters)
+
+    def _execute(self, entry: int) -> None:
         stack, counters, address = Stack(), self._counters, entry
         while True:
             step = self._program.step(address)
@@ -89,7 +101,7 @@ class GoldenMachine:
             try:
                 match instruction.name:
                     case "HALT":
-                        break
+                        return
                     case "LOOP":
                         stack.open_loop(address, self._registers[instruction["register"]] + instruction["count"])
                     case "END":
@@ -103,8 +115,6 @@ class GoldenMachine:
                         self._units[name](step)
             except DeviceError as error:
                 raise DeviceError(f"fault at word {step.address} ({instruction.name}): {error}") from error
-        self._inputs.finish()
-        return RunResult(self._outputs.finish(self.config), counters)
 
     def _write(self, register: int, value: int) -> None:
         if register:
@@ -166,7 +176,7 @@ class GoldenMachine:
         self._counters["saturations_loss"] += clips
         self._write(instruction["target"], int(losses.sum()))
 
-    def _spaced(self, instruction: Instruction, operand: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    def _spaced(self, instruction: Instruction, operand: str) -> NDArray[np.intp]:
         """Addresses of the outputs or targets of a LOSS."""
         base, step, count = instruction[f"{operand}_base"], instruction[f"{operand}_step"], instruction["count"]
         if count < 1:
@@ -183,7 +193,7 @@ class GoldenMachine:
         count = instruction["inner"] * instruction["tiles"]
         return self.memories.words(Memory.MASTER, instruction["base"], count, instruction.name)
 
-    def _signs(self, instruction: Instruction) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    def _signs(self, instruction: Instruction) -> NDArray[np.int8]:
         seed, number, probe = (self._read(instruction, name) for name in ("seed", "step", "probe"))
         return tensor_signs(
             seed, number, probe, block=instruction["block"], inner=instruction["inner"], tiles=instruction["tiles"],

@@ -10,7 +10,7 @@ from ..engine import EngineConfig
 from ..isa import Memory
 from ..streams import slots
 from ..tables import ScalarTable
-from .contract import Workspace
+from .workspace import Workspace
 
 __all__ = ["Memories"]
 
@@ -33,9 +33,9 @@ class Memories:
     Activations and weights live in :attr:`space` as float64; the others are int64 arrays.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, *, threads: int = 1) -> None:
         self.config = config
-        self.space = Workspace.empty(config)
+        self.space = Workspace(config, threads=threads)
         self.state = {kind: np.zeros((config.parameter_depth, config.rows), np.int64) for kind in _STATE}
         segments = 1 << config.table_bits
         self._activation_tables = np.zeros((config.activation_tables * segments, 2), np.int64)

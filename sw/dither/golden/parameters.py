@@ -6,6 +6,8 @@ Words of a tensor are arrays of shape (T*K, R): word ``t*K + k`` holds the weigh
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -36,18 +38,22 @@ def parameter_indices(block: int, inner: int, tiles: int, rows: int) -> NDArray[
     return indices.reshape(tiles * inner, rows)
 
 
+@lru_cache(maxsize=32)
 def tensor_signs(
     seed: int, step: int, probe: int, *, block: int, inner: int, tiles: int, rows: int
-) -> NDArray[np.int64]:
+) -> NDArray[np.int8]:
     """The Rademacher numbers of a tensor: :func:`dither.generator.signs` of its indices, fast.
 
-    :returns: int64 of shape (T*K, R), in word order.
+    :returns: int8 of shape (T*K, R), in word order; not writable, because the latest few are kept: a probe's signs are
+        wanted two or three times, for one side, for the other and for the gradient.
     """
     pitch = row_pitch(tiles, rows)
     words = stream(seed, step, probe, -(-inner * pitch // BLOCK_BITS), first=block)
     bits = np.unpackbits(words.astype("<u4").view(np.uint8), bitorder="little", count=inner * pitch)
     xi = bits.reshape(inner, pitch)[:, : tiles * rows].reshape(inner, tiles, rows).transpose(1, 0, 2)
-    return (xi.reshape(tiles * inner, rows).astype(np.int64) << 1) - 1
+    result = (xi.reshape(tiles * inner, rows).astype(np.int8) << 1) - 1
+    result.setflags(write=False)
+    return result
 
 
 def perturb(masters: ArrayLike, signs: ArrayLike, amplitude: int, width: int) -> tuple[NDArray[np.int64], int]:

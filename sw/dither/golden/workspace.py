@@ -1,0 +1,69 @@
+"""What CONTRACT works on: memories as float64, expanded tables, scratch, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import EngineConfig
+from ..tables import Table, expand_activation
+
+__all__ = ["Floats", "Workspace"]
+
+Floats = NDArray[np.float64]
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Workspace:
+    """The memories of CONTRACT, zero at first.
+
+    :param threads: how many threads share an instruction's blocks.
+    """
+
+    def __init__(self, config: EngineConfig, *, threads: int = 1) -> None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self.config = config
+        self.activation: Floats = np.zeros((config.activation_depth, config.lanes))
+        """Shape (activation_depth, L), integers."""
+        self.weight: Floats = np.zeros((config.parameter_depth, config.rows))
+        """Shape (parameter_depth, R), integers."""
+        self.version = 0
+        """To be counted up by whoever writes weights: plans keep their copies of the weights as long as it stands."""
+        self._tables = {number: np.zeros(1 << config.width, np.float32) for number in range(config.activation_tables)}
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._scratch = threading.local()
+
+    def set_table(self, number: int, table: Table) -> None:
+        """Give an activation table its contents (values and slopes)."""
+        expanded = expand_activation(*table, self.config.width)
+        self._tables[number] = np.roll(expanded, len(expanded) // 2).astype(np.float32)
+
+    def table(self, number: int) -> NDArray[np.float32]:
+        """An activation table's output for all inputs: first for those from 0 up, then for the negative ones."""
+        return self._tables[number]
+
+    def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
+        """A one-dimensional array of arbitrary contents; the next of that name in the same thread is the same."""
+        arrays: dict[str, NDArray[Any]] = self._scratch.__dict__
+        if name not in arrays or arrays[name].size < size:
+            arrays[name] = np.empty(size, dtype)
+        return arrays[name][:size]
+
+    def spread(self, items: Sequence[_Item], work: Callable[[Sequence[_Item]], _Result]) -> list[_Result]:
+        """Let each thread work on a share of the items."""
+        if self._pool is None or len(items) < self._threads:
+            return [work(items)]
+        return list(self._pool.map(work, [items[first :: self._threads] for first in range(self._threads)]))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -1,0 +1,208 @@
+"""A test of the tests: every bench fails on deliberately broken components (and passes on the same component unbroken).
+
+Named faults first, one compiled simulation for each component with all of its faults; then, among the slow tests, random ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl._ast import Concat, Operator, Slice
+
+from dither.engine import EngineConfig
+from dither.regmap import REGISTERS
+from dither_hw.contract import ContractUnit
+from dither_hw.engine import Engine
+from dither_hw.generator import Generator
+from dither_hw.host import HostRegisters
+from dither_hw.interfaces import instruction_layout
+from dither_hw.interpolator import Interpolator
+from dither_hw.loss import LossUnit
+from dither_hw.memories import BankedMemory
+from dither_hw.parameters import ParameterUnit
+from dither_hw.sequencer import Sequencer
+from dither_hw.transfer import TransferUnit
+from dither_hw.update import UpdateUnit
+from dither_sim.benches.with_tables import WithTables
+from dither_sim.mutation import Change, flips, survivors
+
+CONTRACT = EngineConfig(
+    rows=2, lanes=4, lanes_per_table=2, activation_tables=1, table_bits=6, activation_depth=128, parameter_depth=64
+)
+SMALL = EngineConfig(rows=2, lanes=2, lanes_per_table=1, table_bits=6, program_depth=64, rounds_per_cycle=4)
+ENGINE = EngineConfig(
+    rows=2, lanes=2, lanes_per_table=1, table_bits=6, activation_depth=64, parameter_depth=32, program_depth=256,
+    rounds_per_cycle=4,
+)  # fmt: skip
+START = next(register.address for register in REGISTERS if register.name == "start")
+
+
+def value(make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value]:
+    """A fault that needs nothing but the right value."""
+    return lambda old, component, m: make(old)
+
+
+def only(kind: type | str, make: Callable[[Any], Any]) -> Callable[[Value, Any, Module], Value | None]:
+    """A fault of those values alone that are of a class, or made by an operator."""
+
+    def made(old: Value, component: Any, m: Module) -> Value | None:
+        hit = isinstance(old, Operator) and old.operator == kind if isinstance(kind, str) else isinstance(old, kind)
+        return make(old) if hit else None
+
+    return made
+
+
+def field(name: str, make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value | None]:
+    """A fault of the use of one field of CONTRACT."""
+    place = instruction_layout("CONTRACT")[name]
+
+    def made(old: Value, component: Any, m: Module) -> Value | None:
+        hit = isinstance(old, Slice) and (old.start, old.stop) == (place.offset, place.offset + place.width)
+        return make(old) if hit else None
+
+    return made
+
+
+def new_value(old: Value, memory: BankedMemory, m: Module) -> Value:
+    met, written = Signal(), Signal(memory.bits)
+    m.d.sync += [
+        met.eq(memory.write.enable & (memory.write.addr == memory.read.addr)),
+        written.eq(memory.write.data),
+    ]
+    return Mux(met, written, old)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A component, its bench and what is to be wrong with it."""
+
+    component: Callable[[], Any]
+    bench: str
+    parameters: dict[str, Any]
+    faults: tuple[Change, ...]
+
+
+SUITES = {
+    "sequencer": Suite(
+        Sequencer, "bench_sequencer", {"count": 40},
+        (
+            Change("a loop once more", "count", value(lambda old: old + 1)),
+            Change("no fault is one", "failing", value(lambda old: Const(0))),
+            Change("left and right swapped", "value", only("-", lambda old: old.operands[1] - old.operands[0])),
+            Change("the last operand is not read", "sources", value(lambda old: Mux(old > 1, old - 1, old))),
+            Change("results of units are lost", "result__data", value(lambda old: Const(0))),
+            Change("waits are not charged as such", "phase", value(lambda old: Mux(old == 9, 0, old))),
+        ),
+    ),
+    "transfer": Suite(
+        lambda: TransferUnit(SMALL), "bench_transfer",
+        {"config": SMALL, "input": "bursts", "output": "reluctant", "count": 60},
+        (
+            Change("valid waits for ready", "output__valid", lambda old, unit, m: old & unit.output.ready),
+            Change("a beat changes while it waits", "output__payload", lambda old, unit, m: old ^ ~unit.output.ready),
+            Change("beats are lost", "write_enable", lambda old, unit, m: old & unit.input.payload[0]),
+            Change("takes beats that are not there", "write_enable", lambda old, unit, m: ~unit.done),
+            Change("waits are not shown", "waiting", value(lambda old: Const(0))),
+            Change("sends early", "latency", only("+", lambda old: old + 1)),
+        ),
+    ),
+    "host": Suite(
+        lambda: HostRegisters(SMALL), "bench_host", {"config": SMALL, "count": 10},
+        (
+            Change("starts while busy", "start", lambda old, host, m: host.write & (host.addr == START)),
+            Change("the window is everywhere", "load__en", lambda old, host, m: host.write),
+            Change("a counter is not cleared", "saturations_loss", lambda old, host, m: Mux(host.start, 1, old)),
+            Change("idle cycles count", "cycles_fetch_step", lambda old, host, m: host.phase == 0),
+        ),
+    ),
+    "memory": Suite(
+        lambda: BankedMemory(depth=16, banks=1, bits=32), "bench_memories", {"depth": 16, "width": 32, "count": 1500},
+        (
+            Change("new instead of old value", "bank0_stage1", new_value),
+            Change("an address bit is ignored", "read__addr", value(lambda old: old & ~1)),
+            Change("writes always", "write__en", value(lambda old: Const(1))),
+        ),
+    ),
+    "contract": Suite(
+        lambda: ContractUnit(CONTRACT), "bench_contract", {"config": CONTRACT, "count": 40},
+        (
+            Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
+            Change("saturates one early", "group*.lane*.requantiser.y", only(Concat, lambda old: old ^ 1)),
+            Change("the step of a loop is ignored", "nest.x_step", field("x_o1", lambda old: Const(0))),
+            Change("last_rows is ignored", "drain.left", only(Value, lambda old: Mux(old == 0, 0, CONTRACT.rows))),
+            Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
+            Change("bias terms count", "nest.row_steps", lambda old, unit, m: Mux(unit.row_steps.any(), old, 1)),
+        ),
+    ),
+    "interpolator": Suite(
+        lambda: Interpolator(index_bits=4, fraction_bits=6, value=Signal(8).shape(), slope_width=8, tables=2),
+        "bench_interpolator",
+        {"index_bits": 4, "fraction_bits": 6, "value_width": 8, "value_signed": False, "slope_width": 8, "tables": 2,
+         "count": 600},
+        (
+            Change("no rounding", "total", value(lambda old: old - 32)),
+            Change("clips at the top alone", "under", value(lambda old: Const(0))),
+            Change("one table for all", "read__addr", value(lambda old: old[:4])),
+        ),
+    ),
+    "generator": Suite(
+        lambda: Generator(4), "bench_generator", {"rounds_per_cycle": 4, "count": 20},
+        (
+            Change("a wrong rotation", "high2",
+                   only("^", lambda old: Value.cast(old.operands[0]).rotate_left(1) ^ old.operands[1])),
+            Change("a missed key injection", "high", only("+", lambda old: old.operands[0])),
+            Change("a wrong constant in the key", "key0", only("^", lambda old: old ^ 1)),
+        ),
+    ),
+    "parameters": Suite(
+        lambda: ParameterUnit(SMALL), "bench_parameters", {"config": SMALL, "count": 40},
+        (
+            Change("no rounding", "plus", only("+", lambda old: old.operands[1])),
+            Change("signs the other way round", "signs", value(lambda old: ~old)),
+            Change("saturation is not counted", "saturations", value(lambda old: Const(0))),
+            Change("the probe is ignored", "generator.first_high", only("+", lambda old: old.operands[1])),
+        ),
+    ),
+    "loss": Suite(
+        lambda: WithTables(LossUnit(SMALL), SMALL, "loss"), "bench_loss", {"config": SMALL, "count": 40},
+        (
+            Change("masks are ignored", "unit.live", value(lambda old: Const(1))),
+            Change("the label's distance is left out", "unit.label_distance", value(lambda old: Const(0))),
+            Change("the logarithm's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
+            Change("no rounding", "unit.rounded", only(">>", lambda old: (old << 1) - 1 >> 1)),
+        ),
+    ),
+    "update": Suite(
+        lambda: WithTables(UpdateUnit(SMALL), SMALL, "update"), "bench_update", {"config": SMALL, "count": 40},
+        (
+            Change("Adam's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
+            Change("no rounding", "unit.shifter.result", value(lambda old: (old << 1) - 1 >> 1)),
+            Change("gradients stay", "unit.gradient_write__enable", value(lambda old: Const(0))),
+            Change("a clip is not counted", "unit.h_clips", value(lambda old: Const(0))),
+        ),
+    ),
+}  # fmt: skip
+
+WHOLE = Suite(
+    lambda: Engine(ENGINE),
+    "bench_engine",
+    {"config": ENGINE, "count": 1, "patterns": [("always", "always"), ("bursts", "bursts")]},
+    (
+        Change("a loss is not written", "result", value(lambda old: Const(0))),
+        Change("clips of updates are not counted", "saturations_update", value(lambda old: Const(0))),
+        Change("the gradient is not wired", "gradient.write__enable", value(lambda old: Const(0))),
+    ),
+)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_named_faults_are_found(name: str) -> None:
+    suite = SUITES[name]
+    alive = survivors(
+        suite.component, suite.faults, suite.bench, name=f"broken_{name}", parameters=suite.parameters
+    )
+    assert not alive, "\n".join(alive)
