@@ -27,8 +27,9 @@ class Generator(wiring.Component):
     that turns with every injection; six turns bring it home, so a key is loaded once for any number of blocks. The
     number of an injection is added to its key word one injection ahead, which leaves a single adder in every path.
 
-    Resources, one round a cycle: ECP5 about 600 LUT4, 80 carry cells, 270 flip-flops; iCE40 640 LUT4 (carries
-    among them), 270 flip-flops. No multiplier, no memory.
+    Resources, one round a cycle: ECP5 about 600 LUT4, 80 carry cells, 270 flip-flops; iCE40 610 LUT4 (carries among
+    them), 270 flip-flops. No multiplier, no memory. Alone in an ECP5 (speed grade 6) it reaches 138, 98 and 60 MHz
+    with 1, 2 and 4 rounds a cycle.
 
     Attributes
     ----------

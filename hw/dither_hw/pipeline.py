@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Module, Signal, Value, ValueCastable
 
 __all__ = ["delay_line", "tree_sum"]
 
 
-def delay_line(m: Module, source: Value | ValueCastable, cycles: int, name: str) -> list:
+def delay_line(m: Module, source: Value | ValueCastable, cycles: int, name: str) -> list[Any]:
     """``source`` and its copies 1 to ``cycles`` cycles later: element i is i cycles late."""
     taps = [source]
     for i in range(1, cycles + 1):

@@ -141,7 +141,10 @@ class Sequencer(wiring.Component):
                         m.d.comb += [writes.eq(1), result.addr.eq(fields.target)]
 
         pc = Signal(ADDRESS_BITS)
-        executing, working, halting, failing = Signal(), Signal(), Signal(), Signal()
+        executing = Signal()
+        working = Signal()
+        halting = Signal()
+        failing = Signal()
         m.d.comb += self.program_addr.eq(pc)
         with m.FSM() as fsm:
             with m.State("IDLE"), m.If(self.start):

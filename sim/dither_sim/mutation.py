@@ -52,16 +52,18 @@ class Mutation(Protocol):
 
 @dataclass(frozen=True)
 class Change:
-    """A named fault: whatever is assigned to signals that match ``target`` (with ``*``) is replaced."""
+    """A named fault: what is assigned to signals that match ``target`` (with ``*``) is replaced."""
 
     name: str
     target: str
-    make: Callable[[Value, Any, Module], Value]
-    """The faulty value from the right one, the component and a module for auxiliary logic."""
+    make: Callable[[Value, Any, Module], Any]
+    """The faulty value from the right one, the component and a module for auxiliary logic; ``None`` to leave it."""
 
     def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
-        hit = any(fnmatchcase(name, self.target) for name in place.names)
-        return Value.cast(self.make(value, component, m)) if hit else None
+        if not any(fnmatchcase(name, self.target) for name in place.names):
+            return None
+        faulty = self.make(value, component, m)
+        return None if faulty is None else Value.cast(faulty)
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,9 @@ class Mutable(wiring.Component):
         rewriter = _Rewriter(self, m)
         rewriter.rewrite(inner, "")
         self.flips = rewriter.flips
+        outer = Fragment.get(m, platform)
         if idle := [mutation.name for mutation in self.mutations if mutation not in self.places]:
             raise ValueError(f"no place in {type(self.component).__name__} for: {', '.join(idle)}")
-        outer = Fragment.get(m, platform)
         outer.add_subfragment(inner, "component")
         return outer
 

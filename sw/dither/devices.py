@@ -11,19 +11,23 @@ from typing import Any
 from .device import Device, DeviceError
 from .engine import EngineConfig
 
-__all__ = ["DEVICES", "Waves", "build_device", "tools"]
+__all__ = ["DEVICES", "Status", "Waves", "build_device", "tools"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waves:
-    """Waveforms to write: the file and the first and last cycle."""
+    """Waveforms to write: the file, and the first and last command of the device, counted from 0."""
 
     path: Path
     first: int
     last: int
 
 
-def _golden(config: EngineConfig, waves: Waves | None) -> Device:
+Status = Callable[[str], None]
+"""Told what is going on before it takes long."""
+
+
+def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     from .golden import GoldenMachine
 
     if waves is not None:
@@ -32,25 +36,32 @@ def _golden(config: EngineConfig, waves: Waves | None) -> Device:
     return machine
 
 
-def _rtl(config: EngineConfig, waves: Waves | None) -> Device:
+def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     module = _simulator("verilated")
-    device: Device = module.VerilatedDevice(config)
+    try:
+        trace = module.TraceWindow(path=waves.path, first=waves.first, last=waves.last) if waves else None
+    except ValueError as error:
+        raise DeviceError(str(error)) from None
+    device: Device = module.VerilatedDevice(config, trace=trace, on_status=status)
     return device
 
 
-DEVICES: dict[str, Callable[[EngineConfig, Waves | None], Device]] = {"golden": _golden, "rtl": _rtl}
+DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {"golden": _golden, "rtl": _rtl}
 """What the command line offers."""
 
 
-def build_device(name: str, config: EngineConfig, waves: Waves | None = None) -> Device:
+def build_device(
+    name: str, config: EngineConfig, *, waves: Waves | None = None, status: Status = lambda text: None
+) -> Device:
     """The named machine with this configuration, ready to run programs.
 
     :param waves: write these waveforms, if the machine has any.
+    :param status: told what is going on before it takes long.
     :raises DeviceError: if the name is unknown, the machine's tools are missing or it has no waveforms to write.
     """
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}")
-    return DEVICES[name](config, waves)
+    return DEVICES[name](config, waves, status)
 
 
 def tools() -> list[tuple[str, str, bool]]:

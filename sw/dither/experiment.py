@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from .activations import activation_ranges
 from .compiler import Compiled, compile
 from .describe import describe_memories, describe_plan, versions
-from .devices import Waves, build_device
+from .devices import Status, Waves, build_device
 from .engine import PRESETS, EngineConfig
 from .models import Model
 from .recipe import Recipe
@@ -78,8 +79,13 @@ class Experiment:
 
     @property
     def machine(self) -> EngineConfig:
-        """The geometry that the device runs. Golden machines are fastest with a whole tile in their lanes."""
-        if self.device != "golden" or self.recipe.tile > 4096:
+        """The geometry that the device runs."""
+        return self.roomy if self.device == "golden" else self.engine
+
+    @property
+    def roomy(self) -> EngineConfig:
+        """A geometry that golden machines are fast with: a whole tile in the lanes, memories to spare."""
+        if self.recipe.tile > 4096:
             return self.engine
         return replace(
             self.engine, rows=8, lanes=self.recipe.tile, lanes_per_table=1, activation_depth=_ROOMY,
@@ -94,9 +100,11 @@ class Experiment:
         parameters = self.model.initial_parameters(self.recipe.seed)
         return compile(self.model, self.recipe, engine, parameters, task.train.inputs, task.train.labels)
 
-    def prepare(self, waves: Waves | None = None) -> Prepared:
+    def prepare(self, waves: Waves | None = None, status: Status = lambda text: None) -> Prepared:
         """Loads the data, compiles, builds the device and loads it.
 
+        :param waves: write these waveforms; each command then trains one step.
+        :param status: told what is going on before it takes long.
         :raises TaskError: if the data cannot be used.
         :raises CompileError: if the network does not fit the engine.
         :raises DeviceError: if the device cannot be built.
@@ -104,8 +112,9 @@ class Experiment:
         task = load_task(self.task)
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
-        device = build_device(self.device, self.machine, waves)
-        return Prepared(self, task, Session(device, compiled, reported))
+        device = build_device(self.device, self.machine, waves=waves, status=status)
+        limit = {} if waves is None else {"longest": 1}
+        return Prepared(self, task, Session(device, compiled, reported, **limit))
 
     @property
     def command(self) -> str:
@@ -170,6 +179,13 @@ class Prepared:
             task=self.task, session=self.session, recipe=chosen.recipe, run=run, initial=initial, steps=chosen.steps,
             log_every=chosen.log_every, checkpoint_every=chosen.checkpoint_every,
         )  # fmt: skip
+
+    def finish(self, run: RunFolder) -> None:
+        """Adds the activations' ranges at the present state to ``run.json``."""
+        chosen = self.experiment
+        compiled = chosen.compile(self.task, chosen.roomy)
+        ranges = activation_ranges(compiled, self.session.state(), self.task.test.inputs)
+        run.update(activations=ranges)
 
     def summary(self) -> str:
         """One line for people."""

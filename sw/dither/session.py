@@ -65,10 +65,13 @@ class Session:
     :param reported: the same network compiled for the geometry whose cycles :attr:`counters` should hold, if that is
         another one than the device's: they are then predicted, exactly, rather than counted. Saturations are the
         device's own.
+    :param longest: most steps of one command, if somebody wants fewer than the counters allow.
     :raises DeviceError: if the program does not fit the device.
     """
 
-    def __init__(self, device: Device, compiled: Compiled, reported: Compiled | None = None) -> None:
+    def __init__(
+        self, device: Device, compiled: Compiled, reported: Compiled | None = None, longest: int = COUNTER_LIMIT
+    ) -> None:
         if device.config != compiled.engine:
             raise DeviceError(
                 f"the program is for a {compiled.engine.geometry} engine, the device is {device.config.geometry}"
@@ -79,6 +82,8 @@ class Session:
         self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
         """Sums over all training commands, by the names of :data:`dither.regmap.COUNTERS`."""
         self._predict = cache(self._predicted)
+        self.steps_per_command = min(longest, self._steps_within_counters())
+        """Most steps that :meth:`train` should be given at once."""
         device.write_program(compiled.program)
         self._run(compiled.setup())
 
@@ -102,8 +107,7 @@ class Session:
         """Samples that one training step sends through the network, partial passes counted in full."""
         return self.compiled.step_evaluations
 
-    @property
-    def steps_per_command(self) -> int:
+    def _steps_within_counters(self) -> int:
         """Most steps that no counter overflows in, of the device's program and of the reported one."""
         worst = 0
         for program in (self.compiled, self.reported):

@@ -111,8 +111,16 @@ def _digits() -> Task:
         test=Split(inputs[held_out], labels[held_out]),
         model=named_model("digits"),
         recipe=Recipe(
-            batch=64, tile=32, probes=(4, 16), estimator="layerwise", mu=2**-6, decay1=3, decay2=6, rate=2**-7,
-            schedule="cosine", schedule_steps=1400,
+            batch=64,
+            tile=32,
+            probes=(4, 16),
+            estimator="layerwise",
+            mu=2**-6,
+            decay1=3,
+            decay2=6,
+            rate=2**-7,
+            schedule="cosine",
+            schedule_steps=1400,
         ),  # fmt: skip
         steps=1400,
     )

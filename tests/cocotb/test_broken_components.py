@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.hdl._ast import Concat, Operator, Slice
+from amaranth.hdl._ast import Concat, Operator, Slice, SwitchValue
 
 from dither.engine import EngineConfig
 from dither.regmap import REGISTERS
@@ -61,10 +61,22 @@ def field(name: str, make: Callable[[Value], Any]) -> Callable[[Value, Any, Modu
     place = instruction_layout("CONTRACT")[name]
 
     def made(old: Value, component: Any, m: Module) -> Value | None:
-        hit = isinstance(old, Slice) and (old.start, old.stop) == (place.offset, place.offset + place.width)
+        bits = old.operands[0] if isinstance(old, Operator) and old.operator in "su" else old
+        hit = isinstance(bits, Slice) and (bits.start, bits.stop) == (place.offset, place.offset + place.width)
         return make(old) if hit else None
 
     return made
+
+
+def all_rows(old: SwitchValue) -> Value | None:
+    """Of a choice between ``last_rows`` and all rows, all."""
+    rows = [result for _, result in old.cases if isinstance(result, Const) and result.value == CONTRACT.rows]
+    return rows[0] if rows else None
+
+
+def without_constant(old: Operator) -> Value | None:
+    """The half that rounds is a constant, the sum's first operand."""
+    return old.operands[1] if isinstance(old.operands[0], Const) else None
 
 
 def new_value(old: Value, memory: BankedMemory, m: Module) -> Value:
@@ -131,9 +143,9 @@ SUITES = {
         lambda: ContractUnit(CONTRACT), "bench_contract", {"config": CONTRACT, "count": 40},
         (
             Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
-            Change("saturates one early", "group*.lane*.requantiser.y", only(Concat, lambda old: old ^ 1)),
+            Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),
             Change("the step of a loop is ignored", "nest.x_step", field("x_o1", lambda old: Const(0))),
-            Change("last_rows is ignored", "drain.left", only(Value, lambda old: Mux(old == 0, 0, CONTRACT.rows))),
+            Change("last_rows is ignored", "drain.*", only(SwitchValue, all_rows)),
             Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
             Change("bias terms count", "nest.row_steps", lambda old, unit, m: Mux(unit.row_steps.any(), old, 1)),
         ),
@@ -161,7 +173,7 @@ SUITES = {
     "parameters": Suite(
         lambda: ParameterUnit(SMALL), "bench_parameters", {"config": SMALL, "count": 40},
         (
-            Change("no rounding", "plus", only("+", lambda old: old.operands[1])),
+            Change("no rounding", "*", only("+", without_constant)),
             Change("signs the other way round", "signs", value(lambda old: ~old)),
             Change("saturation is not counted", "saturations", value(lambda old: Const(0))),
             Change("the probe is ignored", "generator.first_high", only("+", lambda old: old.operands[1])),

@@ -11,6 +11,7 @@ from ..checkpoint import CheckpointError
 from ..device import DeviceError
 from ..runs import RunError
 from ..tasks import TaskError
+from .bench import bench
 from .group import Commands
 from .inspect import disassemble, docs, info
 from .results import compare, report
@@ -39,7 +40,7 @@ def cli() -> None:
     """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
 
 
-for command in (train, compare, report, info, docs, disassemble):
+for command in (train, compare, report, bench, info, docs, disassemble):
     cli.add_command(command)
 
 

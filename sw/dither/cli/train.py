@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..isa import Rule
 from ..recipe import ESTIMATORS, SCHEDULES, SIDES, Recipe
 from ..runs import RunFolder, default_folder
 from ..tasks import TASKS
-from ..training import Progress
+from ..training import Trainer
 from .parameters import ENGINE, WAVES, Suggesting
 from .progress import Display
 
@@ -45,7 +45,7 @@ Examples:
   dither train digits --engine 4x32 --seed 7 --rate 0.002 --out runs/seven
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
-  dither train digits --device rtl --steps 1 --waves engine.fst:0-20000
+  dither train digits --device rtl --steps 1 --waves engine.fst:4-4
 """,
 )
 @click.argument("task", type=Suggesting("task", list(TASKS)), required=False)
@@ -105,7 +105,10 @@ Examples:
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
 @click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help="Steps of the schedule.")
 @click.option(
-    "--waves", type=WAVES, metavar="FILE:FIRST-LAST", help="Write the waveforms of these cycles (--device rtl)."
+    "--waves",
+    type=WAVES,
+    metavar="FILE:FIRST-LAST",
+    help="Write waveforms of these device commands (--device rtl): 4 trains step 0.",
 )
 @click.pass_context
 def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
@@ -119,8 +122,8 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         experiment, run = _resumed(context, resume, options["steps"])
     else:
         experiment, run = _fresh(options), None
-    with _refusals():
-        prepared = experiment.prepare(options["waves"])
+    with _refusals(), console.status("compiling") as status:
+        prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
     try:
         if run is None:
             path = options["out"] or default_folder(experiment.task, experiment.device)
@@ -131,7 +134,9 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
             trainer = prepared.trainer(run)
             trainer.resume()
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
-        finished = _train(console, run, trainer.train)
+        finished = _train(console, trainer)
+        if finished:
+            prepared.finish(run)
     finally:
         prepared.close()
     _finish(context, console, run, finished)
@@ -172,17 +177,13 @@ def _refusals() -> Iterator[None]:
         raise click.UsageError(str(error)) from None
 
 
-def _train(console: Console, run: RunFolder, train: Callable[..., bool]) -> bool:
+def _train(console: Console, trainer: Trainer) -> bool:
+    """Whether the last step was reached, rather than an interruption."""
     with _interruptions() as interrupted, Display(console) as display:
-
-        def show(standing: Progress) -> None:
-            display.show(standing)
-
         try:
-            finished = train(report=show, stop=lambda: bool(interrupted))
+            return trainer.train(report=display.show, stop=lambda: bool(interrupted))
         except KeyboardInterrupt:
-            finished = False
-    return finished
+            return False
 
 
 @contextmanager

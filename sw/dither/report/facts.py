@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..engine import EngineConfig
+from ..fixedpoint import FixedPoint
 from ..regmap import PHASES, SATURATIONS
 from ..runs import CurveRow, RunFolder, TensorRecord
 
@@ -34,9 +37,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """One tensor's values against its format; positions in percent of the format's range, from its lowest value."""
+    """Values against their format; positions in percent of the format's range, from its lowest value."""
 
-    tensor: TensorRecord
+    name: str
+    shape: str
+    form: str
     limit: float
     lowest: float
     highest: float
@@ -45,7 +50,9 @@ class Range:
     ever: tuple[float, float]
     """Left end and width of the bar of all logged steps."""
     headroom: float
-    """Bits between the largest magnitude of all steps and the format's limit."""
+    """Bits between the largest magnitude seen and the format's limit."""
+    clips: int | None = None
+    """Values clipped; None where nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,9 @@ class Facts:
     """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first step."""
     saturations: list[tuple[str, int]]
     ranges: list[Range]
+    """Of the tensors."""
+    activations: list[Range]
+    """Of the input and of every contraction's outputs; empty for a run that never came to its end."""
     memories: list[MemoryBar]
     seconds: float
 
@@ -112,6 +122,7 @@ def collect(run: RunFolder) -> Facts:
             utilisation=utilisation,
             saturations=[(_PLACES[place], counters[f"saturations_{place}"]) for place in SATURATIONS],
             ranges=_ranges(run.tensors, history),
+            activations=[_activation(entry) for entry in description.get("activations", [])],
             memories=[_memory(memory) for memory in description["memories"]],
             seconds=progress["seconds"],
         )
@@ -132,31 +143,43 @@ def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
     return sorted(phases, key=lambda phase: -phase.cycles), total
 
 
-def _ranges(tensors: list[TensorRecord], history: np.ndarray[Any, np.dtype[np.int32]]) -> list[Range]:
+def _place(form: FixedPoint, lowest: int, highest: int) -> tuple[float, float]:
+    """Left end and width, in percent of the format's range."""
+    inside = (min(max(value, form.lowest), form.highest) for value in (lowest, highest))
+    low, high = (100 * (value - form.lowest) / (1 << form.width) for value in inside)
+    return low, high - low
+
+
+def _headroom(form: FixedPoint, lowest: int, highest: int) -> float:
+    return math.log2((form.highest + 1) / max(-lowest, highest, 1))
+
+
+def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Range]:
     ranges = []
     position = 0
-    half = 1 << (MASTER_WIDTH - 1)
     for tensor in tensors:
-        values = history[:, position : position + tensor.size].astype(np.int64)
+        values = history[:, position : position + tensor.size]
         position += tensor.size
-
-        def place(part: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:
-            low, high = (100 * (int(end) + half) / (2 * half) for end in (part.min(), part.max()))
-            return low, high - low
-
-        largest = max(int(np.abs(values).max()), 1)
+        form = FixedPoint(MASTER_WIDTH, tensor.frac)
+        now, ever = ((int(part.min()), int(part.max())) for part in (values[-1], values))
         ranges.append(
             Range(
-                tensor=tensor,
-                limit=float(np.ldexp(half, -tensor.frac)),
-                lowest=float(np.ldexp(int(values[-1].min()), -tensor.frac)),
-                highest=float(np.ldexp(int(values[-1].max()), -tensor.frac)),
-                now=place(values[-1]),
-                ever=place(values),
-                headroom=float(np.log2(half / largest)),
+                name=tensor.name, shape="×".join(map(str, tensor.shape)), form=str(form), limit=form.limit,
+                lowest=math.ldexp(now[0], -tensor.frac), highest=math.ldexp(now[1], -tensor.frac),
+                now=_place(form, *now), ever=_place(form, *ever), headroom=_headroom(form, *ever),
             )
-        )
+        )  # fmt: skip
     return ranges
+
+
+def _activation(entry: dict[str, Any]) -> Range:
+    form = FixedPoint(entry["width"], entry["frac"])
+    seen = entry["lowest"], entry["highest"]
+    return Range(
+        name=entry["name"], shape="", form=str(form), limit=form.limit, lowest=math.ldexp(seen[0], -form.frac),
+        highest=math.ldexp(seen[1], -form.frac), now=_place(form, *seen), ever=_place(form, *seen),
+        headroom=_headroom(form, *seen), clips=entry["clips"],
+    )  # fmt: skip
 
 
 def _memory(memory: dict[str, Any]) -> MemoryBar:

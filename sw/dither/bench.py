@@ -1,0 +1,207 @@
+"""Benchmarks: how near engine, simulator and golden machine come to their limits, as ratios within one run.
+
+The work is MNIST's tensor-train network (784-1024-10, 3,962 parameters) with random data. Each measurement is a
+function of :data:`MEASUREMENTS` and runs in a process of its own, so that its peak memory is its own too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .compiler import Compiled, compile
+from .device import DeviceError
+from .devices import build_device
+from .engine import EngineConfig, preset
+from .golden import GoldenMachine, predict
+from .models import named_model
+from .recipe import Recipe
+from .regmap import PHASES
+
+__all__ = ["MEASUREMENTS", "golden", "measure", "rtl", "torch"]
+
+ENGINE = "4x32"
+LANES = 64
+"""Lanes of the golden machine here: its fastest."""
+SAMPLES = 2048
+REPEATS = 7
+SECONDS = 0.4
+"""One timing lasts at least this long."""
+STEP_RECIPE = Recipe(batch=128, tile=32, probes=2, estimator="tensorwise")
+FORWARD_RECIPE = Recipe(batch=SAMPLES, tile=LANES)
+
+
+def _work(engine: EngineConfig, recipe: Recipe) -> tuple[Compiled, NDArray[np.float64], NDArray[np.int64]]:
+    """MNIST's network with random data, compiled."""
+    model = named_model("mnist")
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(-1, 1, (recipe.batch, model.inputs))
+    labels = rng.integers(0, model.outputs, recipe.batch)
+    return compile(model, recipe, engine, model.initial_parameters(0), inputs, labels), inputs, labels
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The median time of one call, each timing repeated to last long enough."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        calls, begin = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begin) < SECONDS:
+            work()
+            calls += 1
+        times.append(spent / calls)
+    return statistics.median(times)
+
+
+def rtl() -> dict[str, Any]:
+    """A whole tensor-wise step on the simulated RTL, then the device's speed against a bare loop over its model."""
+    engine = preset(ENGINE)
+    compiled, inputs, labels = _work(engine, STEP_RECIPE)
+    device: Any = build_device("rtl", engine)
+    device.write_program(compiled.program)
+    state = compiled.initial_state(compiled.model.initial_parameters(0))
+    for command in (compiled.setup(), compiled.load_state(state)):
+        device.run(command.entry, command.inputs, command.expects)
+    train = compiled.train(0, [(inputs, labels)])
+    counters = dict(device.run(train.entry, train.inputs, train.expects).counters)
+    expected = predict(engine, compiled.program, train.entry, [0, 0, 1, 0])
+    cycles = {phase: counters[f"cycles_{phase}"] for phase in PHASES if phase != "wait"}
+
+    forward = compiled.contract(inputs)
+    ratios, speeds = [], []
+    for _ in range(REPEATS):
+        before, begin = device.cycles, time.perf_counter()
+        result = device.run(forward.entry, forward.inputs)
+        seconds = time.perf_counter() - begin
+        ran = device.cycles - before
+        ratios.append(device.spin(forward.entry, ran) / seconds)
+        speeds.append((ran / seconds, result.counters["row_steps"] * engine.lanes / seconds))
+    device.close()
+    return {
+        "engine": engine.to_dict(),
+        "utilisation": counters["row_steps"] / (engine.rows * sum(cycles.values())),
+        "cycle_model_exact": all(counters[name] == value for name, value in expected.items()),
+        "step_cycles": sum(cycles.values()),
+        "step_cycles_by_phase": cycles,
+        "step_macs": counters["row_steps"] * engine.lanes,
+        "rtl_mac_per_s": statistics.median(speed for _, speed in speeds),
+        "rtl_cycles_per_s": statistics.median(speed for speed, _ in speeds),
+        "rtl_vs_bare_verilator": statistics.median(ratios),
+    }
+
+
+def golden() -> dict[str, Any]:
+    """Forward passes on the golden machine, on all cores."""
+    engine = EngineConfig(
+        rows=8, lanes=LANES, lanes_per_table=1, activation_depth=1 << 14, parameter_depth=1 << 13
+    )  # fmt: skip
+    compiled, inputs, _ = _work(engine, FORWARD_RECIPE)
+    machine = GoldenMachine(engine, threads=len(os.sched_getaffinity(0)))
+    machine.write_program(compiled.program)
+    state = compiled.initial_state(compiled.model.initial_parameters(0))
+    for command in (compiled.setup(), compiled.load_state(state)):
+        machine.run(command.entry, command.inputs, command.expects)
+    forward = compiled.contract(inputs)
+    seconds = _seconds(lambda: machine.run(forward.entry, forward.inputs))
+    return {"golden_mac_per_s": compiled.forward_macs * SAMPLES / seconds}
+
+
+def torch() -> dict[str, Any]:
+    """The same contractions in PyTorch, float32, on all cores: as written in textbooks, and in the best layout known.
+
+    ``torch_mac_per_s`` is ``tensordot`` core by core over the whole batch, in the same contraction order;
+    ``torch_best_mac_per_s`` is the better of that and of ``matmul`` with samples in the last index, as the engine holds
+    them. Both count the same multiply-accumulates. None without PyTorch.
+    """
+    try:
+        import torch as pytorch
+    except ImportError:
+        return {"torch_mac_per_s": None, "torch_best_mac_per_s": None}
+    compiled, inputs, _ = _work(preset(ENGINE), FORWARD_RECIPE)
+    parameters = {
+        name: pytorch.tensor(value, dtype=pytorch.float32)
+        for name, value in compiled.model.initial_parameters(0).items()
+    }
+    layers = []
+    for plan in compiled.plans:
+        matrices = [parameters[step.tensor].permute(step.axes).reshape(step.K, step.M) for step in plan.steps]
+        bias = parameters[f"{plan.position}.bias"]
+        layers.append((list(zip(plan.steps, matrices, strict=True)), bias, plan.layer.activation == "relu"))
+    batch_first = pytorch.tensor(inputs, dtype=pytorch.float32)
+    batch_last = batch_first.T.contiguous()
+
+    def textbook() -> Any:
+        state = batch_first
+        for steps, bias, relu in layers:
+            for step, matrix in steps:
+                cube = state.reshape(SAMPLES, step.P, step.K, step.S)
+                state = pytorch.tensordot(cube, matrix, dims=([2], [0])).movedim(-1, 2)
+            state = state.reshape(SAMPLES, -1) + bias
+            state = state.relu() if relu else state
+        return state
+
+    def best_layout() -> Any:
+        state = batch_last
+        for steps, bias, relu in layers:
+            for step, matrix in steps:
+                state = pytorch.matmul(matrix.T, state.reshape(step.P, step.K, -1))
+            state = state.reshape(-1, SAMPLES) + bias[:, None]
+            state = state.relu() if relu else state
+        return state
+
+    macs = compiled.forward_macs * SAMPLES
+    with pytorch.no_grad():
+        difference = float((textbook() - best_layout().T).abs().max())
+        if difference > 1e-3:
+            raise DeviceError(f"PyTorch's two layouts disagree by {difference:g}: the comparison would mean nothing")
+        first, second = macs / _seconds(textbook), macs / _seconds(best_layout)
+    return {"torch_mac_per_s": first, "torch_best_mac_per_s": max(first, second)}
+
+
+MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"rtl": rtl, "golden": golden, "torch": torch}
+"""In the order in which they run."""
+
+
+def measure(on_start: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+    """All measurements, each in a process of its own, and the ratios between them.
+
+    :param on_start: told the name of every measurement when it begins.
+    :returns: the measurements' values and ``golden_vs_torch`` (None without PyTorch), ``golden_vs_torch_best``,
+        ``cores``, and ``memory_mib``, the peak memory by measurement.
+    :raises DeviceError: if one of them cannot run here.
+    """
+    values: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
+    memory: dict[str, float] = {}
+    for name in MEASUREMENTS:
+        on_start(name)
+        done = subprocess.run([sys.executable, "-m", "dither.bench", name], capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            raise DeviceError(f"measurement {name!r} failed: {lines[-1] if lines else done.returncode}")
+        found = json.loads(done.stdout)
+        memory[name] = found.pop("memory_mib")
+        values |= found
+    for key, speed in (("golden_vs_torch", "torch_mac_per_s"), ("golden_vs_torch_best", "torch_best_mac_per_s")):
+        values[key] = values["golden_mac_per_s"] / values[speed] if values[speed] else None
+    return values | {"memory_mib": memory}
+
+
+def _alone(name: str) -> None:
+    """One measurement as a process: its values and peak memory as JSON."""
+    values = MEASUREMENTS[name]()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(values | {"memory_mib": round(peak, 1)}))
+
+
+if __name__ == "__main__":
+    _alone(sys.argv[1])
