@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -70,7 +72,7 @@ class Engine(wiring.Component):
         m.submodules.loss = loss = LossUnit(config)
         m.submodules.parameters = parameters = ParameterUnit(config)
         m.submodules.update = update = UpdateUnit(config)
-        units = {
+        units: dict[Unit, Any] = {
             Unit.TRANSFER: transfer,
             Unit.CONTRACT: contract,
             Unit.LOSS: loss,
@@ -110,7 +112,7 @@ class Engine(wiring.Component):
         self._connect_memories(m, sequencer, units)
         return m
 
-    def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, wiring.Component]) -> None:
+    def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Gives every unit its view of the instruction and its operands."""
         instruction, operands = sequencer.instruction, sequencer.operands
         opcode = instruction[:OPCODE_BITS]
@@ -133,7 +135,7 @@ class Engine(wiring.Component):
             update.rate.eq(operands[0]),
         ]
 
-    def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, wiring.Component]) -> None:
+    def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
         config = self.config
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
@@ -150,12 +152,12 @@ class Engine(wiring.Component):
             m.d.comb += [bank.write.addr.eq(transfer.addr), bank.read.addr.eq(transfer.addr)]
             return bank
 
-        def reader(bank: BankedMemory, unit: Unit, port: object) -> None:
+        def reader(bank: BankedMemory, unit: Unit, port: Any) -> None:
             with m.If(active(unit)):
                 m.d.comb += bank.read.addr.eq(port.addr)
             m.d.comb += port.data.eq(bank.read.data)
 
-        def writer(bank: BankedMemory, unit: Unit, port: object) -> None:
+        def writer(bank: BankedMemory, unit: Unit, port: Any) -> None:
             with m.If(active(unit)):
                 m.d.comb += [
                     bank.write.enable.eq(port.enable),
@@ -163,9 +165,7 @@ class Engine(wiring.Component):
                     bank.write.data.eq(port.data),
                 ]
 
-        activation = memory(
-            "activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION
-        )
+        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION)
         m.d.comb += activation.write.data.eq(transfer.write_data)
         reader(activation, Unit.CONTRACT, contract.activation)
         reader(activation, Unit.LOSS, loss.activation)

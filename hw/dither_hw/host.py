@@ -24,7 +24,8 @@ class HostRegisters(wiring.Component):
     A read takes one cycle: ``rdata`` belongs to the address of the cycle before. Counters are cleared by a start and
     count one cycle late, so they are final two cycles after ``busy`` falls, sooner than any host can ask.
 
-    Resources: the program memory, one 32-bit counter for each entry of the counter table and its share of a read multiplexer.
+    Resources: the program memory, one 32-bit counter for each entry of the counter table and its share of a read
+    multiplexer.
 
     :param config: the engine; its digest is the register ``configuration``.
     """

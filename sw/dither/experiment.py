@@ -127,7 +127,10 @@ class Experiment:
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
                 option = f"--{name.replace('_', '-')}"
-                words += [option] if value is True else [option, str(value).lower()]
+                many = isinstance(value, (list, tuple))
+                words += (
+                    [option] if value is True else [option, ",".join(map(str, value)) if many else str(value).lower()]
+                )
         return shlex.join(words)
 
 
@@ -158,7 +161,7 @@ class Prepared:
             "engine_digest": chosen.engine.digest(),
             "recipe": chosen.recipe.to_dict(),
             "model": chosen.model.to_dict(),
-            "model_text": str(chosen.model),
+            "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {"width": chosen.engine.width, "table_bits": chosen.engine.table_bits,
                          "loss_frac": compiled.formats.loss_frac, "formats": formats,
                          "gradient_shifts": dict(compiled.formats.gradient_shifts)},

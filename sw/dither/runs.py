@@ -114,8 +114,7 @@ class RunFolder:
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``, ``shape`` and ``frac``.
         :raises RunError: if the folder exists and is not empty (it is left as it is), or cannot be written.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
+        cls.refuse_used(path)
         run = cls(path, {"format": FORMAT, **description})
         try:
             run.checkpoints.mkdir(parents=True)
@@ -125,6 +124,19 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None
         return run
+
+    @staticmethod
+    def refuse_used(path: Path) -> None:
+        """Complains about a path that :meth:`create` would refuse, before anybody works for it.
+
+        :raises RunError: if there is anything but an empty folder.
+        """
+        try:
+            used = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:
+            raise RunError(f"cannot use {path}: {error.strerror}; choose another --out") from None
+        if used:
+            raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

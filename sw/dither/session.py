@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from .compiler import Command, Compiled, State
 from .device import Device, DeviceError
 from .golden import predict
-from .regmap import COUNTERS, PHASES
+from .regmap import COUNTERS
 from .runs import TensorRecord
 
 __all__ = ["Scores", "Session", "flat_masters", "pack_state", "unpack_state"]
@@ -57,6 +56,18 @@ def flat_masters(state: State) -> NDArray[np.int32]:
     return np.concatenate([values.ravel() for values in state.master.values()]).astype(np.int32)
 
 
+def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
+    """Exact counters of a training command; scalars other than the number of steps decide nothing."""
+    scalars = [0, 0, steps] + [0] * steps
+    return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
+
+
+def _steps_within_counters(compiled: Compiled) -> int:
+    """Steps of one command that keep every counter within half its range."""
+    counts = _training_cost(compiled, 1)
+    return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
+
+
 class Session:
     """One device with one program loaded.
 
@@ -80,9 +91,13 @@ class Session:
         self.compiled = compiled
         self.reported = reported or compiled
         self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
-        """Sums over all training commands, by the names of :data:`dither.regmap.COUNTERS`."""
-        self._predict = cache(self._predicted)
-        self.steps_per_command = min(longest, self._steps_within_counters())
+        """Sums over all training steps, by the names of :data:`dither.regmap.COUNTERS`. What it takes to begin and end
+        a command is left out, so that sums do not depend on how steps are divided into commands."""
+        # A command of n steps costs n times one step, and a little to begin and end.
+        one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
+        self._step = {name: two[name] - one[name] for name in one}
+        self._overhead = {name: one[name] - self._step[name] for name in one}
+        self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
         """Most steps that :meth:`train` should be given at once."""
         device.write_program(compiled.program)
         self._run(compiled.setup())
@@ -90,12 +105,6 @@ class Session:
     def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
         result = self.device.run(command.entry, command.inputs, command.expects)
         return result.outputs, result.counters
-
-    def _predicted(self, steps: int) -> dict[str, int]:
-        """Counters of a training command; values of scalars other than the number of steps decide nothing."""
-        scalars = [0, 0, steps] + [0] * steps
-        program = self.reported
-        return predict(program.engine, program.program, program.entries["train"], scalars)
 
     @property
     def tensors(self) -> list[TensorRecord]:
@@ -106,14 +115,6 @@ class Session:
     def forwards_per_step(self) -> int:
         """Samples that one training step sends through the network, partial passes counted in full."""
         return self.compiled.step_evaluations
-
-    def _steps_within_counters(self) -> int:
-        """Most steps that no counter overflows in, of the device's program and of the reported one."""
-        worst = 0
-        for program in (self.compiled, self.reported):
-            one = predict(program.engine, program.program, program.entries["train"], [0, 0, 1, 0])
-            worst = max(worst, sum(one[f"cycles_{phase}"] for phase in PHASES if phase != "wait"))
-        return max(1, COUNTER_LIMIT // (2 * worst))
 
     def load(self, state: State) -> None:
         """Replaces masters and moments, and the working weights with them."""
@@ -134,11 +135,11 @@ class Session:
         """
         batches = list(zip(inputs, targets, strict=True))
         outputs, counted = self._run(self.compiled.train(first_step, batches))
-        added = dict(counted)
-        if self.reported is not self.compiled:
-            added |= self._predict(len(batches))
-        for name, value in added.items():
-            self.counters[name] += value
+        for name, value in counted.items():
+            if self.reported is not self.compiled and name in self._step:
+                self.counters[name] += len(batches) * self._step[name]
+            else:
+                self.counters[name] += value - self._overhead.get(name, 0)
         return self.compiled.read_train(outputs)
 
     def mean_loss(self, total: int, samples: int) -> float:

@@ -121,7 +121,7 @@ def _digits() -> Task:
             rate=2**-7,
             schedule="cosine",
             schedule_steps=1400,
-        ),  # fmt: skip
+        ),
         steps=1400,
     )
 

@@ -1,6 +1,6 @@
 """A test of the tests: every bench fails on deliberately broken components (and passes on the same component unbroken).
 
-Named faults first, one compiled simulation for each component with all of its faults; then, among the slow tests, random ones.
+Named faults, one compiled simulation for each component with all of its faults; and, slow, random ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._ast import Concat, Operator, Slice, SwitchValue
 
 from dither.engine import EngineConfig
@@ -28,7 +28,7 @@ from dither_hw.sequencer import Sequencer
 from dither_hw.transfer import TransferUnit
 from dither_hw.update import UpdateUnit
 from dither_sim.benches.with_tables import WithTables
-from dither_sim.mutation import Change, flips, survivors
+from dither_sim.mutation import Change, Mutable, flips, survivors
 
 CONTRACT = EngineConfig(
     rows=2, lanes=4, lanes_per_table=2, activation_tables=1, table_bits=6, activation_depth=128, parameter_depth=64
@@ -206,7 +206,7 @@ WHOLE = Suite(
     (
         Change("a loss is not written", "result", value(lambda old: Const(0))),
         Change("clips of updates are not counted", "saturations_update", value(lambda old: Const(0))),
-        Change("the gradient is not wired", "gradient.write__enable", value(lambda old: Const(0))),
+        Change("gradients read as zero", "gradient__data", value(lambda old: Const(0))),
     ),
 )
 
@@ -214,7 +214,27 @@ WHOLE = Suite(
 @pytest.mark.parametrize("name", SUITES)
 def test_named_faults_are_found(name: str) -> None:
     suite = SUITES[name]
-    alive = survivors(
-        suite.component, suite.faults, suite.bench, name=f"broken_{name}", parameters=suite.parameters
-    )
+    alive = survivors(suite.component, suite.faults, suite.bench, name=f"broken_{name}", parameters=suite.parameters)
     assert not alive, "\n".join(alive)
+
+
+@pytest.mark.slow
+def test_named_faults_of_the_engine_are_found() -> None:
+    alive = survivors(WHOLE.component, WHOLE.faults, WHOLE.bench, name="broken_engine", parameters=WHOLE.parameters)
+    assert not alive, "\n".join(alive)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SUITES if name != "memory"])
+def test_random_faults_are_found(name: str) -> None:
+    """Not all: some change what nobody looks at, such as a write that is overwritten."""
+    suite, count = SUITES[name], 20
+    faults = flips(suite.component(), count, seed=1)
+    alive = survivors(suite.component, faults, suite.bench, name=f"flipped_{name}", parameters=suite.parameters)
+    assert len(alive) <= count // 5, "\n".join(alive)
+
+
+def test_a_fault_without_a_place_is_refused() -> None:
+    broken = Mutable(BankedMemory(depth=16, banks=1, bits=8), [Change("nowhere", "nothing", value(lambda old: old))])
+    with pytest.raises(ValueError, match="no place in BankedMemory for: nowhere"):
+        Fragment.get(broken, None)

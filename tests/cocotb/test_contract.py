@@ -8,8 +8,12 @@ from amaranth.hdl import Shape, signed, unsigned
 from dither.engine import EngineConfig
 from dither_hw.contract import ContractUnit
 from dither_hw.interpolator import Interpolator
+from dither_hw.multiplier import Multiplier
 from dither_hw.requantiser import Requantiser
 from dither_sim.cocotb_runner import run_bench
+
+# What a constructor refuses is collected during any later test.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "table_bits": 6}
 CONFIGURATIONS = {
@@ -53,3 +57,25 @@ def test_interpolator(index_bits: int, fraction_bits: int, value: Shape, slope_w
 def test_requantiser(width: int, output: int) -> None:
     parameters = {"width": width, "output": output}
     run_bench(Requantiser(width=width, output=output), "bench_requantiser", name="requantiser", parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"index_bits": 0}, "index_bits must be at least 1, not 0"),
+        ({"fraction_bits": 0}, "fraction_bits must be at least 1, not 0"),
+        ({"tables": 0}, "tables must be at least 1, not 0"),
+        ({"tables": 65}, r"65 tables of 2\*\*10 segments exceed 16 address bits"),
+        ({"slope_width": 19}, "slope_width makes an operand of 19 bits, wider than 18"),
+        ({"fraction_bits": 18}, "fraction_bits makes an operand of 19 bits, wider than 18"),
+    ],
+)
+def test_interpolator_refuses(sizes: dict[str, int], message: str) -> None:
+    good = {"index_bits": 10, "fraction_bits": 6, "slope_width": 18, "tables": 1}
+    with pytest.raises(ValueError, match=message):
+        Interpolator(value=signed(18), **(good | sizes))
+
+
+def test_multiplier_refuses_wide_operands() -> None:
+    with pytest.raises(ValueError, match="operand b must have from 1 to 18 bits, not 20"):
+        Multiplier(a=signed(18), b=signed(20))

@@ -48,7 +48,7 @@ def description(**changes: Any) -> dict[str, Any]:
     counters |= {"cycles_contract": 9_000_000, "cycles_loss": 700_000, "cycles_fetch": 300_000, "row_steps": 12_000_000}
     return {
         "task": "toy", "title": "toy <task>", "seed": 1, "steps": 40, "device": "golden", "created": "2025-01-01 12:00",
-        "engine": PRESETS["2x16"].to_dict(), "recipe": {"batch": 64, "rule": "ADAM"}, "model_text": "2-3, 9 parameters",
+        "engine": PRESETS["2x16"].to_dict(), "recipe": {"batch": 64, "rule": "ADAM"}, "sizes": [2, 3],
         "samples": {"train": 100, "test": 20}, "versions": {"dither": "0", "numpy": "2"},
         "command": "dither train toy --seed 1 && echo <done>",
         "tensors": [{"name": "w", "shape": [2, 3], "frac": 28}, {"name": "b", "shape": [3], "frac": 20}],

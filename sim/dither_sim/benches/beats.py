@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["PATTERNS", "Sink", "Source"]
 
 PATTERNS = ("always", "often", "rarely", "bursts", "alternate")
-"""When a source offers a beat or a sink is ready; a sink also knows ``reluctant``: only some cycles after it saw a beat."""
+"""When a source offers a beat or a sink is ready. A sink also knows ``reluctant``: some cycles after a beat shows."""
 
 _RELUCTANCE = 4
 

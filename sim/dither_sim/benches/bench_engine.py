@@ -40,7 +40,9 @@ class _Driver:
         self.random = random
 
     async def begin(self) -> None:
-        await begin(self.dut, host_addr=0, host_write=0, host_wdata=0, input__valid=0, input__payload=0, output__ready=0)
+        await begin(
+            self.dut, host_addr=0, host_write=0, host_wdata=0, input__valid=0, input__payload=0, output__ready=0
+        )
         assert await self.read("magic") == MAGIC
         assert await self.read("configuration") == int(self.config.digest(), 16)
 

@@ -26,6 +26,9 @@ from .words import pack
 
 DEPTH = 256
 LABEL = 200
+_LONG = (300, 1100, 4200)
+"""Outputs of the longest sums of exponentials, up to 2**29."""
+_LONG_CYCLES = 20_000
 
 
 def _instruction(random: Random) -> Instruction:
@@ -59,20 +62,45 @@ def _outputs(numbers: np.random.Generator, count: int, lanes: int, width: int) -
     return values
 
 
+async def _begin(dut: Any) -> UnitMachine:
+    machine = UnitMachine(dut, reads={"activation": "activation"})
+    await machine.begin(fields=0, load__enable=0)
+    await load_scalar_tables(machine, *scalar_tables(bench_config().table_bits))
+    return machine
+
+
+async def _execute(machine: UnitMachine, instruction: Instruction, activation: NDArray[np.int64]) -> tuple[int, int]:
+    """Run and compare; the sum and the saturations."""
+    config = bench_config()
+    z, t = (
+        (instruction[f"{operand}_base"] + instruction[f"{operand}_step"] * np.arange(instruction["count"])) % DEPTH
+        for operand in "zt"
+    )
+    machine.memories = {"activation": [pack(word, config.width) for word in activation]}
+    values, slopes = scalar_tables(config.table_bits)
+    each, saturations = loss(
+        LossKind(instruction["kind"]), activation[z], activation[LABEL], activation[t], z_frac=instruction["z_frac"],
+        loss_frac=instruction["loss_frac"], values=values, slopes=slopes,
+    )  # fmt: skip
+    predicted = execution_cycles(config, instruction)
+    await machine.execute(instruction, predicted + 100)
+    got, expected = int(machine.dut.loss.value), int(each.sum()) & 0xFFFFFFFF
+    assert got == expected, f"loss {got}, not {expected}: {instruction}"
+    assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
+    return expected, saturations
+
+
 @cocotb.test()
 async def random_instructions(dut: Any) -> None:
     config, instructions = bench_config(), bench_parameters()["count"]
     L, W = config.lanes, config.width
     limit = 1 << (W - 1)
     random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
-    machine = UnitMachine(dut, reads={"activation": "activation"})
-    await machine.begin(fields=0, load__enable=0)
-    values, slopes = scalar_tables(config.table_bits)
-    await load_scalar_tables(machine, values, slopes)
+    machine = await _begin(dut)
     clips = masked = 0
     for _ in range(instructions):
         instruction = _instruction(random)
-        kind, count = LossKind(instruction["kind"]), instruction["count"]
+        count = instruction["count"]
         activation = numbers.integers(-limit, limit, (DEPTH, L))
         z = (instruction["z_base"] + instruction["z_step"] * np.arange(count)) % DEPTH
         t = (instruction["t_base"] + instruction["t_step"] * np.arange(count)) % DEPTH
@@ -84,20 +112,25 @@ async def random_instructions(dut: Any) -> None:
         labels = numbers.integers(0, count, L)
         odd = numbers.choice([-limit, -1, count, limit - 1], L)
         activation[LABEL] = np.where(numbers.random(L) < 0.2, odd, labels)
-        machine.memories = {"activation": [pack(word, W) for word in activation]}
-
-        each, saturations = loss(
-            kind, activation[z], activation[LABEL], activation[t], z_frac=instruction["z_frac"],
-            loss_frac=instruction["loss_frac"], values=values, slopes=slopes,
-        )  # fmt: skip
-        predicted = execution_cycles(config, instruction)
-        await machine.execute(instruction, predicted + 100)
-        got, expected = int(dut.loss.value), int(each.sum()) & 0xFFFFFFFF
-        assert got == expected, f"loss {got}, not {expected}: {instruction}"
-        assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
+        expected, saturations = await _execute(machine, instruction, activation)
         clips, masked = clips + saturations, masked + int((activation[LABEL] < 0).sum())
         await machine.rest(random.choice((0, 0, 1, 7, 80)), random)
         assert int(dut.loss.value) == expected, "the sum did not stay"
     assert clips, "the stimuli never saturated"
     assert masked, "the stimuli never masked a lane"
     dut._log.info("%d instructions, %d clips, %d lanes masked", instructions, clips, masked)
+
+
+@cocotb.test()
+async def long_sums(dut: Any) -> None:
+    """Many outputs, all near the maximum: the logarithm's highest exponents. Steps of 2 go round without the labels."""
+    config, numbers = bench_config(), np.random.default_rng(cocotb.RANDOM_SEED)
+    machine = await _begin(dut)
+    for count in (count for count in _LONG if 2 * count * config.lanes < _LONG_CYCLES):
+        activation = numbers.integers(-9, 10, (DEPTH, config.lanes))
+        activation[LABEL] = numbers.integers(0, count, config.lanes)
+        instruction = Instruction.make(
+            "LOSS", kind=LossKind.CROSS_ENTROPY, z_base=1, z_step=2, count=count, label=LABEL, t_base=0, t_step=0,
+            z_frac=12, loss_frac=16, target=1,
+        )  # fmt: skip
+        await _execute(machine, instruction, activation)

@@ -24,22 +24,25 @@ async def random_traffic(dut: Any) -> None:
     await begin(dut, write__enable=0, write__addr=0, write__data=0, read__addr=0)
     words = [0] * depth
     expected: deque[int | None] = deque([None] * MEMORY_LATENCY)
-    meetings = 0
+    meetings = near = 0
     for cycle in range(parameters["count"]):
-        # First every word is written once; later neighbours of one another, then anywhere.
-        near = random.randrange(depth) if cycle % 64 == 0 or cycle < depth else near
-        write, read = (min(near + random.randrange(3), depth - 1) for _ in range(2))
-        if cycle < depth:
+        # First every word is written once. Then a few neighbours for a while, now and then any word.
+        filling = cycle < depth
+        if cycle % 64 == 0:
+            near = random.randrange(depth)
+        anywhere = random.random() < 0.2
+        write, read = (
+            random.randrange(depth) if anywhere else min(near + random.randrange(3), depth - 1) for _ in range(2)
+        )
+        if filling:
             write = cycle
-        elif random.random() < 0.2:
-            write, read = random.randrange(depth), random.randrange(depth)
-        enable, data = cycle < depth or random.random() < 0.5, random.getrandbits(width)
+        enable, data = filling or random.random() < 0.5, random.getrandbits(width)
         dut.write__enable.value, dut.write__addr.value, dut.write__data.value = enable, write, data
         dut.read__addr.value = read
         await settled(dut)
         got, want = int(dut.read__data.value), expected.popleft()
         assert want is None or got == want, f"cycle {cycle}: {got:#x}, not {want:#x}"
-        expected.append(words[read] if cycle >= depth else None)
+        expected.append(None if filling else words[read])
         if enable:
             meetings += read == write
             words[write] = data

@@ -1,6 +1,7 @@
 """Sequencer against its twin in software, with pretended units and a program memory of latency 1.
 
-Starts of units with their instructions and operands, cycles by phase, registers (sent at the end of every program), faults.
+Starts of units with their instructions and operands, cycles by phase, registers (sent at the end of every program),
+faults.
 
 Parameters: ``count`` of random programs.
 """
@@ -78,7 +79,7 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
     address, busy = 0, True
     dut.start.value, dut.entry.value = 1, entry
     await settled(dut)
-    assert not int(dut.busy.value) and not int(dut.unit.value), "busy before the start"
+    assert (int(dut.busy.value), int(dut.unit.value)) == (0, 0), "busy before the start"
     await next_cycle(dut)
     while busy:
         assert cycles.total() < limit, f"not done after {limit} cycles"
@@ -102,7 +103,9 @@ async def _begin(dut: Any, random: Random) -> Twin:
     await begin(dut, start=0, unit_done=0, waiting=0, result=0, entry=0, program_data=0)
     twin = Twin(random)
     # Registers outlive a reset.
-    instructions = [I("SET", target=r, source=0, value=random.randint(-(1 << 31), (1 << 31) - 1)) for r in range(REGISTERS)]
+    instructions = [
+        I("SET", target=r, source=0, value=random.randint(-(1 << 31), (1 << 31) - 1)) for r in range(REGISTERS)
+    ]
     await _check(dut, twin, [[*instructions, I("HALT")]], random)
     return twin
 

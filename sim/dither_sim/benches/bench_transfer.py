@@ -89,7 +89,7 @@ class _Bench:
         pending, sent, memories = len(self.source.beats), len(self.sink.beats), dict(self.memories)
         for _ in range(cycles):
             assert await self.cycle() == (False, False), "done or waiting without a start"
-            assert not int(self.dut.output__valid.value) and not int(self.dut.write_enable.value)
+            assert (int(self.dut.output__valid.value), int(self.dut.write_enable.value)) == (0, 0)
             await next_cycle(self.dut)
         assert (len(self.source.beats), len(self.sink.beats)) == (pending, sent)
         assert all(self.memories[key] == word for key, word in memories.items())

@@ -130,7 +130,9 @@ def _random_fields(form: InstructionFormat, random: Random) -> Instruction:
     return Instruction(form.name, {f.name: random.randint(f.lowest, f.highest) for f in form.fields})
 
 
-def _block(random: Random, room: int, callable_blocks: list[tuple[int, int]], length: int) -> tuple[list[Instruction], int]:
+def _block(
+    random: Random, room: int, callable_blocks: list[tuple[int, int]], length: int
+) -> tuple[list[Instruction], int]:
     """Random instructions that need at most ``room`` of the stack, and how much they need.
 
     ``callable_blocks`` has (number, need) of the subroutines that may be called.

@@ -1,4 +1,4 @@
-"""Cycle by cycle: inputs change just behind the rising edge, outputs are looked at by the falling edge, when all has settled."""
+"""Cycle by cycle: inputs change just behind the rising edge; outputs are looked at by the falling edge, all settled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chooses the fault of a :class:`dither_sim.mutation.Mutable`; to run before the bench proper, which knows nothing of it.
+"""Chooses the fault of a :class:`dither_sim.mutation.Mutable`; runs before the bench proper, which does not know.
 
 Parameters: ``mutation``, and those of the bench.
 """

@@ -1,4 +1,4 @@
-"""Random whole programs with every instruction: all memories in, some work in a loop and a subroutine, all memories out."""
+"""Random whole programs with every instruction: all memories in, work in a loop and a subroutine, all memories out."""
 
 from __future__ import annotations
 
@@ -37,17 +37,20 @@ def whole_program(random: Random, config: EngineConfig) -> WholeProgram:
     numbers = np.random.default_rng(random.getrandbits(32))
     activations = _numbers(numbers, (config.activation_depth, config.lanes), config.width)
     activations[0] = numbers.integers(-1, 4, config.lanes)  # labels
-    inputs = [Segment(Memory.ACTIVATION, activations)]
+    memories = {Memory.ACTIVATION: activations}
     for kind in _STATE:
         width = config.width if kind is Memory.WEIGHT else 32
         values = _numbers(numbers, (config.parameter_depth, config.rows), width)
-        inputs.append(Segment(kind, values & 0xFFFFFFFF if kind is Memory.MOMENT2 else values))
+        memories[kind] = values & 0xFFFFFFFF if kind is Memory.MOMENT2 else values
     if config.activation_tables:
         entries = config.activation_tables << config.table_bits
-        inputs.append(Segment(Memory.ACTIVATION_TABLE, _numbers(numbers, (entries, 2), config.width)))
-    inputs.append(Segment(Memory.SCALAR_TABLE, np.stack(scalar_tables(config.table_bits), axis=1)))
-    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
-    inputs.append(Segment.scalars(_numbers(numbers, (2, 1), 32)))
+        memories[Memory.ACTIVATION_TABLE] = _numbers(numbers, (entries, 2), config.width)
+    memories[Memory.SCALAR_TABLE] = np.stack(scalar_tables(config.table_bits), axis=1)
+    load = [I("LOAD", memory=kind, base=0, count=len(values)) for kind, values in memories.items()]
+    inputs = [
+        *(Segment(kind, values) for kind, values in memories.items()),
+        Segment.scalars(_numbers(numbers, (2, 1), 32)),
+    ]
     load += [I("PULL", target=_SEED), I("PULL", target=_RATE)]
 
     iterations = 2

@@ -1,8 +1,8 @@
 """Compiles the engine's Verilog and the harness into a shared library.
 
-Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot give: position-independent
-code with hidden symbols (several models live in one process), other options for code that runs once, and a runtime that is
-compiled once for all engines.
+Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot give:
+position-independent code with hidden symbols (several models live in one process), other options for code that runs
+once, and a runtime that is compiled once for all engines.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +32,7 @@ _VERILATE = ["--cc", "--make", "json", "--prefix", "Vbench", "--top-module", "be
 _COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-w"]
 _FAST = ["-O2"]
 _SLOW = ["-O0"]
+_KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
@@ -49,70 +50,74 @@ def build_library(
         raise DeviceError(
             "FST waveforms need lz4 and zlib: apt-get install liblz4-dev zlib1g-dev, or ask for a .vcd file"
         )
-    tool = toolchain.verilator()
-    key = digest(verilog, _BENCH.read_text(), _HARNESS.read_text(), beat_width, trace, _VERILATE, _COMMON, _FAST, _SLOW, _LINK, tool.version,
-                 toolchain.compiler_identity())  # fmt: skip
+    key = digest(
+        [verilog, _BENCH.read_text(), _HARNESS.read_text(), beat_width, trace],
+        [_VERILATE, _COMMON, _FAST, _SLOW, _LINK],
+        [toolchain.verilator().version, toolchain.compiler_identity()],
+    )
 
     def build(directory: Path) -> None:
-        _build(directory, verilog, beat_width, trace, on_status)
+        on_status("verilating the engine")
+        sources = _verilate(directory, verilog, beat_width, trace)
+        on_status(f"compiling the engine, {sum(map(len, sources.values()))} files (kept for the next time)")
+        _compile_all(directory, sources, beat_width, trace)
+        for path in directory.iterdir():
+            if path.name not in ("engine.so", "engine.sv"):
+                path.unlink()
 
     return cached("engines", key, build) / "engine.so"
 
 
-def _build(directory: Path, verilog: str, beat_width: int, trace: str | None, on_status: Callable[[str], None]) -> None:
+def _verilate(directory: Path, verilog: str, beat_width: int, trace: str | None) -> dict[str, list[Path]]:
+    """Writes the model's C++; returns its files and the runtime's by kind, as Verilator calls them."""
     tool = toolchain.verilator()
     (directory / "engine.sv").write_text(verilog)
-    on_status("verilating the engine")
     tracing = [f"--trace-{trace[1:]}"] if trace else []
-    _call(
-        [str(tool.binary), *_VERILATE, *tracing, f"-GBEAT_WIDTH={beat_width}", "--Mdir", ".", str(_BENCH), "engine.sv"],
-        directory,
-        tool.environment(),
-    )
+    options = [*_VERILATE, *tracing, f"-GBEAT_WIDTH={beat_width}", "--Mdir", "."]
+    _call([str(tool.binary), *options, str(_BENCH), "engine.sv"], directory, tool.environment())
     plan = json.loads((directory / "Vbench.json").read_text())["sources"]
+    return {kind: [directory / name for name in plan.get(kind, [])] for kind in _KINDS}
 
-    def sources(*kinds: str) -> list[Path]:
-        return [directory / name for kind in kinds for name in plan.get(kind, [])]
 
-    defines = ["-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", f"-DVM_TRACE={int(trace is not None)}",
-               f"-DVM_TRACE_FST={int(trace == '.fst')}", f"-DVM_TRACE_VCD={int(trace == '.vcd')}", "-DVM_TRACE_SAIF=0",
-               f"-DDITHER_BEAT_WORDS={-(-beat_width // 32)}", f"-DDITHER_TRACE={TRACE_FORMATS[trace] if trace else 0}",
-               f"-I{tool.root / 'include'}", f"-I{tool.root / 'include' / 'vltstd'}", "-I."]  # fmt: skip
-    fast = [_HARNESS, *sources("classes_fast", "support_fast")]
-    slow = sources("classes_slow", "support_slow")
-    runtime_flags = [*_COMMON, "-O2", *(flag for flag in defines if "DITHER" not in flag)]
-    runtime_sources = sources("global")
+def _compile_all(directory: Path, sources: dict[str, list[Path]], beat_width: int, trace: str | None) -> None:
+    """Makes ``engine.so`` of the model, the harness and the runtime."""
+    tool = toolchain.verilator()
+    macros = {
+        **{"VERILATOR": 1, "VM_COVERAGE": 0, "VM_SC": 0, "VM_TIMING": 0, "VM_TRACE_SAIF": 0},
+        **{
+            "VM_TRACE": int(trace is not None),
+            "VM_TRACE_FST": int(trace == ".fst"),
+            "VM_TRACE_VCD": int(trace == ".vcd"),
+        },
+    }
+    include = tool.root / "include"
+    flags = [
+        *_COMMON,
+        *(f"-D{name}={value}" for name, value in macros.items()),
+        f"-I{include}",
+        f"-I{include / 'vltstd'}",
+    ]
     runtime_key = digest(
-        runtime_flags, [path.name for path in runtime_sources], tool.version, toolchain.compiler_identity()
+        flags, _FAST, [path.name for path in sources["global"]], tool.version, toolchain.compiler_identity()
+    )
+    runtime = cached(
+        "verilator-runtime", runtime_key, lambda place: _compile(place, sources["global"], [*flags, *_FAST])
     )
 
-    on_status(f"compiling the engine, {len(fast) + len(slow)} files (kept for the next time)")
-    runtime = cached(
-        "verilator-runtime", runtime_key, lambda place: _compile(place, [(runtime_sources, runtime_flags)])
-    )
-    # The largest first, so that no big file is left over for one core at the end.
-    _compile(
-        directory, [(_by_size(fast), [*_COMMON, *_FAST, *defines]), (_by_size(slow), [*_COMMON, *_SLOW, *defines])]
-    )
+    harness = [f"-DDITHER_BEAT_WORDS={-(-beat_width // 32)}", f"-DDITHER_TRACE={TRACE_FORMATS[trace] if trace else 0}"]
+    _compile(directory, [_HARNESS], [*flags, *_FAST, *harness, "-I."])
+    _compile(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
+    _compile(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
     objects = [str(path) for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
     libraries = ["-llz4", "-lz"] if trace == ".fst" else []
     _call([toolchain.compiler(), *_LINK, "-o", "engine.so", *objects, *libraries], directory)
-    for path in directory.iterdir():
-        if path.name not in ("engine.so", "engine.sv"):
-            path.unlink()
 
 
-def _by_size(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: path.stat().st_size, reverse=True)
-
-
-def _compile(directory: Path, groups: list[tuple[list[Path], list[str]]]) -> None:
-    """Compiles each group of sources with its flags into objects in ``directory``, all cores at work."""
-    commands = [
-        [toolchain.compiler(), *flags, "-c", str(source), "-o", f"{source.stem}.o"]
-        for sources, flags in groups
-        for source in sources
-    ]
+def _compile(directory: Path, sources: list[Path], flags: list[str]) -> None:
+    """Compiles sources into objects in ``directory``, all cores at work."""
+    # The largest first, so that no big file is left over for one core at the end.
+    sources = sorted(sources, key=lambda path: path.stat().st_size, reverse=True)
+    commands = [[toolchain.compiler(), *flags, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda command: _call(command, directory), commands))
 

@@ -20,7 +20,7 @@ from dither.engine import EngineConfig
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.streams import Expect, Segment, beat_words, pack, unpack
 
-from ..verilog import emit
+from ..verilog import emit, emit_engine
 from .build import TRACE_FORMATS, build_library
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
@@ -98,12 +98,8 @@ class VerilatedDevice:
         self._words = beat_words(config)
         self._runs = 0
         self._handle: int | None = None
-        if engine is None:
-            from dither_hw.engine import Engine
-
-            engine = Engine(config)
-        on_status("emitting Verilog")
-        verilog = emit(engine, "engine")
+        on_status("elaborating the engine")
+        verilog = emit_engine(config) if engine is None else emit(engine, "engine")
         self._library = _load(
             build_library(verilog, config.beat_width, trace.path.suffix if trace else None, on_status)
         )

@@ -12,7 +12,7 @@ from ..devices import Waves
 from ..engine import PRESETS, EngineConfig, preset
 from .group import suggest
 
-__all__ = ["ENGINE", "WAVES", "Suggesting"]
+__all__ = ["ENGINE", "PROBES", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
@@ -76,5 +76,19 @@ class WavesType(click.ParamType[Waves]):
         return Waves(Path(match[1]), int(match[2]), int(match[3]))
 
 
+class ProbesType(click.ParamType[int | tuple[int, ...]]):
+    """``N``, or ``N,M,...`` for each layer."""
+
+    name = "probes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        try:
+            numbers = tuple(int(number) for number in str(value).split(","))
+        except ValueError:
+            raise click.UsageError(f"--probes {value!r} must be a number, or numbers by layer such as 4,16") from None
+        return numbers[0] if len(numbers) == 1 else numbers
+
+
 ENGINE = EngineType()
 WAVES = WavesType()
+PROBES = ProbesType()

@@ -31,11 +31,9 @@ class Display:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("step [bold]{task.completed:>6.0f}[/]/{task.total:.0f}"), BarColumn(bar_width=None),
-                TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console, transient=True,
-            )  # fmt: skip
-            self._bar.add_task("train", total=None, figures="compiling")
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=self.console, transient=True, expand=True)
+            self._bar.add_task("training", total=None)
             self._bar.start()
         return self
 
@@ -48,13 +46,18 @@ class Display:
     def show(self, standing: Standing) -> None:
         """Takes notice of where the run stands."""
         now = time.monotonic()
+        first = self._rate is None
         row, speed = standing.row, self._speed(now, standing.forwards)
-        figures = f"loss {row.loss:.4f}  accuracy {row.accuracy:6.2%}  {speed}"
+        text = f"step {standing.step}/{standing.steps}  loss {row.loss:.4f}  accuracy {row.accuracy:.2%}  {speed}"
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=standing.step, total=standing.steps, figures=figures)
+            bar, task = self._bar, self._bar.task_ids[0]
+            if first:
+                # Steps of an earlier session must not count as this one's speed.
+                bar.reset(task, total=standing.steps, completed=standing.step)
+            bar.update(task, description=text, completed=standing.step)
         elif now - self._last_line >= LINE_SECONDS or standing.step == standing.steps:
             self._last_line = now
-            self.console.print(f"step {standing.step}/{standing.steps}  {figures}", highlight=False)
+            self.console.print(text.rstrip(), highlight=False)
 
     def _speed(self, now: float, forwards: int) -> str:
         """Sample forwards a second since the first call, in words."""

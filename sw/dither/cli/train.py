@@ -23,7 +23,7 @@ from ..recipe import ESTIMATORS, SCHEDULES, SIDES, Recipe
 from ..runs import RunFolder, default_folder
 from ..tasks import TASKS
 from ..training import Trainer
-from .parameters import ENGINE, WAVES, Suggesting
+from .parameters import ENGINE, PROBES, WAVES, Suggesting
 from .progress import Display
 
 __all__ = ["train"]
@@ -93,8 +93,8 @@ Examples:
 )
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
-@click.option("--probes", type=click.IntRange(1), metavar="N", help="Probes of a tile and tensor.")
-@click.option("--estimator", type=click.Choice(ESTIMATORS), help="Perturb tensor by tensor, or all at once.")
+@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes of a tile and group of tensors; by layer.")
+@click.option("--estimator", type=click.Choice(ESTIMATORS), help="What is perturbed together.")
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
 @click.option("--mu", type=float, metavar="X", help="Probe step.")
 @click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
@@ -122,11 +122,12 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         experiment, run = _resumed(context, resume, options["steps"])
     else:
         experiment, run = _fresh(options), None
+        path = options["out"] or default_folder(experiment.task, experiment.device)
+        RunFolder.refuse_used(path)
     with _refusals(), console.status("compiling") as status:
         prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
     try:
         if run is None:
-            path = options["out"] or default_folder(experiment.task, experiment.device)
             run = RunFolder.create(path, prepared.describe())
             trainer = prepared.trainer(run)
             trainer.start()

