@@ -1,9 +1,9 @@
-"""LOSS: softmax cross-entropy and squared error, one lane after the other."""
+"""LOSS: softmax cross-entropy and squared error, an element a cycle."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
@@ -44,26 +44,46 @@ _FAN_IN = 8  # lanes that one level of the lane multiplexer selects from
 class _Phase(IntEnum):
     IDLE = 0
     LABEL = 1
-    FIRST = 2
-    """CROSS_ENTROPY: the pass that finds the maximum; SQUARED_ERROR: an output."""
-    SECOND = 3
-    """CROSS_ENTROPY: the pass that sums exponentials; SQUARED_ERROR: the target of the last output."""
+    OUTPUT = 2
+    TARGET = 3
+    """The target of the last output, for SQUARED_ERROR."""
+
+
+class _Tags(NamedTuple):
+    """What the pipeline has to know about an element."""
+
+    label: Value
+    take: Value
+    """An output; of the lane ahead, into the maximum."""
+    begin: Value
+    """Begin the maximum with it."""
+    use: Value
+    """Of the lane behind, into the sum."""
+    first: Value
+    """Begin the sum with it."""
+    last: Value
+    """The lane's sum ends with it."""
+    final: Value
+    """The last lane's sum ends with it."""
 
 
 class LossUnit(wiring.Component):
     """Sums the lanes' losses, bit-exact to :func:`dither.golden.loss.loss`.
 
-    One element (an output, a target or a label of one lane) is read each cycle and goes down one pipeline: memory,
-    lane multiplexer in two levels, then either distance to the maximum, alignment, exponential, sum, logarithm; or
-    difference, square, sum. Rounding, clipping and the sum over lanes follow. The lanes follow each other without a
-    gap; a lane's logarithm is looked up during the next lane's first pass, which leaves the tables alone and lasts
-    long enough for it, also with few outputs.
+    A word (an output, a target or the labels of all lanes) is read each cycle. Two neighbouring lanes are picked from
+    it in two levels: the lane behind goes down the pipeline, either distance to the maximum, alignment, exponential,
+    sum, logarithm; or difference, square, sum. Rounding, clipping and the sum over lanes follow. CROSS_ENTROPY finds
+    the maximum of the lane ahead meanwhile, so that every round over the outputs finishes a lane. A lane's logarithm is
+    looked up when the tables are next free of exponentials, at the latest when labels pass.
 
-    Cycles: :func:`dither.timing.execution_cycles`; a lane takes ``1 + max(C, 9) + C`` (CROSS_ENTROPY) or ``1 + 2C``.
-    Nothing depends on data. The scalar tables must give ``exp(0) >= 2**17``, as those of :mod:`dither.tables` do.
+    Of two neighbours one has an even number and the other an odd one: each comes out of its own half of the lanes, so
+    two selections cost little more than one.
 
-    Resources (ECP5, R = 4, L = 32, W = 18, without the tables): about 1400 LUT4, 190 carry cells, 1000
-    flip-flops, one multiplier.
+    Cycles: :func:`dither.timing.execution_cycles`; a lane takes ``1 + max(C, 8)`` (CROSS_ENTROPY, and one round more
+    for all) or ``1 + 2C`` (SQUARED_ERROR). Nothing depends on data. The scalar tables must give ``exp(0) >= 2**17``,
+    as those of :mod:`dither.tables` do.
+
+    RESOURCES
 
     Attributes
     ----------
@@ -104,130 +124,152 @@ class LossUnit(wiring.Component):
         m = Module()
         squared = Signal()
         m.d.comb += squared.eq(self.fields.kind == LossKind.SQUARED_ERROR.value)
-        tags, lane = self._read(m, squared)
-        element = self._select(m, lane)
+        tags, ahead, behind = self._read(m, squared)
+        leading, element = self._select(m, ahead, behind)
 
         # Everything below sees an element's tags when it sees the element.
-        label, take, begin, use, first, last, final = (delay_line(m, tag, _ARRIVAL, "tag")[-1] for tag in tags)
-        distance, hit, live = self._compare(m, squared, element, label, take, begin, use)
+        tags = _Tags(*(delay_line(m, tag, _ARRIVAL, name)[-1] for name, tag in tags._asdict().items()))
+        distance, hit, live = self._compare(m, squared, leading, element, tags)
 
         # The two kinds leave the pipeline at different stages; what is out of it must not reach the other exit, where
         # it would meet the next instruction.
-        entropy = self._cross_entropy(m, distance, hit, use & ~squared, first, last & ~squared)
-        error = self._squared_error(m, distance, use & squared, first)
-        ending = delay_line(m, Cat(last & live, final), LOSS_SQUARE_STAGE - _ARRIVAL, "ending")[-1]
-        early, late = ending & squared.replicate(2), ending & (~squared).replicate(2)
-        late = delay_line(m, late, LOSS_LOGARITHM_STAGE - LOSS_SQUARE_STAGE, "late")[-1]
+        ending = Cat(tags.last & live, tags.final)
+        entropy, late = self._cross_entropy(m, distance, hit, ending, squared, tags)
+        error = self._squared_error(m, distance, tags.use & squared, tags.first)
+        early = delay_line(m, ending & squared.replicate(2), LOSS_SQUARE_STAGE - _ARRIVAL, "early")[-1]
         raw, counts, ends = Signal(_RAW_BITS), Signal(), Signal()
         m.d.sync += [raw.eq(Mux(squared, error, entropy)), Cat(counts, ends).eq(early | late)]
         self._finish(m, squared, raw, counts, ends)
         return m
 
-    def _read(self, m: Module, squared: Value) -> tuple[Sequence[Value], Signal]:
-        """Walks lanes and elements. Returns the tags of the element that is addressed in this cycle (label, take it
-        into the maximum, begin the maximum with it, use it in the sum, first and last of the sum, last of all) and its
-        lane."""
-        fields = self.fields
+    def _read(self, m: Module, squared: Value) -> tuple[_Tags, Signal, Signal]:
+        """Walks lanes and elements. Returns the tags of the element that is addressed in this cycle, the lane ahead
+        and the lane behind."""
+        fields, lanes = self.fields, self.config.lanes
         phase = Signal(_Phase)
-        lane = Signal(range(max(self.config.lanes, 2)))
-        left = Signal(_COUNT_BITS)  # elements of this pass
+        ahead, behind = Signal(range(lanes + 1)), Signal(range(lanes + 1))
+        left = Signal(_COUNT_BITS)  # outputs of this round
         spare = Signal(range(LOSS_SHORTEST_PASS))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        beginning, last = Signal(), Signal()
-        ends_pass, last_lane = Signal(), Signal()
+        beginning, ending, last_round = Signal(), Signal(), Signal()
         m.d.comb += [
             self.activation.addr.eq(address),
-            ends_pass.eq(~left[1:].any()),
-            last.eq((phase == _Phase.SECOND) & ends_pass),
-            last_lane.eq(lane == self.config.lanes - 1),
+            ending.eq(~left[1:].any()),
+            last_round.eq(ahead == lanes),
+        ]
+        next_round = [
+            phase.eq(Mux(last_round, _Phase.IDLE, _Phase.LABEL)),
+            address.eq(fields.label),
+            behind.eq(ahead),
+            ahead.eq(ahead + 1),
         ]
         with m.Switch(phase):
             with m.Case(_Phase.LABEL):
                 m.d.sync += [
-                    phase.eq(_Phase.FIRST),
+                    phase.eq(_Phase.OUTPUT),
                     address.eq(fields.z_base),
                     other.eq(fields.t_base),
                     left.eq(fields.count),
                     spare.eq(LOSS_SHORTEST_PASS - 1),
                     beginning.eq(1),
                 ]
-            with m.Case(_Phase.FIRST):
+            with m.Case(_Phase.OUTPUT):
                 m.d.sync += address.eq(address + fields.z_step)
                 with m.If(squared):
-                    m.d.sync += [phase.eq(_Phase.SECOND), address.eq(other), other.eq(address + fields.z_step)]
+                    m.d.sync += [phase.eq(_Phase.TARGET), address.eq(other), other.eq(address + fields.z_step)]
                 with m.Else():
                     m.d.sync += [beginning.eq(0), left.eq(left - left.any()), spare.eq(spare - spare.any())]
-                    with m.If(ends_pass & (spare == 0)):
-                        m.d.sync += [
-                            phase.eq(_Phase.SECOND),
-                            address.eq(fields.z_base),
-                            left.eq(fields.count),
-                            beginning.eq(1),
-                        ]
-            with m.Case(_Phase.SECOND):
-                m.d.sync += [beginning.eq(0), left.eq(left - 1), address.eq(address + fields.z_step)]
-                with m.If(squared):
-                    m.d.sync += [phase.eq(_Phase.FIRST), address.eq(other), other.eq(address + fields.t_step)]
-                with m.If(last):
-                    m.d.sync += [
-                        phase.eq(Mux(last_lane, _Phase.IDLE, _Phase.LABEL)),
-                        address.eq(fields.label),
-                        lane.eq(lane + 1),
-                    ]
+                    with m.If(ending & (spare == 0)):
+                        m.d.sync += next_round
+            with m.Case(_Phase.TARGET):
+                m.d.sync += [
+                    beginning.eq(0),
+                    left.eq(left - 1),
+                    phase.eq(_Phase.OUTPUT),
+                    address.eq(other),
+                    other.eq(address + fields.t_step),
+                ]
+                with m.If(ending):
+                    m.d.sync += next_round
         with m.If(self.start):
-            m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), lane.eq(0)]
+            # Squared errors have nothing to find out ahead of the first lane.
+            m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
 
-        is_first = phase == _Phase.FIRST
-        is_second = phase == _Phase.SECOND
-        take = is_first & left.any()
-        begin, first = is_first & (beginning | squared), is_second & beginning
-        return (phase == _Phase.LABEL, take, begin, is_second, first, last, last & last_lane), lane
+        take = (phase == _Phase.OUTPUT) & left.any()
+        use = Mux(squared, phase == _Phase.TARGET, take & ahead.any())
+        last = use & ending
+        tags = _Tags(
+            label=phase == _Phase.LABEL, take=take, begin=beginning, use=use, first=beginning, last=last,
+            final=last & last_round,
+        )  # fmt: skip
+        return tags, ahead, behind
 
-    def _select(self, m: Module, lane: Signal) -> Signal:
-        """The lane's part of the word that was addressed ``MEMORY_LATENCY + 2`` cycles ago."""
+    def _select(self, m: Module, ahead: Signal, behind: Signal) -> tuple[Signal, Signal]:
+        """The two lanes' parts of the word that was addressed ``MEMORY_LATENCY + 2`` cycles ago."""
         lanes, width = self.config.lanes, self.config.width
-        near, far = lane[:3], lane[3:]
-        near = delay_line(m, near, MEMORY_LATENCY, "near")[-1]
-        far = delay_line(m, far, MEMORY_LATENCY + 1, "far")[-1]
         words = [self.activation.data[i * width : (i + 1) * width] for i in range(lanes)]
+        # With behind = ahead - 1, ahead >> 1 is the even lane's place among the even ones, and behind >> 1 the odd's.
+        near = delay_line(m, Cat(ahead[1:4], behind[1:4]), MEMORY_LATENCY, "near")[-1]
         groups = []
-        for i in range(0, lanes, _FAN_IN):
-            group = Signal(width, name=f"group{i // _FAN_IN}", reset_less=True)
-            m.d.sync += group.eq(Array(words[i : i + _FAN_IN])[near])
-            groups.append(group)
-        element = Signal(signed(width), reset_less=True)
-        m.d.sync += element.eq(Array(groups)[far])
-        return element
+        for i in range(0, lanes, 2 * _FAN_IN):
+            for parity, place in enumerate((near[: len(ahead[1:4])], near[len(ahead[1:4]) :])):
+                members = words[i + parity : i + 2 * _FAN_IN : 2]
+                if members:
+                    group = Signal(width, name=f"group{len(groups)}", reset_less=True)
+                    m.d.sync += group.eq(Array(members)[place])
+                    groups.append(group)
+        picked = []
+        for name, lane in (("leading", ahead), ("element", behind)):
+            far = delay_line(m, Cat(lane[0], lane[4:]), MEMORY_LATENCY + 1, f"{name}_far")[-1]
+            element = Signal(signed(width), name=name, reset_less=True)
+            m.d.sync += element.eq(Array(groups)[far])
+            picked.append(element)
+        leading, element = picked
+        return leading, element
 
     def _compare(
-        self, m: Module, squared: Value, element: Signal, label: Value, take: Value, begin: Value, use: Value
+        self, m: Module, squared: Value, leading: Signal, element: Signal, tags: _Tags
     ) -> tuple[Signal, Signal, Signal]:
-        """The distance of the element from the maximum (or of the target from its output), one cycle later; whether
-        the element is the label's; whether the lane counts, valid with its last element."""
+        """The distance of the element from its lane's maximum (or of the target from its output), one cycle later;
+        whether the element is the label's; whether the lane counts, valid with its last element."""
         wanted = Signal(signed(self.config.width))
         index = Signal(_COUNT_BITS)
         found = Signal()
+        highest = Signal(signed(self.config.width), reset_less=True)
         reference = Signal(signed(self.config.width), reset_less=True)
         distance = Signal(signed(self.config.width + 1), reset_less=True)
         hit, live = Signal(), Signal()
         m.d.comb += [
-            hit.eq(use & (wanted == index)),
+            hit.eq(tags.use & (wanted == index)),
             live.eq(Mux(squared, wanted >= 0, found | hit)),
         ]
-        with m.If(label):
+        with m.If(tags.label):
             m.d.sync += [wanted.eq(element), index.eq(0), found.eq(0)]
-        with m.Elif(use):
+        with m.Elif(tags.use):
             m.d.sync += [index.eq(index + 1), found.eq(found | hit)]
-        with m.If(take & (begin | (element > reference))):
-            m.d.sync += reference.eq(element)
+        with m.If(tags.take & (tags.begin | (leading > highest))):
+            m.d.sync += highest.eq(leading)
+        with m.If(tags.label | (squared & tags.take)):
+            m.d.sync += reference.eq(Mux(squared, element, highest))
         m.d.sync += distance.eq(reference - element)
         return distance, hit, live
 
-    def _cross_entropy(self, m: Module, distance: Signal, hit: Value, use: Value, first: Value, last: Value) -> Value:
-        """The loss with 16 fraction bits, in cycle ``LOSS_LOGARITHM_STAGE`` of the lane's last element."""
-        stages = LOSS_LOGARITHM_STAGE - _ARRIVAL
-        uses, firsts, lasts = (delay_line(m, tag, stages, "tag") for tag in (use, first, last))
+    def _cross_entropy(
+        self, m: Module, distance: Signal, hit: Value, ending: Value, squared: Value, tags: _Tags
+    ) -> tuple[Value, Value]:
+        """The loss with 16 fraction bits, and ``ending`` of the lane that it is of: the last lane's in cycle
+        ``LOSS_LOGARITHM_STAGE`` of its last element, another's when the tables were free for it."""
+        asked = LOSS_EXPONENTIAL_STAGE - _ARRIVAL  # in the cycle before, the argument is written
+        normalised = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - 1 - _ARRIVAL  # what the logarithm is looked up for
+        uses = delay_line(m, tags.use & ~squared, asked + INTERPOLATOR_LATENCY, "use")
+        firsts = delay_line(m, tags.first, asked + INTERPOLATOR_LATENCY, "first")
+        lasts = delay_line(m, tags.last & ~squared, normalised - 1, "last")
         hits = delay_line(m, hit, 3, "hit")
+
+        # The logarithm waits while exponentials are asked for; the sum's registers hold until the next lane's sum.
+        due, waiting, asks = Signal(), Signal(), Signal()
+        m.d.comb += due.eq(lasts[-1] | waiting)
+        m.d.sync += [asks.eq(due & ~uses[asked - 2]), waiting.eq(due & uses[asked - 2])]
 
         # Alignment to 16 fraction bits, which loses nothing; both the label's distance and the exponential's
         # argument come from there.
@@ -240,9 +282,15 @@ class LossUnit(wiring.Component):
             coarse.eq(distance.as_unsigned() << (shift[3:] << 3)),
             aligned.eq(coarse << shift[:3]),
         ]
-        label_distance = Signal.like(aligned)
+        # The next lane's label may pass before this one's logarithm is asked for, but not before the lane is over.
+        label_distance, lane_distance = Signal.like(aligned), Signal.like(aligned)
+        ended, lane_ending = Signal(2), Signal(2)
         with m.If(hits[3]):
             m.d.sync += label_distance.eq(aligned)
+        with m.If(tags.last):
+            m.d.sync += ended.eq(ending)
+        with m.If(lasts[asked]):
+            m.d.sync += [lane_distance.eq(label_distance), lane_ending.eq(ended)]
         rounded = Signal(SCALAR_INPUT_BITS + 1, reset_less=True)
         beyond = Signal()
         m.d.sync += [
@@ -250,16 +298,13 @@ class LossUnit(wiring.Component):
             beyond.eq(aligned[SCALAR_INPUT_BITS + 4 :].any()),
         ]
 
-        asked = LOSS_EXPONENTIAL_STAGE - _ARRIVAL  # in the cycle before, the argument is written
-        logarithm_asked = stages - INTERPOLATOR_LATENCY
         total = Signal(_SUM_BITS, reset_less=True)
-        with m.If(uses[asked + INTERPOLATOR_LATENCY]):
-            m.d.sync += total.eq(Mux(firsts[asked + INTERPOLATOR_LATENCY], 0, total) + self.scalar.y)
+        with m.If(uses[-1]):
+            m.d.sync += total.eq(Mux(firsts[-1], 0, total) + self.scalar.y)
 
-        summed = asked + INTERPOLATOR_LATENCY + 1
         exponent = Signal(range(_SUM_BITS - _ONE))
         mantissa = Signal(_SUM_BITS - 1, reset_less=True)
-        with m.If(lasts[summed]):
+        with m.If(lasts[asked + INTERPOLATOR_LATENCY + 1]):
             m.d.sync += mantissa.eq(total[1:])
             for i in range(_SUM_BITS - _ONE):
                 with m.If(total[_ONE + i]):
@@ -272,17 +317,18 @@ class LossUnit(wiring.Component):
             fine.eq(exponent[:3]),
             units.eq(Array(i * _LN2 for i in range(_SUM_BITS - _ONE))[exponent]),
         ]
-        offset = Signal(_MAX_FRAC + width + 1, reset_less=True)
-        with m.If(lasts[logarithm_asked - 1]):
-            m.d.sync += offset.eq(label_distance + units)
 
-        with m.If(lasts[logarithm_asked - 1]):
+        offset = Signal(_MAX_FRAC + width + 1, reset_less=True)
+        asking, late = Signal(), Signal(2)
+        m.d.sync += [asking.eq(asks), late.eq(Mux(asks, lane_ending, 0))]
+        with m.If(asks):
             m.d.sync += [self.scalar.table.eq(ScalarTable.LOG), self.scalar.x.eq(shifted >> fine)]
+            m.d.sync += offset.eq(lane_distance + units)
         with m.Else():
             argument = Mux(beyond | rounded[-1], (1 << SCALAR_INPUT_BITS) - 1, rounded)
             m.d.sync += [self.scalar.table.eq(ScalarTable.EXP), self.scalar.x.eq(argument)]
-        m.d.comb += self.scalar.enable.eq(uses[asked] | lasts[logarithm_asked])
-        return offset + self.scalar.y
+        m.d.comb += self.scalar.enable.eq(uses[asked] | asking)
+        return offset + self.scalar.y, delay_line(m, late, INTERPOLATOR_LATENCY, "late")[-1]
 
     def _squared_error(self, m: Module, distance: Signal, use: Value, first: Value) -> Signal:
         """The sum of squares, in cycle ``LOSS_SQUARE_STAGE`` of the lane's last element."""

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["EngineConfig", "PRESETS", "preset"]
+__all__ = ["PRESETS", "EngineConfig", "preset"]
 
 _ROWS = (1, 2, 4, 8)
 _WIDTHS = (16, 18)

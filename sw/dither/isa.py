@@ -16,9 +16,25 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
-    "Activation", "Field", "INSTRUCTIONS", "Instruction", "InstructionFormat", "Memory", "LossKind",
-    "OPCODE_BITS", "Rule", "WORD_BITS", "OUTER_LOOPS", "REDUCTION_LOOPS", "LOOPS", "REGISTERS", "STACK_DEPTH",
-    "decode_program", "disassemble", "encode_program", "render_markdown",
+    "INSTRUCTIONS",
+    "LOOPS",
+    "OPCODE_BITS",
+    "OUTER_LOOPS",
+    "REDUCTION_LOOPS",
+    "REGISTERS",
+    "STACK_DEPTH",
+    "WORD_BITS",
+    "Activation",
+    "Field",
+    "Instruction",
+    "InstructionFormat",
+    "LossKind",
+    "Memory",
+    "Rule",
+    "decode_program",
+    "disassemble",
+    "encode_program",
+    "render_markdown",
 ]  # fmt: skip
 
 WORD_BITS = 32
@@ -82,7 +98,7 @@ class Rule(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an instruction: its width in bits, what it means, whether it is signed, and whether it names a register."""
+    """One field of an instruction: its width in bits, its meaning, whether it is signed and whether it names a register."""
 
     name: str
     width: int
@@ -162,7 +178,9 @@ _PROBE = (
 INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     InstructionFormat("HALT", 0, "control", (), "Ends the program; the engine becomes idle."),
     InstructionFormat(
-        "LOOP", 1, "control",
+        "LOOP",
+        1,
+        "control",
         (_source("register", "added to `count`"), Field("count", 16, "iterations, with the register's; at least 1")),
         "Repeats the instructions up to the matching END, `register + count` times.",
     ),
@@ -170,41 +188,58 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     InstructionFormat("CALL", 3, "control", (_address("target", "word address"),), "Calls a subroutine."),
     InstructionFormat("RETURN", 4, "control", (), "Returns behind the matching CALL."),
     InstructionFormat(
-        "SET", 5, "control",
-        (_target(), _source("source", "operand"),
-         Field("value", 32, "constant", signed=True)),
+        "SET",
+        5,
+        "control",
+        (_target(), _source("source", "operand"), Field("value", 32, "constant", signed=True)),
         "`target = source + value`, modulo 2**32.",
     ),
     InstructionFormat(
-        "ADD", 6, "control",
+        "ADD",
+        6,
+        "control",
         (_target(), _source("left", "first operand"), _source("right", "second operand")),
         "`target = left + right`, modulo 2**32.",
     ),
     InstructionFormat(
-        "SUBTRACT", 7, "control",
+        "SUBTRACT",
+        7,
+        "control",
         (_target(), _source("left", "first operand"), _source("right", "second operand")),
         "`target = left - right`, modulo 2**32.",
     ),
     InstructionFormat(
-        "PULL", 8, "load", (_target(),),
+        "PULL",
+        8,
+        "load",
+        (_target(),),
         "Takes one beat of the input stream; its lowest 32 bits go to the register.",
     ),
     InstructionFormat(
-        "EMIT", 9, "store", (_source("source", "operand"),),
+        "EMIT",
+        9,
+        "store",
+        (_source("source", "operand"),),
         "Sends the register as one beat of the output stream, sign-extended.",
     ),
     InstructionFormat(
-        "LOAD", 10, "load",
+        "LOAD",
+        10,
+        "load",
         (Field("memory", 3, "see Memory"), _address("base", "first word"), Field("count", 16, "words, at least 1")),
         "Copies `count` beats of the input stream into a memory.",
     ),
     InstructionFormat(
-        "STORE", 11, "store",
+        "STORE",
+        11,
+        "store",
         (Field("memory", 3, "see Memory"), _address("base", "first word"), Field("count", 16, "words, at least 1")),
         "Copies `count` words of a memory to the output stream.",
     ),
     InstructionFormat(
-        "CONTRACT", 12, "contract",
+        "CONTRACT",
+        12,
+        "contract",
         (
             *(Field(f"n_{loop}", 16, f"iterations of loop {loop}, at least 1") for loop in LOOPS),
             _address("w_base", "first weight word"),
@@ -230,10 +265,13 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         "written to `y + r*y_row`. A step is added when its loop advances and every loop inside it has just wrapped; "
         "a loop's address does not return by itself: steps include the way back. All addresses are modulo 2**16. "
         "A tile must last at least as long as its drain: "
-        "`n_k0*n_k1*n_k2 + bias + idle >= R * drain cycles per row`. Outputs must not be inputs of the same instruction.",
+        "`n_k0*n_k1*n_k2 + bias + idle >= R * drain cycles per row`. Outputs must not be inputs of the "
+        "same instruction.",
     ),
     InstructionFormat(
-        "LOSS", 13, "loss",
+        "LOSS",
+        13,
+        "loss",
         (
             Field("kind", 1, "see LossKind"),
             _address("z_base", "first output word of the network"),
@@ -252,21 +290,32 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         "SQUARED_ERROR: `sum (z_c - t_c)**2`.",
     ),
     InstructionFormat(
-        "PERTURB", 14, "perturb",
-        (*_MATRIX, *_PROBE,
-         Field("random", 1, "0: write the rounded masters, without perturbation and without the generator"),
-         Field("amplitude", 32, "probe step in units of a master parameter, negative for the other side", signed=True)),
+        "PERTURB",
+        14,
+        "perturb",
+        (
+            *_MATRIX,
+            *_PROBE,
+            Field("random", 1, "0: write the rounded masters, without perturbation and without the generator"),
+            Field(
+                "amplitude", 32, "probe step in units of a master parameter, negative for the other side", signed=True
+            ),
+        ),
         "Writes the working weights of one tensor: `sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`, "
         "xi = +1 where the generator's bit is 1, else -1.",
     ),
     InstructionFormat(
-        "ACCUMULATE", 15, "accumulate",
+        "ACCUMULATE",
+        15,
+        "accumulate",
         (*_MATRIX, *_PROBE, _source("difference", "loss difference, signed")),
         "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**32 "
         "(the compiler proves that no sum overflows).",
     ),
     InstructionFormat(
-        "UPDATE", 16, "update",
+        "UPDATE",
+        16,
+        "update",
         (
             _address("base", "first word of the tensor"),
             Field("count", 16, "words, at least 1"),

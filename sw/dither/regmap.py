@@ -10,8 +10,17 @@ from dataclasses import dataclass
 
 from .isa import INSTRUCTIONS
 
-__all__ = ["COUNTERS", "COUNTER_BASE", "Counter", "MAGIC", "PHASES", "PROGRAM_WINDOW", "REGISTERS", "Register",
-           "SATURATIONS"]  # fmt: skip
+__all__ = [
+    "COUNTERS",
+    "COUNTER_BASE",
+    "MAGIC",
+    "PHASES",
+    "PROGRAM_WINDOW",
+    "REGISTERS",
+    "SATURATIONS",
+    "Counter",
+    "Register",
+]  # fmt: skip
 
 MAGIC = 0x64746872
 """Register ``magic``: "dthr"."""

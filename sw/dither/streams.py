@@ -84,7 +84,10 @@ def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray
 
 
 def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The values of physical beats of one kind, shape (beats, slots); signed, but for second moments and table values."""
+    """The values of physical beats of one kind, shape (beats, slots).
+
+    They are signed, but for second moments and the values of scalar tables.
+    """
     count, width, pitch = slots(config, kind)
     bits = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
     fields = bits[:, : count * pitch].reshape(len(beats), count, pitch)[:, :, :width].astype(np.int64)

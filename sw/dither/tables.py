@@ -76,10 +76,12 @@ def activation_lookup(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, w
     return np.clip(interpolate(values, slopes, np.asarray(inputs) + half, fraction_bits), -half, half - 1)
 
 
-def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> NDArray[np.int64]:
-    """An activation table's output for all 2**width inputs, the most negative input first."""
+def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An activation table's output for all 2**width inputs, the most negative input first, and where it is clipped."""
     half = 1 << (width - 1)
-    return activation_lookup(values, slopes, np.arange(-half, half), width)
+    inputs = np.arange(-half, half)
+    outputs = activation_lookup(values, slopes, inputs, width)
+    return outputs, outputs != interpolate(values, slopes, inputs + half, width - _table_bits(values))
 
 
 def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inputs: ArrayLike) -> NDArray[np.int64]:

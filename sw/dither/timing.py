@@ -49,9 +49,9 @@ LOSS_LOGARITHM_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + 1 + 3 + I
 """Cycles from the address of a lane's last element to its logarithm: exponential, sum, normalisation in three,
 lookup."""
 
-LOSS_SHORTEST_PASS = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 1
-"""Cycles of the first pass over a lane's outputs at the least: the second one's lookups come behind the last lane's
-logarithm."""
+LOSS_SHORTEST_PASS = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 2
+"""Cycles of a pass over the outputs at the least: by its end, the sum of the pass before is normalised, so that its
+logarithm can be looked up when the labels that separate passes leave the tables free."""
 
 LOSS_FINISH_CYCLES = 6
 """Cycles from a lane's loss to its sum: shift in three, rounding, clip, sum."""
@@ -117,10 +117,12 @@ def generator_cycles(rounds_per_cycle: int) -> int:
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
     outputs = instruction["count"]
     if instruction["kind"] == LossKind.SQUARED_ERROR:
-        elements, depth = 1 + 2 * outputs, LOSS_SQUARE_STAGE
+        elements, depth = config.lanes * (1 + 2 * outputs), LOSS_SQUARE_STAGE
     else:
-        elements, depth = 1 + max(outputs, LOSS_SHORTEST_PASS) + outputs, LOSS_LOGARITHM_STAGE
-    return 1 + config.lanes * elements + depth + 1 + LOSS_FINISH_CYCLES
+        # A pass for each lane's maximum; the last lane's exponentials follow.
+        elements = config.lanes * (1 + max(outputs, LOSS_SHORTEST_PASS)) + 1 + outputs
+        depth = LOSS_LOGARITHM_STAGE
+    return 1 + elements + depth + 1 + LOSS_FINISH_CYCLES
 
 
 @lru_cache(maxsize=4096)

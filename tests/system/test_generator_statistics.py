@@ -1,8 +1,8 @@
 """The generator's bits against classical tests of randomness, over more than 1e8 bits.
 
 Every statistic is brought to a standard normal deviate z under the hypothesis of independent fair bits. With all
-tests of this file together, a perfect generator exceeds LIMIT once in some hundred choices of seeds; the seeds are fixed,
-so these tests are deterministic. The gateware gives the same bits (see the generator's bench).
+tests of this file together, a perfect generator exceeds LIMIT once in some hundred choices of seeds; the seeds are
+fixed, so these tests are deterministic. The gateware gives the same bits (see the generator's bench).
 """
 
 import numpy as np

@@ -160,7 +160,7 @@ def test_outputs_are_near_the_float_network(model: Model, width: int) -> None:
         state = reference.activate(plan.layer.activation, state)
     expected = reference.forward(model, parameters, x)
     assert (np.abs(outcome.outputs - expected) <= error).all()
-    assert error.max() < 0.05
+    assert error.max() < 0.1
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def test_bad_recipes_and_parameters() -> None:
     values = model.initial_parameters(0)
     x, y = np.zeros((4, 64)), np.zeros(4, int)
     with pytest.raises(CompileError, match="calibration gave infinite"):
-        compile(model, SMALL, engine, values | {"0.bias": np.full(64, np.inf)}, x, y)
+        compile(model, SMALL, engine, values | {"0.bias": np.full(32, np.inf)}, x, y)
     with pytest.raises(CompileError, match=r"calibration needs inputs of shape \(samples, 64\)"):
         compile(model, SMALL, engine, values, x[:, :5], y)
 

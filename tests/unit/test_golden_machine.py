@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.programs import programs
 
 from dither.device import DeviceError
 from dither.engine import EngineConfig
@@ -21,6 +20,7 @@ from dither.regmap import COUNTERS, PHASES
 from dither.streams import Expect, Segment
 from dither.tables import scalar_tables, sine_table
 from dither.timing import execution_cycles, fetch_cycles
+from tests.programs import programs
 
 CONFIG = EngineConfig(
     rows=2,

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from dither.engine import EngineConfig
 from dither.golden.reference import reference_contract
-from dither.isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction
-from dither.tables import Table, interpolate
+from dither.isa import REDUCTION_LOOPS
+from dither.tables import Table
 from dither.timing import execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
@@ -66,64 +66,6 @@ def _numbers(random: np.random.Generator, shape: tuple[int, ...], width: int) ->
     return np.where(random.random(shape) < 0.1, extremes, numbers)
 
 
-def _golden(
-    config: EngineConfig,
-    instruction: Instruction,
-    activation: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    tables: list[Table],
-) -> tuple[NDArray[np.int64], int]:
-    """The activation memory afterwards, and the clips of requantisers and interpolators."""
-    after, clips = reference_contract(config, instruction, activation, weight, tables)
-    if instruction["activation"] == Activation.TABLE:
-        clips += _interpolator_clips(config, instruction, activation, weight, tables)
-    return after, clips
-
-
-def _interpolator_clips(
-    config: EngineConfig,
-    instruction: Instruction,
-    activation: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    tables: list[Table],
-) -> int:
-    """How many outputs of the table were beyond its range: with the numbers in front of it written one by one."""
-    fields = dict(instruction.fields) | {"activation": int(Activation.NONE)}
-    width, half = config.width, 1 << (config.width - 1)
-    rows = _written_rows(config, instruction)
-    fields |= {f"y_{loop}": 0 for loop in OUTER_LOOPS}
-    # Every row of the nest in a word of its own: no row's numbers may hide another's.
-    depth = config.activation_depth + rows + config.rows
-    widened = np.zeros((depth, config.lanes), np.int64)
-    widened[: config.activation_depth] = activation
-    fields |= {"y_base": config.activation_depth, "y_row": 1}
-    way = 0
-    for loop in OUTER_LOOPS:
-        stride = _rows_before(config, instruction, loop)
-        fields[f"y_{loop}"] = stride - way
-        way += (instruction[f"n_{loop}"] - 1) * stride
-    plain, _ = reference_contract(config, Instruction.make("CONTRACT", **fields), widened, weight, ())
-    arguments = plain[config.activation_depth : config.activation_depth + rows] + half
-    values, slopes = tables[instruction["table"]]
-    results = interpolate(values, slopes, arguments, width - config.table_bits)
-    return int(np.count_nonzero((results < -half) | (results >= half)))
-
-
-def _rows_before(config: EngineConfig, instruction: Instruction, loop: str) -> int:
-    """Rows written by one iteration of an outer loop."""
-    if loop == OUTER_LOOPS[0]:
-        return config.rows
-    inside = OUTER_LOOPS[1 : OUTER_LOOPS.index(loop)]
-    rows = (instruction["n_o0"] - 1) * config.rows + instruction["last_rows"]
-    for other in inside:
-        rows *= instruction[f"n_{other}"]
-    return rows
-
-
-def _written_rows(config: EngineConfig, instruction: Instruction) -> int:
-    return _rows_before(config, instruction, OUTER_LOOPS[-1]) * instruction[f"n_{OUTER_LOOPS[-1]}"]
-
-
 @cocotb.test()
 async def random_instructions(dut: Any) -> None:
     config, count = bench_config(), bench_parameters()["count"]
@@ -144,14 +86,15 @@ async def random_instructions(dut: Any) -> None:
         weight = _numbers(numbers, (config.parameter_depth, R), W)
         machine.memories["activation"] = [pack(word, W) for word in activation.tolist()]
         machine.memories["weight"] = [pack(word, W) for word in weight.tolist()]
-        expected, saturations = _golden(config, instruction, activation, weight, tables)
+        expected, saturations = reference_contract(config, instruction, activation, weight, tables)
         predicted = execution_cycles(config, instruction)
 
         await machine.execute(instruction, limit=predicted + 100)
         written = np.array([unpack(word, L, W) for word in machine.memories["activation"]])
         wrong = np.argwhere(written != expected)
         assert not len(wrong), f"{len(wrong)} numbers differ, first at (word, lane) {wrong[0]}: {instruction}"
-        rows = _written_rows(config, instruction)
+        rows = (instruction["n_o0"] - 1) * config.rows + instruction["last_rows"]
+        rows *= math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS[1:])
         terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS)
         counted = (machine.writes.total(), machine.cycles, machine.row_steps, machine.saturations)
         assert counted == (rows, predicted, rows * terms, saturations), f"{counted}: {instruction}"

@@ -137,7 +137,9 @@ def allocate_activations(
     options = []
     for plan, drain in zip(plans, drains, strict=True):
         starts = [min((layouts[name].layer, layouts[name].first_step) for name in group.tensors) for group in groups]
-        passes = [(layer, step, group.probes * evaluations) for (layer, step), group in zip(starts, groups, strict=True)]
+        passes = [
+            (layer, step, group.probes * evaluations) for (layer, step), group in zip(starts, groups, strict=True)
+        ]
         own = [(step, count) for layer, step, count in passes if layer == plan.position]
         passing = 1 + sum(count for layer, _, count in passes if layer < plan.position)
         options.append(_options(plan, engine, drain, own, passing))

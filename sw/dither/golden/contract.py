@@ -231,7 +231,7 @@ class _Matrix:
 
     def _check(self, least: float, greatest: float) -> None:
         limit = math.ldexp(1.0, self._space.config.accumulator_width - 1 - self._shift)
-        if least < -limit or greatest > limit + 0.5:  # rounding is in the sums
+        if least < -limit or greatest >= limit + 0.5:  # rounding is in the sums
             raise DeviceError(f"CONTRACT: a sum overflows its {self._space.config.accumulator_width} bits")
 
     def _finish(
@@ -249,6 +249,8 @@ class _Matrix:
             np.floor(sums, out=sums)
             np.copyto(index, sums, casting="unsafe")
             np.take(self._space.table(table), index, out=picked, mode="wrap")
+            if (clipped := self._space.table_clips(table)) is not None:
+                clips += int(np.count_nonzero(clipped.take(index, mode="wrap")))
             outputs[...] = picked.reshape(outputs.shape)
             return clips
         if activation is Activation.RELU and least < 0:

@@ -73,28 +73,31 @@ def reference_contract(
         for row in range(rows):
             for lane in lanes:
                 value, clipped = _requantise(acc[row][lane], instruction["shift"], config.width)
-                clips += clipped
                 address = (base + row * instruction["y_row"]) % (1 << 16)
-                y[address][lane] = _activate(config, instruction, value, tables)
+                y[address][lane], beyond = _activate(config, instruction, value, tables)
+                clips += clipped + beyond
     return np.array(y, dtype=np.int64), clips
 
 
 def _requantise(value: int, shift: int, width: int) -> tuple[int, bool]:
+    return _saturate((value + (1 << shift >> 1)) >> shift, width)
+
+
+def _saturate(value: int, width: int) -> tuple[int, bool]:
     half = 1 << (width - 1)
-    rounded = (value + (1 << shift >> 1)) >> shift
-    clipped = max(-half, min(half - 1, rounded))
-    return clipped, clipped != rounded
+    clipped = max(-half, min(half - 1, value))
+    return clipped, clipped != value
 
 
-def _activate(config: EngineConfig, instruction: Instruction, value: int, tables: Sequence[Table]) -> int:
+def _activate(config: EngineConfig, instruction: Instruction, value: int, tables: Sequence[Table]) -> tuple[int, bool]:
     match Activation(instruction["activation"]):
         case Activation.NONE:
-            return value
+            return value, False
         case Activation.RELU:
-            return max(value, 0)
+            return max(value, 0), False
         case Activation.TABLE:
             values, slopes = tables[instruction["table"]]
             half, fraction_bits = 1 << (config.width - 1), config.width - config.table_bits
             index, fraction = divmod(value + half, 1 << fraction_bits)
             rise = (int(slopes[index]) * fraction + (1 << fraction_bits >> 1)) >> fraction_bits
-            return max(-half, min(half - 1, int(values[index]) + rise))
+            return _saturate(int(values[index]) + rise, config.width)

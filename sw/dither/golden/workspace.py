@@ -37,18 +37,24 @@ class Workspace:
         self.version = 0
         """To be counted up by whoever writes weights: plans keep their copies of the weights as long as it stands."""
         self._tables = {number: np.zeros(1 << config.width, np.float32) for number in range(config.activation_tables)}
+        self._clips: dict[int, NDArray[np.bool_] | None] = dict.fromkeys(self._tables)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._scratch = threading.local()
 
     def set_table(self, number: int, table: Table) -> None:
         """Give an activation table its contents (values and slopes)."""
-        expanded = expand_activation(*table, self.config.width)
+        expanded, clipped = expand_activation(*table, self.config.width)
         self._tables[number] = np.roll(expanded, len(expanded) // 2).astype(np.float32)
+        self._clips[number] = np.roll(clipped, len(clipped) // 2) if clipped.any() else None
 
     def table(self, number: int) -> NDArray[np.float32]:
         """An activation table's output for all inputs: first for those from 0 up, then for the negative ones."""
         return self._tables[number]
+
+    def table_clips(self, number: int) -> NDArray[np.bool_] | None:
+        """Where :meth:`table` is clipped; None if nowhere, as tables of real functions are."""
+        return self._clips[number]
 
     def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
         """A one-dimensional array of arbitrary contents; the next of that name in the same thread is the same."""
