@@ -210,7 +210,7 @@ class LossUnit(wiring.Component):
         words = [self.activation.data[i * width : (i + 1) * width] for i in range(lanes)]
         # With behind = ahead - 1, ahead >> 1 is the even lane's place among the even ones, and behind >> 1 the odd's.
         near = delay_line(m, Cat(ahead[1:4], behind[1:4]), MEMORY_LATENCY, "near")[-1]
-        groups = []
+        groups: list[Signal] = []
         for i in range(0, lanes, 2 * _FAN_IN):
             for parity, place in enumerate((near[: len(ahead[1:4])], near[len(ahead[1:4]) :])):
                 members = words[i + parity : i + 2 * _FAN_IN : 2]
@@ -283,7 +283,8 @@ class LossUnit(wiring.Component):
             aligned.eq(coarse << shift[:3]),
         ]
         # The next lane's label may pass before this one's logarithm is asked for, but not before the lane is over.
-        label_distance, lane_distance = Signal.like(aligned), Signal.like(aligned)
+        label_distance = Signal.like(aligned, name="label_distance")
+        lane_distance = Signal.like(aligned, name="lane_distance")
         ended, lane_ending = Signal(2), Signal(2)
         with m.If(hits[3]):
             m.d.sync += label_distance.eq(aligned)

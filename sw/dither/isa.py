@@ -98,7 +98,7 @@ class Rule(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an instruction: its width in bits, its meaning, whether it is signed and whether it names a register."""
+    """One field of an instruction: width in bits, meaning, whether it is signed, whether it names a register."""
 
     name: str
     width: int

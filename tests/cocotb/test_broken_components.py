@@ -140,7 +140,7 @@ SUITES = {
         ),
     ),
     "contract": Suite(
-        lambda: ContractUnit(CONTRACT), "bench_contract", {"config": CONTRACT, "count": 40},
+        lambda: ContractUnit(CONTRACT), "bench_contract", {"config": CONTRACT, "count": 150},
         (
             Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
             Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),

@@ -116,7 +116,8 @@ def test_dense_layer(activation, last_rows, magnitude):
         b_base=100, bias=1, one=50, last_rows=last_rows, activation=activation, shift=16,
     )  # fmt: skip
     clips = assert_same(CONFIG, instruction, *memories(CONFIG, 1, magnitude))
-    assert (clips > 0) == (magnitude == 1.0)
+    if activation is not Activation.TABLE:  # random tables clip by themselves
+        assert (clips > 0) == (magnitude == 1.0)
 
 
 def test_tensor_train_core_with_a_bias_that_varies_by_position():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dither.engine import EngineConfig
 from dither.golden.reference import reference_contract
-from dither.isa import REDUCTION_LOOPS
+from dither.isa import OUTER_LOOPS, REDUCTION_LOOPS
 from dither.tables import Table
 from dither.timing import execution_cycles
 
