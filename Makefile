@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
+ENGINE ?= 4x32
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint docs bench clean
@@ -20,8 +21,8 @@ $(VENV)/stamp: pyproject.toml
 
 demo: $(VENV)/stamp ## train digits on simulated RTL and on the golden machine, compare, report
 	@rm -rf $(DEMO)
-	$(BIN)/dither train digits --device rtl --out $(DEMO)/rtl
-	$(BIN)/dither train digits --device golden --out $(DEMO)/golden
+	$(BIN)/dither train digits --device rtl --engine $(ENGINE) --out $(DEMO)/rtl
+	$(BIN)/dither train digits --device golden --engine $(ENGINE) --out $(DEMO)/golden
 	$(BIN)/dither compare $(DEMO)/rtl $(DEMO)/golden --plot $(DEMO)/compare.png
 	@echo "report: $(DEMO)/rtl/report.html"
 

@@ -82,10 +82,11 @@ class Trainer:
         """Takes up the newest checkpoint: curve and history are cut back to it, the device gets its state.
 
         :raises CheckpointError: if it cannot be trusted.
-        :raises RunError: if the folder's files do not go with it.
+        :raises RunError: if the folder's files do not go with it, or it is beyond the last step.
         """
         checkpoint = self.run.load_checkpoint()
         meta = checkpoint.meta
+        self.run.require(checkpoint.step <= self.steps, f"is at step {checkpoint.step} already; ask for more --steps")
         if checkpoint.step < self.steps:
             self.run.truncate(meta["rows"])
         self._row = self.run.curve()[-1]

@@ -196,9 +196,17 @@ def test_missing_compiler(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_resume_with_more_steps(run: Path) -> None:
     assert main(["train", "--resume", str(run), "--steps", "7"]) == 0
+    assert "--steps 7" in RunFolder.open(run).description["command"]
     longer = [word for word in QUICK if word != "4"]
     assert main(["train", "digits", *longer, "7", "--out", "whole"]) == 0
     assert main(["compare", str(run), "whole", "--no-plot"]) == 0
+
+
+def test_resume_with_fewer_steps(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = content(run)
+    assert main(["train", "--resume", str(run), "--steps", "3"]) == 2
+    assert "is at step 4 already" in complaint(capsys)
+    assert content(run) == before
 
 
 def test_interrupted_run_says_how_to_resume_and_resumes_exactly() -> None:

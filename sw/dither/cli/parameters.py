@@ -71,7 +71,7 @@ class WavesType(click.ParamType[Waves]):
         match = re.fullmatch(r"(.+):(\d+)-(\d+)", value)
         if match is None or int(match[2]) > int(match[3]):
             raise click.UsageError(
-                f"--waves {value!r} must be FILE:FIRST-LAST, device commands, such as engine.fst:4-4"
+                f"--waves {value!r} must be FILE:FIRST-LAST, device commands, such as engine.vcd:4-4"
             )
         return Waves(Path(match[1]), int(match[2]), int(match[3]))
 

@@ -45,7 +45,7 @@ Examples:
   dither train digits --engine 4x32 --seed 7 --rate 0.002 --out runs/seven
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
-  dither train digits --device rtl --steps 1 --waves engine.fst:4-4
+  dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
 """,
 )
 @click.argument("task", type=Suggesting("task", list(TASKS)), required=False)
@@ -134,6 +134,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         else:
             trainer = prepared.trainer(run)
             trainer.resume()
+            run.update(steps=experiment.steps, command=experiment.command)
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
         finished = _train(console, trainer)
         if finished:

@@ -178,9 +178,9 @@ def allocate_activations(
         else:
             # Neighbours stand at opposite ends, so each step's input and output never meet.
             span = plan.scratch(option.chunks)
-            starts = [scratch_base if number % 2 == 0 else scratch_base + span - words
-                      for number, words in enumerate(sizes)]  # fmt: skip
-            states = [Region(name, start, words) for name, start, words in zip(names, starts, sizes, strict=True)]
+            bases = [scratch_base if number % 2 == 0 else scratch_base + span - words
+                     for number, words in enumerate(sizes)]  # fmt: skip
+            states = [Region(name, base, words) for name, base, words in zip(names, bases, sizes, strict=True)]
             regions += states
         buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), output))
     return ActivationMap(constant_words, input_words, label_words, target_words, tuple(buffers), tuple(regions), cursor)
