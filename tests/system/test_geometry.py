@@ -1,0 +1,92 @@
+"""Compiled training programs on the simulated RTL: no geometry changes a bit, and every cycle was predicted."""
+
+import numpy as np
+import pytest
+
+from dither.compiler import compile
+from dither.engine import preset
+from dither.golden import GoldenMachine, predict
+from dither.isa import Rule
+from dither.models import Dense, Model, TensorTrain
+from dither.recipe import Recipe
+from dither.session import Session, flat_masters
+from dither.tasks import load_task
+from dither_sim.verilated import VerilatedDevice
+
+WAVES = Model(
+    (
+        TensorTrain((3, 4), (4, 4), 2, activation="sine"),
+        TensorTrain((4, 4), (3, 4), 3, activation="tanh"),
+        Dense(12, 2),
+    ),
+    "squared_error",
+)
+RECIPES = {
+    "layerwise": Recipe(batch=64, tile=32, probes=(2, 3), estimator="layerwise", mu=2**-6, decay2=6, rate=2**-7),
+    "tensorwise, antithetic, momentum": Recipe(batch=64, tile=32, sides="two", mu=2**-6, rule=Rule.MOMENTUM, rate=1e-3),
+    "joint, shared, sign": Recipe(
+        batch=64, tile=32, probes=4, estimator="joint", shared_probe=True, mu=2**-6, rule=Rule.SIGN
+    ),
+}
+STEPS = 3
+
+
+def digits():
+    task = load_task("digits")
+    shape = (STEPS, 64)
+    return (
+        task.model,
+        task.train.inputs[: STEPS * 64].reshape(*shape, -1),
+        task.train.labels[: STEPS * 64].reshape(shape),
+    )
+
+
+def waves():
+    rng = np.random.default_rng(5)
+    inputs = rng.uniform(-1, 1, (STEPS, 64, 12))
+    return WAVES, inputs, np.stack([np.sin(inputs.sum(2)), inputs.prod(2)], axis=2)
+
+
+CASES = [(digits, name) for name in RECIPES] + [(waves, "tensorwise, antithetic, momentum")]
+
+
+def trained(device, model, recipe, inputs, targets):
+    """Losses, masters and moments after a few steps, and the counters against their prediction."""
+    parameters = model.initial_parameters(3)
+    probes = recipe.probes if isinstance(recipe.probes, int) else recipe.probes[: len(model.layers)]
+    recipe = Recipe.from_dict(recipe.to_dict() | {"probes": probes})
+    compiled = compile(model, recipe, device.config, parameters, inputs[0], targets[0])
+    session = Session(device, compiled)
+    session.load(compiled.initial_state(parameters))
+    command = compiled.train(7, list(zip(inputs, targets, strict=True)))
+    result = device.run(command.entry, command.inputs, command.expects)
+    losses = compiled.read_train(result.outputs)
+    predicted = predict(device.config, compiled.program, command.entry, [0, 0, STEPS] + [0] * STEPS)
+    assert {name: result.counters[name] for name in predicted} == predicted
+    state = session.state()
+    moments = [np.concatenate([v.ravel() for v in m.values()]) for m in (state.moment1, state.moment2)]
+    return [np.array(losses), flat_masters(state), *moments]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """By case, what the golden machine gives at a geometry of its own."""
+    results = {}
+    for make, name in CASES:
+        machine = GoldenMachine(preset("4x32"))
+        results[make, name] = trained(machine, *arranged(make, name))
+        assert len(np.unique(results[make, name][1])) > 1
+    return results
+
+
+def arranged(make, name):
+    model, inputs, targets = make()
+    return model, RECIPES[name], inputs, targets
+
+
+@pytest.mark.parametrize("engine", ["1x8", "2x16", "4x32"])
+def test_rtl_of_every_geometry_gives_the_golden_bits(engine, expected):
+    with VerilatedDevice(preset(engine)) as device:
+        for make, name in CASES:
+            for want, got in zip(expected[make, name], trained(device, *arranged(make, name)), strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=f"{make.__name__}, {name}")
