@@ -31,7 +31,7 @@ from dither_sim.benches.with_tables import WithTables
 from dither_sim.mutation import Change, Mutable, flips, survivors
 
 CONTRACT = EngineConfig(
-    rows=2, lanes=4, lanes_per_table=2, activation_tables=1, table_bits=6, activation_depth=128, parameter_depth=64
+    rows=2, lanes=4, lanes_per_table=2, activation_tables=4, table_bits=6, activation_depth=128, parameter_depth=64
 )
 SMALL = EngineConfig(rows=2, lanes=2, lanes_per_table=1, table_bits=6, program_depth=64, rounds_per_cycle=4)
 ENGINE = EngineConfig(

@@ -6,7 +6,7 @@ rows, lanes or depths. A format's range is a power of two that covers the larges
 - inputs: none (data are bounded; a value at the very end of the range clips by one unit);
 - weights and biases: 4 bits, because training makes the largest of them grow about tenfold, and at least four probe
   steps;
-- network outputs: 2 bits, and under cross entropy at least ±16, because logits start near zero and grow until
+- network outputs: 2 bits, and under cross entropy at least ±32, because logits start near zero and grow until
   the softmax is sure;
 - intermediates and hidden layers: 4 bits, for inputs beyond the calibration batch and for growth; or more, if the
   outputs are to grow more than that. Growth multiplies from core to core, so if n steps lead to outputs that may grow
@@ -43,7 +43,7 @@ class Headroom:
     intermediates: int = 4
     hidden: int = 4
     outputs: int = 2
-    logit_range: float = 16.0
+    logit_range: float = 32.0
     bias_share: int = 3
     """log2 of the layer's range over the least range of its bias."""
 
