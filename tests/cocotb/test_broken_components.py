@@ -146,6 +146,7 @@ SUITES = {
             Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),
             Change("the step of a loop is ignored", "nest.x_step", field("x_o1", lambda old: Const(0))),
             Change("last_rows is ignored", "drain.*", only(SwitchValue, all_rows)),
+            Change("clips of tables do not count", "group*.interpolator.clipped", value(lambda old: Const(0))),
             Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
             Change("bias terms count", "nest.row_steps", lambda old, unit, m: Mux(unit.row_steps.any(), old, 1)),
         ),

@@ -1,5 +1,7 @@
 """Whole random programs: the simulated RTL and the golden machine leave the same bits in the same number of cycles."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,9 @@ from dither.engine import EngineConfig
 from dither.golden import GoldenMachine
 from dither_sim.verilated import VerilatedDevice
 from tests.programs import programs
+
+EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "60"))
+"""Programs for each engine; more for a soak."""
 
 ENGINES = {
     "1x4 w16": EngineConfig(rows=1, lanes=4, width=16, activation_depth=128, parameter_depth=64, table_bits=7,
@@ -28,7 +33,7 @@ def devices(request):
     rtl.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.data())
 def test_random_programs(devices, data):
     rtl, golden = devices
