@@ -198,8 +198,11 @@ def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, 
 
 
 @st.composite
-def programs(draw: st.DrawFn, config: EngineConfig) -> RandomProgram:
-    """A whole program: load everything, compute, store everything."""
+def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> RandomProgram:
+    """A whole program: load everything, compute, store everything.
+
+    :param single: compute with one descriptor only, so that a failure names it.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     inputs, load = [], []
 
@@ -221,8 +224,8 @@ def programs(draw: st.DrawFn, config: EngineConfig) -> RandomProgram:
     pulls = [I("PULL", target=register) for register in REGISTERS]
     inputs.append(Segment.scalars(_random_words(rng, (len(pulls), 1), 32)[:, 0]))
 
-    main = _body(draw, config, 0)
-    subroutine = _body(draw, config, 1)
+    main = [draw(st.sampled_from(WORK))(draw, config)] if single else _body(draw, config, 0)
+    subroutine = [] if single else _body(draw, config, 1)
     call = draw(st.integers(0, len(main)))
     emits = [I("EMIT", source=register) for register in (0, *REGISTERS)]
     stores = [I("STORE", memory=Memory.ACTIVATION, base=0, count=config.activation_depth)]
