@@ -8,7 +8,7 @@ DEMO   := build/demo
 ENGINE ?= 4x32
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint docs bench clean
+.PHONY: help demo test test-all soak lint docs bench clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ test: $(VENV)/stamp lint ## all tests that take seconds or few minutes
 
 test-all: $(VENV)/stamp lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+soak: $(VENV)/stamp ## a thousand random programs and descriptors for each engine, golden against RTL
+	DITHER_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/system/test_differential.py
 
 lint: $(VENV)/stamp ## style and types
 	$(BIN)/ruff check .

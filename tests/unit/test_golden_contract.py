@@ -278,3 +278,12 @@ def test_the_drain_of_a_shared_interpolator_takes_longer():
 
 def test_rows_that_do_not_count_may_lie_beyond_the_memory():
     assert_same(CONFIG, nest(y_base=254, last_rows=2), *memories(CONFIG, 8))
+
+
+def test_overlapping_windows_over_outputs():
+    """Two loops that both move on by one word: found by random programs against the RTL."""
+    instruction = nest(
+        {"k0": 3, "o0": 2, "o2": 3, "o3": 2}, w={"k0": 1, "o0": 3}, x={"k0": 8, "o2": 1, "o3": 1},
+        y={"o0": 4, "o2": 8, "o3": 24}, y_base=60, last_rows=4,
+    )  # fmt: skip
+    assert_same(CONFIG, instruction, *memories(CONFIG, 11, 0.3))

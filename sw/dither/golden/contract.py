@@ -91,12 +91,13 @@ class _Matrix:
         if self._gather:
             columns = positions
         else:
-            # BLAS takes neighbouring positions as more columns, where a term's columns end before the next term's.
+            # BLAS takes neighbouring positions as more columns, where a term's columns end before the next term's. Of
+            # overlapping windows, whose loops both go on by one word, only one can be neighbours.
             pitch = reduction[0].x if reduction else space.config.activation_depth
-            columns = [loop for loop in positions if loop.x == 1 and loop.count <= pitch]
+            columns = [loop for loop in positions if loop.x == 1 and loop.count <= pitch][:1]
         # From here on, outermost loops first, as axes of arrays.
         self._columns = columns[::-1]
-        self._positions = [loop for loop in positions if loop not in columns][::-1]
+        self._positions = [loop for loop in positions if not any(loop is column for column in columns)][::-1]
         self._rows = [loop for loop in piece.outer if not loop.x][::-1]
         self._reduction = reduction[::-1]
         self._terms = math.prod(loop.count for loop in reduction)
