@@ -16,6 +16,7 @@ from dither.engine import EngineConfig
 from dither.isa import Memory
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, REGISTERS
 from dither.streams import Expect, Segment
+from dither_sim.toolchain import has_header
 from dither_sim.verilated import Pauses, TraceWindow, VerilatedDevice
 
 ADDRESS = {register.name: register.address for register in REGISTERS}
@@ -182,8 +183,11 @@ def test_spin_clocks_that_many_times(echo: VerilatedDevice) -> None:
     assert echo.run(0).counters["row_steps"] == 0
 
 
-def test_waveforms_of_a_window_of_runs(tmp_path: Path) -> None:
-    path = tmp_path / "waves.vcd"
+@pytest.mark.parametrize("suffix", [".vcd", ".fst"])
+def test_waveforms_of_a_window_of_runs(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".fst" and not all(has_header(name) for name in ("lz4.h", "zlib.h")):
+        pytest.skip("FST waveforms need the headers of lz4 and zlib, which are not installed")
+    path = tmp_path / f"waves{suffix}"
     with VerilatedDevice(CONFIG, engine=Echo(CONFIG), trace=TraceWindow(path=path, first=1, last=2)) as device:
         device.run(0)
         assert not path.exists()
@@ -191,8 +195,9 @@ def test_waveforms_of_a_window_of_runs(tmp_path: Path) -> None:
         device.run(0)
         size = path.stat().st_size
         device.run(0)
-    assert path.stat().st_size == size
-    assert "host_rdata" in path.read_text()
+    assert path.stat().st_size == size > 0
+    if suffix == ".vcd":
+        assert "host_rdata" in path.read_text()
 
 
 def test_trace_window_is_validated(tmp_path: Path) -> None:
