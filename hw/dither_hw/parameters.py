@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
-from dither.generator import BLOCK_BITS
+from dither.generator import BLOCK_BITS, INDEX_ALIGNMENT
 from dither.timing import MEMORY_LATENCY
 
 from .generator import Generator
@@ -18,7 +18,6 @@ __all__ = ["ParameterUnit"]
 assert MEMORY_LATENCY == 2, "two stages select the signs while a word is read"
 
 _MASTER_BITS = 32
-_ALIGNMENT = 8  # an input's parameter indices begin at a multiple of it
 
 
 class ParameterUnit(wiring.Component):
@@ -101,7 +100,7 @@ class ParameterUnit(wiring.Component):
         next_ends_row, next_last = Signal(), Signal()
         following = Signal(range(BLOCK_BITS))
         behind = Signal(range(2 * BLOCK_BITS))
-        padding = Signal(range(_ALIGNMENT))
+        padding = Signal(range(INDEX_ALIGNMENT))
         m.d.sync += padding.eq(-(fields.tiles * rows))
         m.d.comb += [
             next_ends_row.eq(Mux(ends_row, fields.tiles == 1, tiles_left == 2)),
@@ -173,10 +172,10 @@ class ParameterUnit(wiring.Component):
                 with m.If(issue & leaves_block):
                     m.d.sync += ready.eq(0)
 
-        byte, place = Signal(_ALIGNMENT), Signal(range(_ALIGNMENT))
+        byte, place = Signal(INDEX_ALIGNMENT), Signal(range(INDEX_ALIGNMENT))
         signs = Signal(rows)
         m.d.sync += [
-            byte.eq(current.word_select(position[3:], _ALIGNMENT)),
+            byte.eq(current.word_select(position[3:], INDEX_ALIGNMENT)),
             place.eq(position[:3]),
             signs.eq(byte.bit_select(place, rows)),
         ]

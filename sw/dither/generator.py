@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BLOCK_BITS", "KEY_PARITY", "ROTATIONS", "ROUNDS", "ROUNDS_PER_INJECTION", "blocks", "signs", "stream"]
+__all__ = ["BLOCK_BITS", "INDEX_ALIGNMENT", "KEY_PARITY", "ROTATIONS", "ROUNDS", "ROUNDS_PER_INJECTION", "blocks",
+           "index_pitch", "signs", "stream"]  # fmt: skip
 
 ROUNDS = 20
 ROUNDS_PER_INJECTION = 4
@@ -23,7 +24,15 @@ KEY_PARITY = 0x1BD11BDA
 BLOCK_BITS = 64
 """Bits of one block: output word 0 gives bits 0 to 31, word 1 bits 32 to 63."""
 
+INDEX_ALIGNMENT = 8
+"""An input's parameter indices begin at a multiple of it: the largest number of rows, so that no geometry shows."""
+
 _CHUNK = 1 << 13  # blocks: the working set of one chunk stays in the first-level cache
+
+
+def index_pitch(columns: int) -> int:
+    """How far the parameter indices of successive inputs lie apart: the outputs, rounded up to the alignment."""
+    return -(-columns // INDEX_ALIGNMENT) * INDEX_ALIGNMENT
 
 
 def _words(values: ArrayLike) -> NDArray[np.uint32]:

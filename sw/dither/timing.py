@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from .engine import EngineConfig
-from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION
+from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION, index_pitch
 from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat, LossKind
 
 __all__ = [
@@ -128,7 +128,7 @@ def _loss(config: EngineConfig, instruction: Instruction) -> int:
 @lru_cache(maxsize=4096)
 def _words_by_block(rows: int, inner: int, tiles: int) -> tuple[int, ...]:
     """Words of a tensor whose signs each block of the generator gives, in order."""
-    pitch = -(-tiles * rows // 8) * 8
+    pitch = index_pitch(tiles * rows)
     last_index = (inner - 1) * pitch + (tiles - 1) * rows
 
     def words_before(index: int) -> int:

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
+from ..generator import index_pitch
 from .errors import CompileError, shortage
-from .planner import ROW_PITCH, LayerPlan
+from .planner import LayerPlan
 
 __all__ = ["INDICES_PER_BLOCK", "MASTER_WIDTH", "Layout", "Tensor", "layouts", "place_tensors"]
 
@@ -51,7 +52,7 @@ class Layout:
     @property
     def index_pitch(self) -> int:
         """Mp: parameter indices from one input position to the next."""
-        return -(-self.columns // ROW_PITCH) * ROW_PITCH
+        return index_pitch(self.columns)
 
     @property
     def blocks(self) -> int:

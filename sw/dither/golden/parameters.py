@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..fixedpoint import saturate
-from ..generator import BLOCK_BITS, stream
+from ..generator import BLOCK_BITS, index_pitch, stream
 
 __all__ = ["MASTER_BITS", "accumulate", "parameter_indices", "perturb", "row_pitch", "tensor_signs", "wrap32"]
 
 MASTER_BITS = 32
-_INDEX_ALIGNMENT = 8  # the largest number of rows: indices do not depend on the geometry
 
 
 def wrap32(values: ArrayLike) -> NDArray[np.int64]:
@@ -28,7 +27,7 @@ def wrap32(values: ArrayLike) -> NDArray[np.int64]:
 
 def row_pitch(tiles: int, rows: int) -> int:
     """Distance of the parameter indices of one output from input to input: T*R rounded up to a multiple of 8."""
-    return -(-tiles * rows // _INDEX_ALIGNMENT) * _INDEX_ALIGNMENT
+    return index_pitch(tiles * rows)
 
 
 def parameter_indices(block: int, inner: int, tiles: int, rows: int) -> NDArray[np.int64]:
