@@ -8,10 +8,24 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dither.engine import EngineConfig
-from dither.isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, LossKind, Memory, Rule
+from dither.isa import (
+    GRADIENT_BITS,
+    LOOPS,
+    MASTER_BITS,
+    OUTER_LOOPS,
+    REDUCTION_LOOPS,
+    Activation,
+    Distribution,
+    Instruction,
+    LossKind,
+    LossMode,
+    Memory,
+    Operand,
+    Rule,
+)
 from dither.streams import Expect, Segment
 from dither.tables import scalar_tables
-from dither.timing import drain_cycles_per_row
+from dither.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
 
 STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 REGISTERS = range(1, 16)
@@ -69,49 +83,112 @@ def _counts(draw: st.DrawFn, number: int, product: int) -> list[int]:
     return counts
 
 
-def contracts(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+def _indexed(
+    draw: st.DrawFn, name: str, fields: dict[str, int], bases: dict[str, int], moves: dict[str, int], repeats: int
+) -> list[Instruction]:
+    """A nest, executed so many times in a loop that moves its bases by index registers.
+
+    :param bases: by operand: the first address.
+    :param moves: by operand: how far it moves from time to time.
+    """
+    registers = draw(st.permutations(REGISTERS))
+    before, after = [], []
+    for number, (letter, base) in enumerate(bases.items()):
+        register = registers[number]
+        if moves[letter] == 0 and draw(st.booleans()):
+            register = 0
+        # Only the lowest 16 bits of a register count.
+        start = draw(st.integers(-(1 << 31), (1 << 31) - 1)) if register else 0
+        fields |= {f"{letter}_base": (base - start) % (1 << 16), f"{letter}_index": register}
+        if register:
+            before.append(I("SET", target=register, source=0, value=start))
+            after.append(I("SET", target=register, source=register, value=moves[letter]))
+    if repeats == 1:
+        return [*before, I(name, **fields)]
+    return [*before, I("LOOP", register=0, count=repeats), I(name, **fields), *after, I("END")]
+
+
+def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
     """A CONTRACT from the lower half of the activation memory to the upper half."""
     half = config.activation_depth // 2
+    operand = draw(st.sampled_from(Operand)) if config.local_learning else Operand.WEIGHT
+    rows, depth = (config.rows, config.parameter_depth) if operand is Operand.WEIGHT else (1, half)
     reduction = _counts(draw, len(REDUCTION_LOOPS), 40)
     outer = _counts(draw, len(OUTER_LOOPS), min(half // config.rows, 24))
+    if operand is not Operand.WEIGHT:
+        outer[0] = 1
     counts = reduction + outer
-    depth = np.prod(reduction)
     kinds = [Activation.NONE, Activation.RELU] + [Activation.TABLE] * (config.activation_tables > 0)
     activation = draw(st.sampled_from(kinds))
     bias = draw(st.integers(0, 1))
-    drain = config.rows * drain_cycles_per_row(config, activation)
-    w, w_base = _strides_within(draw, counts, config.parameter_depth)
-    x, x_base = _strides_within(draw, counts, half)
-    b, b_base = _strides_within(draw, outer, config.parameter_depth)
-    y_row, *y = _distinct_strides(draw, [config.rows, *outer])
-    size = config.rows * int(np.prod(outer))
+    drain = rows * drain_cycles_per_row(config, activation)
+    tile = (int(np.prod(reduction)) + bias) * cycles_per_term(operand)
+    repeats = draw(st.sampled_from([1, 1, 2, 3]))
+    (*w, w_move), w_base = _strides_within(draw, [*counts, repeats], depth)
+    (*x, x_move), x_base = _strides_within(draw, [*counts, repeats], half)
+    (*b, b_move), b_base = _strides_within(draw, [*outer, repeats], depth)
+    y_row, *y = _distinct_strides(draw, [rows, *outer])
+    (y_move,), y_base = _strides_within(draw, [repeats], half - rows * int(np.prod(outer)) + 1)
     fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
     for name, loops, of, strides in (
         ("w", LOOPS, counts, w), ("x", LOOPS, counts, x), ("y", OUTER_LOOPS, outer, y), ("b", OUTER_LOOPS, outer, b),
     ):  # fmt: skip
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
-    return I(
-        "CONTRACT",
-        **fields,
-        w_base=w_base,
-        x_base=x_base,
-        y_base=half + draw(st.integers(0, half - size)),
-        y_row=y_row,
-        b_base=b_base,
-        one=draw(st.integers(0, half - 1)),
-        bias=bias,
-        last_rows=draw(st.integers(1, config.rows)),
-        idle=max(0, drain - int(depth) - bias) + draw(st.integers(0, 2)),
-        shift=draw(st.integers(0, 47)),
-        activation=activation,
-        table=draw(st.integers(0, max(config.activation_tables - 1, 0))),
-    )
+    fields |= {
+        "y_row": y_row,
+        "one": draw(st.integers(0, half - 1)),
+        "bias": bias,
+        "last_rows": draw(st.integers(1, rows)),
+        "idle": max(0, drain - tile) + draw(st.integers(0, 2)),
+        "shift": draw(st.integers(0, 47)),
+        "activation": activation,
+        "table": draw(st.integers(0, max(config.activation_tables - 1, 0))),
+        "operand": operand,
+    }
+    bases = {"w": w_base, "x": x_base, "y": half + y_base, "b": b_base}
+    moves = {"w": w_move, "x": x_move, "y": y_move, "b": b_move}
+    return _indexed(draw, "CONTRACT", fields, bases, moves, repeats)
+
+
+def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
+    """A CORRELATE that visits no gradient word twice in one tile, but maybe the same ones in every tile."""
+    inner = _counts(draw, len(REDUCTION_LOOPS), min(config.parameter_depth, 30))
+    outer = _counts(draw, len(OUTER_LOOPS), 24)
+    counts, size, rows = inner + outer, int(np.prod(inner)), config.rows
+    repeats = draw(st.sampled_from([1, 1, 2, 3]))
+    (d_row, *d, d_move), d_base = _strides_within(draw, [rows, *outer, repeats], config.activation_depth)
+    (*x, x_move), x_base = _strides_within(draw, [*counts, repeats], config.activation_depth)
+    still = draw(st.booleans())
+    if still:
+        g, g_base = [0] * len(outer), draw(st.integers(0, config.parameter_depth - size))
+        pause = max(0, CORRELATE_DISTANCE - rows - size)
+    else:
+        g, g_base = _strides_within(draw, outer, config.parameter_depth - size + 1)
+        pause = max(0, CORRELATE_DISTANCE - rows - 1)
+    fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
+    for name, loops, of, strides in (
+        ("d", OUTER_LOOPS, outer, d), ("x", LOOPS, counts, x),
+        ("g", LOOPS, counts, [*_distinct_strides(draw, inner), *g]),
+    ):  # fmt: skip
+        fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
+    fields |= {
+        "d_row": d_row,
+        "last_rows": draw(st.integers(1, rows)),
+        "idle": pause + draw(st.sampled_from([0, 0, 1, 2])),
+    }
+    bases, moves = {"d": d_base, "x": x_base, "g": g_base}, {"d": d_move, "x": x_move, "g": 0}
+    return _indexed(draw, "CORRELATE", fields, bases, moves, repeats)
 
 
 def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+    """A LOSS in any mode that the engine has; what writes words reads the lower half and writes to the upper one."""
     count = draw(st.integers(1, 9))
-    step, base = _strides_within(draw, [count], config.activation_depth)
-    t_step, t_base = _strides_within(draw, [count], config.activation_depth)
+    mode = draw(st.sampled_from(LossMode)) if config.local_learning else LossMode.SUM
+    half = config.activation_depth // 2
+    span = half if mode in (LossMode.DIFFER, LossMode.ERROR) else config.activation_depth
+    step, base = _strides_within(draw, [count], span)
+    t_step, t_base = _strides_within(draw, [count], span)
+    d_step, d_base = _strides_within(draw, [count], half)
     return I(
         "LOSS",
         kind=draw(st.sampled_from(LossKind)),
@@ -124,6 +201,9 @@ def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         t_step=t_step[0],
         z_frac=draw(st.integers(0, 16)),
         loss_frac=draw(st.integers(0, 16)),
+        mode=mode,
+        d_base=half + d_base,
+        d_step=d_step[0],
         target=draw(st.sampled_from(REGISTERS)),
     )
 
@@ -137,14 +217,16 @@ def passes(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         "base": draw(st.integers(0, config.parameter_depth - inner * tiles)),
         "inner": inner,
         "tiles": tiles,
-        "block": draw(st.integers(0, (1 << 20) - 1)),
+        # Registers with small numbers name parameters of the first blocks.
+        "block": draw(st.one_of(st.just(0), st.integers(0, (1 << 20) - 1))),
         "seed": draw(register),
         "step": draw(register),
         "probe": draw(register),
+        "distribution": draw(st.sampled_from([d for d in Distribution if d.bits <= 1 or config.wide_probes])),
     }
     if draw(st.booleans()):
         amplitude = draw(st.one_of(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-(1 << 20), 1 << 20)))
-        return I("PERTURB", **matrix, random=draw(st.integers(0, 1)), amplitude=amplitude)
+        return I("PERTURB", **matrix, amplitude=amplitude)
     return I("ACCUMULATE", **matrix, difference=draw(register))
 
 
@@ -155,12 +237,48 @@ def updates(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         base=draw(st.integers(0, config.parameter_depth - count)),
         count=count,
         rule=draw(st.sampled_from(Rule)),
-        gradient_shift=draw(st.integers(0, 31)),
+        gradient_shift=draw(st.integers(0, 47)),
         decay1=draw(st.integers(0, 15)),
         decay2=draw(st.integers(0, 15)),
         rate=draw(st.sampled_from(REGISTERS)),
         rate_shift=draw(st.integers(0, 31)),
     )
+
+
+def dithers(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+    """A DITHER in place, or from one half of the activation memory to the other."""
+    half = config.activation_depth // 2
+    count = draw(st.integers(1, half))
+    (y_step,), y_base = _strides_within(draw, [count], half)
+    if y_step == 0:
+        y_step, y_base = draw(st.sampled_from([(1, 0), (-1, count - 1)]))
+    (x_step,), x_base = _strides_within(draw, [count], half)
+    x_half, y_half = draw(st.permutations([0, half]))
+    x_base, y_base = x_half + x_base, y_half + y_base
+    if draw(st.integers(0, 2)) == 0:
+        x_base, x_step = y_base, y_step
+    register = st.sampled_from([0, *REGISTERS])
+    return I(
+        "DITHER", count=count, x_base=x_base, x_step=x_step, y_base=y_base, y_step=y_step,
+        scale=draw(st.integers(0, config.activation_depth - 1)), gate=draw(st.integers(0, 1)),
+        block=draw(st.integers(0, (1 << 20) - 1)), seed=draw(register), step=draw(register), probe=draw(register),
+        offset=draw(register),
+    )  # fmt: skip
+
+
+def transposes(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+    rows, depth = config.rows, config.parameter_depth
+
+    def words(inner: int, columns: int) -> int:
+        return inner * -(-columns // rows)
+
+    inner = draw(st.integers(1, depth // 3))
+    columns = draw(st.sampled_from([m for m in range(1, depth) if words(inner, m) + words(m, inner) <= depth]))
+    source, result = words(inner, columns), words(columns, inner)
+    gap = draw(st.integers(0, depth - source - result))
+    start = draw(st.integers(0, depth - source - result - gap))
+    base, target = (start, start + source + gap) if draw(st.booleans()) else (start + result + gap, start)
+    return I("TRANSPOSE", base=base, inner=inner, columns=columns, target=target)
 
 
 def scalars(draw: st.DrawFn, config: EngineConfig) -> Instruction:
@@ -174,18 +292,29 @@ def scalars(draw: st.DrawFn, config: EngineConfig) -> Instruction:
 
 
 WORK = (contracts, contracts, losses, passes, passes, updates, scalars, scalars)
+LOCAL_WORK = (correlations, correlations, dithers, transposes)
+"""What only engines with ``local_learning`` do."""
 
 
-def _body(draw: st.DrawFn, config: EngineConfig, level: int) -> list[Instruction]:
+def _work(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
+    made = draw(st.sampled_from(WORK + LOCAL_WORK * config.local_learning))(draw, config)
+    return made if isinstance(made, list) else [made]
+
+
+def _body(draw: st.DrawFn, config: EngineConfig, level: int) -> tuple[list[Instruction], list[int]]:
+    """Some work, and where a subroutine may be called that changes all registers."""
     body: list[Instruction] = []
+    gaps = [0]
     for _ in range(draw(st.integers(1, 4))):
         if level < 2 and draw(st.integers(0, 4)) == 0:
             body.append(I("LOOP", register=0, count=draw(st.integers(1, 3))))
-            body += _body(draw, config, level + 1)
-            body.append(I("END"))
+            inner, places = _body(draw, config, level + 1)
+            gaps += [len(body) + place for place in places]
+            body += [*inner, I("END")]
         else:
-            body.append(draw(st.sampled_from(WORK))(draw, config))
-    return body
+            body += _work(draw, config)
+        gaps.append(len(body))
+    return body, gaps
 
 
 def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, *, signed: bool = True) -> np.ndarray:
@@ -201,7 +330,7 @@ def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, 
 def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> RandomProgram:
     """A whole program: load everything, compute, store everything.
 
-    :param single: compute with one descriptor only, so that a failure names it.
+    :param single: compute with one descriptor only (and a loop around it), so that a failure names it.
     """
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     inputs, load = [], []
@@ -215,7 +344,8 @@ def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> Ran
     add(Memory.ACTIVATION, activations)
     words = (config.parameter_depth, config.rows)
     for memory in STATE:
-        add(memory, _random_words(rng, words, 32, signed=memory is not Memory.MOMENT2))
+        width = GRADIENT_BITS if memory is Memory.GRADIENT else MASTER_BITS
+        add(memory, _random_words(rng, words, width, signed=memory is not Memory.MOMENT2))
     add(Memory.WEIGHT, _random_words(rng, words, config.width))
     if config.activation_tables:
         entries = config.activation_tables << config.table_bits
@@ -224,9 +354,9 @@ def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> Ran
     pulls = [I("PULL", target=register) for register in REGISTERS]
     inputs.append(Segment.scalars(_random_words(rng, (len(pulls), 1), 32)[:, 0]))
 
-    main = [draw(st.sampled_from(WORK))(draw, config)] if single else _body(draw, config, 0)
-    subroutine = [] if single else _body(draw, config, 1)
-    call = draw(st.integers(0, len(main)))
+    main, gaps = (_work(draw, config), [0]) if single else _body(draw, config, 0)
+    subroutine = [] if single else _body(draw, config, 1)[0]
+    call = draw(st.sampled_from(gaps))
     emits = [I("EMIT", source=register) for register in (0, *REGISTERS)]
     stores = [I("STORE", memory=Memory.ACTIVATION, base=0, count=config.activation_depth)]
     stores += [I("STORE", memory=m, base=0, count=config.parameter_depth) for m in (*STATE, Memory.WEIGHT)]

@@ -1,20 +1,21 @@
-"""The contraction unit: rows x lanes multiply-accumulates a cycle."""
+"""The contraction unit: rows x lanes multiplications a cycle."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
-from dither.isa import Activation
+from dither.isa import GRADIENT_BITS, Activation, Operand
 from dither.timing import BROADCAST_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
 
+from .correlate import Correlator
 from .drain import Drain
 from .interfaces import ReadPort, WritePort, instruction_layout
 from .interpolator import TablePort
 from .lane import LaneGroup
-from .loops import LoopNest
+from .loops import Indices, LoopNest
 from .pipeline import delay_line, tree_sum
 
 __all__ = ["ContractUnit"]
@@ -23,7 +24,7 @@ assert BROADCAST_LATENCY == 2, "one register for all lanes, one for each group"
 
 
 class ContractUnit(wiring.Component):
-    """Executes CONTRACT: see :mod:`dither.isa`.
+    """Executes CONTRACT and CORRELATE: see :mod:`dither.isa`.
 
     Throughput R x L multiply-accumulates in every cycle of a term; one row of L outputs a cycle in the drain, with a
     table one every ``lanes_per_table`` cycles. The drain of one tile overlaps the next. Cycles:
@@ -34,6 +35,11 @@ class ContractUnit(wiring.Component):
     tile are copied in the next cycle; its rows go through the requantisers (4 cycles), if need be through the groups'
     interpolators, and to the memory.
 
+    With lane-wise operands the address that would be the weight's goes to the activation memory, in the cycle before
+    the input's, and the multipliers take the word that comes. CORRELATE fills them with left words in the same way; its
+    products go to :class:`~dither_hw.correlate.Correlator` by trees of adders. Without ``local_learning`` there is
+    neither.
+
     Resources on ECP5, with inferred multipliers and tables: 2x4 with two tables 2.7 k LUT4, 2.6 k flip-flops, 350
     carry cells, 9 multipliers, 2 block RAMs, 120 MHz in nextpnr (speed grade 6, unit alone; the limit is a table's
     block RAM); 4x32 20.1 k LUT4, 23.9 k flip-flops (9.2 k of them would fit into the multipliers), 3.7 k carry cells,
@@ -42,14 +48,18 @@ class ContractUnit(wiring.Component):
     Attributes
     ----------
     start : In(1)
-        One pulse; ``fields`` must be steady from then on until ``done``.
+        One pulse; ``fields`` and ``index`` must be steady from then on until ``done``.
     fields : In(instruction_layout("CONTRACT"))
+        Or the bits of a CORRELATE, which is shorter.
+    index : In(Indices)
     done : Out(1)
         One pulse in the last cycle: everything is written and counted.
     weight, activation : Out(ReadPort)
         Words of R and L numbers of W bits, number 0 lowest.
     result : Out(WritePort)
         Words of L numbers.
+    gradient, gradient_write : Out(ReadPort), Out(WritePort)
+        Words of R accumulators of 48 bits. Only with ``local_learning``.
     table : In(TablePort)
         Writes entries of the activation tables, address ``table * 2**table_bits + index``; not while an instruction
         that uses them runs. Only with ``activation_tables``.
@@ -66,6 +76,7 @@ class ContractUnit(wiring.Component):
         ports = {
             "start": In(1),
             "fields": In(instruction_layout("CONTRACT")),
+            "index": In(Indices),
             "done": Out(1),
             "weight": Out(ReadPort(R * W)),
             "activation": Out(ReadPort(L * W)),
@@ -75,6 +86,9 @@ class ContractUnit(wiring.Component):
         }
         if config.activation_tables:
             ports["table"] = In(TablePort(value_width=W, slope_width=W))
+        if config.local_learning:
+            ports["gradient"] = Out(ReadPort(R * GRADIENT_BITS))
+            ports["gradient_write"] = Out(WritePort(R * GRADIENT_BITS))
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -89,13 +103,13 @@ class ContractUnit(wiring.Component):
         m.d.comb += [
             nest.start.eq(self.start),
             nest.fields.eq(fields),
+            nest.index.eq(self.index),
             self.weight.addr.eq(nest.weight_addr),
-            self.activation.addr.eq(nest.activation_addr),
             self.row_steps.eq(nest.row_steps),
             drain.start.eq(self.start),
             drain.fields.eq(fields),
+            drain.index.eq(self.index[2]),
             drain.term.eq(terms[-1]),
-            self.done.eq(drain.done),
             self.result.enable.eq(drain.enable),
             self.result.addr.eq(drain.addr),
         ]
@@ -112,6 +126,30 @@ class ContractUnit(wiring.Component):
             with m.If(self.table.enable):
                 m.d.sync += [register.eq(source) for register, source in zip(load, sources, strict=True)]
 
+        activation_addr: Value = nest.activation_addr
+        done: Value = drain.done
+        lanewise = Signal()
+        if config.local_learning:
+            m.submodules.correlator = correlator = Correlator(config)
+            kind = Signal(Operand)
+            m.d.sync += lanewise.eq(fields.operand != Operand.WEIGHT)
+            m.d.comb += [
+                correlator.start.eq(self.start),
+                correlator.fields.eq(fields),
+                correlator.index.eq(self.index),
+                correlator.pace.eq(nest.pace),
+                kind.eq(Mux(fetched.bias, Operand.LANE, fields.operand)),
+            ]
+            wiring.connect(m, correlator.gradient, wiring.flipped(self.gradient))
+            wiring.connect(m, correlator.gradient_write, wiring.flipped(self.gradient_write))
+            with m.If(correlator.take.any()):
+                m.d.comb += kind.eq(Mux(correlator.live, Operand.LANE, Operand.WEIGHT))
+            done |= correlator.done
+            own_word = terms[0].valid & lanewise
+            activation_addr = Mux(own_word, nest.weight_addr, Mux(correlator.read, correlator.addr, activation_addr))
+        m.d.sync += self.activation.addr.eq(activation_addr)
+        m.d.comb += self.done.eq(done)
+
         results, clips = [], []
         for g in range(self.groups):
             m.submodules[f"group{g}"] = group = LaneGroup(config)
@@ -126,6 +164,14 @@ class ContractUnit(wiring.Component):
                 group.mode.use_table.eq(fields.activation == Activation.TABLE),
                 group.mode.table.eq(fields.table),
             ]
+            if config.local_learning:
+                m.d.comb += [
+                    group.take.eq(correlator.take | (fetched.valid & lanewise)),
+                    group.kind.eq(kind),
+                    group.keep.eq(broadcast.valid & lanewise),
+                    group.correlate.eq(correlator.term),
+                    *(correlator.sums[g][r].eq(port) for r, port in enumerate(group.sums)),
+                ]
             for i, port in enumerate(group.x):
                 lane = g * group.lanes + i
                 m.d.comb += port.eq(self.activation.data[lane * W : (lane + 1) * W])

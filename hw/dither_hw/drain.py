@@ -37,6 +37,8 @@ class Drain(wiring.Component):
     ----------
     start, fields : In
         As in :class:`~dither_hw.contract.ContractUnit`.
+    index : In(16)
+        Value of the register ``y_index``; steady as ``fields`` are.
     term : In(Term)
         The term whose products enter the accumulators in this cycle.
     order : Out(1)
@@ -53,6 +55,7 @@ class Drain(wiring.Component):
             {
                 "start": In(1),
                 "fields": In(instruction_layout("CONTRACT")),
+                "index": In(ADDRESS_BITS),
                 "term": In(Term),
                 "order": Out(1),
                 "enable": Out(1),
@@ -100,7 +103,7 @@ class Drain(wiring.Component):
     def _address(self, m: Module, arriving: data.View) -> None:
         """The write port's address, two cycles after a row arrives here: its step, then the sum."""
         fields = self.fields
-        step, tile = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        step, tile = Signal(ADDRESS_BITS, name="step"), Signal(ADDRESS_BITS, name="tile")
         row = Signal(_Row)
         m.d.sync += row.eq(arriving)
         with m.Switch(arriving.move):
@@ -117,9 +120,12 @@ class Drain(wiring.Component):
         present = row.move != TileMove.NONE
         with m.If(present):
             m.d.sync += self.addr.eq(moved)
+        # Long before the first row, the same adder moves the first address by the index.
+        started = Signal()
+        m.d.sync += started.eq(self.start)
         with m.If(self.start):
-            m.d.sync += tile.eq(fields.y_base)
-        with m.Elif(present & (row.move != TileMove.ROW)):
+            m.d.sync += [tile.eq(fields.y_base), step.eq(self.index)]
+        with m.Elif(started | (present & (row.move != TileMove.ROW))):
             m.d.sync += tile.eq(moved)
         last_written = Signal()
         m.d.sync += [self.enable.eq(present), last_written.eq(row.final), self.done.eq(last_written)]

@@ -10,8 +10,10 @@ from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
+from dither.streams import slots
 
 from .contract import ContractUnit
+from .dither import DitherUnit
 from .host import HostRegisters
 from .interfaces import ADDRESS_BITS, instruction_layout
 from .loss import LossUnit
@@ -20,6 +22,7 @@ from .parameters import ParameterUnit
 from .scalar_tables import ScalarTables
 from .sequencer import Sequencer, Unit
 from .transfer import TransferUnit
+from .transpose import TransposeUnit
 from .update import UpdateUnit
 
 __all__ = ["Engine"]
@@ -27,6 +30,7 @@ __all__ = ["Engine"]
 _MAX_LANES = 64
 _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 _PROBE_OPERANDS = next(form.sources for form in INSTRUCTIONS if form.name == "ACCUMULATE")
+_SIGN_OPERANDS = next(form.sources for form in INSTRUCTIONS if form.name == "DITHER")
 _STATE = {"master": Memory.MASTER, "gradient": Memory.GRADIENT, "moment1": Memory.MOMENT1, "moment2": Memory.MOMENT2}
 
 
@@ -66,7 +70,7 @@ class Engine(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.host = host = HostRegisters(config)
-        m.submodules.sequencer = sequencer = Sequencer()
+        m.submodules.sequencer = sequencer = Sequencer(local_learning=bool(config.local_learning))
         m.submodules.transfer = transfer = TransferUnit(config)
         m.submodules.contract = contract = ContractUnit(config)
         m.submodules.loss = loss = LossUnit(config)
@@ -79,6 +83,11 @@ class Engine(wiring.Component):
             Unit.PARAMETER: parameters,
             Unit.UPDATE: update,
         }
+        clips: Value = contract.saturations
+        if config.local_learning:
+            m.submodules.dither = units[Unit.DITHER] = dither = DitherUnit(config)
+            m.submodules.transpose = units[Unit.TRANSPOSE] = TransposeUnit(config)
+            clips = clips | dither.saturations  # one of them is zero
 
         m.d.comb += [
             host.addr.eq(self.host_addr),
@@ -93,7 +102,7 @@ class Engine(wiring.Component):
             sequencer.program_data.eq(host.program_data),
             host.phase.eq(sequencer.phase),
             host.row_steps.eq(contract.row_steps),
-            host.saturations_requantise.eq(contract.saturations),
+            host.saturations_requantise.eq(clips),
             host.saturations_weight.eq(parameters.saturations),
             host.saturations_loss.eq(loss.saturations),
             host.saturations_update.eq(update.saturations),
@@ -127,6 +136,7 @@ class Engine(wiring.Component):
             transfer.fields.eq(fields("LOAD")),
             transfer.operand.eq(operands[0]),
             units[Unit.CONTRACT].fields.eq(fields("CONTRACT")),
+            *(index.eq(operand) for index, operand in zip(units[Unit.CONTRACT].index, operands, strict=False)),
             units[Unit.LOSS].fields.eq(fields("LOSS")),
             parameters.accumulate.eq(opcode == _OPCODES["ACCUMULATE"]),
             parameters.fields.eq(fields("PERTURB")),
@@ -134,6 +144,13 @@ class Engine(wiring.Component):
             update.fields.eq(fields("UPDATE")),
             update.rate.eq(operands[0]),
         ]
+        if self.config.local_learning:
+            dither = units[Unit.DITHER]
+            m.d.comb += [
+                dither.fields.eq(fields("DITHER")),
+                *(getattr(dither, name).eq(operands[i]) for i, name in enumerate(_SIGN_OPERANDS)),
+                units[Unit.TRANSPOSE].fields.eq(fields("TRANSPOSE")),
+            ]
 
     def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
@@ -144,11 +161,11 @@ class Engine(wiring.Component):
         def active(unit: Unit) -> Value:
             return sequencer.unit[unit.value]
 
-        def memory(name: str, depth: int, banks: int, bits: int, kind: Memory) -> BankedMemory:
-            bank = BankedMemory(depth=depth, banks=banks, bits=bits)
+        def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, separate: bool = False) -> BankedMemory:
+            bank = BankedMemory(depth=depth, banks=banks, bits=bits, separate=separate)
             m.submodules[name] = bank
             with m.If(transfer.memory == kind):
-                m.d.comb += bank.write.enable.eq(transfer.write_enable)
+                m.d.comb += bank.write.enable.eq(transfer.write_enable.replicate(len(bank.write.enable)))
             m.d.comb += [bank.write.addr.eq(transfer.addr), bank.read.addr.eq(transfer.addr)]
             return bank
 
@@ -160,24 +177,40 @@ class Engine(wiring.Component):
         def writer(bank: BankedMemory, unit: Unit, port: Any) -> None:
             with m.If(active(unit)):
                 m.d.comb += [
-                    bank.write.enable.eq(port.enable),
+                    bank.write.enable.eq(port.enable.replicate(len(bank.write.enable))),
                     bank.write.addr.eq(port.addr),
                     bank.write.data.eq(port.data),
                 ]
 
-        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION)
-        m.d.comb += activation.write.data.eq(transfer.write_data)
+        local = bool(config.local_learning)
+        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION, local)
+        if local:
+            # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is idle gives zero.
+            m.d.comb += activation.write.data.eq(transfer.write_data | loss.result.data.replicate(config.lanes))
+            with m.If(active(Unit.LOSS)):
+                m.d.comb += [
+                    activation.write.enable.eq(loss.result.enable),
+                    activation.write.addr.eq(loss.result.addr),
+                ]
+        else:
+            m.d.comb += activation.write.data.eq(transfer.write_data)
         reader(activation, Unit.CONTRACT, contract.activation)
         reader(activation, Unit.LOSS, loss.activation)
         writer(activation, Unit.CONTRACT, contract.result)
+        if local:
+            reader(activation, Unit.DITHER, units[Unit.DITHER].activation)
+            writer(activation, Unit.DITHER, units[Unit.DITHER].result)
 
-        depth, rows, width = config.parameter_depth, config.rows, config.width
+        depth, rows, width, pitch = config.parameter_depth, config.rows, config.width, slots(config, Memory.WEIGHT)[2]
         weight = memory("weight", depth, rows, width, Memory.WEIGHT)
-        m.d.comb += weight.write.data.eq(Cat(transfer.write_data[i * 32 : i * 32 + width] for i in range(rows)))
+        m.d.comb += weight.write.data.eq(Cat(transfer.write_data[i * pitch : i * pitch + width] for i in range(rows)))
         reader(weight, Unit.CONTRACT, contract.weight)
         writer(weight, Unit.PARAMETER, parameters.weight_write)
+        if local:
+            reader(weight, Unit.TRANSPOSE, units[Unit.TRANSPOSE].weight)
+            writer(weight, Unit.TRANSPOSE, units[Unit.TRANSPOSE].result)
 
-        state = {name: memory(name, depth, rows, 32, kind) for name, kind in _STATE.items()}
+        state = {name: memory(name, depth, rows, slots(config, kind)[1], kind) for name, kind in _STATE.items()}
         for name, bank in state.items():
             m.d.comb += bank.write.data.eq(transfer.write_data)
             reader(bank, Unit.UPDATE, getattr(update, name))
@@ -185,13 +218,16 @@ class Engine(wiring.Component):
         reader(state["master"], Unit.PARAMETER, parameters.master)
         reader(state["gradient"], Unit.PARAMETER, parameters.gradient)
         writer(state["gradient"], Unit.PARAMETER, parameters.gradient_write)
+        if local:
+            reader(state["gradient"], Unit.CONTRACT, contract.gradient)
+            writer(state["gradient"], Unit.CONTRACT, contract.gradient_write)
 
         weights = (weight.read.data[i * width : (i + 1) * width].as_signed() for i in range(rows))
         with m.Switch(transfer.memory):
             with m.Case(Memory.ACTIVATION):
                 m.d.comb += transfer.read_data.eq(activation.read.data)
             with m.Case(Memory.WEIGHT):
-                m.d.comb += transfer.read_data.eq(Cat(*(_extend(value) for value in weights)))
+                m.d.comb += transfer.read_data.eq(Cat(*(_extend(value, pitch) for value in weights)))
             for name, kind in _STATE.items():
                 with m.Case(kind):
                     m.d.comb += transfer.read_data.eq(state[name].read.data)
@@ -216,6 +252,6 @@ class Engine(wiring.Component):
             ]
 
 
-def _extend(value: Value) -> Value:
-    """A signed value in a slot of 32 bits."""
-    return Cat(value, value[-1].replicate(32 - len(value)))
+def _extend(value: Value, width: int) -> Value:
+    """A signed value in a slot of so many bits."""
+    return Cat(value, value[-1].replicate(width - len(value)))

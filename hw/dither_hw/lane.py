@@ -1,18 +1,19 @@
-"""The data path of CONTRACT: multiply-accumulate cells, lanes, and groups of lanes with what they share."""
+"""The data path of CONTRACT and CORRELATE: multiply-accumulate cells, lanes, groups of lanes with what they share."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from dither.engine import EngineConfig
+from dither.isa import Operand
 from dither.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, REQUANTISER_LATENCY
 
 from .interpolator import Interpolator, TablePort
 from .multiplier import Multiplier
-from .pipeline import delay_line, tree_sum
+from .pipeline import delay_line, registered_sum, tree_sum
 from .requantiser import Requantiser
 
 __all__ = ["LaneGroup", "Mode"]
@@ -28,32 +29,51 @@ class _Lane(wiring.Component):
     The accumulators are copied when their tile is complete, so that the next tile starts at once; the numbers held form
     a chain that moves one row down every time that a row is taken from its end.
 
+    With ``local_learning``, a multiplier can take the lane's own activation instead of the common weight (``load``) and
+    keep it (``hold``) for the terms that follow.
+
     Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96 flip-flops, and 72
     more as long as the multiplier's own registers aren't used; and one requantiser.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        super().__init__(
-            {
-                "weight": In(signed(config.width)).array(config.rows),
-                "x": In(signed(config.width)),
-                "multiply": In(MULTIPLIER_LATENCY),
-                "accumulate": In(1),
-                "first": In(1),
-                "copy": In(1),
-                "stages": In(REQUANTISER_LATENCY),
-                "shift": In(6),
-                "relu": In(1),
-                "y": Out(signed(config.width)),
-                "clipped": Out(1),
+        ports = {
+            "weight": In(signed(config.width)).array(config.rows),
+            "x": In(signed(config.width)),
+            "multiply": In(MULTIPLIER_LATENCY),
+            "accumulate": In(1),
+            "first": In(1),
+            "copy": In(1),
+            "stages": In(REQUANTISER_LATENCY),
+            "shift": In(6),
+            "relu": In(1),
+            "y": Out(signed(config.width)),
+            "clipped": Out(1),
+        }
+        if config.local_learning:
+            ports |= {
+                "load": In(config.rows),
+                "kind": In(Operand),
+                "hold": In(1),
+                "product": Out(signed(2 * config.width)).array(config.rows),
             }
-        )
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, operand = self.config, signed(self.config.width)
         sums = signed(config.accumulator_width)
+        own = Signal(operand)
+        if config.local_learning:
+            # What is loaded as WEIGHT is the zero of a row that does not count.
+            with m.Switch(self.kind):
+                with m.Case(Operand.LANE):
+                    m.d.comb += own.eq(self.x)
+                with m.Case(Operand.POSITIVE):
+                    m.d.comb += own.eq(self.x > 0)
+                with m.Case(Operand.SIGN):
+                    m.d.comb += own.eq(Cat(self.x.any(), self.x[-1].replicate(config.width - 1)))
         held = [Signal(sums, name=f"held{r}", reset_less=True) for r in range(config.rows)]
         for r, number in enumerate(held):
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
@@ -63,6 +83,14 @@ class _Lane(wiring.Component):
                 multiplier.a.eq(self.weight[r]),
                 multiplier.b.eq(self.x),
             ]
+            if config.local_learning:
+                m.d.comb += [
+                    multiplier.enable[0].eq(self.multiply[0] | self.load[r]),
+                    multiplier.hold.eq(self.hold),
+                    self.product[r].eq(multiplier.product),
+                ]
+                with m.If(self.load[r]):
+                    m.d.comb += multiplier.a.eq(own)
             with m.If(self.accumulate):
                 with m.If(self.first):
                     m.d.sync += accumulator.eq(multiplier.product)
@@ -89,6 +117,9 @@ class _Lane(wiring.Component):
 class LaneGroup(wiring.Component):
     """``lanes_per_table`` lanes with their own copies of weights and control, and the interpolator that they share.
 
+    With ``local_learning`` also sums over the lanes of each row's products, one every cycle: R trees of adders with
+    registers behind every level.
+
     The copies keep long nets out of the lanes. A synthesiser that merges equal registers must be told to keep those
     whose names end in ``_copy`` (Yosys: ``proc; flatten; setattr -set keep 1 w:*_copy %ci1``).
 
@@ -108,6 +139,18 @@ class LaneGroup(wiring.Component):
     mode : In(Mode)
     load : In(TablePort)
         Only with activation tables.
+    take : In(R)
+        A bit for each row whose multipliers are to take their lane's activation as their weight, a cycle later, and
+        keep it. Like the following, only with ``local_learning``.
+    kind : In(Operand)
+        What they take of it; WEIGHT: zero.
+    keep : In(1)
+        With ``valid``: multiply by the weights taken.
+    correlate : In(1)
+        Instead of ``valid``: multiply by the weights taken, and sum over the lanes.
+    sums : Out(signed), array of R
+        Registers (of a single lane: its products): the lanes' sums, 1 + :data:`~dither.timing.MULTIPLIER_LATENCY` +
+        ceil(log2(lanes)) cycles after ``correlate``.
     result : Out(signed(W)), array of lanes
         Registers.
     clips : Out
@@ -118,6 +161,7 @@ class LaneGroup(wiring.Component):
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.lanes = config.lanes_per_table
+        self.levels = ceil_log2(self.lanes)
         word = signed(config.width)
         ports = {
             "weight": In(word).array(config.rows),
@@ -132,6 +176,14 @@ class LaneGroup(wiring.Component):
         }
         if config.activation_tables:
             ports["load"] = In(TablePort(value_width=config.width, slope_width=config.width))
+        if config.local_learning:
+            ports |= {
+                "take": In(config.rows),
+                "kind": In(Operand),
+                "keep": In(1),
+                "correlate": In(1),
+                "sums": Out(signed(2 * config.width + self.levels)).array(config.rows),
+            }
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -149,7 +201,19 @@ class LaneGroup(wiring.Component):
         weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
         with m.If(self.valid):
             m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
-        *multiply, accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")
+        accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")[-1]
+        entering: Value = valid
+        if config.local_learning:
+            take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
+            hold, correlate = Signal(name="hold_copy"), Signal(name="correlate_copy")
+            m.d.sync += [
+                take.eq(self.take),
+                kind.eq(self.kind),
+                hold.eq(self.keep | self.correlate),
+                correlate.eq(self.correlate),
+            ]
+            entering = valid | correlate
+        multiply = delay_line(m, entering, MULTIPLIER_LATENCY - 1, "multiply")
         starts = delay_line(m, first, MULTIPLIER_LATENCY, "first")[-1]
         copy = delay_line(m, last, MULTIPLIER_LATENCY + 1, "last")[-1]
         stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
@@ -169,7 +233,14 @@ class LaneGroup(wiring.Component):
                 lane.shift.eq(mode.shift),
                 lane.relu.eq(mode.relu),
             ]
+            if config.local_learning:
+                m.d.comb += [lane.load.eq(take), lane.kind.eq(kind), lane.hold.eq(hold)]
             lanes.append(lane)
+        if config.local_learning:
+            due = delay_line(m, correlate, MULTIPLIER_LATENCY + max(0, self.levels - 1), "correlate")
+            enables = due[MULTIPLIER_LATENCY:][: self.levels]
+            for r, port in enumerate(self.sums):
+                m.d.comb += port.eq(registered_sum(m, [lane.product[r] for lane in lanes], enables, f"sum{r}"))
 
         results = [Signal.like(port, name=f"result{i}", reset_less=True) for i, port in enumerate(self.result)]
         m.d.comb += [port.eq(result) for port, result in zip(self.result, results, strict=True)]

@@ -1,19 +1,26 @@
-"""CONTRACT's loop nest: one term a cycle, with its addresses."""
+"""The loop nest of CONTRACT and CORRELATE: one term a cycle, with its addresses."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
-from dither.isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS
-from dither.timing import BROADCAST_LATENCY, ISSUE_LATENCY
+from dither.isa import INSTRUCTIONS, LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Operand
+from dither.timing import ISSUE_LATENCY
 
-from .interfaces import ADDRESS_BITS, instruction_layout
+from .interfaces import ADDRESS_BITS, instruction_layout, instruction_view
 from .pipeline import delay_line
 
-__all__ = ["LoopNest", "Term", "TileMove"]
+__all__ = ["Indices", "LoopNest", "Term", "TileMove", "pace_layout", "pointer"]
+
+Indices = data.ArrayLayout(
+    ADDRESS_BITS, max(len(f.sources) for f in INSTRUCTIONS if f.phase in ("contract", "correlate"))
+)
+"""Values of an instruction's index registers, in the order of its sources."""
+
+_CORRELATE = next(form.opcode for form in INSTRUCTIONS if form.name == "CORRELATE")
 
 assert ISSUE_LATENCY == 4, "loop counters, chosen loop, chosen steps, address"
 
@@ -37,13 +44,26 @@ class TileMove(enum.Enum):
     O3 = 7
 
 
-Term = data.StructLayout({"valid": 1, "first": 1, "last": 1, "partial": 1, "final": 1, "move": TileMove})
+Term = data.StructLayout({"valid": 1, "bias": 1, "first": 1, "last": 1, "partial": 1, "final": 1, "move": TileMove})
 """What the pipeline has to know of one multiply-accumulate; ``valid``, ``first``, ``last`` are zero in empty cycles.
 
-``valid``: there is a term. ``first``: it starts a tile, the accumulators start anew. ``last``: it ends a tile.
-``partial``: loop o0 is in its last iteration, only ``last_rows`` rows count. ``final``: it ends the instruction.
-``move``: how the tile's output address follows from that of the tile before.
+``valid``: there is a term. ``bias``: it is the tile's bias. ``first``: it starts a tile, the accumulators start anew.
+``last``: it ends a tile. ``partial``: loop o0 is in its last iteration, only ``last_rows`` rows count. ``final``: it
+ends the instruction. ``move``: how the tile's output address follows from that of the tile before.
 """
+
+
+_ADVANCE = range(len(LOOPS) + 1)
+"""Which loop advances: 1 + its place in :data:`dither.isa.LOOPS`, or 0."""
+
+
+def pace_layout(rows: int) -> data.StructLayout:
+    """What CORRELATE does in a cycle; zeros but for ``live`` in empty ones.
+
+    ``left``: a bit for the row whose left word is to be read. ``live``: that row counts. ``term``: a right word is to
+    be read. ``final``: it is the instruction's last. ``advance``: the loop that advances after it.
+    """
+    return data.StructLayout({"left": rows, "live": 1, "term": 1, "final": 1, "advance": _ADVANCE})
 
 
 class _State(enum.Enum):
@@ -51,13 +71,39 @@ class _State(enum.Enum):
     BIAS = 1
     TERM = 2
     GAP = 3
+    LEFT = 4
+
+
+def pointer(
+    m: Module, kind: str, *, fields: data.View, start: Value, index: Value, loops: tuple[str, ...], advance: Value
+) -> Signal:
+    """The address register of one operand, moved by the step of the loop that advanced, two cycles later.
+
+    The index is added as if it were a step, in the second cycle after ``start``.
+    """
+    address, step = Signal(ADDRESS_BITS, name=f"{kind}_pointer"), Signal(ADDRESS_BITS, name=f"{kind}_step")
+    with m.If(start):
+        m.d.sync += step.eq(index)
+    with m.Else(), m.Switch(advance):
+        for loop in loops:
+            with m.Case(1 + LOOPS.index(loop)):
+                m.d.sync += step.eq(fields[f"{kind}_{loop}"])
+        with m.Default():
+            m.d.sync += step.eq(0)
+    with m.If(start):
+        m.d.sync += address.eq(fields[f"{kind}_base"])
+    with m.Else():
+        m.d.sync += address.eq(address + step)
+    return address
 
 
 class LoopNest(wiring.Component):
     """Walks through the seven loops and issues a term every cycle, the bias term of every tile first.
 
     Latency 4 cycles from ``start`` to the first weight address; throughput one term a cycle, without bubbles but
-    for the descriptor's ``idle`` cycles between tiles. Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells
+    for the descriptor's ``idle`` cycles between tiles. A term with lane-wise operands takes two cycles, the second of
+    which is what is said here of its only one. For CORRELATE, a tile starts with R cycles for its left words; terms are
+    :attr:`pace`'s then, and :attr:`term` rests. Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells
     (seven counters, three address registers, and a choice of one of eight steps in front of each).
 
     From counters to addresses no cycle holds more than one adder: registered flags (a loop is in its last iteration)
@@ -65,41 +111,60 @@ class LoopNest(wiring.Component):
 
     Attributes
     ----------
-    start, fields : In
+    start, fields, index : In
         As in :class:`~dither_hw.contract.ContractUnit`.
     weight_addr, activation_addr : Out(16)
-        Registers. The activation address comes :data:`~dither.timing.BROADCAST_LATENCY` cycles after the weight
-        address, because weights have that much further to go.
+        Registers. The activation address comes a cycle after the weight address; it needs to be there
+        :data:`~dither.timing.BROADCAST_LATENCY` cycles after, because weights have that much further to go.
     term : Out(Term)
         Belongs to the weight address.
+    pace : Out(pace_layout(R))
+        Two cycles ahead of ``term``. Only with ``local_learning``.
     row_steps : Out(4)
         Rows that count in this cycle's term, 0 for bias terms and empty cycles (not aligned with ``term``).
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        super().__init__(
-            {
-                "start": In(1),
-                "fields": In(instruction_layout("CONTRACT")),
-                "weight_addr": Out(ADDRESS_BITS),
-                "activation_addr": Out(ADDRESS_BITS),
-                "term": Out(Term),
-                "row_steps": Out(4),
-            }
-        )
+        ports = {
+            "start": In(1),
+            "fields": In(instruction_layout("CONTRACT")),
+            "index": In(Indices),
+            "weight_addr": Out(ADDRESS_BITS),
+            "activation_addr": Out(ADDRESS_BITS),
+            "term": Out(Term),
+            "row_steps": Out(4),
+        }
+        if config.local_learning:
+            ports["pace"] = Out(pace_layout(config.rows))
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        fields = self.fields
+        fields, rows = self.fields, self.config.rows
         state = Signal(_State)
-        term_now = state == _State.TERM
+        correlate: Value = Const(0, 1)
+        ready: Value = Const(1, 1)
+        idle, last_rows = fields.idle, fields.last_rows
+        if self.config.local_learning:
+            # A term's second cycle; the first one's word is read with the address of the second.
+            lanewise = Signal()
+            second = Signal()
+            correlate, ready = Signal(name="correlate"), ~lanewise | second
+            other = instruction_view("CORRELATE", fields)
+            m.d.comb += [
+                correlate.eq(fields.opcode == _CORRELATE),
+                lanewise.eq(~correlate & (fields.operand != Operand.WEIGHT)),
+            ]
+            m.d.sync += second.eq(lanewise & ~second & ((state == _State.BIAS) | (state == _State.TERM)))
+            idle, last_rows = Mux(correlate, other.idle, idle), Mux(correlate, other.last_rows, last_rows)
+        bias_now = (state == _State.BIAS) & ready
+        term_now = (state == _State.TERM) & ready
 
         # The loops. `ends` holds, for every loop, whether it is in its last iteration.
         ends = Signal(len(LOOPS))
         inside = Const(1, 1)
-        advancing = Signal(range(len(LOOPS) + 1))
-        """1 + number of the loop that advances after this term; 0 at the end of the nest."""
+        advancing = Signal(_ADVANCE)  # after this term
         for i, loop in enumerate(LOOPS):
             limit, count = fields[f"n_{loop}"], Signal(16, name=f"count_{loop}")
             with m.If(self.start | (term_now & inside & ends[i])):
@@ -117,19 +182,24 @@ class LoopNest(wiring.Component):
         fresh = Signal()
         move = Signal(TileMove)
         gap = Signal.like(fields.idle)
-        next_tile = Mux(fields.bias, _State.BIAS, _State.TERM)
+        row = Signal(rows, init=1)
+        next_tile = Mux(correlate, _State.LEFT, Mux(fields.bias, _State.BIAS, _State.TERM))
         with m.Switch(state):
             with m.Case(_State.WAIT), m.If(self.start):
                 m.d.sync += [state.eq(next_tile), fresh.eq(1), move.eq(TileMove.FIRST)]
-            with m.Case(_State.BIAS):
+            with m.Case(_State.BIAS), m.If(ready):
                 m.d.sync += [state.eq(_State.TERM), fresh.eq(0)]
-            with m.Case(_State.TERM):
-                m.d.sync += [fresh.eq(tile_ends), gap.eq(fields.idle)]
+            with m.Case(_State.LEFT):
+                m.d.sync += row.eq(row.rotate_left(1))
+                with m.If(row[-1]):
+                    m.d.sync += state.eq(_State.TERM)
+            with m.Case(_State.TERM), m.If(ready):
+                m.d.sync += [fresh.eq(tile_ends), gap.eq(idle)]
                 with m.If(tile_ends):
                     m.d.sync += move.eq(advancing)
                     with m.If(nest_ends):
                         m.d.sync += state.eq(_State.WAIT)
-                    with m.Elif(fields.idle.any()):
+                    with m.Elif(idle.any()):
                         m.d.sync += state.eq(_State.GAP)
                     with m.Else():
                         m.d.sync += state.eq(next_tile)
@@ -137,48 +207,45 @@ class LoopNest(wiring.Component):
                 m.d.sync += gap.eq(gap - 1)
                 with m.If(gap == 1):
                     m.d.sync += state.eq(next_tile)
-        m.d.sync += self.row_steps.eq(
-            Mux(term_now, Mux(ends[inner], fields.last_rows, self.config.rows), 0),
-        )
+        m.d.sync += self.row_steps.eq(Mux(term_now, Mux(ends[inner], last_rows, rows), 0))
 
         # One cycle later: the term, and the loop that advances after it.
-        term, bias, chosen = Signal(Term), Signal(), Signal.like(advancing)
+        term, chosen = Signal(Term), Signal.like(advancing)
+        contract_term = term_now & ~correlate
         m.d.sync += [
-            bias.eq(state == _State.BIAS),
-            term.valid.eq(term_now | (state == _State.BIAS)),
-            term.first.eq((term_now | (state == _State.BIAS)) & fresh),
-            term.last.eq(term_now & tile_ends),
+            term.bias.eq(bias_now),
+            term.valid.eq(contract_term | bias_now),
+            term.first.eq((contract_term | bias_now) & fresh),
+            term.last.eq(contract_term & tile_ends),
             term.partial.eq(ends[inner]),
-            term.final.eq(term_now & nest_ends),
+            term.final.eq(contract_term & nest_ends),
             term.move.eq(move),
-            chosen.eq(Mux(term_now, advancing, 0)),
+            chosen.eq(Mux(contract_term, advancing, 0)),
         ]
+        if self.config.local_learning:
+            counts = Cat(last_rows > r for r in range(rows)) | ~ends[inner].replicate(rows)
+            pace_term = term_now & correlate
+            pace = self.pace
+            m.d.sync += [
+                pace.left.eq(Mux(state == _State.LEFT, row, 0)),
+                pace.live.eq((row & counts).any()),
+                pace.term.eq(pace_term),
+                pace.final.eq(pace_term & nest_ends),
+                pace.advance.eq(Mux(pace_term, advancing, 0)),
+            ]
 
         # Two cycles later: its steps. Three: the addresses.
         terms = delay_line(m, term, 2, "term")
-        biases = delay_line(m, bias, 1, "bias")
         m.d.comb += self.term.eq(terms[-1])
+        common = {"fields": fields, "start": self.start, "advance": chosen}
+        weight = pointer(m, "w", index=self.index[0], loops=LOOPS, **common)
+        x = pointer(m, "x", index=self.index[1], loops=LOOPS, **common)
+        bias = pointer(m, "b", index=self.index[3], loops=OUTER_LOOPS, **common)
         activation_addr = Signal(ADDRESS_BITS)
-        for kind, constant, addr in (("w", None, self.weight_addr), ("x", fields.one, activation_addr)):
-            pointer = self._pointer(m, kind, LOOPS, chosen)
-            if constant is None:
-                constant = self._pointer(m, "b", OUTER_LOOPS, chosen)
-            with m.If(terms[1].valid):
-                m.d.sync += addr.eq(Mux(biases[1], constant, pointer))
-        m.d.comb += self.activation_addr.eq(delay_line(m, activation_addr, BROADCAST_LATENCY, "activation_addr")[-1])
+        with m.If(terms[1].valid):
+            m.d.sync += [
+                self.weight_addr.eq(Mux(terms[1].bias, bias, weight)),
+                activation_addr.eq(Mux(terms[1].bias, fields.one, x)),
+            ]
+        m.d.sync += self.activation_addr.eq(activation_addr)
         return m
-
-    def _pointer(self, m: Module, kind: str, loops: tuple[str, ...], chosen: Signal) -> Signal:
-        """The address register of one operand, moved by the step of the chosen loop."""
-        pointer, step = Signal(ADDRESS_BITS, name=f"{kind}_pointer"), Signal(ADDRESS_BITS, name=f"{kind}_step")
-        with m.Switch(chosen):
-            for loop in loops:
-                with m.Case(1 + LOOPS.index(loop)):
-                    m.d.sync += step.eq(self.fields[f"{kind}_{loop}"])
-            with m.Default():
-                m.d.sync += step.eq(0)
-        with m.If(self.start):
-            m.d.sync += pointer.eq(self.fields[f"{kind}_base"])
-        with m.Else():
-            m.d.sync += pointer.eq(pointer + step)
-        return pointer

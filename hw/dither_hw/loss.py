@@ -10,35 +10,28 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
-from dither.isa import LossKind
-from dither.tables import SCALAR_INPUT_BITS, ScalarTable
+from dither.isa import LossKind, LossMode
 from dither.timing import (
     INTERPOLATOR_LATENCY,
     LOSS_EXPONENTIAL_STAGE,
-    LOSS_FINISH_CYCLES,
-    LOSS_LOGARITHM_STAGE,
+    LOSS_PAUSE,
     LOSS_SHORTEST_PASS,
     LOSS_SQUARE_STAGE,
     MEMORY_LATENCY,
     MULTIPLIER_LATENCY,
 )
 
-from .interfaces import ADDRESS_BITS, ReadPort, instruction_layout
+from .interfaces import ADDRESS_BITS, LaneWritePort, ReadPort, instruction_layout
+from .loss_entropy import ARRIVAL, COUNT_BITS, CrossEntropy, Ending
+from .loss_results import RAW_BITS, LossResults
 from .multiplier import Multiplier
 from .pipeline import delay_line
 from .scalar_tables import ScalarPort
 
 __all__ = ["LossUnit"]
 
-_COUNT_BITS = 16
-_LN2 = 45426  # with 16 fraction bits
-_ONE = 17  # log2 of exp(0) in units of the table: no sum of exponentials is below it
-_LOSS_BITS = 24
-_SUM_BITS = 18 + _COUNT_BITS
-_RAW_BITS = 36 + _COUNT_BITS
-_MAX_FRAC = 16
-_ARRIVAL = MEMORY_LATENCY + 2  # cycles from an element's address to the element
 _FAN_IN = 8  # lanes that one level of the lane multiplexer selects from
+_DERIVATIVE_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY
 
 
 class _Phase(IntEnum):
@@ -47,6 +40,10 @@ class _Phase(IntEnum):
     OUTPUT = 2
     TARGET = 3
     """The target of the last output, for SQUARED_ERROR."""
+    PAUSE = 4
+    """Until the lane's logarithm is known, for derivatives of CROSS_ENTROPY."""
+    DERIVATIVE = 5
+    """An output whose derivative is to be written."""
 
 
 class _Tags(NamedTuple):
@@ -65,6 +62,12 @@ class _Tags(NamedTuple):
     """The lane's sum ends with it."""
     final: Value
     """The last lane's sum ends with it."""
+    rewind: Value
+    """The lane behind begins anew."""
+    derive: Value
+    """Its derivative is wanted, or that by its output."""
+    closes: Value
+    """It is the lane's last derivative."""
 
 
 class LossUnit(wiring.Component):
@@ -79,12 +82,17 @@ class LossUnit(wiring.Component):
     Of two neighbours one has an even number and the other an odd one: each comes out of its own half of the lanes, so
     two selections cost little more than one.
 
-    Cycles: :func:`dither.timing.execution_cycles`; a lane takes ``1 + max(C, 8)`` (CROSS_ENTROPY, and one round more
-    for all) or ``1 + 2C`` (SQUARED_ERROR). Nothing depends on data. The scalar tables must give ``exp(0) >= 2**17``,
-    as those of :mod:`dither.tables` do.
+    Derivatives of squared errors are differences on their way to the squares. For those of CROSS_ENTROPY, a lane's
+    outputs pass once more when its logarithm is known (:class:`~dither_hw.loss_entropy.CrossEntropy`). Results are
+    written lane by lane, into the parts of words that belong to the lane.
 
-    Resources (ECP5, R = 4, L = 32, W = 18, without the tables): about 1450 LUT4, 190 carry cells, 1080
-    flip-flops, one multiplier. Alone on an ECP5-85F of speed grade 6, it runs at 140 MHz.
+    Cycles: :func:`dither.timing.execution_cycles`; a lane takes ``1 + max(C, 8)`` (CROSS_ENTROPY, and one round more
+    for all) or ``1 + 2C`` (SQUARED_ERROR); derivatives of CROSS_ENTROPY take ``17 + C`` more. Nothing depends on data.
+    The scalar tables must give ``exp(0) >= 2**17``, as those of :mod:`dither.tables` do.
+
+    Resources (ECP5, R = 4, L = 32, W = 18, without the tables): about 1700 LUT4, 250 carry cells, 1290 flip-flops, 32
+    words of 24 bits in distributed RAM, one multiplier; without ``local_learning`` 1460 LUT4, 195 carry cells, 1080
+    flip-flops. Alone on an ECP5-85F of speed grade 6, it runs at 140 MHz either way.
 
     Attributes
     ----------
@@ -98,10 +106,13 @@ class LossUnit(wiring.Component):
         Lookups in the scalar tables.
     loss : Out(32)
         The sum over the lanes, from ``done`` to the next start.
-    saturations : Out(1)
-        A lane's loss was clipped.
+    saturations : Out
+        Losses and results that were clipped.
+    result : Out(LaneWritePort)
+        Differences and derivatives, for the activation memory; zero in all cycles in which nothing is written. Only
+        with ``config.local_learning``, as all modes but SUM.
 
-    :param config: gives L and W; at most 64 lanes.
+    :param config: gives L, W and ``local_learning``; at most 64 lanes.
     :raises ValueError: with more than 64 lanes.
     """
 
@@ -109,39 +120,85 @@ class LossUnit(wiring.Component):
         if config.lanes > _FAN_IN**2:
             raise ValueError(f"the loss unit takes up to {_FAN_IN**2} lanes, not {config.lanes}")
         self.config = config
-        super().__init__(
-            {
-                "start": In(1),
-                "done": Out(1),
-                "fields": In(instruction_layout("LOSS")),
-                "activation": Out(ReadPort(config.lanes * config.width)),
-                "scalar": Out(ScalarPort()),
-                "loss": Out(32),
-                "saturations": Out(1),
-            }
-        )
+        ports = {
+            "start": In(1),
+            "done": Out(1),
+            "fields": In(instruction_layout("LOSS")),
+            "activation": Out(ReadPort(config.lanes * config.width)),
+            "scalar": Out(ScalarPort()),
+            "loss": Out(32),
+            "saturations": Out(2 if config.local_learning else 1),
+        }
+        if config.local_learning:
+            ports["result"] = Out(LaneWritePort(config.lanes, config.width))
+        super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        config = self.config
+        m.submodules.entropy = entropy = CrossEntropy(config)
+        m.submodules.results = results = LossResults(config)
         squared = Signal()
         m.d.comb += squared.eq(self.fields.kind == LossKind.SQUARED_ERROR.value)
         tags, ahead, behind = self._read(m, squared)
         leading, element = self._select(m, ahead, behind)
 
         # Everything below sees an element's tags when it sees the element.
-        tags = _Tags(*(delay_line(m, tag, _ARRIVAL, name)[-1] for name, tag in tags._asdict().items()))
+        tags = _Tags(*(delay_line(m, tag, ARRIVAL, name)[-1] for name, tag in tags._asdict().items()))
         distance, hit, live = self._compare(m, squared, leading, element, tags)
 
         # The two kinds leave the pipeline at different stages; what is out of it must not reach the other exit, where
         # it would meet the next instruction.
-        ending = Cat(tags.last & live, tags.final)
-        entropy, late = self._cross_entropy(m, distance, hit, ending, squared, tags)
+        ending = Signal(Ending)
+        m.d.comb += [ending.counts.eq(tags.last & live), ending.over.eq(tags.last), ending.final.eq(tags.final)]
+        m.d.comb += [
+            entropy.z_frac.eq(self.fields.z_frac),
+            entropy.distance.eq(distance),
+            entropy.use.eq(tags.use & ~squared),
+            entropy.first.eq(tags.first),
+            entropy.last.eq(tags.last & ~squared),
+            entropy.hit.eq(hit),
+            entropy.ending.eq(ending),
+            entropy.derive.eq(tags.derive & ~squared),
+        ]
+        wiring.connect(m, entropy.scalar, wiring.flipped(self.scalar))
         error = self._squared_error(m, distance, tags.use & squared, tags.first)
-        early = delay_line(m, ending & squared.replicate(2), LOSS_SQUARE_STAGE - _ARRIVAL, "early")[-1]
-        raw, counts, ends = Signal(_RAW_BITS), Signal(), Signal()
-        m.d.sync += [raw.eq(Mux(squared, error, entropy)), Cat(counts, ends).eq(early | late)]
-        self._finish(m, squared, raw, counts, ends)
+        early = delay_line(m, Mux(squared, ending, 0), LOSS_SQUARE_STAGE - ARRIVAL, "early")[-1]
+        raw, ends = Signal(RAW_BITS), Signal(Ending)
+        m.d.sync += [raw.eq(Mux(squared, error, entropy.loss)), ends.eq(early | entropy.ended.as_value())]
+        m.d.comb += [
+            results.start.eq(self.start),
+            results.fields.eq(self.fields),
+            results.raw.eq(raw),
+            results.ending.eq(ends),
+            self.done.eq(results.done),
+            self.loss.eq(results.loss),
+            self.saturations.eq(results.saturations),
+        ]
+        if config.local_learning:
+            self._derive(m, squared, tags, live, distance, entropy, results)
         return m
+
+    def _derive(
+        self, m: Module, squared: Value, tags: _Tags, live: Value, distance: Value, entropy: CrossEntropy,
+        results: LossResults,
+    ) -> None:  # fmt: skip
+        """Hands derivatives of either kind over, with what belongs to them."""
+        order = Signal(2)
+        m.d.comb += order.eq(Cat(tags.derive, tags.closes))
+        orders = delay_line(m, Mux(squared, 0, order), _DERIVATIVE_STAGE - ARRIVAL, "order")[-1]
+        early = Signal(2, name="early_order")
+        m.d.sync += early.eq(Mux(squared, order, 0))
+        # The lane's last derivative is out before the next lane's first is wanted.
+        counts = Signal(name="derivative_counts")
+        with m.If(tags.derive):
+            m.d.sync += counts.eq(live)
+        m.d.comb += [
+            results.derivative.eq(Mux(squared, distance, entropy.derivative)),
+            Cat(results.valid, results.closes).eq(early | orders),
+            results.live.eq(counts),
+        ]
+        wiring.connect(m, results.result, wiring.flipped(self.result))
 
     def _read(self, m: Module, squared: Value) -> tuple[_Tags, Signal, Signal]:
         """Walks lanes and elements. Returns the tags of the element that is addressed in this cycle, the lane ahead
@@ -149,15 +206,19 @@ class LossUnit(wiring.Component):
         fields, lanes = self.fields, self.config.lanes
         phase = Signal(_Phase)
         ahead, behind = Signal(range(lanes + 1)), Signal(range(lanes + 1))
-        left = Signal(_COUNT_BITS)  # outputs of this round
-        spare = Signal(range(LOSS_SHORTEST_PASS))
+        left = Signal(COUNT_BITS)  # outputs of this round
+        spare = Signal(range(max(LOSS_SHORTEST_PASS, LOSS_PAUSE)))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         beginning, ending, last_round = Signal(), Signal(), Signal()
+        derives, pauses = Signal(), Signal()
         m.d.comb += [
             self.activation.addr.eq(address),
             ending.eq(~left[1:].any()),
             last_round.eq(ahead == lanes),
         ]
+        if self.config.local_learning:
+            m.d.comb += derives.eq(fields.mode == LossMode.ERROR.value)
+            m.d.sync += pauses.eq(derives & ahead.any())
         next_round = [
             phase.eq(Mux(last_round, _Phase.IDLE, _Phase.LABEL)),
             address.eq(fields.label),
@@ -182,6 +243,14 @@ class LossUnit(wiring.Component):
                     m.d.sync += [beginning.eq(0), left.eq(left - left.any()), spare.eq(spare - spare.any())]
                     with m.If(ending & (spare == 0)):
                         m.d.sync += next_round
+                        if self.config.local_learning:
+                            with m.If(pauses):
+                                m.d.sync += [
+                                    phase.eq(_Phase.PAUSE),
+                                    spare.eq(LOSS_PAUSE - 1),
+                                    ahead.eq(ahead),
+                                    behind.eq(behind),
+                                ]
             with m.Case(_Phase.TARGET):
                 m.d.sync += [
                     beginning.eq(0),
@@ -192,6 +261,15 @@ class LossUnit(wiring.Component):
                 ]
                 with m.If(ending):
                     m.d.sync += next_round
+            if self.config.local_learning:
+                with m.Case(_Phase.PAUSE):
+                    m.d.sync += [address.eq(fields.z_base), left.eq(fields.count), spare.eq(spare - 1)]
+                    with m.If(spare == 0):
+                        m.d.sync += phase.eq(_Phase.DERIVATIVE)
+                with m.Case(_Phase.DERIVATIVE):
+                    m.d.sync += [address.eq(address + fields.z_step), left.eq(left - 1)]
+                    with m.If(ending):
+                        m.d.sync += next_round
         with m.If(self.start):
             # Squared errors have nothing to find out ahead of the first lane.
             m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
@@ -199,9 +277,15 @@ class LossUnit(wiring.Component):
         take = (phase == _Phase.OUTPUT) & left.any()
         use = Mux(squared, phase == _Phase.TARGET, take & ahead.any())
         last = use & ending
+        label = phase == _Phase.LABEL
+        derive: Value = Const(0)
+        rewind: Value = label
+        if self.config.local_learning:
+            derive = (phase == _Phase.DERIVATIVE) | (use & squared & derives)
+            rewind = label | (phase == _Phase.PAUSE)
         tags = _Tags(
-            label=phase == _Phase.LABEL, take=take, begin=beginning, use=use, first=beginning, last=last,
-            final=last & last_round,
+            label=label, take=take, begin=beginning, use=use, first=beginning, last=last, final=last & last_round,
+            rewind=rewind, derive=derive, closes=derive & ending,
         )  # fmt: skip
         return tags, ahead, behind
 
@@ -234,20 +318,25 @@ class LossUnit(wiring.Component):
         """The distance of the element from its lane's maximum (or of the target from its output), one cycle later;
         whether the element is the label's; whether the lane counts, valid with its last element."""
         wanted = Signal(signed(self.config.width))
-        index = Signal(_COUNT_BITS)
+        index = Signal(COUNT_BITS)
         found = Signal()
         highest = Signal(signed(self.config.width), reset_less=True)
         reference = Signal(signed(self.config.width), reset_less=True)
         distance = Signal(signed(self.config.width + 1), reset_less=True)
         hit, live = Signal(), Signal()
+        passes = tags.use | tags.derive
         m.d.comb += [
-            hit.eq(tags.use & (wanted == index)),
+            hit.eq(passes & (wanted == index)),
             live.eq(Mux(squared, wanted >= 0, found | hit)),
         ]
         with m.If(tags.label):
-            m.d.sync += [wanted.eq(element), index.eq(0), found.eq(0)]
-        with m.Elif(tags.use):
-            m.d.sync += [index.eq(index + 1), found.eq(found | hit)]
+            m.d.sync += [wanted.eq(element), found.eq(0)]
+        with m.Elif(hit):
+            m.d.sync += found.eq(1)
+        with m.If(tags.rewind):
+            m.d.sync += index.eq(0)
+        with m.Elif(passes):
+            m.d.sync += index.eq(index + 1)
         with m.If(tags.take & (tags.begin | (leading > highest))):
             m.d.sync += highest.eq(leading)
         with m.If(tags.label | (squared & tags.take)):
@@ -255,89 +344,12 @@ class LossUnit(wiring.Component):
         m.d.sync += distance.eq(reference - element)
         return distance, hit, live
 
-    def _cross_entropy(
-        self, m: Module, distance: Signal, hit: Value, ending: Value, squared: Value, tags: _Tags
-    ) -> tuple[Value, Value]:
-        """The loss with 16 fraction bits, and ``ending`` of the lane that it is of: the last lane's in cycle
-        ``LOSS_LOGARITHM_STAGE`` of its last element, another's when the tables were free for it."""
-        asked = LOSS_EXPONENTIAL_STAGE - _ARRIVAL  # in the cycle before, the argument is written
-        normalised = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - 1 - _ARRIVAL  # what the logarithm is looked up for
-        uses = delay_line(m, tags.use & ~squared, asked + INTERPOLATOR_LATENCY, "use")
-        firsts = delay_line(m, tags.first, asked + INTERPOLATOR_LATENCY, "first")
-        lasts = delay_line(m, tags.last & ~squared, normalised - 1, "last")
-        hits = delay_line(m, hit, 3, "hit")
-
-        # The logarithm waits while exponentials are asked for; the sum's registers hold until the next lane's sum.
-        due, waiting, asks = Signal(), Signal(), Signal()
-        m.d.comb += due.eq(lasts[-1] | waiting)
-        m.d.sync += [asks.eq(due & ~uses[asked - 2]), waiting.eq(due & uses[asked - 2])]
-
-        # Alignment to 16 fraction bits, which loses nothing; both the label's distance and the exponential's
-        # argument come from there.
-        width = self.config.width + 1
-        shift = Signal(range(_MAX_FRAC + 1))
-        coarse = Signal(width + _MAX_FRAC, reset_less=True)
-        aligned = Signal(width + _MAX_FRAC, reset_less=True)
-        m.d.sync += [
-            shift.eq(_MAX_FRAC - self.fields.z_frac),
-            coarse.eq(distance.as_unsigned() << (shift[3:] << 3)),
-            aligned.eq(coarse << shift[:3]),
-        ]
-        # The next lane's label may pass before this one's logarithm is asked for, but not before the lane is over.
-        label_distance = Signal.like(aligned, name="label_distance")
-        lane_distance = Signal.like(aligned, name="lane_distance")
-        ended, lane_ending = Signal(2), Signal(2)
-        with m.If(hits[3]):
-            m.d.sync += label_distance.eq(aligned)
-        with m.If(tags.last):
-            m.d.sync += ended.eq(ending)
-        with m.If(lasts[asked]):
-            m.d.sync += [lane_distance.eq(label_distance), lane_ending.eq(ended)]
-        rounded = Signal(SCALAR_INPUT_BITS + 1, reset_less=True)
-        beyond = Signal()
-        m.d.sync += [
-            rounded.eq((aligned[3 : SCALAR_INPUT_BITS + 4] + 1) >> 1),
-            beyond.eq(aligned[SCALAR_INPUT_BITS + 4 :].any()),
-        ]
-
-        total = Signal(_SUM_BITS, reset_less=True)
-        with m.If(uses[-1]):
-            m.d.sync += total.eq(Mux(firsts[-1], 0, total) + self.scalar.y)
-
-        exponent = Signal(range(_SUM_BITS - _ONE))
-        mantissa = Signal(_SUM_BITS - 1, reset_less=True)
-        with m.If(lasts[asked + INTERPOLATOR_LATENCY + 1]):
-            m.d.sync += mantissa.eq(total[1:])
-            for i in range(_SUM_BITS - _ONE):
-                with m.If(total[_ONE + i]):
-                    m.d.sync += exponent.eq(i)
-        fine = Signal(3)
-        shifted = Signal(SCALAR_INPUT_BITS + 7, reset_less=True)
-        units = Signal(range((_SUM_BITS - _ONE) * _LN2), reset_less=True)
-        m.d.sync += [
-            shifted.eq(mantissa >> (exponent[3:] << 3)),
-            fine.eq(exponent[:3]),
-            units.eq(Array(i * _LN2 for i in range(_SUM_BITS - _ONE))[exponent]),
-        ]
-
-        offset = Signal(_MAX_FRAC + width + 1, reset_less=True)
-        asking, late = Signal(), Signal(2)
-        m.d.sync += [asking.eq(asks), late.eq(Mux(asks, lane_ending, 0))]
-        with m.If(asks):
-            m.d.sync += [self.scalar.table.eq(ScalarTable.LOG), self.scalar.x.eq(shifted >> fine)]
-            m.d.sync += offset.eq(lane_distance + units)
-        with m.Else():
-            argument = Mux(beyond | rounded[-1], (1 << SCALAR_INPUT_BITS) - 1, rounded)
-            m.d.sync += [self.scalar.table.eq(ScalarTable.EXP), self.scalar.x.eq(argument)]
-        m.d.comb += self.scalar.enable.eq(uses[asked] | asking)
-        return offset + self.scalar.y, delay_line(m, late, INTERPOLATOR_LATENCY, "late")[-1]
-
     def _squared_error(self, m: Module, distance: Signal, use: Value, first: Value) -> Signal:
         """The sum of squares, in cycle ``LOSS_SQUARE_STAGE`` of the lane's last element."""
         width = self.config.width
         m.submodules.multiplier = multiplier = Multiplier(a=unsigned(width), b=unsigned(width))
         magnitude = Signal(width)
-        error = Signal(_RAW_BITS, reset_less=True)
+        error = Signal(RAW_BITS, reset_less=True)
         uses, firsts = (delay_line(m, tag, MULTIPLIER_LATENCY + 1, "tag")[-1] for tag in (use, first))
         m.d.comb += [
             magnitude.eq(Mux(distance[-1], -distance, distance)),
@@ -348,33 +360,3 @@ class LossUnit(wiring.Component):
         with m.If(uses):
             m.d.sync += error.eq(Mux(firsts, 0, error) + multiplier.product)
         return error
-
-    def _finish(self, m: Module, squared: Value, raw: Signal, counts: Signal, ends: Signal) -> None:
-        """Shifts a lane's loss to ``loss_frac`` bits, rounds, clips and adds it."""
-        # A right shift of the loss and 16 + 1 zeros below it, whose lowest bit that is left is the rounding bit.
-        # Bits that cannot come down any more to the 24 + 1 that are kept show an overflow at once.
-        shift = Signal(range(3 * _MAX_FRAC + 1))
-        m.d.sync += shift.eq(_MAX_FRAC - self.fields.loss_frac + Mux(squared, self.fields.z_frac << 1, _MAX_FRAC))
-        value: Value = raw << (_MAX_FRAC + 1)
-        beyond: Value = Const(0)
-        for low, high in ((4, 6), (2, 4), (0, 2)):
-            kept = Signal(_LOSS_BITS + 1 + (1 << low) - 1, name=f"shifted{low}", reset_less=True)
-            overflow = Signal(name=f"overflow{low}")
-            wide = Signal(len(value), name=f"wide{low}")
-            m.d.comb += wide.eq(value >> (shift[low:high] << low))
-            m.d.sync += [kept.eq(wide), overflow.eq(beyond | wide[len(kept) :].any())]
-            value, beyond = kept, overflow
-        rounded = Signal(_LOSS_BITS + 1, reset_less=True)
-        overflows = Signal()
-        m.d.sync += [rounded.eq((value + 1) >> 1), overflows.eq(beyond)]
-
-        counts = delay_line(m, counts, 4, "counts")[-1]
-        clip = Signal()
-        clipped = Signal(_LOSS_BITS)
-        m.d.comb += clip.eq(overflows | rounded[-1])
-        m.d.sync += [
-            clipped.eq(Mux(counts, rounded[:_LOSS_BITS] | clip.replicate(_LOSS_BITS), 0)),
-            self.saturations.eq(counts & clip),
-            self.loss.eq(Mux(self.start, 0, self.loss + clipped)),
-        ]
-        m.d.comb += self.done.eq(delay_line(m, ends, LOSS_FINISH_CYCLES, "ends")[-1])

@@ -26,11 +26,13 @@ class BankedMemory(wiring.Component):
     :param depth: words.
     :param banks: banks of a word.
     :param bits: bits of one bank's part of a word.
+    :param separate: every bank has a write enable of its own.
     """
 
-    def __init__(self, *, depth: int, banks: int, bits: int) -> None:
-        self.depth, self.banks, self.bits = depth, banks, bits
-        super().__init__({"read": In(ReadPort(banks * bits)), "write": In(WritePort(banks * bits))})
+    def __init__(self, *, depth: int, banks: int, bits: int, separate: bool = False) -> None:
+        self.depth, self.banks, self.bits, self.separate = depth, banks, bits, separate
+        write = WritePort(banks * bits, banks if separate else 1)
+        super().__init__({"read": In(ReadPort(banks * bits)), "write": In(write)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -41,7 +43,7 @@ class BankedMemory(wiring.Component):
             read = memory.read_port()
             part = slice(i * self.bits, (i + 1) * self.bits)
             m.d.comb += [
-                write.en.eq(self.write.enable),
+                write.en.eq(self.write.enable[i] if self.separate else self.write.enable),
                 write.addr.eq(self.write.addr),
                 write.data.eq(self.write.data[part]),
                 read.addr.eq(self.read.addr),

@@ -27,7 +27,8 @@ class Multiplier(wiring.Component):
     every operand and product bit.
 
     ``enable`` has a bit for each stage, driven by the caller because many multipliers share them: bit 0 belongs to the
-    operands, bit 1, a cycle later, to the product. A register without its bit keeps its value.
+    operands, bit 1, a cycle later, to the product. A register without its bit keeps its value, and with ``hold`` the
+    first operand's does so anyway.
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.
@@ -41,15 +42,19 @@ class Multiplier(wiring.Component):
             if not 1 <= width <= MAX_OPERAND_WIDTH:
                 raise ValueError(f"operand {name} must have from 1 to {MAX_OPERAND_WIDTH} bits, not {width}")
         product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
-        super().__init__({"enable": In(MULTIPLIER_LATENCY), "a": In(a), "b": In(b), "product": Out(product)})
+        super().__init__(
+            {"enable": In(MULTIPLIER_LATENCY), "hold": In(1), "a": In(a), "b": In(b), "product": Out(product)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         a = Signal.like(self.a, reset_less=True)
         b = Signal.like(self.b, reset_less=True)
         product = Signal.like(self.product, reset_less=True)
+        with m.If(self.enable[0] & ~self.hold):
+            m.d.sync += a.eq(self.a)
         with m.If(self.enable[0]):
-            m.d.sync += [a.eq(self.a), b.eq(self.b)]
+            m.d.sync += b.eq(self.b)
         with m.If(self.enable[1]):
             m.d.sync += product.eq(a * b)
         m.d.comb += self.product.eq(product)

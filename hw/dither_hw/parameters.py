@@ -1,4 +1,4 @@
-"""PERTURB and ACCUMULATE: one traversal of a tensor with one sign from the generator for every parameter."""
+"""PERTURB and ACCUMULATE: one traversal of a tensor with a probe's number for every parameter."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
 from dither.generator import BLOCK_BITS, INDEX_ALIGNMENT
-from dither.timing import MEMORY_LATENCY
+from dither.isa import GRADIENT_BITS, MASTER_BITS, Distribution
+from dither.timing import MEMORY_LATENCY, MULTIPLIER_LATENCY, PROBE_PRODUCT_CYCLES
 
 from .generator import Generator
 from .interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout
+from .multiplier import Multiplier
 
 __all__ = ["ParameterUnit"]
 
 assert MEMORY_LATENCY == 2, "two stages select the signs while a word is read"
+assert PROBE_PRODUCT_CYCLES == MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY, "bits, product, sum of its halves"
 
-_MASTER_BITS = 32
+_NARROW_BITS = MASTER_BITS + 2
+"""Bits of a master, a step of its size and the half that rounds."""
+_XI_BITS = 9
 
 
 class ParameterUnit(wiring.Component):
-    """Writes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE), one word a cycle.
+    """Writes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE), one word a cycle or slower.
 
-    ``w = sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`` or ``gradient += difference * xi`` modulo 2**32. The
+    ``w = sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`` or ``gradient += difference * xi`` modulo 2**48. The
     traversal is that of ``docs/architecture.md``: inputs outside, row tiles inside, so that indices only grow and
     every generator block is used once. The next block is generated while this one is used.
 
-    Cycles: :func:`dither.timing.execution_cycles`. A block of n words costs ``max(n, generator_cycles)``; the first
-    one cannot be hidden. PERTURB with ``random`` 0 waits for no block. Nothing depends on data.
-    From a word's address to its write: PERTURB 4 cycles, ACCUMULATE 3 (no word is visited twice, so a
-    read-modify-write needs no forwarding).
+    An *item* enters the pipeline at a time: a word, or with UNIFORM and GAUSSIAN, of whose parameters a block feeds
+    8 or 4, a single parameter, so that one multiplier is enough.
 
-    Resources (ECP5, R = 4, W = 18, the generator included): about 1200 LUT4, 240 carry cells, 790
-    flip-flops.
+    Cycles: :func:`dither.timing.execution_cycles`. A block of n items costs ``max(n, generator_cycles)``; the first
+    one cannot be hidden. NONE and COORDINATE wait for no block. Nothing depends on data.
+    From a word's address to its write: PERTURB 4 cycles, ACCUMULATE 3 (no word is visited twice, so a
+    read-modify-write needs no forwarding); :data:`dither.timing.PROBE_PRODUCT_CYCLES` more from an item of UNIFORM or
+    GAUSSIAN.
+
+    Resources (ECP5, R = 4, W = 18, the generator included): about 1530 LUT4, 300 carry cells, 1090 flip-flops, two
+    multipliers, 120 MHz in nextpnr (speed grade 6, unit alone); without ``wide_probes`` 1200 LUT4, 280 carry cells, 890
+    flip-flops, no multiplier, 134 MHz.
 
     Attributes
     ----------
@@ -42,17 +52,17 @@ class ParameterUnit(wiring.Component):
     accumulate : In(1)
         1: ACCUMULATE; 0: PERTURB. Like all operands stable from start to done.
     fields : In
-        PERTURB's layout; ACCUMULATE's is the same up to ``probe``, and what stands behind it is ignored then.
+        PERTURB's layout; ACCUMULATE's is the same up to ``distribution``, and what stands behind it is ignored then.
     seed, step, probe, difference : In(32)
         Values of the registers that the fields of these names choose.
     master, gradient : Out
-        Read ports, R times 32 bits.
+        Read ports, R times 32 and R times 48 bits.
     gradient_write, weight_write : Out
-        Write ports, R times 32 and R times W bits.
+        Write ports, R times 48 and R times W bits.
     saturations : Out
         Working weights clipped in the word that is written in this cycle.
 
-    :param config: gives R, W and the generator's rounds per cycle.
+    :param config: gives R, W, the generator's rounds per cycle, and whether there are UNIFORM and GAUSSIAN.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -67,47 +77,83 @@ class ParameterUnit(wiring.Component):
                 "step": In(32),
                 "probe": In(32),
                 "difference": In(32),
-                "master": Out(ReadPort(config.rows * _MASTER_BITS)),
-                "gradient": Out(ReadPort(config.rows * _MASTER_BITS)),
-                "gradient_write": Out(WritePort(config.rows * _MASTER_BITS)),
+                "master": Out(ReadPort(config.rows * MASTER_BITS)),
+                "gradient": Out(ReadPort(config.rows * GRADIENT_BITS)),
+                "gradient_write": Out(WritePort(config.rows * GRADIENT_BITS)),
                 "weight_write": Out(WritePort(config.rows * config.width)),
                 "saturations": Out(range(config.rows + 1)),
             }
         )
+        self._item = data.StructLayout(
+            {"whole": 1, "last": 1, "addr": unsigned(ADDRESS_BITS), "row": unsigned((config.rows - 1).bit_length())}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        random = Signal()
-        m.d.comb += random.eq(self.accumulate | self.fields.random)
-        # Words waiting to be issued, and whether the block that the next one needs is at hand.
+        uniform, gaussian = Signal(), Signal()
+        self._wide, self._random = Signal(), Signal()
+        if self.config.wide_probes:
+            m.d.comb += [uniform.eq(self._is(Distribution.UNIFORM)), gaussian.eq(self._is(Distribution.GAUSSIAN))]
+        m.d.comb += [
+            self._wide.eq(uniform | gaussian),
+            self._random.eq(self._wide | self._is(Distribution.RADEMACHER)),
+        ]
+        # Items waiting to be issued, and whether the block that the next one needs is at hand.
         active, ready = Signal(), Signal()
         issue = Signal()
-        m.d.comb += issue.eq(active & (ready | ~random))
+        m.d.comb += issue.eq(active & (ready | ~self._random))
 
-        address, position, leaves_block, last = self._traverse(m, issue, active)
-        signs = self._signs(m, random, issue, position, leaves_block, ready)
-        self._compute(m, issue, last, address, signs, random)
+        item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian)
+        bits = self._bits(m, issue, leaves, ready)
+        signs, byte, pair = self._select(m, bits, position, distance)
+        source: Value = item
+        product: Value = Const(0)
+        if self.config.wide_probes:
+            product = self._product(m, Mux(gaussian, _gaussian(pair), _uniform(byte)))
+            for i in range(PROBE_PRODUCT_CYCLES):
+                delayed = Signal(self._item, name=f"delayed{i}")
+                m.d.sync += delayed.eq(source)
+                source = delayed.as_value()
+            source = Mux(self._wide, source, item)
+        self._compute(m, source, signs, product)
         return m
 
-    def _traverse(self, m: Module, issue: Value, active: Signal) -> tuple[Value, Value, Value, Value]:
-        """The word at hand: its address, the position of its first sign in the block, and whether it is the last
-        of its block and of the tensor. All are registers, found while the word before it is at hand."""
-        rows, fields = self.config.rows, self.fields
+    def _is(self, distribution: Distribution) -> Value:
+        return self.fields.distribution == distribution.value
+
+    def _traverse(
+        self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value
+    ) -> tuple[Value, Value, Value, Value]:
+        """The item at hand: what travels along with it (if it is issued), the position of its first bit in the block,
+        how many blocks it is the last of (its own, and one that is nothing but padding), and how far behind its first
+        parameter the coordinate is. All are registers, found while the item before it is at hand."""
+        rows, fields, wide = self.config.rows, self.fields, self._wide
         tiles_left, inner_left = Signal(16), Signal(16)
         address, column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        row = Signal((rows - 1).bit_length())
         position = Signal(range(BLOCK_BITS))
-        ends_row, leaves_block, last = Signal(), Signal(), Signal()
-        next_ends_row, next_last = Signal(), Signal()
+        closes, ends_row, last = Signal(), Signal(), Signal()  # of its word, its input (if it closes), the tensor
+        leaves = Signal(2)
+        next_closes, next_ends_row, next_last, next_row_end = Signal(), Signal(), Signal(), Signal()
         following = Signal(range(BLOCK_BITS))
-        behind = Signal(range(2 * BLOCK_BITS))
-        padding = Signal(range(INDEX_ALIGNMENT))
-        m.d.sync += padding.eq(-(fields.tiles * rows))
+        behind = Signal(range(4 * BLOCK_BITS))
+        advance, padding = Signal(range(17)), Signal(range(INDEX_ALIGNMENT << 4))
+        missing = Signal(range(INDEX_ALIGNMENT))
+        m.d.comb += missing.eq(-(fields.tiles * rows))
+        m.d.sync += [
+            advance.eq(Mux(gaussian, 16, Mux(uniform, 8, rows))),
+            padding.eq(Mux(gaussian, missing << 4, Mux(uniform, missing << 3, missing))),
+        ]
         m.d.comb += [
+            next_closes.eq(~wide | (row == (rows - 2) % rows)),
             next_ends_row.eq(Mux(ends_row, fields.tiles == 1, tiles_left == 2)),
             next_last.eq(next_ends_row & (inner_left == Mux(ends_row, 2, 1))),
-            following.eq(position + rows + Mux(ends_row, padding, 0)),
-            behind.eq(following + rows + Mux(next_ends_row, padding, 0)),
+            next_row_end.eq(next_closes & Mux(closes, next_ends_row, ends_row)),
+            following.eq(position + advance + Mux(ends_row & closes, padding, 0)),
+            behind.eq(following + advance + Mux(next_row_end, padding, 0)),
         ]
+        begun = Signal()
+        m.d.sync += begun.eq(self.start)
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
@@ -115,43 +161,65 @@ class ParameterUnit(wiring.Component):
                 inner_left.eq(fields.inner),
                 address.eq(fields.base),
                 column.eq(fields.base),
+                row.eq(0),
                 position.eq(0),
+                closes.eq(~wide | (rows == 1)),
                 ends_row.eq(fields.tiles == 1),
-                leaves_block.eq(0),
+                leaves.eq(0),
                 last.eq((fields.tiles == 1) & (fields.inner == 1)),
             ]
         with m.Elif(issue):
             m.d.sync += [
-                active.eq(~last),
+                active.eq(~(last & closes)),
+                row.eq(row + wide),
                 position.eq(following),
-                ends_row.eq(next_ends_row),
-                leaves_block.eq(behind[-1]),
-                last.eq(next_last),
+                closes.eq(next_closes),
+                leaves.eq(behind >> 6),
             ]
-            with m.If(ends_row):
-                m.d.sync += [
-                    tiles_left.eq(fields.tiles),
-                    inner_left.eq(inner_left - 1),
-                    address.eq(column + 1),
-                    column.eq(column + 1),
-                ]
-            with m.Else():
-                m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + fields.inner)]
-        return address, position, leaves_block, last
+            with m.If(closes):
+                m.d.sync += [ends_row.eq(next_ends_row), last.eq(next_last)]
+                with m.If(ends_row):
+                    m.d.sync += [
+                        tiles_left.eq(fields.tiles),
+                        inner_left.eq(inner_left - 1),
+                        address.eq(column + 1),
+                        column.eq(column + 1),
+                    ]
+                with m.Else():
+                    m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + fields.inner)]
+        with m.Elif(begun):
+            # A single parameter and its padding may fill the first block; it is still to be generated.
+            m.d.sync += leaves.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
 
-    def _signs(
-        self, m: Module, random: Value, issue: Value, position: Value, leaves_block: Value, ready: Signal
-    ) -> Value:
-        """R sign bits (1: plus), in the cycle in which the word's data arrive."""
-        rows = self.config.rows
+        distance = Signal(32)
+        with m.If(self.start):
+            m.d.sync += distance.eq(self.probe - (fields.block << 6))
+        with m.Elif(issue):
+            m.d.sync += distance.eq(distance - (rows + Mux(ends_row, missing, 0)))
+
+        item = Signal(self._item)
+        m.d.comb += [
+            item.whole.eq(issue & closes),
+            item.last.eq(issue & closes & last),
+            item.addr.eq(address),
+            item.row.eq(row),
+        ]
+        return item.as_value(), position, leaves, distance
+
+    def _bits(self, m: Module, issue: Value, leaves: Value, ready: Signal) -> Value:
+        """The generator's block at hand."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
         take, primed = Signal(), Signal()
+        padding = Signal()  # the block that comes next is nothing but padding
+        discards = Signal()
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
         current = Signal(BLOCK_BITS, reset_less=True)
+        left = issue & leaves.any()
         m.d.comb += [
-            take.eq((generator.done | fresh) & (~ready | (issue & leaves_block))),
-            generator.load_key.eq(self.start & random),
+            take.eq((generator.done | fresh) & (~ready | left)),
+            discards.eq(Mux(left, leaves[1], padding)),
+            generator.load_key.eq(self.start & self._random),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
             generator.block.eq(block),
@@ -161,76 +229,127 @@ class ParameterUnit(wiring.Component):
         key_loaded = Signal()
         m.d.sync += [key_loaded.eq(generator.load_key), primed.eq(key_loaded)]
         with m.If(self.start):
-            m.d.sync += [block.eq(self.fields.block), ready.eq(0), fresh.eq(0)]
+            m.d.sync += [block.eq(self.fields.block), ready.eq(0), fresh.eq(0), padding.eq(0)]
         with m.Else():
             with m.If(generator.start):
                 m.d.sync += block.eq(block + 1)
             with m.If(take):
-                m.d.sync += [current.eq(generator.bits), ready.eq(1), fresh.eq(0)]
+                m.d.sync += [current.eq(generator.bits), ready.eq(~discards), fresh.eq(0), padding.eq(0)]
             with m.Else():
                 m.d.sync += fresh.eq(generator.done | fresh)
-                with m.If(issue & leaves_block):
-                    m.d.sync += ready.eq(0)
+                with m.If(left):
+                    m.d.sync += [ready.eq(0), padding.eq(leaves[1])]
+        return current
 
-        byte, place = Signal(INDEX_ALIGNMENT), Signal(range(INDEX_ALIGNMENT))
+    def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:
+        """R signs (1: plus) in the cycle in which the word's data arrive; and, a cycle before, the byte and the
+        sixteen bits that the item begins with."""
+        rows = self.config.rows
+        byte = Signal(INDEX_ALIGNMENT)
+        place = Signal(range(INDEX_ALIGNMENT))
+        pair = Signal(16)
+        near = Signal()
+        spot = Signal((rows - 1).bit_length())
         signs = Signal(rows)
         m.d.sync += [
-            byte.eq(current.word_select(position[3:], INDEX_ALIGNMENT)),
+            byte.eq(bits.word_select(position[3:], INDEX_ALIGNMENT)),
+            pair.eq(bits.word_select(position[4:], 16)),
             place.eq(position[:3]),
+            near.eq(distance[len(spot) :] == 0),
+            spot.eq(distance[: len(spot)]),
             signs.eq(byte.bit_select(place, rows)),
         ]
-        return signs
+        with m.If(self._is(Distribution.COORDINATE)):
+            m.d.sync += signs.eq(near << spot)
+        return signs, byte, pair
 
-    def _compute(self, m: Module, issue: Value, last: Value, address: Value, signs: Value, random: Value) -> None:
-        config = self.config
-        discarded = _MASTER_BITS - config.width
-        # Both signs' addends, the rounding half included, are made once for the whole tensor.
-        plus, minus = Signal(signed(34), reset_less=True), Signal(signed(34), reset_less=True)
-        half = Const(1 << (discarded - 1))
-        amplitude = self.fields.amplitude
-        with m.If(self.accumulate):
-            m.d.sync += [plus.eq(self.difference), minus.eq(-self.difference)]
-        with m.Elif(random):
-            m.d.sync += [plus.eq(half + amplitude), minus.eq(half - amplitude)]
-        with m.Else():
-            m.d.sync += [plus.eq(half), minus.eq(half)]
+    def _product(self, m: Module, xi: Value) -> Value:
+        """Amplitude or difference times xi, with PERTURB the rounding half besides, three cycles later."""
+        half = MASTER_BITS // 2
+        m.submodules.high = high = Multiplier(a=signed(half), b=signed(_XI_BITS))
+        m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(_XI_BITS))
+        amount = Mux(self.accumulate, self.difference, self.fields.amplitude)[:MASTER_BITS]
+        m.d.comb += [high.a.eq(amount[half:]), low.a.eq(amount[:half])]
+        for part in (high, low):
+            m.d.comb += [part.enable.eq(~0), part.b.eq(xi)]
+        # The half takes bits that the high product leaves free.
+        rounding = Signal(half)
+        m.d.comb += rounding.eq(Mux(self.accumulate, 0, 1 << (MASTER_BITS - self.config.width - 1)))
+        product = Signal(signed(MASTER_BITS + _XI_BITS), reset_less=True)
+        m.d.sync += product.eq(Cat(rounding, high.product).as_signed() + low.product)
+        return product
 
-        sums = Signal(data.ArrayLayout(signed(34), config.rows), reset_less=True)
+    def _compute(self, m: Module, source: Value, signs: Value, product: Value) -> None:
+        config, wide = self.config, self._wide
+        discarded = MASTER_BITS - config.width
+        # All addends but products, the rounding half included, are made once for the whole tensor.
+        plus, minus = (Signal(signed(_NARROW_BITS), name=name, reset_less=True) for name in ("plus", "minus"))
+        half = Signal(range(1 << discarded))
+        amount = Signal(signed(MASTER_BITS))
+        m.d.comb += [
+            half.eq(Mux(self.accumulate, 0, 1 << (discarded - 1))),
+            amount.eq(Mux(self.accumulate, self.difference, self.fields.amplitude)),
+        ]
+        m.d.sync += [plus.eq(half), minus.eq(half)]
+        with m.If(self._is(Distribution.RADEMACHER)):
+            m.d.sync += [plus.eq(half + amount), minus.eq(half - amount)]
+        with m.If(self._is(Distribution.COORDINATE)):
+            m.d.sync += plus.eq(half + amount)
+
+        # What travels along with a word.
+        stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 2)]
+        read = data.View(self._item, source)
+        for stage in stages:
+            m.d.sync += stage.eq(source)
+            source = stage.as_value()
+        arrived, summed, saturated = stages[-3:]
+
+        sums = Signal(data.ArrayLayout(signed(GRADIENT_BITS), config.rows), reset_less=True)
         clipped = Signal(config.rows)
+        reach = MASTER_BITS + _XI_BITS if config.wide_probes else _NARROW_BITS
         for row in range(config.rows):
-            part = slice(row * _MASTER_BITS, (row + 1) * _MASTER_BITS)
-            old = Mux(self.accumulate, self.gradient.data[part], self.master.data[part]).as_signed()
-            m.d.sync += sums[row].eq(old + Mux(signs[row], plus, minus))
+            accumulator = slice(row * GRADIENT_BITS, (row + 1) * GRADIENT_BITS)
+            old = Signal(signed(GRADIENT_BITS), name=f"old{row}")
+            addend: Value = Mux(signs[row], plus, minus)
+            if config.wide_probes:
+                addend = Mux(wide, product, addend)
+            m.d.comb += old.eq(self.master.data.word_select(row, MASTER_BITS).as_signed())
+            with m.If(self.accumulate):
+                m.d.comb += old.eq(self.gradient.data[accumulator])
+            with m.If(~wide | (arrived.row == row)):
+                m.d.sync += sums[row].eq(old + addend)
 
-            rounded = sums[row][discarded:]
+            rounded = sums[row][discarded:reach]
             sign, high = rounded[-1], rounded[config.width - 1 : -1]
             weight = self.weight_write.data.word_select(row, config.width)
             m.d.comb += clipped[row].eq(Mux(sign, ~high.all(), high.any()))
             limit = Cat((~sign).replicate(config.width - 1), sign)
             m.d.sync += weight.eq(Mux(clipped[row], limit, rounded[: config.width]))
-            m.d.comb += self.gradient_write.data[part].eq(sums[row][:_MASTER_BITS])
+            m.d.comb += self.gradient_write.data[accumulator].eq(sums[row])
 
-        # What travels along with a word: valid, last of all, its address.
-        layout = data.StructLayout({"valid": 1, "last": 1, "addr": unsigned(ADDRESS_BITS)})
-        stages = [Signal(layout, name=f"stage{i}") for i in range(MEMORY_LATENCY + 2)]
-        source: Value = Cat(issue, issue & last, address)
-        for stage in stages:
-            m.d.sync += stage.eq(source)
-            source = stage.as_value()
-        summed, saturated = stages[-2:]
         # ACCUMULATE ends a stage earlier: nothing of it may reach into the next instruction.
         with m.If(self.accumulate):
-            m.d.sync += [saturated.valid.eq(0), saturated.last.eq(0)]
+            m.d.sync += [saturated.whole.eq(0), saturated.last.eq(0)]
         m.d.comb += [
-            self.master.addr.eq(address),
-            self.gradient.addr.eq(address),
-            self.gradient_write.enable.eq(summed.valid & self.accumulate),
+            self.master.addr.eq(read.addr),
+            self.gradient.addr.eq(read.addr),
+            self.gradient_write.enable.eq(summed.whole & self.accumulate),
             self.gradient_write.addr.eq(summed.addr),
-            self.weight_write.enable.eq(saturated.valid),
+            self.weight_write.enable.eq(saturated.whole),
             self.weight_write.addr.eq(saturated.addr),
             self.done.eq((summed.last & self.accumulate) | saturated.last),
         ]
-        with m.If(summed.valid & ~self.accumulate):
+        with m.If(summed.whole & ~self.accumulate):
             m.d.sync += self.saturations.eq(sum(clipped))
         with m.Else():
             m.d.sync += self.saturations.eq(0)
+
+
+def _uniform(byte: Value) -> Value:
+    """2u - 255 of eight bits, signed: twice u - 128, and one."""
+    return Cat(Const(1, 1), byte[:-1], ~byte[-1]).as_signed()
+
+
+def _gaussian(bits: Value) -> Value:
+    """The ones among sixteen bits, minus 8, signed."""
+    return sum(bits[i] for i in range(len(bits))) - len(bits) // 2

@@ -9,7 +9,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from dither.isa import INSTRUCTIONS, OPCODE_BITS, REGISTERS, STACK_DEPTH, WORD_BITS, InstructionFormat
+from dither.isa import (
+    INSTRUCTIONS,
+    LOCAL_INSTRUCTIONS,
+    OPCODE_BITS,
+    REGISTERS,
+    STACK_DEPTH,
+    WORD_BITS,
+    InstructionFormat,
+)
 from dither.regmap import PHASES
 
 from .interfaces import ADDRESS_BITS, instruction_layout
@@ -29,6 +37,8 @@ class Unit(Enum):
     LOSS = 2
     PARAMETER = 3
     UPDATE = 4
+    DITHER = 5
+    TRANSPOSE = 6
 
 
 UNITS: dict[str, Unit] = {
@@ -41,6 +51,9 @@ UNITS: dict[str, Unit] = {
     "PERTURB": Unit.PARAMETER,
     "ACCUMULATE": Unit.PARAMETER,
     "UPDATE": Unit.UPDATE,
+    "CORRELATE": Unit.CONTRACT,
+    "DITHER": Unit.DITHER,
+    "TRANSPOSE": Unit.TRANSPOSE,
 }
 """The unit that executes an instruction; the sequencer executes all others itself."""
 
@@ -75,9 +88,13 @@ class Sequencer(wiring.Component):
         The unit can do nothing in this cycle but wait for a stream.
     phase : Out
         What this cycle is charged to while ``busy``, an index of :data:`dither.regmap.PHASES`.
+
+    :param local_learning: whether the engine has what :data:`dither.isa.LOCAL_INSTRUCTIONS` need; without it, their
+        opcodes are unknown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, local_learning: bool = True) -> None:
+        self.instructions = [form for form in INSTRUCTIONS if local_learning or form.name not in LOCAL_INSTRUCTIONS]
         super().__init__(
             {
                 "start": In(1),
@@ -119,7 +136,7 @@ class Sequencer(wiring.Component):
         arriving = Signal(OPCODE_BITS)
         m.d.comb += [length.eq(1), arriving.eq(Mux(fetching & (index == 1), self.program_data[:OPCODE_BITS], opcode))]
         with m.Switch(arriving):
-            for form in INSTRUCTIONS:
+            for form in self.instructions:
                 with m.Case(form.opcode):
                     m.d.comb += [length.eq(form.words), sources.eq(len(form.sources))]
         unit = Signal(len(Unit))
@@ -127,7 +144,7 @@ class Sequencer(wiring.Component):
         writes = Signal()
         phase = Signal(range(len(PHASES)), init=PHASES.index("control"))
         with m.Switch(opcode):
-            for form in INSTRUCTIONS:
+            for form in self.instructions:
                 with m.Case(form.opcode):
                     m.d.comb += [known.eq(1), phase.eq(PHASES.index(form.phase))]
                     fields = self._fields(form)

@@ -34,7 +34,8 @@ class TransferUnit(wiring.Component):
         EMIT's value.
     input, output : streams of beats
     write_enable, addr, write_data : Out
-        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it.
+        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it. Outside of
+        LOADs ``write_data`` is zero, so others' data can be joined to it without a multiplexer.
     read_data : In
         The word at ``addr`` of the memory selected, latency ``MEMORY_LATENCY``.
     result : Out(32)
@@ -108,7 +109,7 @@ class TransferUnit(wiring.Component):
                         m.next = "WRITE"
             with m.State("WRITE"):
                 m.d.comb += self.done.eq(1)
-                m.d.sync += self.write_enable.eq(0)
+                m.d.sync += [self.write_enable.eq(0), beat.eq(0)]
                 m.next = "IDLE"
             with m.State("STORE"):
                 m.d.sync += latency.eq(latency + 1)

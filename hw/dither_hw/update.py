@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
-from dither.isa import Rule
+from dither.isa import GRADIENT_BITS, MASTER_BITS, Rule
 from dither.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
 from dither.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY, UPDATE_INTERVAL, UPDATE_LATENCY
 
@@ -18,13 +18,13 @@ from .schedule import Kept, Schedule, Slots
 
 __all__ = ["RoundingShifter", "UpdateUnit", "WideMultiplier"]
 
-_STATE_BITS = 32
-_GRADIENT_BITS = 17
+_SHIFTED_BITS = 17
+_SHIFTED_PRODUCT_BITS = 36
 _DIRECTION_BITS = 18
 _SIGN_UNIT = 4096
 _MOMENT_FRAC = 10
 _MANTISSA_BITS = SCALAR_INPUT_BITS - 1
-_MEMORIES = ("gradient", "master", "moment1", "moment2")
+_MEMORIES = {"gradient": GRADIENT_BITS, "master": MASTER_BITS, "moment1": MASTER_BITS, "moment2": MASTER_BITS}
 
 
 class WideMultiplier(wiring.Component):
@@ -41,15 +41,15 @@ class WideMultiplier(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "a": In(signed(_STATE_BITS)),
+                "a": In(signed(MASTER_BITS)),
                 "b": In(SCALAR_VALUE_BITS),
-                "product": Out(signed(_STATE_BITS + SCALAR_VALUE_BITS)),
+                "product": Out(signed(MASTER_BITS + SCALAR_VALUE_BITS)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        half, width = _STATE_BITS // 2, SCALAR_VALUE_BITS
+        half, width = MASTER_BITS // 2, SCALAR_VALUE_BITS
         m.submodules.high = high = Multiplier(a=signed(half), b=signed(width))
         m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(width))
         m.d.comb += [high.a.eq(self.a[half:]), low.a.eq(self.a[:half])]
@@ -58,7 +58,7 @@ class WideMultiplier(wiring.Component):
 
         missing: Value = Mux(self.b[-1], self.a, 0)
         for i in range(MULTIPLIER_LATENCY + 1):
-            delayed = Signal(signed(_STATE_BITS), name=f"missing{i}", reset_less=True)
+            delayed = Signal(signed(MASTER_BITS), name=f"missing{i}", reset_less=True)
             m.d.sync += delayed.eq(missing)
             missing = delayed
         total = Signal.like(self.product, reset_less=True)
@@ -72,21 +72,21 @@ class WideMultiplier(wiring.Component):
 class RoundingShifter(wiring.Component):
     """``result = (value + 2**(amount-1)) >> amount``: an arithmetic right shift, rounding half-up.
 
-    ``value`` has 50 bits, ``amount`` goes from 0 to 39, and the result must fit in 36 bits. Latency :attr:`LATENCY`
+    ``value`` has 50 bits, ``amount`` goes from 0 to 47, and the result must fit in 48 bits. Latency :attr:`LATENCY`
     cycles for ``result``, one less for ``floor``, the result without rounding; one shift a cycle.
 
-    Resources: two levels of multiplexers (5 and 8 inputs, about 40 bits), an adder of 37 bits, no multiplier.
+    Resources: two levels of multiplexers (6 and 8 inputs, about 50 bits), an adder of 49 bits, no multiplier.
     """
 
     LATENCY = 4
     VALUE_BITS = 50
-    RESULT_BITS = 36
+    RESULT_BITS = GRADIENT_BITS
 
     def __init__(self) -> None:
         super().__init__(
             {
                 "value": In(signed(self.VALUE_BITS)),
-                "amount": In(range(40)),
+                "amount": In(range(GRADIENT_BITS)),
                 "floor": Out(signed(self.RESULT_BITS)),
                 "result": Out(signed(self.RESULT_BITS)),
             }
@@ -97,7 +97,7 @@ class RoundingShifter(wiring.Component):
         # One more bit below takes the half to be added.
         value = Signal(signed(self.VALUE_BITS + 1), reset_less=True)
         amount = Signal.like(self.amount)
-        coarse = Signal(signed(self.RESULT_BITS + 1 + 7), reset_less=True)
+        coarse = Signal.like(value)
         fine_amount = Signal(3)
         fine = Signal(signed(self.RESULT_BITS + 1), reset_less=True)
         m.d.sync += [
@@ -123,7 +123,7 @@ class UpdateUnit(wiring.Component):
 
     Cycles: :func:`dither.timing.execution_cycles`.
 
-    Resources (ECP5, R = 4, without the tables): about 1400 LUT4, 200 carry cells, 2100 flip-flops, two
+    Resources (ECP5, R = 4, without the tables): about 1580 LUT4, 200 carry cells, 2100 flip-flops, two
     multipliers.
 
     Attributes
@@ -135,7 +135,7 @@ class UpdateUnit(wiring.Component):
     rate : In(32)
         Value of the register that the field of this name chooses; its lowest 18 bits count.
     gradient, master, moment1, moment2 : Out
-        Read ports, R times 32 bits.
+        Read ports, R times 48 bits and three of R times 32.
     gradient_write, master_write, moment1_write, moment2_write : Out
         Write ports; a rule leaves the moments alone that it does not use.
     scalar : Out
@@ -148,9 +148,9 @@ class UpdateUnit(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        word = config.rows * _STATE_BITS
-        ports = {name: Out(ReadPort(word)) for name in _MEMORIES}
-        ports |= {f"{name}_write": Out(WritePort(word)) for name in _MEMORIES}
+        words = {name: config.rows * bits for name, bits in _MEMORIES.items()}
+        ports = {name: Out(ReadPort(bits)) for name, bits in words.items()}
+        ports |= {f"{name}_write": Out(WritePort(bits)) for name, bits in words.items()}
         super().__init__(
             {
                 "start": In(1),
@@ -170,45 +170,56 @@ class UpdateUnit(wiring.Component):
         schedule.begin(self.start)
         pipeline = _Pipeline(self, m, schedule)
 
-        rule = Signal(2)
-        adam, with_moment = Signal(), Signal()
-        m.d.comb += [rule.eq(fields.rule), adam.eq(rule == Rule.ADAM.value), with_moment.eq(rule[1])]
+        adam, momentum, with_moment, by_sign = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            adam.eq(fields.rule == Rule.ADAM.value),
+            momentum.eq(fields.rule == Rule.MOMENTUM.value),
+            by_sign.eq((fields.rule == Rule.SIGN.value) | (fields.rule == Rule.SIGN_MOMENTUM.value)),
+            with_moment.eq(fields.rule >= Rule.MOMENTUM.value),
+        ]
 
         m.submodules.shifter = shifter = RoundingShifter()
         m.submodules.multiplier = multiplier = WideMultiplier()
         shifts = Slots(schedule, shifter.value, shifter.amount)
         products = Slots(schedule, multiplier.a, multiplier.b)
+        # No shifted value but a gradient is wider than a direction times a rate.
+        shifted = shifter.result[:_SHIFTED_PRODUCT_BITS].as_signed()
 
         # h = sat17(rnd(g, gradient_shift))
         gradient = pipeline.read("gradient", MEMORY_LATENCY)
-        pipeline.write("gradient", Const(0, _STATE_BITS), MEMORY_LATENCY + 1, Const(1))
+        pipeline.write("gradient", Const(0, GRADIENT_BITS), MEMORY_LATENCY + 1, Const(1))
         t = shifts.reserve(MEMORY_LATENCY + 1)
         shifts.use(t, gradient.at(t).as_signed(), fields.gradient_shift)
         t += shifter.LATENCY
-        h = pipeline.saturate(shifter.result, _GRADIENT_BITS, t, "h", Const(1))
+        h = pipeline.saturate(shifter.result, _SHIFTED_BITS, t, "h", Const(1))
         t_h = t + 1
 
-        # First moment. MOMENTUM: (m + (h << 10)) - rnd(m, b); ADAM: m + rnd((h << 10) - m, b).
+        # What a rule steps by: s = h, or sign(h) * 4096.
+        signal = h.at(t_h)
+        sign = Mux(signal == 0, 0, Mux(signal[-1], -_SIGN_UNIT, _SIGN_UNIT))
+        drive = schedule.keep(Mux(by_sign, sign, signal), t_h, "drive")
+
+        # First moment. MOMENTUM: (m + (s << 10)) - rnd(m, b); ADAM, SIGN_MOMENTUM: m + rnd((s << 10) - m, b).
         moment1 = pipeline.read("moment1", t_h).at(t_h + 1).as_signed()
-        raised = h.at(t_h + 1) << _MOMENT_FRAC
+        raised = drive.at(t_h + 1) << _MOMENT_FRAC
         t = t_h + 1
-        change = schedule.keep(Mux(adam, raised - moment1, moment1), t, "change1")
-        base = schedule.keep(Mux(adam, moment1, moment1 + raised), t, "base1")
+        change = schedule.keep(Mux(momentum, moment1, raised - moment1), t, "change1")
+        base = schedule.keep(Mux(momentum, moment1 + raised, moment1), t, "base1")
         t = shifts.reserve(t + 1)
         shifts.use(t, change.at(t), fields.decay1)
         t += shifter.LATENCY
-        moved = schedule.keep(base.at(t) + Mux(adam, shifter.result, ~shifter.result) + ~adam, t, "moved1")
-        moment1 = pipeline.saturate(moved.at(t + 1), _STATE_BITS, t + 1, "moment1_new", with_moment)
+        moved = schedule.keep(base.at(t) + Mux(momentum, ~shifted, shifted) + momentum, t, "moved1")
+        moment1 = pipeline.saturate(moved.at(t + 1), MASTER_BITS, t + 1, "moment1_new", with_moment)
         pipeline.write("moment1", moment1.at(t + 2), t + 2, with_moment)
         t_moment1 = t + 2
 
         # Second moment: v + rnd(min(h * h, 2**32 - 1) - v, c).
-        magnitude = schedule.keep(Mux(h.at(t_h)[-1], -h.at(t_h), h.at(t_h))[:_GRADIENT_BITS], t_h, "magnitude")
+        magnitude = schedule.keep(Mux(h.at(t_h)[-1], -h.at(t_h), h.at(t_h))[:_SHIFTED_BITS], t_h, "magnitude")
         t = products.reserve(t_h + 1)
         products.use(t, magnitude.at(t), magnitude.at(t))
         t += multiplier.LATENCY
         square = schedule.keep(
-            multiplier.product[:_STATE_BITS] | multiplier.product[_STATE_BITS].replicate(_STATE_BITS), t, "square"
+            multiplier.product[:MASTER_BITS] | multiplier.product[MASTER_BITS].replicate(MASTER_BITS), t, "square"
         )
         moment2 = pipeline.read("moment2", t)
         t += 1
@@ -216,7 +227,7 @@ class UpdateUnit(wiring.Component):
         t = shifts.reserve(t + 1)
         shifts.use(t, change.at(t), fields.decay2)
         t += shifter.LATENCY
-        moment2 = schedule.keep((moment2.at(t) + shifter.result)[:_STATE_BITS], t, "moment2_new")
+        moment2 = schedule.keep((moment2.at(t) + shifted)[:MASTER_BITS], t, "moment2_new")
         pipeline.write("moment2", moment2.at(t + 1), t + 1, adam)
 
         # n = v + 1, e = floor(log2 n), 1/sqrt from the mantissa: (n << 15) >> e, without its leading one.
@@ -236,7 +247,7 @@ class UpdateUnit(wiring.Component):
             self.scalar.x.eq(argument.at(asked)),
         ]
 
-        # Direction. ADAM: sat18(rnd(m * r, 15 + (e >> 1))); MOMENTUM: sat18(rnd(m, 10)).
+        # Direction. ADAM: sat18(rnd(m * r, 15 + (e >> 1))); others with a moment: sat18(rnd(m, 10)); the rest: s.
         products.use(t, moment1.at(t).as_signed(), self.scalar.y)
         t += multiplier.LATENCY
         ratio = schedule.keep(multiplier.product, t, "ratio")
@@ -247,13 +258,9 @@ class UpdateUnit(wiring.Component):
             Mux(adam, _MANTISSA_BITS + exponent.at(t)[1:], _MOMENT_FRAC),
         )
         t += shifter.LATENCY
-        clipped = pipeline.saturate(shifter.result, _DIRECTION_BITS, t, "clipped", with_moment)
+        clipped = pipeline.saturate(shifted, _DIRECTION_BITS, t, "clipped", with_moment)
         t += 1
-        plain = h.at(t)
-        sign = Mux(plain == 0, 0, Mux(plain[-1], -_SIGN_UNIT, _SIGN_UNIT))
-        direction = schedule.keep(
-            Mux(with_moment, clipped.at(t), Mux(rule == Rule.SIGN.value, sign, plain)), t, "direction"
-        )
+        direction = schedule.keep(Mux(with_moment, clipped.at(t), drive.at(t)), t, "direction")
 
         # p = sat32(p - rnd(u * rate, rate_shift))
         t = products.reserve(t + 1)
@@ -264,8 +271,8 @@ class UpdateUnit(wiring.Component):
         shifts.use(t, change.at(t), fields.rate_shift)
         t += shifter.LATENCY
         master = pipeline.read("master", t - 1)
-        moved = schedule.keep(master.at(t).as_signed() - shifter.result, t, "moved")
-        master = pipeline.saturate(moved.at(t + 1), _STATE_BITS, t + 1, "master_new", Const(1))
+        moved = schedule.keep(master.at(t).as_signed() - shifted, t, "moved")
+        master = pipeline.saturate(moved.at(t + 1), MASTER_BITS, t + 1, "master_new", Const(1))
         pipeline.write("master", master.at(t + 2), t + 2, Const(1))
         pipeline.finish(t + 3)
         return m
@@ -297,14 +304,15 @@ class _Pipeline:
         """The parameter's value in a memory, taken at a time."""
         port = getattr(self._unit, memory)
         self._m.d.comb += port.addr.eq(self._address.at(time - MEMORY_LATENCY))
-        return self._schedule.keep(port.data.word_select(self._row.at(time), _STATE_BITS), time, memory)
+        return self._schedule.keep(port.data.word_select(self._row.at(time), _MEMORIES[memory]), time, memory)
 
     def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
         """Collects the value at a time; a full word is written in the next cycle."""
         port = getattr(self._unit, f"{memory}_write")
-        word = Signal(self._rows * _STATE_BITS, name=f"{memory}_word", reset_less=True)
+        bits = _MEMORIES[memory]
+        word = Signal(self._rows * bits, name=f"{memory}_word", reset_less=True)
         with self._m.If(self._schedule.at(time)):
-            self._m.d.sync += word.eq(Cat(word, value)[_STATE_BITS:])
+            self._m.d.sync += word.eq(Cat(word, value)[bits:])
         t = time + 1
         full = self._row.at(t) == self._rows - 1
         self._m.d.comb += [

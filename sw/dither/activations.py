@@ -15,7 +15,7 @@ from .isa import decode_program
 __all__ = ["activation_ranges"]
 
 
-def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.float64]) -> list[dict[str, Any]]:
+def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
     """Ranges of the input and of every contraction's outputs when samples run forward, as JSON data.
 
     :param compiled: the network, for any engine; ranges do not depend on it.
@@ -37,7 +37,7 @@ def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.float
     # The forward pass stands at the program's start, layer by layer, in the order of Compiled.forward.
     contractions = (address for address, each in decode_program(list(compiled.program)) if each.name == "CONTRACT")
     for plan, formats, code in zip(compiled.plans, compiled.formats.layers, compiled.forward, strict=True):
-        addresses = [next(contractions) for part in code for _ in part]
+        addresses = [next(contractions) for part in code for each in part if each.name == "CONTRACT"]
         for number, (step, form) in enumerate(zip(plan.steps, formats.sums, strict=True)):
             seen = [machine.ranges[address] for address in addresses[number :: len(plan.steps)]]
             lowest, highest = min(each.lowest for each in seen), max(each.highest for each in seen)

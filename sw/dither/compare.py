@@ -52,7 +52,7 @@ class Comparison:
 
 
 def compare(a: RunFolder, b: RunFolder) -> Comparison:
-    """Compares logged steps, parameters, losses and accuracies, without tolerance.
+    """Compares logged steps, parameters, losses and metrics, without tolerance.
 
     :raises RunError: if the runs are of different models or formats of a file are wrong: nothing can be compared.
     """
@@ -72,7 +72,7 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
         i, j = at_a[step], at_b[step]
         if difference := _difference(step, a.tensors, history_a[i], history_b[j]):
             return Comparison(len(common), a.parameters, str(difference), difference)
-        if what := _rows_differ(curve_a[i], curve_b[j]):
+        if what := _rows_differ(curve_a[i], curve_b[j], a.metric.name):
             return Comparison(len(common), a.parameters, what)
     if only := sorted(set(at_a) ^ set(at_b)):
         have, lack = (a, b) if only[0] in at_a else (b, a)
@@ -96,6 +96,8 @@ def _difference(
 
 
 def _same_model(a: RunFolder, b: RunFolder) -> None:
+    if a.metric != b.metric:
+        raise RunError(f"the runs are of different kinds: one measures {a.metric.title}, the other {b.metric.title}")
     for number, (mine, theirs) in enumerate(zip(a.tensors, b.tensors, strict=False)):
         if (mine.name, mine.shape) != (theirs.name, theirs.shape):
             raise RunError(
@@ -115,10 +117,11 @@ def _locate(tensors: list[TensorRecord], position: int) -> tuple[TensorRecord, t
     raise IndexError(position)
 
 
-def _rows_differ(a: CurveRow, b: CurveRow) -> str | None:
+def _rows_differ(a: CurveRow, b: CurveRow, metric: str) -> str | None:
     """What differs in two lines of equal parameters; NaN equals NaN."""
-    for name in ("forwards", "train_loss", "loss", "accuracy"):
+    for name in ("forwards", "macs", "train_loss", "loss", "metric"):
         mine, theirs = getattr(a, name), getattr(b, name)
         if repr(mine) != repr(theirs):
+            name = metric if name == "metric" else name
             return f"first difference at step {a.step}: {name} is {mine!r} against {theirs!r}, all parameters agree"
     return None

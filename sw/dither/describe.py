@@ -52,7 +52,9 @@ def describe_plan(compiled: Compiled) -> dict[str, Any]:
 def describe_memories(compiled: Compiled) -> list[dict[str, Any]]:
     """Each memory's depth, used words and regions. Regions of scratch memory may overlap."""
     engine, activations = compiled.engine, compiled.memory
-    tensors = [{"name": t.name, "base": t.base, "words": t.words} for t in compiled.tensors.values()]
+    placed = [*compiled.tensors.values(), *(tensor for tensor, _ in compiled.fixed)]
+    tensors = [{"name": t.name, "base": t.base, "words": t.words} for t in placed]
+    used = sum(tensor.words for tensor in placed)
     regions = [{"name": r.name, "base": r.base, "words": r.words} for r in activations.regions if r.words]
     starts = sorted(compiled.entries.items(), key=lambda item: item[1])
     ends = [*(address for _, address in starts[1:]), len(compiled.program)]
@@ -60,6 +62,6 @@ def describe_memories(compiled: Compiled) -> list[dict[str, Any]]:
     code += [{"name": name, "base": base, "words": end - base} for (name, base), end in zip(starts, ends, strict=True)]
     return [
         {"name": "activations", "depth": engine.activation_depth, "used": activations.words, "regions": regions},
-        {"name": "parameters", "depth": engine.parameter_depth, "used": compiled.words, "regions": tensors},
+        {"name": "parameters", "depth": engine.parameter_depth, "used": used, "regions": tensors},
         {"name": "program", "depth": engine.program_depth, "used": len(compiled.program), "regions": code},
     ]

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .isa import GRADIENT_BITS
+
 __all__ = ["PRESETS", "EngineConfig", "preset"]
 
 _ROWS = (1, 2, 4, 8)
@@ -43,6 +45,11 @@ class EngineConfig:
     rounds_per_cycle: int = 1
     """Rounds of the perturbation generator computed per cycle: 1, 2 or 4."""
 
+    wide_probes: int = 1
+    """1: probes may be uniform or Gaussian-like; 0: only Rademacher or a single coordinate."""
+    local_learning: int = 1
+    """1: there are CORRELATE, DITHER, TRANSPOSE, lane-wise operands and per-sample losses; 0: they are left out."""
+
     def __post_init__(self) -> None:
         def require(good: bool, message: str) -> None:
             if not good:
@@ -70,6 +77,9 @@ class EngineConfig:
             f"rounds_per_cycle must be 1, 2 or 4, not {self.rounds_per_cycle}",
         )
 
+        for name in ("wide_probes", "local_learning"):
+            require(getattr(self, name) in (0, 1), f"{name} must be 0 or 1, not {getattr(self, name)}")
+
     @property
     def multipliers(self) -> int:
         """Multiply-accumulates per cycle."""
@@ -83,7 +93,7 @@ class EngineConfig:
     @property
     def beat_width(self) -> int:
         """Bits of one beat of the input and output streams: one word of the widest memory."""
-        return max(self.lanes * self.width, self.rows * 32, 36)
+        return max(self.lanes * self.width, self.rows * GRADIENT_BITS, 36)
 
     @property
     def geometry(self) -> str:
@@ -115,8 +125,9 @@ PRESETS: dict[str, EngineConfig] = {
     "1x8": EngineConfig(rows=1, lanes=8, parameter_depth=8192),
     "2x16": EngineConfig(rows=2, lanes=16, parameter_depth=4096),
     "4x32": EngineConfig(rows=4, lanes=32),
+    "8x32-deep": EngineConfig(rows=8, lanes=32, activation_depth=32768, parameter_depth=8192, program_depth=4096),
 }
-"""Named configurations that the command line offers."""
+"""Named configurations that the command line offers; ``deep`` ones have more memory than small boards."""
 
 
 def preset(name: str) -> EngineConfig:

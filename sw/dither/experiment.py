@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .activations import activation_ranges
-from .compiler import Compiled, compile
+from .compiler import Compiled, CompileError, State
 from .describe import describe_memories, describe_plan, versions
 from .devices import Status, Waves, build_device
-from .engine import PRESETS, EngineConfig
-from .models import Model
+from .engine import PRESETS, EngineConfig, preset
+from .models import MODELS, Model, Parameters, named_model
+from .network import Network
+from .phases import Phase, parse_phases, phase_text
 from .recipe import Recipe
 from .runs import RunError, RunFolder
 from .session import Session
-from .tasks import Task, load_task
+from .tasks import TrainingTask, load_task
 from .training import Trainer
 
 __all__ = ["Experiment", "Prepared"]
 
+INITIAL = "initial.npz"
+"""File, in a run folder, of the initial parameters that a run was given."""
 _ROOMY = 1 << 15
 """Depth of the golden machine's memories: software has room."""
 
@@ -41,29 +47,55 @@ class Experiment:
     steps: int
     log_every: int
     checkpoint_every: int
+    phases: tuple[Phase, ...] = ()
+    """All phases, of which :attr:`recipe` is the first one's; empty if there is but one."""
+    stencil: str | None = None
+    """How derivatives of a differential equation are taken; the task's own if None."""
+    data: Path | None = None
+    """Folder of the task's files; see :func:`dither.data.data_folder`."""
+    network: str | None = None
+    """What :attr:`model` is called: a known name or a file; None for the task's own."""
+    parameters: Parameters | None = None
+    """Initial parameters; random ones, drawn from the recipe's seed, if None."""
 
     @classmethod
     def of_task(
-        cls, task: str, *, device: str, engine: EngineConfig, steps: int | None = None, log_every: int = 50,
-        checkpoint_every: int = 200, recipe: Mapping[str, Any],
+        cls, task: str, *, device: str, engine: EngineConfig | None = None, steps: int | None = None,
+        log_every: int | None = None,
+        checkpoint_every: int = 200, recipe: Mapping[str, Any], then: Sequence[str] = (), stencil: str | None = None,
+        data: Path | None = None, network: str | None = None, model: Model | None = None,
+        parameters: Parameters | None = None,
     ) -> Experiment:  # fmt: skip
         """A task's model and recipe, with changes.
 
         :param recipe: fields of the recipe that differ from the task's; the rule by its name.
-        :raises TaskError: if the task is unknown.
-        :raises ValueError: if the changed recipe is none.
+        :param then: further phases, as :func:`~dither.phases.parse_phase` takes them.
+        :param stencil: how derivatives are taken, if other than the task does, for a differential equation.
+        :param data: the folder of the task's files, for a task that has any.
+        :param network: instead of the task's model, one of :data:`~dither.models.MODELS`, or a file of
+            :meth:`dither.network.Network.save`, whose parameters are then the initial ones.
+        :param model: instead of the task's model, without a name.
+        :param parameters: initial parameters; random ones if None.
+        :raises TaskError: if the task is unknown, the stencil none, or data cannot be read.
+        :raises ValueError: if the changed recipe is none, or there is no such network.
         """
-        found = load_task(task)
+        found = load_task(task, stencil, data)
+        if network is not None:
+            model, parameters = _network(network, parameters)
+        first = Recipe.from_dict(found.recipe.to_dict() | dict(recipe))
         return cls(
-            task=task, model=found.model, recipe=Recipe.from_dict(found.recipe.to_dict() | dict(recipe)), engine=engine,
-            device=device, steps=steps or found.steps, log_every=log_every, checkpoint_every=checkpoint_every,
+            task=task, model=model or found.model, recipe=first, engine=engine or preset(found.engine), device=device,
+            steps=steps or found.steps, log_every=log_every or found.log_every, checkpoint_every=checkpoint_every,
+            phases=parse_phases(first, then), stencil=stencil,
+            data=data, network=network, parameters=parameters,
         )  # fmt: skip
 
     @classmethod
-    def of_run(cls, run: RunFolder, steps: int | None = None) -> Experiment:
+    def of_run(cls, run: RunFolder, steps: int | None = None, data: Path | None = None) -> Experiment:
         """The experiment that a run folder holds.
 
         :param steps: another number of steps, if not None.
+        :param data: the folder of the task's files, for a task that has any.
         :raises RunError: if ``run.json`` lacks something.
         """
         values = run.description
@@ -72,7 +104,9 @@ class Experiment:
                 task=values["task"], model=Model.from_dict(values["model"]), recipe=Recipe.from_dict(values["recipe"]),
                 engine=EngineConfig.from_dict(values["engine"]), device=values["device"],
                 steps=steps or values["steps"], log_every=values["log_every"],
-                checkpoint_every=values["checkpoint_every"],
+                checkpoint_every=values["checkpoint_every"], stencil=values.get("stencil"),
+                phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())), data=data,
+                network=values.get("network"), parameters=_initial(run),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
@@ -92,13 +126,32 @@ class Experiment:
             parameter_depth=_ROOMY, program_depth=_ROOMY,
         )  # fmt: skip
 
-    def compile(self, task: Task, engine: EngineConfig) -> Compiled:
+    @property
+    def initial_parameters(self) -> Parameters:
+        """What training begins with."""
+        return self.parameters or self.model.initial_parameters(self.recipe.seed)
+
+    @property
+    def course(self) -> tuple[Phase, ...]:
+        """All phases, at least one."""
+        return self.phases or (Phase(self.recipe),)
+
+    def compile(self, task: TrainingTask, engine: EngineConfig, phase: int = 0) -> Compiled:
         """The experiment's network, compiled for any engine; the results never depend on which.
 
-        :raises CompileError: if it does not fit.
+        :raises CompileError: if it does not fit, or its number formats are not those of the first phase.
         """
-        parameters = self.model.initial_parameters(self.recipe.seed)
-        return compile(self.model, self.recipe, engine, parameters, task.train.inputs, task.train.labels)
+        parameters = self.initial_parameters
+        compiled = task.compile(self.model, self.course[phase].recipe, engine, parameters)
+        if phase:
+            first = task.compile(self.model, self.recipe, engine, parameters).formats.tensors
+            for name, form in compiled.formats.tensors.items():
+                if form != first[name]:
+                    raise CompileError(
+                        f"{name}: phase {phase + 1} would need format {form}, phase 1 has {first[name]}; use the same "
+                        "mu and hidden_headroom in all phases"
+                    )
+        return compiled
 
     def prepare(self, waves: Waves | None = None, status: Status = lambda text: None) -> Prepared:
         """Loads the data, compiles, builds the device and loads it.
@@ -109,21 +162,27 @@ class Experiment:
         :raises CompileError: if the network does not fit the engine.
         :raises DeviceError: if the device cannot be built.
         """
-        task = load_task(self.task)
+        task = load_task(self.task, self.stencil, self.data)
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
         device = build_device(self.device, self.machine, waves=waves, status=status)
         limit = {} if waves is None else {"longest": 1}
+        for phase in range(1, len(self.course)):
+            self.compile(task, self.engine, phase)  # Refuses now rather than in the middle of the run.
         return Prepared(self, task, Session(device, compiled, reported, **limit))
 
     @property
     def command(self) -> str:
         """The command line that makes the same run again."""
-        presets = {config: name for name, config in PRESETS.items()}
+        engine, presets = self.engine, {config: name for name, config in PRESETS.items()}
         words = ["dither", "train", self.task, "--device", self.device,
-                 "--engine", presets.get(self.engine, f"{self.engine.rows}x{self.engine.lanes}"),
+                 "--engine", presets.get(self.engine, f"{engine.rows}x{engine.lanes}@{engine.parameter_depth}"),
                  "--steps", str(self.steps), "--log-every", str(self.log_every)]  # fmt: skip
-        defaults = load_task(self.task).recipe.to_dict()
+        if self.stencil is not None:
+            words += ["--stencil", self.stencil]
+        if self.network is not None:
+            words += ["--model", self.network]
+        defaults = load_task(self.task, data=self.data).recipe.to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
                 option = f"--{name.replace('_', '-')}"
@@ -131,7 +190,31 @@ class Experiment:
                 words += (
                     [option] if value is True else [option, ",".join(map(str, value)) if many else str(value).lower()]
                 )
+        for before, phase in itertools.pairwise(self.course):
+            words += ["--then", phase_text(before, phase)]
         return shlex.join(words)
+
+
+def _network(name: str, parameters: Parameters | None) -> tuple[Model, Parameters | None]:
+    """The network of a name or a file."""
+    if name in MODELS or not Path(name).suffix:
+        return named_model(name), parameters
+    found = Network.load(Path(name))
+    return found.model, found.parameters if parameters is None else parameters
+
+
+def _digest(model: Model, parameters: Parameters) -> str:
+    content = b"".join(np.asarray(parameters[name], "<f8").tobytes() for name in model.parameter_shapes())
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _initial(run: RunFolder) -> Parameters | None:
+    """The initial parameters that a run was given."""
+    if (wanted := run.description.get("initial")) is None:
+        return None
+    found = Network.load(run.path / INITIAL)
+    run.require(_digest(found.model, found.parameters) == wanted, f"began with other parameters than {INITIAL} holds")
+    return found.parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +222,7 @@ class Prepared:
     """An experiment whose device is ready."""
 
     experiment: Experiment
-    task: Task
+    task: TrainingTask
     session: Session
 
     def describe(self) -> dict[str, Any]:
@@ -160,12 +243,17 @@ class Prepared:
             "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
             "recipe": chosen.recipe.to_dict(),
+            "phases": [phase.to_dict() for phase in chosen.phases],
             "model": chosen.model.to_dict(),
             "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {"width": chosen.engine.width, "table_bits": chosen.engine.table_bits,
                          "loss_frac": compiled.formats.loss_frac, "formats": formats,
                          "gradient_shifts": dict(compiled.formats.gradient_shifts)},
-            "samples": {"train": len(self.task.train), "test": len(self.task.test)},
+            "samples": dict(self.task.samples),
+            "metric": self.task.metric.name,
+            "stencil": chosen.stencil,
+            "network": chosen.network,
+            "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},
             "plan": describe_plan(compiled),
@@ -174,20 +262,37 @@ class Prepared:
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
         }  # fmt: skip
 
+    @property
+    def initial(self) -> State:
+        """Masters and moments of step 0."""
+        chosen = self.experiment
+        return self.session.compiled.initial_state(chosen.initial_parameters)
+
     def trainer(self, run: RunFolder) -> Trainer:
         """The loop that trains into a run folder."""
-        chosen, compiled = self.experiment, self.session.compiled
-        initial = compiled.initial_state(chosen.model.initial_parameters(chosen.recipe.seed))
+        chosen = self.experiment
+        if chosen.parameters is not None and not (run.path / INITIAL).exists():
+            Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
         return Trainer(
-            task=self.task, session=self.session, recipe=chosen.recipe, run=run, initial=initial, steps=chosen.steps,
-            log_every=chosen.log_every, checkpoint_every=chosen.checkpoint_every,
+            task=self.task, session=self.session, phases=chosen.course, change=self.phase, run=run,
+            initial=self.initial, steps=chosen.steps, log_every=chosen.log_every, checkpoint_every=chosen.checkpoint_every,
         )  # fmt: skip
+
+    def phase(self, number: int) -> Session:
+        """A session of another phase on the same device.
+
+        :param number: of the phase, from 0.
+        """
+        chosen, now = self.experiment, self.session
+        reported = chosen.compile(self.task, chosen.engine, number)
+        own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
+        return Session(now.device, own, reported, longest=now.longest)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the present state to ``run.json``."""
         chosen = self.experiment
         compiled = chosen.compile(self.task, chosen.roomy)
-        ranges = activation_ranges(compiled, self.session.state(), self.task.test.inputs)
+        ranges = activation_ranges(compiled, self.session.state(), self.task.range_inputs)
         run.update(activations=ranges)
 
     def summary(self) -> str:

@@ -11,13 +11,17 @@ table without gaps, cut into 32-bit words, the lowest first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
+    "GRADIENT_BITS",
     "INSTRUCTIONS",
+    "LOCAL_INSTRUCTIONS",
     "LOOPS",
+    "MASTER_BITS",
     "OPCODE_BITS",
     "OUTER_LOOPS",
     "REDUCTION_LOOPS",
@@ -25,11 +29,14 @@ __all__ = [
     "STACK_DEPTH",
     "WORD_BITS",
     "Activation",
+    "Distribution",
     "Field",
     "Instruction",
     "InstructionFormat",
     "LossKind",
+    "LossMode",
     "Memory",
+    "Operand",
     "Rule",
     "decode_program",
     "disassemble",
@@ -41,8 +48,13 @@ WORD_BITS = 32
 OPCODE_BITS = 8
 REGISTERS = 16
 """Scalar registers of 32 bits, two's complement; register 0 always reads zero."""
-STACK_DEPTH = 8
+STACK_DEPTH = 16
 """Loops and calls that may be open at once, together."""
+
+MASTER_BITS = 32
+"""Bits of a master parameter and of a moment."""
+GRADIENT_BITS = 48
+"""Bits of a gradient accumulator: a full-scale product of two activations and 2**14 times as much."""
 
 REDUCTION_LOOPS = ("k0", "k1", "k2")
 """Loops of CONTRACT that accumulate, innermost first."""
@@ -59,7 +71,7 @@ class Memory(IntEnum):
     MASTER = 1
     """R master parameters of 32 bits, row 0 lowest."""
     GRADIENT = 2
-    """R gradient accumulators of 32 bits."""
+    """R gradient accumulators of 48 bits."""
     MOMENT1 = 3
     """R first moments of 32 bits."""
     MOMENT2 = 4
@@ -80,6 +92,63 @@ class Activation(IntEnum):
     TABLE = 2
 
 
+class Operand(IntEnum):
+    """What CONTRACT multiplies its inputs by."""
+
+    WEIGHT = 0
+    """A word of the weight memory: a weight for each row, the same for all lanes."""
+    LANE = 1
+    """A word of the activation memory: a number for each lane, the same for all rows."""
+    POSITIVE = 2
+    """The same, 1 where it is greater than zero, else 0."""
+    SIGN = 3
+    """The same, its sign: 1, 0 or -1."""
+
+
+class Distribution(IntEnum):
+    """What PERTURB and ACCUMULATE take for xi; bits are numbered through the blocks of the generator."""
+
+    NONE = 0
+    """Zero, without the generator."""
+    RADEMACHER = 1
+    """+1 or -1: one bit a parameter."""
+    UNIFORM = 2
+    """2u - 255, an odd number from -255 to 255: u is made of eight bits a parameter."""
+    GAUSSIAN = 3
+    """Ones among sixteen bits a parameter, minus 8: binomial, from -8 to 8, standard deviation 2."""
+    COORDINATE = 4
+    """1 for the parameter whose index is the probe's number, else 0, without the generator."""
+
+    @property
+    def bits(self) -> int:
+        """Random bits of a parameter."""
+        return {Distribution.RADEMACHER: 1, Distribution.UNIFORM: 8, Distribution.GAUSSIAN: 16}.get(self, 0)
+
+    @property
+    def largest(self) -> int:
+        """The greatest magnitude of xi."""
+        sizes = {Distribution.NONE: 0, Distribution.UNIFORM: 255, Distribution.GAUSSIAN: 8}
+        return sizes.get(self, 1)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of a random xi; 1 for a coordinate."""
+        return {Distribution.UNIFORM: math.sqrt(((1 << 16) - 1) / 3), Distribution.GAUSSIAN: 2.0}.get(self, 1.0)
+
+
+class LossMode(IntEnum):
+    """What LOSS does besides summing."""
+
+    SUM = 0
+    """Nothing."""
+    KEEP = 1
+    """Keeps every lane's loss."""
+    DIFFER = 2
+    """Writes every lane's loss minus the one kept to a word of the activation memory."""
+    ERROR = 3
+    """Writes the derivatives of every lane's loss by the outputs to words of the activation memory."""
+
+
 class LossKind(IntEnum):
     """Per-sample losses."""
 
@@ -94,6 +163,13 @@ class Rule(IntEnum):
     SIGN = 1
     MOMENTUM = 2
     ADAM = 3
+    SIGN_MOMENTUM = 4
+    """An exponential average of signs."""
+
+    @property
+    def scale_free(self) -> bool:
+        """Whether multiplying all gradients by one positive number changes nothing; directions have 12 fraction bits."""
+        return self in (Rule.SIGN, Rule.ADAM, Rule.SIGN_MOMENTUM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +244,18 @@ _MATRIX = (
     Field("inner", 16, "K, input positions of the tensor: word (t, k) stands at base + t*K + k"),
     Field("tiles", 16, "T = ceil(M / R), row tiles of the tensor"),
 )
-_PROBE = (
-    Field("block", 20, "first generator block of the tensor (64 parameter indices a block)"),
+_BITS = (
+    Field("block", 20, "first generator block (of 64 bits)"),
     _source("seed", "seed of the run, the generator's first key word"),
     _source("step", "step number, the generator's second key word"),
     _source("probe", "number of the probe within the step"),
 )
+_PROBE = (*_BITS, Field("distribution", 3, "see Distribution"))
+
+
+def _index(kind: str, what: str) -> Field:
+    return _source(f"{kind}_index", f"added to `{kind}_base`, {what}")
+
 
 INSTRUCTIONS: tuple[InstructionFormat, ...] = (
     InstructionFormat("HALT", 0, "control", (), "Ends the program; the engine becomes idle."),
@@ -258,6 +340,11 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             Field("shift", 6, "right shift of requantisation, 0 to 47"),
             Field("activation", 2, "see Activation"),
             Field("table", 2, "activation table"),
+            Field("operand", 2, "see Operand; other than WEIGHT, `w` and `b` are addresses of the activation memory"),
+            _index("w", "modulo 2**16"),
+            _index("x", "modulo 2**16"),
+            _index("y", "modulo 2**16"),
+            _index("b", "modulo 2**16"),
         ),
         "A loop nest of multiply-accumulates. For every iteration of the outer loops (one *tile*): "
         "`acc[r][l] = bias + sum over k of weight[w][r] * activation[x][l]`, for all R rows and L lanes; "
@@ -265,8 +352,10 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         "written to `y + r*y_row`. A step is added when its loop advances and every loop inside it has just wrapped; "
         "a loop's address does not return by itself: steps include the way back. All addresses are modulo 2**16. "
         "A tile must last at least as long as its drain: "
-        "`n_k0*n_k1*n_k2 + bias + idle >= R * drain cycles per row`. Outputs must not be inputs of the "
-        "same instruction.",
+        "`(n_k0*n_k1*n_k2 + bias) * c + idle >= rows * drain cycles per row`, c = 1 and rows = R. With lane-wise "
+        "operands a term takes two cycles, all rows would be the same, and so n_o0 and last_rows must be 1: c = 2, "
+        "rows = 1. "
+        "Outputs must not be inputs of the same instruction.",
     ),
     InstructionFormat(
         "LOSS",
@@ -282,12 +371,19 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _step("t_step", "from target to target"),
             Field("z_frac", 5, "fraction bits of outputs and targets, 0 to 16"),
             Field("loss_frac", 5, "fraction bits of a sample's loss, 0 to 16"),
+            Field("mode", 2, "see LossMode"),
+            _address("d_base", "word of differences (DIFFER), or first word of derivatives (ERROR)"),
+            _step("d_step", "from derivative to derivative (ERROR)"),
             _target(),
         ),
         "Sums the losses of the lanes whose label is not negative into a register. Each lane's loss is rounded to "
         "`loss_frac` bits and clipped to 24 bits by itself, so the sum does not depend on the tiling of samples. "
         "CROSS_ENTROPY: `ln(sum exp(z_c - max z)) + max z - z_label`, through the scalar tables. "
-        "SQUARED_ERROR: `sum (z_c - t_c)**2`.",
+        "SQUARED_ERROR: `sum (z_c - t_c)**2`. KEEP keeps every lane's loss within the unit until the next KEEP. DIFFER "
+        "writes `sat_W(loss - kept loss)`, 0 in masked lanes. ERROR writes C words, 0 in masked lanes: for "
+        "CROSS_ENTROPY softmax minus one for the label's class, with W-2 fraction bits; for SQUARED_ERROR `sat_W(z_c - "
+        "t_c)`. Words "
+        "written must not be read by the same instruction.",
     ),
     InstructionFormat(
         "PERTURB",
@@ -296,20 +392,20 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         (
             *_MATRIX,
             *_PROBE,
-            Field("random", 1, "0: write the rounded masters, without perturbation and without the generator"),
             Field(
                 "amplitude", 32, "probe step in units of a master parameter, negative for the other side", signed=True
             ),
         ),
-        "Writes the working weights of one tensor: `sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`, "
-        "xi = +1 where the generator's bit is 1, else -1.",
+        "Writes the working weights of one tensor: `sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`, with xi "
+        "of the distribution. Parameter i of the tensor uses bits `n*i` to `n*i + n-1` of the generator from `block` "
+        "on, n = 1, 8 or 16, the lowest first; COORDINATE compares `64*block + i` with the probe's number.",
     ),
     InstructionFormat(
         "ACCUMULATE",
         15,
         "accumulate",
         (*_MATRIX, *_PROBE, _source("difference", "loss difference, signed")),
-        "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**32 "
+        "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**48 "
         "(the compiler proves that no sum overflows).",
     ),
     InstructionFormat(
@@ -319,8 +415,8 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         (
             _address("base", "first word of the tensor"),
             Field("count", 16, "words, at least 1"),
-            Field("rule", 2, "see Rule"),
-            Field("gradient_shift", 5, "right shift that brings a gradient to 17 bits"),
+            Field("rule", 3, "see Rule"),
+            Field("gradient_shift", 6, "right shift that brings a gradient to 17 bits, 0 to 47"),
             Field("decay1", 4, "beta1 = 1 - 2**-decay1"),
             Field("decay2", 4, "beta2 = 1 - 2**-decay2"),
             _source("rate", "learning rate mantissa, lowest 18 bits, unsigned"),
@@ -328,7 +424,72 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         ),
         "One optimiser step for every parameter of the words, from its gradient accumulator, which it clears.",
     ),
+    InstructionFormat(
+        "CORRELATE",
+        17,
+        "correlate",
+        (
+            *(Field(f"n_{loop}", 16, f"iterations of loop {loop}, at least 1") for loop in LOOPS),
+            _address("d_base", "first word of the left operand"),
+            *(_step(f"d_{loop}", f"added to the left address when loop {loop} advances") for loop in OUTER_LOOPS),
+            _step("d_row", "added to the left address from row to row of one tile"),
+            _address("x_base", "first word of the right operand"),
+            *(_step(f"x_{loop}", f"added to the right address when loop {loop} advances") for loop in LOOPS),
+            _address("g_base", "first gradient word"),
+            *(_step(f"g_{loop}", f"added to the gradient address when loop {loop} advances") for loop in LOOPS),
+            Field("last_rows", 4, "rows that count in the last iteration of o0, 1 to R"),
+            Field("idle", 8, "empty cycles at the end of every tile"),
+            _index("d", "modulo 2**16"),
+            _index("x", "modulo 2**16"),
+            _index("g", "modulo 2**16"),
+        ),
+        "Sums of products over all lanes, added to gradient accumulators: the gradient of a contraction, from the "
+        "derivatives by its outputs (left) and its inputs (right). For every iteration of the outer loops (one *tile*) "
+        "R left words are taken, `left[r] = activation[d + r*d_row]` (zero for rows that do not count); then, for "
+        "every iteration of the inner loops, `gradient[g][r] += sum over l of left[r][l] * activation[x][l]`, modulo "
+        "2**48, "
+        "for all R rows. Loops and steps are CONTRACT's. No gradient word may be reached again within "
+        "`CORRELATE_DISTANCE` cycles (`dither.timing`); a tile lasts `R + n_k0*n_k1*n_k2 + idle`.",
+    ),
+    InstructionFormat(
+        "DITHER",
+        18,
+        "dither",
+        (
+            Field("count", 16, "words, at least 1"),
+            _address("x_base", "first input word"),
+            _step("x_step", "from input to input"),
+            _address("y_base", "first output word"),
+            _step("y_step", "from output to output"),
+            _address("scale", "word of a factor for each lane"),
+            Field("gate", 1, "1: inputs that are not greater than zero stay as they are"),
+            *_BITS,
+            _source("offset", "number of the first lane's sample within its tile, from 0 to 65535"),
+        ),
+        "Adds a random sign times a factor to every number of some activation words: "
+        "`y[i][l] = sat_W(x[i][l] + xi * scale[l])`, xi = +1 where bit `i + offset + l` of the generator from `block` "
+        "on is 1, else -1. Neighbouring samples have the same signs, one place shifted (a Toeplitz matrix of signs), "
+        "so that a word needs one new bit, not one for each lane. Outputs may be inputs of the same instruction if "
+        "`y` and `x` are the same words.",
+    ),
+    InstructionFormat(
+        "TRANSPOSE",
+        19,
+        "transpose",
+        (
+            _address("base", "first word of the source"),
+            Field("inner", 16, "K, input positions of the source, at least 1"),
+            Field("columns", 16, "M, outputs of the source, at least 1"),
+            _address("target", "first word of the result"),
+        ),
+        "Copies a matrix of working weights with inputs and outputs exchanged: the result has M input positions and K "
+        "outputs. Source word (t, k) stands at `base + t*K + k`, result word (u, m) at `target + u*M + m`; its row r "
+        "is the weight of source input `u*R + r` and output m, or 0 where there is no such input.",
+    ),
 )
+
+LOCAL_INSTRUCTIONS = ("CORRELATE", "DITHER", "TRANSPOSE")
+"""What an engine without ``local_learning`` does not know."""
 
 _BY_NAME: dict[str, InstructionFormat] = {form.name: form for form in INSTRUCTIONS}
 _BY_OPCODE: dict[int, InstructionFormat] = {form.opcode: form for form in INSTRUCTIONS}

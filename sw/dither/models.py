@@ -1,4 +1,4 @@
-"""Networks as immutable descriptions: layers, parameter shapes, initial values, named models."""
+"""Networks as immutable descriptions: layers in a row, a loss, named models."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ACTIVATIONS", "LOSSES", "MODELS", "Dense", "Layer", "Model", "Parameters", "TensorTrain", "named_model"]
+from .layers import ACTIVATIONS, LAYERS, RNN, Conv2d, Dense, Layer, TensorTrain
 
-ACTIVATIONS = ("none", "relu", "sine", "tanh")
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "MODELS",
+    "RNN",
+    "Conv2d",
+    "Dense",
+    "Layer",
+    "Model",
+    "Parameters",
+    "TensorTrain",
+    "named_model",
+]  # fmt: skip
+
 LOSSES = ("cross_entropy", "squared_error")
 
 Parameters = Mapping[str, NDArray[np.float64]]
@@ -22,123 +35,6 @@ Parameters = Mapping[str, NDArray[np.float64]]
 def _require(good: bool, message: str) -> None:
     if not good:
         raise ValueError(message)
-
-
-def _sizes(name: str, values: Any) -> tuple[int, ...]:
-    sizes = tuple(values) if isinstance(values, (tuple, list)) else (values,)
-    good = all(type(size) is int and size >= 1 for size in sizes) and len(sizes) >= 1
-    _require(good, f"{name} must be positive integers, not {values!r}")
-    return sizes
-
-
-def _check_activation(activation: str) -> None:
-    _require(activation in ACTIVATIONS, f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class TensorTrain:
-    """A matrix layer held as a train of cores (Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 2011).
-
-    Core k has shape (r_k, n_k, m_k, r_{k+1}) with k from 0 and r_0 = r_d = 1; input and output positions are the
-    row-major indices (n_0, n_1, ...) and (m_0, m_1, ...). ``ranks`` is one number for all inner ranks or d-1 numbers.
-    ``gain`` scales the initial cores: see :meth:`initial_weights`.
-
-    :raises ValueError: on sizes that make no train.
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    ranks: int | tuple[int, ...] = 6
-    activation: str = "relu"
-    bias: bool = True
-    gain: float = math.sqrt(5)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", _sizes("inputs", self.inputs))
-        object.__setattr__(self, "outputs", _sizes("outputs", self.outputs))
-        cores = len(self.inputs)
-        _require(
-            cores == len(self.outputs),
-            f"inputs and outputs must have as many factors, not {cores} and {len(self.outputs)}",
-        )
-        ranks = (self.ranks,) * (cores - 1) if type(self.ranks) is int else self.ranks
-        if not (cores == 1 and (type(self.ranks) is int or not ranks)):
-            ranks = _sizes("ranks", ranks)
-            _require(len(ranks) == cores - 1, f"{cores} cores need {cores - 1} ranks, not {len(ranks)}")
-        object.__setattr__(self, "ranks", tuple(ranks))  # type: ignore[arg-type]
-        _check_activation(self.activation)
-        _require(math.isfinite(self.gain) and self.gain > 0, f"gain must be a positive number, not {self.gain!r}")
-
-    @property
-    def all_ranks(self) -> tuple[int, ...]:
-        """r_0 ... r_d, the ends included."""
-        assert isinstance(self.ranks, tuple)
-        return (1, *self.ranks, 1)
-
-    @property
-    def input_size(self) -> int:
-        return math.prod(self.inputs)
-
-    @property
-    def output_size(self) -> int:
-        return math.prod(self.outputs)
-
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the cores by name, without the bias."""
-        ranks = self.all_ranks
-        return {
-            f"core{k}": (ranks[k], n, m, ranks[k + 1])
-            for k, (n, m) in enumerate(zip(self.inputs, self.outputs, strict=True))
-        }
-
-    def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Cores drawn from N(0, s), s = (std / product of ranks)^(1/d), std = gain / sqrt(N).
-
-        The published networks use a gain of sqrt(5); small ones learn faster with 1.
-        """
-        std = self.gain / math.sqrt(self.input_size)
-        scale = (std / math.prod(self.all_ranks)) ** (1 / len(self.inputs))
-        return {name: rng.normal(0.0, scale, shape) for name, shape in self.weight_shapes().items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Dense:
-    """A plain matrix layer: ``y = activation(x @ weight + bias)`` with weight of shape (inputs, outputs).
-
-    :raises ValueError: on sizes below one or an unknown activation.
-    """
-
-    inputs: int
-    outputs: int
-    activation: str = "none"
-    bias: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("inputs", "outputs"):
-            size = getattr(self, name)
-            _require(type(size) is int and size >= 1, f"{name} must be a positive integer, not {size!r}")
-        _check_activation(self.activation)
-
-    @property
-    def input_size(self) -> int:
-        return self.inputs
-
-    @property
-    def output_size(self) -> int:
-        return self.outputs
-
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of the weight by name, without the bias."""
-        return {"weight": (self.inputs, self.outputs)}
-
-    def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Uniform in ±1/sqrt(inputs)."""
-        limit = 1 / math.sqrt(self.inputs)
-        return {"weight": rng.uniform(-limit, limit, (self.inputs, self.outputs))}
-
-
-Layer = TensorTrain | Dense
-_KINDS: dict[str, type[TensorTrain] | type[Dense]] = {"tensor_train": TensorTrain, "dense": Dense}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +51,9 @@ class Model:
         object.__setattr__(self, "layers", tuple(self.layers))
         _require(len(self.layers) >= 1, "a model needs at least one layer")
         for position, layer in enumerate(self.layers):
-            _require(isinstance(layer, (TensorTrain, Dense)), f"layer {position} is no layer: {layer!r}")
+            _require(isinstance(layer, Layer), f"layer {position} is no layer: {layer!r}")
+        for position, layer in enumerate(self.layers[1:], start=1):
+            _require(not isinstance(layer, RNN), f"layer {position} is recurrent; only the first one may be")
         for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _require(
                 left.output_size == right.input_size,
@@ -179,7 +77,7 @@ class Model:
         for position, layer in enumerate(self.layers):
             shapes |= {f"{position}.{name}": shape for name, shape in layer.weight_shapes().items()}
             if layer.bias:
-                shapes[f"{position}.bias"] = (layer.output_size,)
+                shapes[f"{position}.bias"] = (layer.bias_size,)
         return shapes
 
     @property
@@ -188,8 +86,8 @@ class Model:
 
     @property
     def dense_macs(self) -> int:
-        """Multiply-accumulates per sample if every layer were a plain matrix."""
-        return sum(layer.input_size * layer.output_size for layer in self.layers)
+        """Multiply-accumulates per sample if every train of cores were a plain matrix."""
+        return sum(layer.plain_macs for layer in self.layers)
 
     def initial_parameters(self, seed: int) -> dict[str, NDArray[np.float64]]:
         """Random initial values; the same for the same seed."""
@@ -198,8 +96,8 @@ class Model:
         for position, layer in enumerate(self.layers):
             values |= {f"{position}.{name}": value for name, value in layer.initial_weights(rng).items()}
             if layer.bias:
-                limit = 1 / math.sqrt(layer.input_size)
-                values[f"{position}.bias"] = rng.uniform(-limit, limit, layer.output_size)
+                limit = 1 / math.sqrt(layer.fan_in)
+                values[f"{position}.bias"] = rng.uniform(-limit, limit, layer.bias_size)
         return values
 
     def check_parameters(self, parameters: Parameters) -> None:
@@ -216,7 +114,7 @@ class Model:
 
     def to_dict(self) -> dict[str, Any]:
         """The description as plain data, for JSON."""
-        kinds = {kind: name for name, kind in _KINDS.items()}
+        kinds = {kind: name for name, kind in LAYERS.items()}
         return {
             "loss": self.loss,
             "layers": [{"kind": kinds[type(layer)]} | _plain(asdict(layer)) for layer in self.layers],
@@ -245,9 +143,9 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _layer(entry: dict[str, Any]) -> Layer:
     kind = entry.pop("kind")
-    _require(kind in _KINDS, f"unknown kind of layer {kind!r}; known: {', '.join(_KINDS)}")
+    _require(kind in LAYERS, f"unknown kind of layer {kind!r}; known: {', '.join(LAYERS)}")
     try:
-        return _KINDS[kind](**entry)
+        return LAYERS[kind](**entry)
     except TypeError as error:
         raise ValueError(f"layer of kind {kind}: {error}") from None
 
@@ -261,8 +159,31 @@ def _mnist() -> Model:
     return Model((hidden, TensorTrain((8, 4, 4, 8), (1, 5, 2, 1), 6, activation="none")))
 
 
-MODELS: dict[str, Callable[[], Model]] = {"digits": _digits, "mnist": _mnist}
-"""Makers of the named models. ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858."""
+def _mnist_dense() -> Model:
+    return Model((Dense(784, 1024, "relu"), Dense(1024, 10)))
+
+
+def _mnist_mlp() -> Model:
+    return Model((Dense(784, 128, "relu"), Dense(128, 10)))
+
+
+def _mnist_cnn() -> Model:
+    first = Conv2d((1, 28, 28), 8, kernel=5, stride=2)
+    second = Conv2d((8, *first.windows), 16, kernel=5, stride=2)
+    return Model((first, second, Dense(second.output_size, 10)))
+
+
+def _mnist_rnn() -> Model:
+    return Model((RNN(inputs=28, outputs=64, steps=28), Dense(64, 10)))
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "digits": _digits, "mnist": _mnist, "mnist-dense": _mnist_dense, "mnist-mlp": _mnist_mlp, "mnist-cnn": _mnist_cnn,
+    "mnist-rnn": _mnist_rnn,
+}  # fmt: skip
+"""Makers of the named models. ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-dense`` the
+same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pooling; ``mnist-rnn`` reads an
+image's 28 rows one after the other."""
 
 
 def named_model(name: str) -> Model:

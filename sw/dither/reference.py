@@ -8,9 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .models import Dense, Layer, Model, Parameters
+from .models import RNN, Conv2d, Dense, Layer, Model, Parameters
 
-__all__ = ["Contraction", "activate", "contract", "contract_layer", "dense_matrix", "forward", "sample_losses"]
+__all__ = [
+    "Contraction", "activate", "contract", "contract_layer", "convolve", "dense_matrix", "forward", "recur",
+    "run_layer", "sample_losses",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -45,10 +48,47 @@ def activate(activation: str, values: Array) -> Array:
             return values
 
 
+def convolve(layer: Conv2d, weight: ArrayLike, inputs: Array) -> Array:
+    """A convolution without bias and activation function.
+
+    :param weight: shape (channels, kernel rows, kernel columns, output channels).
+    :param inputs: shape (samples, inputs of the layer).
+    :returns: shape (samples, outputs of the layer).
+    """
+    images = inputs.reshape(len(inputs), *layer.inputs)
+    sides = [(0, 0), (0, 0), *((padding, padding) for padding in layer.paddings)]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(images, sides), layer.kernels, axis=(2, 3))
+    rows, columns = layer.strides
+    found = np.tensordot(windows[:, :, ::rows, ::columns], np.asarray(weight, np.float64), axes=((1, 4, 5), (0, 1, 2)))
+    return np.ascontiguousarray(np.moveaxis(found, 3, 1)).reshape(len(inputs), -1)
+
+
+def recur(layer: RNN, weight: Array, bias: Array, inputs: Array) -> Array:
+    """A recurrent layer's sums before the activation function.
+
+    :param weight: shape (outputs + inputs, outputs).
+    :param inputs: shape (samples, steps * inputs).
+    :returns: shape (samples, steps * outputs).
+    """
+    hidden = np.zeros((len(inputs), layer.outputs))
+    sums = []
+    for row in np.split(inputs, layer.steps, axis=1):
+        sums.append(np.concatenate((hidden, row), axis=1) @ weight + bias)
+        hidden = activate(layer.activation, sums[-1])
+    return np.concatenate(sums, axis=1)
+
+
 def dense_matrix(position: int, layer: Layer, parameters: Parameters) -> Array:
-    """The layer's whole matrix, shape (inputs, outputs): for a train, the product of its cores (for small layers)."""
+    """The layer's whole matrix, shape (inputs, outputs): for a train, the product of its cores (for small layers).
+
+    :raises ValueError: for recurrent layers, which have none.
+    """
     if isinstance(layer, Dense):
         return np.asarray(parameters[f"{position}.weight"], dtype=np.float64)
+    if isinstance(layer, Conv2d):
+        return convolve(layer, parameters[f"{position}.weight"], np.eye(layer.input_size))
+    if isinstance(layer, RNN):
+        raise ValueError("a recurrent layer is no matrix")
     matrix = np.ones((1, 1, 1))
     for name in layer.weight_shapes():
         core = np.asarray(parameters[f"{position}.{name}"], dtype=np.float64)
@@ -58,13 +98,16 @@ def dense_matrix(position: int, layer: Layer, parameters: Parameters) -> Array:
 
 
 def forward(model: Model, parameters: Parameters, inputs: ArrayLike) -> Array:
-    """The network's outputs by plain matrix products.
+    """The network's outputs, a train's by its whole matrix.
 
     :param inputs: shape (samples, inputs).
     :returns: shape (samples, outputs).
     """
     state = np.asarray(inputs, dtype=np.float64)
     for position, layer in enumerate(model.layers):
+        if isinstance(layer, (Conv2d, RNN)):
+            _, state = run_layer(position, layer, (), parameters, state)
+            continue
         state = state @ dense_matrix(position, layer, parameters)
         if layer.bias:
             state = state + parameters[f"{position}.bias"]
@@ -104,9 +147,19 @@ def contract_layer(
 ) -> list[Array]:
     """Every intermediate of one layer in a given contraction order.
 
+    :param steps: of a train or a plain matrix; other layers are known well enough without.
     :param inputs: shape (samples, inputs of the layer).
     :returns: the state behind each step, shape (samples, words); the last one with the bias, without the activation.
+        A recurrent layer's has the sums of all its time steps.
     """
+    if isinstance(layer, RNN):
+        bias = parameters[f"{position}.bias"] if layer.bias else np.zeros(layer.outputs)
+        return [recur(layer, parameters[f"{position}.weight"], bias, inputs)]
+    if isinstance(layer, Conv2d):
+        sums = convolve(layer, parameters[f"{position}.weight"], inputs)
+        if layer.bias:
+            sums = sums + np.repeat(np.asarray(parameters[f"{position}.bias"]), sums.shape[1] // layer.channels)
+        return [sums]
     states = []
     state = inputs
     for step in steps:
@@ -115,3 +168,12 @@ def contract_layer(
     if layer.bias:
         states[-1] = states[-1] + parameters[f"{position}.bias"]
     return states
+
+
+def run_layer(
+    position: int, layer: Layer, steps: Sequence[Contraction], parameters: Parameters, inputs: Array
+) -> tuple[list[Array], Array]:
+    """Every intermediate of one layer, as :func:`contract_layer` gives them, and its outputs."""
+    states = contract_layer(position, layer, steps, parameters, inputs)
+    last = states[-1][:, -layer.outputs :] if isinstance(layer, RNN) else states[-1]
+    return states, activate(layer.activation, last)

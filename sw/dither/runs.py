@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checkpoint import Checkpoint, CheckpointError, write_atomically
+from .metrics import ACCURACY, METRICS, Metric
 
 __all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
 
@@ -61,27 +62,29 @@ class CurveRow:
     """Optimiser steps done."""
     forwards: int
     """Samples that went through the network so far, in training."""
+    macs: int
+    """Multiply-accumulates of that, local gradients included."""
     train_loss: float
     """Mean unperturbed training loss of the steps since the last line; NaN where there was none."""
     loss: float
     """Mean loss on held-out data."""
-    accuracy: float
-    """Fraction of held-out samples classified correctly."""
+    metric: float
+    """How good the network is on held-out data, by the run's :class:`~dither.metrics.Metric`; names the column."""
     digest: str
     """:func:`parameter_digest` of the masters."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> CurveRow:
         return cls(
-            int(values["step"]), int(values["forwards"]), float(values["train_loss"]), float(values["loss"]),
-            float(values["accuracy"]), values["digest"],
+            int(values["step"]), int(values["forwards"]), int(values["macs"]), float(values["train_loss"]),
+            float(values["loss"]), float(values["metric"]), values["digest"],
         )  # fmt: skip
 
     def cells(self) -> list[str]:
         return [str(getattr(self, field.name)) for field in fields(self)]
 
 
-HEADER = [field.name for field in fields(CurveRow)]
+_COLUMNS = [field.name for field in fields(CurveRow)]
 
 
 def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
@@ -166,11 +169,28 @@ class RunFolder:
         return sum(tensor.size for tensor in self.tensors)
 
     @property
+    def metric(self) -> Metric:
+        """What ``curve.csv`` says of the network on held-out data.
+
+        :raises RunError: if this version does not know it.
+        """
+        name = self.description.get("metric", ACCURACY.name)
+        self.require(name in METRICS, f"measures {name!r}, which this version of dither does not know")
+        return METRICS[name]
+
+    @property
+    def _header(self) -> list[str]:
+        return [self.metric.name if name == "metric" else name for name in _COLUMNS]
+
+    @property
     def identity(self) -> str:
         """Digest of everything in ``run.json`` that the run's bits depend on."""
         relevant = {
             key: self.description.get(key) for key in ("task", "seed", "model", "recipe", "numerics", "tensors")
         }
+        for key in ("stencil", "initial"):
+            if (value := self.description.get(key)) is not None:
+                relevant[key] = value
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
@@ -221,10 +241,10 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise RunError(f"{file} cannot be read: {error}") from None
         lines = text[: text.rfind("\n") + 1].splitlines()
-        if not lines or lines[0].split(",") != HEADER:
-            raise RunError(f"{file} is damaged: its first line should be {','.join(HEADER)}")
+        if not lines or lines[0].split(",") != self._header:
+            raise RunError(f"{file} is damaged: its first line should be {','.join(self._header)}")
         try:
-            rows = [CurveRow.parse(dict(zip(HEADER, cells, strict=True))) for cells in csv.reader(lines[1:])]
+            rows = [CurveRow.parse(dict(zip(_COLUMNS, cells, strict=True))) for cells in csv.reader(lines[1:])]
         except ValueError as error:
             raise RunError(f"{file} is damaged: {error}") from None
         if any(after.step <= before.step for before, after in itertools.pairwise(rows)):
@@ -303,6 +323,6 @@ class RunFolder:
         write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))
 
     def _write_rows(self, rows: Iterable[CurveRow]) -> None:
-        lines = [",".join(HEADER), *(",".join(row.cells()) for row in rows)]
+        lines = [",".join(self._header), *(",".join(row.cells()) for row in rows)]
         text = "\n".join(lines) + "\n"
         write_atomically(self.path / "curve.csv", lambda file: file.write(text.encode()))

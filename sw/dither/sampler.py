@@ -1,14 +1,54 @@
-"""Which samples a step trains on: a pure function of seed and step, so that a run can be resumed anywhere."""
+"""What a step trains on: a pure function of seed and step, so that a run can be resumed anywhere."""
 
 from __future__ import annotations
+
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sampler"]
+from .physics import Problem
+
+__all__ = ["Batches", "DataBatches", "PointBatches", "Sampler"]
 
 _DOMAIN = 0x73616D706C6572
 """Second key word of the order's generator ("sampler"): keeps it apart from other uses of the same seed."""
+_POINTS = 0x706F696E7473
+"""Second key word of the generator of points ("points")."""
+
+
+class Batches(Protocol):
+    """The samples of any step."""
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[Any] | None]:
+        """Those of ``steps`` consecutive steps from step ``first``.
+
+        :returns: inputs of shape (steps, batch, features) and targets of shape (steps, batch), or None where there are
+            none.
+        """
+
+
+class PointBatches:
+    """Fresh random points of a problem's box in every step, which a Philox generator draws from (seed, step).
+
+    :param batch: points of a step.
+    :param seed: the run's seed.
+    """
+
+    def __init__(self, problem: Problem, batch: int, seed: int) -> None:
+        self.problem = problem
+        self.batch = batch
+        self.seed = seed
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.float64], None]:
+        """See :class:`Batches`."""
+        drawn = [
+            self.problem.sample(
+                np.random.Generator(np.random.Philox(key=[self.seed, _POINTS], counter=[0, 0, 0, step])), self.batch
+            )
+            for step in range(first, first + steps)
+        ]
+        return np.stack(drawn), None
 
 
 class Sampler:
@@ -48,3 +88,21 @@ class Sampler:
             here = epochs == epoch
             chosen[here] = self._order(int(epoch))[places[here]]
         return chosen.reshape(steps, self.batch)
+
+
+class DataBatches:
+    """Samples of a data set, in the order of a :class:`Sampler`.
+
+    :param inputs: shape (samples, features).
+    :param labels: shape (samples,).
+    """
+
+    def __init__(self, inputs: NDArray[np.floating[Any]], labels: NDArray[np.int64], sampler: Sampler) -> None:
+        self.inputs = inputs
+        self.labels = labels
+        self.sampler = sampler
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """See :class:`Batches`."""
+        chosen = self.sampler.indices(first, steps)
+        return self.inputs[chosen], self.labels[chosen]

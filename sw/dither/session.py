@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiler import Command, Compiled, State
+from .compiler import Command, Compiled, Evaluation, State
 from .device import Device, DeviceError
 from .golden import predict
 from .regmap import COUNTERS
 from .runs import TensorRecord
 
-__all__ = ["Scores", "Session", "flat_masters", "pack_state", "unpack_state"]
+__all__ = ["Session", "pack_state", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """The engine's counters have 32 bits; the host adds them up after each command."""
 _KINDS = {"master": np.dtype("<i4"), "moment1": np.dtype("<i4"), "moment2": np.dtype("<u4")}
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """How a network does on some samples."""
-
-    loss: float
-    """Mean per sample."""
-    accuracy: float
-    """Fraction of samples whose largest output is that of their class; the lowest class wins a tie."""
 
 
 def pack_state(state: State) -> dict[str, NDArray[Any]]:
@@ -49,11 +38,6 @@ def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
         kind, tensor = name.split(".", 1)
         kinds[kind][tensor] = values.astype(np.int64)
     return State(**kinds)
-
-
-def flat_masters(state: State) -> NDArray[np.int32]:
-    """All masters in logical order: tensor by tensor, each in row-major order of its shape."""
-    return np.concatenate([values.ravel() for values in state.master.values()]).astype(np.int32)
 
 
 def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
@@ -90,6 +74,7 @@ class Session:
         self.device = device
         self.compiled = compiled
         self.reported = reported or compiled
+        self.longest = longest
         self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
         """Sums over all training steps, by the names of :data:`dither.regmap.COUNTERS`. What it takes to begin and end
         a command is left out, so that sums do not depend on how steps are divided into commands."""
@@ -108,8 +93,14 @@ class Session:
 
     @property
     def tensors(self) -> list[TensorRecord]:
-        """The logical tensors, in the order of :func:`flat_masters`."""
-        return [TensorRecord(t.name, t.shape, t.master.frac) for t in self.compiled.tensors.values()]
+        """The model's parameters, in the order of :meth:`masters`."""
+        found = (self.compiled.tensors[name] for name in self.compiled.model.parameter_shapes())
+        return [TensorRecord(t.name, t.shape, t.master.frac) for t in found]
+
+    def masters(self) -> NDArray[np.int32]:
+        """All masters of the model's parameters: tensor by tensor, each in row-major order of its shape."""
+        held = self.state().master
+        return np.concatenate([held[tensor.name].ravel() for tensor in self.tensors]).astype(np.int32)
 
     @property
     def forwards_per_step(self) -> int:
@@ -125,16 +116,19 @@ class Session:
         outputs, _ = self._run(self.compiled.store_state())
         return self.compiled.read_state(outputs)
 
-    def train(self, first_step: int, inputs: NDArray[np.float64], targets: NDArray[Any]) -> list[int]:
+    def train(
+        self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
+    ) -> list[int]:
         """Trains one step for each batch.
 
         :param first_step: number of the first step, from 0.
+        :param begun: number of the step that schedules count from.
         :param inputs: shape (steps, batch, features).
-        :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values.
+        :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values; None without any.
         :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
         """
-        batches = list(zip(inputs, targets, strict=True))
-        outputs, counted = self._run(self.compiled.train(first_step, batches))
+        batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
+        outputs, counted = self._run(self.compiled.train(first_step, batches, begun=begun))
         for name, value in counted.items():
             if self.reported is not self.compiled and name in self._step:
                 self.counters[name] += len(batches) * self._step[name]
@@ -146,12 +140,16 @@ class Session:
         """The mean of losses that add up to the integer ``total``."""
         return math.ldexp(total, -self.compiled.formats.loss_frac) / samples
 
-    def evaluate(self, inputs: NDArray[np.float64], labels: NDArray[np.int64]) -> Scores:
-        """Runs samples of known classes forward.
+    def evaluate(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> Evaluation:
+        """Runs samples forward.
 
         :param inputs: shape (samples, features).
-        :param labels: shape (samples,).
+        :param targets: shape (samples,) or (samples, outputs), for the loss.
         """
-        outputs, _ = self._run(self.compiled.evaluate(inputs, labels))
-        found = self.compiled.read_evaluate(outputs, len(inputs))
-        return Scores(found.loss, float(np.mean(found.integers.argmax(axis=1) == labels)))
+        outputs, _ = self._run(self.compiled.evaluate(inputs, targets))
+        return self.compiled.read_evaluate(outputs, len(inputs))
+
+    def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
+        """The mean loss of samples, as a training step sees it."""
+        outputs, _ = self._run(self.compiled.measure(inputs, targets))
+        return self.compiled.read_measure(outputs, len(inputs))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .engine import EngineConfig
-from .isa import Memory
+from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
 
 __all__ = ["Expect", "Segment", "beat_words", "pack", "slots", "unpack"]
 
@@ -46,20 +46,22 @@ def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:
     """How a beat of this kind is divided: (number of slots, bits of a slot's value, distance of slots in bits)."""
     match kind:
         case None:
-            return 1, 32, 32
+            return 1, WORD_BITS, WORD_BITS
         case Memory.ACTIVATION:
             return config.lanes, config.width, config.width
         case Memory.ACTIVATION_TABLE:
             return 2, config.width, config.width
         case Memory.SCALAR_TABLE:
             return 2, SCALAR_TABLE_BITS, SCALAR_TABLE_BITS
+        case Memory.GRADIENT:
+            return config.rows, GRADIENT_BITS, GRADIENT_BITS
         case _:
-            return config.rows, 32, 32
+            return config.rows, MASTER_BITS, MASTER_BITS
 
 
 def beat_words(config: EngineConfig) -> int:
     """32-bit words that hold one beat."""
-    return -(-config.beat_width // 32)
+    return -(-config.beat_width // WORD_BITS)
 
 
 def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
@@ -77,7 +79,7 @@ def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray
     values = segment.values
     if values.ndim != 2 or values.shape[1] != count:
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
-    bits = np.zeros((len(values), words * 32), np.uint8)
+    bits = np.zeros((len(values), words * WORD_BITS), np.uint8)
     shifted = (values[:, :, None] >> np.arange(pitch)) & 1
     bits[:, : count * pitch] = shifted.reshape(len(values), count * pitch)
     return np.packbits(bits, axis=1, bitorder="little").view("<u4")

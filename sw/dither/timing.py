@@ -11,13 +11,24 @@ from functools import lru_cache
 
 from .engine import EngineConfig
 from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION, index_pitch
-from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction, InstructionFormat, LossKind
+from .isa import (
+    OUTER_LOOPS,
+    REDUCTION_LOOPS,
+    Activation,
+    Distribution,
+    Instruction,
+    InstructionFormat,
+    LossKind,
+    LossMode,
+    Operand,
+)
 
 __all__ = [
-    "BROADCAST_LATENCY", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY", "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES",
-    "LOSS_LOGARITHM_STAGE", "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY",
-    "REQUANTISER_LATENCY", "UPDATE_INTERVAL", "UPDATE_LATENCY", "drain_cycles_per_row", "execution_cycles",
-    "fetch_cycles", "generator_cycles",
+    "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY",
+    "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LOGARITHM_STAGE", "LOSS_PAUSE", "LOSS_RESULT_CYCLES",
+    "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "PROBE_PRODUCT_CYCLES",
+    "REQUANTISER_LATENCY", "UPDATE_INTERVAL", "UPDATE_LATENCY", "cycles_per_term", "dither_start",
+    "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles", "lane_sum_cycles",
 ]  # fmt: skip
 
 MEMORY_LATENCY = 2
@@ -34,6 +45,9 @@ ISSUE_LATENCY = 4
 
 BROADCAST_LATENCY = 2
 """CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
+
+CORRELATE_DISTANCE = 4
+"""CORRELATE's least number of cycles between two visits of the same gradient word."""
 
 REQUANTISER_LATENCY = 4
 """CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: coarse and fine shift, round, clip."""
@@ -55,6 +69,19 @@ logarithm can be looked up when the labels that separate passes leave the tables
 
 LOSS_FINISH_CYCLES = 6
 """Cycles from a lane's loss to its sum: shift in three, rounding, clip, sum."""
+
+LOSS_RESULT_CYCLES = 2
+"""Cycles from the numbers that a difference or a derivative is made of to its write: rounding or difference, clip."""
+
+LOSS_PAUSE = LOSS_LOGARITHM_STAGE + 1 - LOSS_EXPONENTIAL_STAGE
+"""Cycles between a pass over a lane's outputs for their exponentials and one for their derivatives: the logarithm is
+part of the derivatives' exponents, so it must be there in the cycle before they are looked up."""
+
+DITHER_ALIGNMENT = 14
+"""DITHER's cycles for shifting up to 63 signs at the most: seven times eight of them, and seven times one."""
+
+PROBE_PRODUCT_CYCLES = 2
+"""PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there with the data."""
 
 UPDATE_INTERVAL = 6
 """UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
@@ -93,12 +120,22 @@ def _store(config: EngineConfig, instruction: Instruction) -> int:
     return (MEMORY_LATENCY + 1) * instruction["count"] + 1
 
 
+def cycles_per_term(operand: Operand) -> int:
+    """How long CONTRACT takes for a term: two words of one memory are two reads."""
+    return 1 if operand is Operand.WEIGHT else 2
+
+
+def _issue(instruction: Instruction, tile: int) -> int:
+    """Cycles of a loop nest whose tiles last so long, without idle cycles. Those of the last tile are not waited for:
+    what follows it is counted by itself."""
+    tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS)
+    return tiles * (tile + instruction["idle"]) - instruction["idle"]
+
+
 def _contract(config: EngineConfig, instruction: Instruction) -> int:
     activation = Activation(instruction["activation"])
-    tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS)
     terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS) + instruction["bias"]
-    # The idle cycles of the last tile are not waited for: its drain is counted by itself.
-    issue = tiles * (terms + instruction["idle"]) - instruction["idle"]
+    issue = _issue(instruction, terms * cycles_per_term(Operand(instruction["operand"])))
     drain = instruction["last_rows"] * drain_cycles_per_row(config, activation)
     accumulate, copy, output, report = 1, 1, 1, 1
     latency = ISSUE_LATENCY + MEMORY_LATENCY + BROADCAST_LATENCY + MULTIPLIER_LATENCY + accumulate
@@ -109,52 +146,104 @@ def _contract(config: EngineConfig, instruction: Instruction) -> int:
     return issue + drain + latency - 1
 
 
+def lane_sum_cycles(config: EngineConfig) -> int:
+    """CORRELATE's cycles from the products of all lanes to their sum: a level of a tree of adders in each, first
+    within the lanes that share a table, then among their groups."""
+    groups = config.lanes // config.lanes_per_table
+    return (config.lanes_per_table - 1).bit_length() + (groups - 1).bit_length()
+
+
+def _correlate(config: EngineConfig, instruction: Instruction) -> int:
+    terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS)
+    port, accumulate = 1, 1
+    latency = ISSUE_LATENCY + port + MEMORY_LATENCY + MULTIPLIER_LATENCY + lane_sum_cycles(config) + accumulate
+    return _issue(instruction, config.rows + terms) + latency
+
+
 def generator_cycles(rounds_per_cycle: int) -> int:
     """From one block of the perturbation generator to the next: its rounds, and a cycle for each key injection."""
     return ROUNDS // rounds_per_cycle + ROUNDS // ROUNDS_PER_INJECTION + 1
 
 
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
-    outputs = instruction["count"]
+    outputs, mode = instruction["count"], LossMode(instruction["mode"])
+    finish = 1 + LOSS_FINISH_CYCLES
+    if mode is LossMode.DIFFER:
+        # A lane's loss is there a cycle before it is in the sum.
+        finish += LOSS_RESULT_CYCLES - 1
     if instruction["kind"] == LossKind.SQUARED_ERROR:
-        elements, depth = config.lanes * (1 + 2 * outputs), LOSS_SQUARE_STAGE
-    else:
-        # A pass for each lane's maximum; the last lane's exponentials follow.
-        elements = config.lanes * (1 + max(outputs, LOSS_SHORTEST_PASS)) + 1 + outputs
-        depth = LOSS_LOGARITHM_STAGE
-    return 1 + elements + depth + 1 + LOSS_FINISH_CYCLES
+        return 1 + config.lanes * (1 + 2 * outputs) + LOSS_SQUARE_STAGE + finish
+    # A pass for each lane's maximum; the last lane's exponentials follow.
+    shortest = max(outputs, LOSS_SHORTEST_PASS)
+    before = 1 + config.lanes * (1 + shortest) + 1
+    if mode is LossMode.ERROR:
+        before += shortest + config.lanes * (LOSS_PAUSE + outputs)
+        return before + LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + LOSS_RESULT_CYCLES
+    return before + outputs + LOSS_LOGARITHM_STAGE + finish
+
+
+_RANDOM_BITS = {int(distribution): distribution.bits for distribution in Distribution}
 
 
 @lru_cache(maxsize=4096)
-def _words_by_block(rows: int, inner: int, tiles: int) -> tuple[int, ...]:
-    """Words of a tensor whose signs each block of the generator gives, in order."""
-    pitch = index_pitch(tiles * rows)
-    last_index = (inner - 1) * pitch + (tiles - 1) * rows
+def _items_by_block(step: int, columns: int, inner: int, bits: int) -> tuple[int, ...]:
+    """How many items each block of the generator serves, in order: an item is ``step`` successive parameters of one
+    input, with ``bits`` random bits each. Padding behind a row of columns may leave a block without any."""
+    pitch, capacity = index_pitch(columns), BLOCK_BITS // bits
+    items = columns // step
+    last_index = (inner - 1) * pitch + columns - step
 
-    def words_before(index: int) -> int:
+    def items_before(index: int) -> int:
         k, rest = divmod(index, pitch)
-        return min(k * tiles + min(tiles, -(-rest // rows)), inner * tiles)
+        return min(k * items + min(items, -(-rest // step)), inner * items)
 
-    ends = [words_before(BLOCK_BITS * (block + 1)) for block in range(last_index // BLOCK_BITS + 1)]
+    ends = [items_before(capacity * (block + 1)) for block in range(last_index // capacity + 1)]
     return tuple(end - start for start, end in zip([0, *ends], ends, strict=False))
 
 
 def _parameters(config: EngineConfig, instruction: Instruction) -> int:
     write = 4 if instruction.name == "PERTURB" else 3  # cycles from a word's address to its write
-    if instruction.name == "PERTURB" and not instruction["random"]:
-        return 1 + instruction["inner"] * instruction["tiles"] + write
+    bits = _RANDOM_BITS.get(instruction["distribution"], 0)
+    inner, tiles = instruction["inner"], instruction["tiles"]
+    if bits == 0:
+        return 1 + inner * tiles + write
+    wide = bits > 1
     generation = generator_cycles(config.rounds_per_cycle)
-    *hiding, last = _words_by_block(config.rows, instruction["inner"], instruction["tiles"])
-    return 1 + 2 + generation + sum(max(generation, words) for words in hiding) + last + write
+    *hiding, last = _items_by_block(1 if wide else config.rows, tiles * config.rows, inner, bits)
+    cycles = 1 + 2 + generation + sum(max(generation, items) for items in hiding) + last + write
+    return cycles + PROBE_PRODUCT_CYCLES * wide
 
 
 def _update(config: EngineConfig, instruction: Instruction) -> int:
     return 1 + UPDATE_INTERVAL * (config.rows * instruction["count"] - 1) + UPDATE_LATENCY + 1
 
 
+def dither_start(config: EngineConfig) -> int:
+    """DITHER's cycles from its start to its first input address, whatever the offset.
+
+    The signs of the first word stand in two blocks of the generator. Shifting them into place takes up to
+    ``DITHER_ALIGNMENT`` cycles, and with many lanes the third block may be needed before it could be there.
+    """
+    generation = generator_cycles(config.rounds_per_cycle)
+    return 1 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS - 1)
+
+
+def _dither(config: EngineConfig, instruction: Instruction) -> int:
+    write = MEMORY_LATENCY + 2  # cycles from a word's address to its write: sum, clip
+    return dither_start(config) + instruction["count"] + write
+
+
+def _transpose(config: EngineConfig, instruction: Instruction) -> int:
+    rows, columns = config.rows, instruction["columns"]
+    sources, tiles = -(-instruction["inner"] // rows), -(-columns // rows)
+    # Blocks of R by R take R cycles; of the last block's columns, only those there are are waited for.
+    return 1 + sources * tiles * rows + MEMORY_LATENCY + columns - (tiles - 1) * rows
+
+
 _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
     "PULL": _scalar, "EMIT": _scalar, "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
-    "PERTURB": _parameters, "ACCUMULATE": _parameters, "UPDATE": _update,
+    "CORRELATE": _correlate, "PERTURB": _parameters, "ACCUMULATE": _parameters, "UPDATE": _update,
+    "DITHER": _dither, "TRANSPOSE": _transpose,
 }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from amaranth.hdl import Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._ast import Concat, Operator, Slice, SwitchValue
 
 from dither.engine import EngineConfig
-from dither.regmap import REGISTERS
+from dither.regmap import PHASES, REGISTERS
 from dither_hw.contract import ContractUnit
+from dither_hw.dither import DitherUnit
 from dither_hw.engine import Engine
 from dither_hw.generator import Generator
 from dither_hw.host import HostRegisters
@@ -26,6 +27,7 @@ from dither_hw.memories import BankedMemory
 from dither_hw.parameters import ParameterUnit
 from dither_hw.sequencer import Sequencer
 from dither_hw.transfer import TransferUnit
+from dither_hw.transpose import TransposeUnit
 from dither_hw.update import UpdateUnit
 from dither_sim.benches.with_tables import WithTables
 from dither_sim.mutation import Change, Mutable, flips, survivors
@@ -38,6 +40,7 @@ ENGINE = EngineConfig(
     rows=2, lanes=2, lanes_per_table=1, table_bits=6, activation_depth=64, parameter_depth=32, program_depth=256,
     rounds_per_cycle=4,
 )  # fmt: skip
+WAIT = PHASES.index("wait")
 START = next(register.address for register in REGISTERS if register.name == "start")
 
 
@@ -68,15 +71,15 @@ def field(name: str, make: Callable[[Value], Any]) -> Callable[[Value, Any, Modu
     return made
 
 
+def index(old: Value, component: Any, m: Module) -> Value | None:
+    """No index, where there is one."""
+    return Const(0) if isinstance(old, Slice) and getattr(old.value, "name", "") == "index" else None
+
+
 def all_rows(old: SwitchValue) -> Value | None:
     """Of a choice between ``last_rows`` and all rows, all."""
     rows = [result for _, result in old.cases if isinstance(result, Const) and result.value == CONTRACT.rows]
     return rows[0] if rows else None
-
-
-def without_constant(old: Operator) -> Value | None:
-    """The half that rounds is a constant, the sum's first operand."""
-    return old.operands[1] if isinstance(old.operands[0], Const) else None
 
 
 def new_value(old: Value, memory: BankedMemory, m: Module) -> Value:
@@ -107,7 +110,7 @@ SUITES = {
             Change("left and right swapped", "value", only("-", lambda old: old.operands[1] - old.operands[0])),
             Change("the last operand is not read", "sources", value(lambda old: Mux(old > 1, old - 1, old))),
             Change("results of units are lost", "result__data", value(lambda old: Const(0))),
-            Change("waits are not charged as such", "phase", value(lambda old: Mux(old == 9, 0, old))),
+            Change("waits are not charged as such", "phase", value(lambda old: Mux(old == WAIT, 0, old))),
         ),
     ),
     "transfer": Suite(
@@ -149,6 +152,23 @@ SUITES = {
             Change("clips of tables do not count", "group*.interpolator.clipped", value(lambda old: Const(0))),
             Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
             Change("bias terms count", "nest.row_steps", lambda old, unit, m: Mux(unit.row_steps.any(), old, 1)),
+            Change("the index of inputs is ignored", "nest.x_step", index),
+            Change("the index of outputs is ignored", "drain.step", only(Signal, lambda old: Const(0))),
+            Change("lanes do not keep their weights", "group*.hold_copy", value(lambda old: Const(0))),
+            Change("zero is positive", "group*.lane*.own", only(">", lambda old: old.operands[0] >= 0)),
+            Change("no word is negative", "group*.lane*.own", only(Concat, lambda old: old[0])),
+        ),
+    ),
+    "correlate": Suite(
+        lambda: ContractUnit(CONTRACT), "bench_correlate", {"config": CONTRACT, "count": 80},
+        (
+            Change("all rows count", "correlator.live", value(lambda old: Const(1))),
+            Change("a lane is left out", "group*.sum*", only("+", lambda old: old.operands[0])),
+            Change("a group is left out", "correlator.sum*", only("+", lambda old: old.operands[1])),
+            Change("old gradients are forgotten", "correlator.gradient_write__data",
+                   only("+", lambda old: old.operands[1])),
+            Change("the index of gradients is ignored", "correlator.g_step", index),
+            Change("left words stand still", "correlator.addr", only("+", lambda old: old.operands[0])),
         ),
     ),
     "interpolator": Suite(
@@ -172,21 +192,54 @@ SUITES = {
         ),
     ),
     "parameters": Suite(
-        lambda: ParameterUnit(SMALL), "bench_parameters", {"config": SMALL, "count": 40},
+        lambda: ParameterUnit(SMALL), "bench_parameters", {"config": SMALL, "count": 80},
         (
-            Change("no rounding", "*", only("+", without_constant)),
+            Change("no rounding", "half", value(lambda old: Const(0))),
+            Change("no rounding of products", "rounding", value(lambda old: Const(0))),
             Change("signs the other way round", "signs", value(lambda old: ~old)),
+            Change("the next coordinate", "spot", value(lambda old: ~old)),
+            Change("one more among sixteen bits", "pair", value(lambda old: old | 1)),
+            Change("bytes without their highest bit", "byte", value(lambda old: old & 0x7F)),
+            Change("padding is used", "discards", value(lambda old: Const(0))),
+            Change("gradients without their highest bit", "gradient_write__data", value(lambda old: old[:-1])),
             Change("saturation is not counted", "saturations", value(lambda old: Const(0))),
             Change("the probe is ignored", "generator.first_high", only("+", lambda old: old.operands[1])),
         ),
     ),
+    "dither": Suite(
+        lambda: DitherUnit(SMALL), "bench_dither", {"config": SMALL, "count": 40},
+        (
+            Change("the gate is ignored", "still*", value(lambda old: Const(0))),
+            Change("signs the other way round", "minus*", value(lambda old: ~old)),
+            Change("saturation is not counted", "saturations", value(lambda old: Const(0))),
+            Change("every block is the first", "number", only("+", lambda old: old.operands[0])),
+            Change("samples begin at blocks", "skip", only("+", lambda old: old.operands[0])),
+            Change("signs stand still", "shift", lambda old, unit, m: old & ~unit.result.enable),
+        ),
+    ),
+    "transpose": Suite(
+        lambda: TransposeUnit(SMALL), "bench_transpose", {"config": SMALL, "count": 40},
+        (
+            Change("what is no input is not zero", "word*", only(SwitchValue, lambda old: old.cases[0][1])),
+            Change("padding is written", "emits", only("&", lambda old: old.operands[0])),
+            Change("blocks leave as they came", "across", value(lambda old: Const(0))),
+            Change("the next inputs are the same", "next_column", only("+", lambda old: old.operands[0])),
+        ),
+    ),
     "loss": Suite(
-        lambda: WithTables(LossUnit(SMALL), SMALL, "loss"), "bench_loss", {"config": SMALL, "count": 40},
+        lambda: WithTables(LossUnit(SMALL), SMALL, "loss"), "bench_loss", {"config": SMALL, "count": 80},
         (
             Change("masks are ignored", "unit.live", value(lambda old: Const(1))),
-            Change("the label's distance is left out", "unit.label_distance", value(lambda old: Const(0))),
-            Change("the logarithm's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
-            Change("no rounding", "unit.rounded", only(">>", lambda old: (old << 1) - 1 >> 1)),
+            Change("the label's distance is left out", "unit.entropy.label_distance", value(lambda old: Const(0))),
+            Change("the logarithm's exponent is one more", "unit.entropy.exponent", value(lambda old: old + 1)),
+            Change("no rounding", "unit.results.rounded", only(">>", lambda old: (old << 1) - 1 >> 1)),
+            Change("derivatives without a logarithm", "unit.entropy.common", value(lambda old: Const(0))),
+            Change("logarithms in sums", "unit.entropy.common", only(Const, lambda old: Const(1 << 12))),
+            Change("labels' classes are like others", "unit.entropy.derivative", value(lambda old: old & 0xFFFF)),
+            Change("losses are kept in every mode", "unit.results.write__en", only("&", lambda old: old.operands[0])),
+            Change("a derivative for all lanes", "unit.result__enable", value(lambda old: old.any().replicate(2))),
+            Change("derivatives of masked lanes", "unit.derivative_counts", value(lambda old: Const(1))),
+            Change("results' clips are not counted", "unit.results.result_clip", value(lambda old: Const(0))),
         ),
     ),
     "update": Suite(
@@ -194,8 +247,11 @@ SUITES = {
         (
             Change("Adam's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
             Change("no rounding", "unit.shifter.result", value(lambda old: (old << 1) - 1 >> 1)),
+            Change("zeros have a sign", "unit.drive", value(lambda old: old | 1)),
+            Change("averages take the gradient", "unit.by_sign", value(lambda old: Const(0))),
             Change("gradients stay", "unit.gradient_write__enable", value(lambda old: Const(0))),
             Change("a clip is not counted", "unit.h_clips", value(lambda old: Const(0))),
+            Change("gradients are cut", "unit.gradient", value(lambda old: old[:-1])),
         ),
     ),
 }  # fmt: skip

@@ -22,6 +22,7 @@ CONFIGURATIONS = {
     "4x4_tables": EngineConfig(rows=4, lanes=4, activation_tables=4, lanes_per_table=2, **SMALL),
     "8x2": EngineConfig(rows=8, lanes=2, width=16, lanes_per_table=1, **SMALL),
     "2x4_relu_only": EngineConfig(rows=2, lanes=4, activation_tables=0, **SMALL),
+    "2x4_common_weights_only": EngineConfig(rows=2, lanes=4, lanes_per_table=2, local_learning=0, **SMALL),
 }
 
 

@@ -10,10 +10,11 @@ from dither_sim.benches.with_tables import WithTables
 from dither_sim.cocotb_runner import run_bench
 
 CONFIGURATIONS = {
-    "l1_w18": EngineConfig(lanes=1, lanes_per_table=1, table_bits=6),
+    "l1_w18": EngineConfig(lanes=1, lanes_per_table=1, table_bits=6, activation_depth=8192),
     "l8_w16": EngineConfig(lanes=8, width=16, table_bits=9),
     "l12_w18": EngineConfig(lanes=12, table_bits=7),
     "l32_w18": EngineConfig(lanes=32, table_bits=9),
+    "l8_sum_only": EngineConfig(lanes=8, local_learning=0),
 }
 
 

@@ -9,7 +9,7 @@ from dither.golden import GoldenMachine, predict
 from dither.isa import Rule
 from dither.models import Dense, Model, TensorTrain
 from dither.recipe import Recipe
-from dither.session import Session, flat_masters
+from dither.session import Session
 from dither.tasks import load_task
 from dither_sim.verilated import VerilatedDevice
 
@@ -27,6 +27,9 @@ RECIPES = {
     "joint, shared, sign": Recipe(
         batch=64, tile=32, probes=4, estimator="joint", shared_probe=True, mu=2**-6, rule=Rule.SIGN
     ),
+    "uniform": Recipe(batch=64, tile=32, distribution="uniform", estimator="layerwise", mu=2**-6, rate=2**-7),
+    "gaussian": Recipe(batch=64, tile=32, distribution="gaussian", sides="two", mu=2**-6, rate=2**-7),
+    "coordinates": Recipe(batch=64, tile=32, estimator="coordinate", mu=2**-6, rate=2**-7),
 }
 STEPS = 3
 
@@ -47,7 +50,8 @@ def waves():
     return WAVES, inputs, np.stack([np.sin(inputs.sum(2)), inputs.prod(2)], axis=2)
 
 
-CASES = [(digits, name) for name in RECIPES] + [(waves, "tensorwise, antithetic, momentum")]
+CASES = [(digits, name) for name in RECIPES if name != "coordinates"]
+CASES += [(waves, name) for name in ("tensorwise, antithetic, momentum", "uniform", "gaussian", "coordinates")]
 
 
 def trained(device, model, recipe, inputs, targets):
@@ -65,7 +69,7 @@ def trained(device, model, recipe, inputs, targets):
     assert {name: result.counters[name] for name in predicted} == predicted
     state = session.state()
     moments = [np.concatenate([v.ravel() for v in m.values()]) for m in (state.moment1, state.moment2)]
-    return [np.array(losses), flat_masters(state), *moments]
+    return [np.array(losses), session.masters(), *moments]
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ def test_output_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixture[
         (["train", "digits", "--mu", "1e-9"], "use more"),
         (["train", "digits", "--rate", "1e9"], "too large"),
         (["train", "digits", "--probes", "many"], "must be a number"),
-        (["train", "digits", "--probes", "1,2,3"], "3 numbers"),
+        (["train", "digits", "--probes", "1,2,3"], "3 entries"),
         (["train", "digits", "--steps", "0"], "--steps"),
         (["train", "digits", "--stpes", "4"], "--steps"),
         (["train", "digits", "--waves", "file"], "FILE:FIRST-LAST"),
@@ -301,7 +301,7 @@ def test_terminal_gets_a_bar() -> None:
     console = Console(file=screen, force_terminal=True, width=100)
     with Display(console) as display:
         for step in (10, 20):
-            row = CurveRow(step, step * 64, 1.0, 0.5, 0.75, "")
+            row = CurveRow(step, step * 64, step * 640, 1.0, 0.5, 0.75, "")
             display.show(Progress(step, 40, step * 64, 0.6, row, 1.0))
             time.sleep(0.15)
     assert "step 20/40" in screen.getvalue()

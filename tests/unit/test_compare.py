@@ -23,7 +23,7 @@ def make(
         for (when, position), value in (changes or {}).items():
             if when == step:
                 record[position] += value
-        run.append(CurveRow(step, step * 8, float("nan"), 0.25, 0.5, parameter_digest(record)), record)
+        run.append(CurveRow(step, step * 8, step * 80, float("nan"), 0.25, 0.5, parameter_digest(record)), record)
     return run
 
 
@@ -54,7 +54,7 @@ def test_difference_in_a_later_tensor(tmp_path: Path) -> None:
 
 def test_difference_in_the_curve_alone(tmp_path: Path) -> None:
     a, b = make(tmp_path / "a", [0, 5]), make(tmp_path / "b", [0, 5])
-    lines = (b.path / "curve.csv").read_text().replace("5,40,nan,0.25", "5,40,nan,0.375")
+    lines = (b.path / "curve.csv").read_text().replace("5,40,400,nan,0.25", "5,40,400,nan,0.375")
     (b.path / "curve.csv").write_text(lines)
     result = compare(a, b)
     assert result.reason is not None

@@ -4,8 +4,11 @@ import math
 import pytest
 
 from dither.engine import preset
-from dither.isa import Rule
-from dither.recipe import RateFormat, Recipe
+from dither.isa import Distribution, Rule
+from dither.rates import RateFormat, Unit
+from dither.recipe import Recipe
+
+UNITS = {"a": Unit(1.0, 16), "b": Unit(1.0, 16)}
 
 
 @pytest.mark.parametrize(
@@ -15,8 +18,12 @@ from dither.recipe import RateFormat, Recipe
         ({"probes": 0}, "probes must be positive integers, not 0"),
         ({"probes": (1, 0)}, "probes must be positive integers"),
         ({"probes": (1, 2), "estimator": "joint"}, "joint probes belong to all layers at once"),
-        ({"probes": (1, 2), "rule": Rule.SGD}, "SIGN or ADAM"),
-        ({"estimator": "coordinate"}, "estimator must be one of tensorwise, layerwise, joint"),
+        ({"probes": (1, 2), "rule": Rule.SGD}, "SIGN, ADAM or SIGN_MOMENTUM"),
+        ({"estimator": "guess"}, "estimator must be one of tensorwise, layerwise, joint, coordinate, activity"),
+        ({"estimator": ("activity", "exact"), "rule": Rule.MOMENTUM}, "SIGN, ADAM or SIGN_MOMENTUM"),
+        ({"estimator": ("joint", "exact")}, "joint probes belong to all layers at once"),
+        ({"distribution": "cauchy"}, "distribution must be one of rademacher, uniform, gaussian"),
+        ({"activity_mu": 0.0}, "activity_mu must be a positive number"),
         ({"sides": 2}, "sides must be one of one, two"),
         ({"schedule": "step"}, "schedule must be one of constant, cosine, halving"),
         ({"mu": math.nan}, "mu must be a positive number"),
@@ -58,7 +65,7 @@ def test_bias_correction_is_adams() -> None:
     recipe = Recipe(decay1=3, decay2=1)
     assert recipe.bias_correction(0) == pytest.approx(math.sqrt(0.5) / 0.125)
     assert recipe.bias_correction(1000) == pytest.approx(1)
-    assert Recipe(rule=Rule.SGD).bias_correction(0) == 1
+    assert {Recipe(rule=rule).bias_correction(0) for rule in Rule if rule is not Rule.ADAM} == {1.0}
     steps = range(3000)
     for decay1, decay2 in ((3, 1), (1, 10), (10, 1), (4, 4)):
         other = Recipe(rate=1.0, decay1=decay1, decay2=decay2)
@@ -68,27 +75,52 @@ def test_bias_correction_is_adams() -> None:
 @pytest.mark.parametrize("rule", list(Rule))
 def test_mantissa_and_shift_give_the_learning_rate(rule: Rule) -> None:
     recipe = Recipe(rule=rule, rate=1e-3, batch=512, tile=64, probes=2, sides="two", mu=0.01)
-    fracs, shifts, loss_frac = {"a": 29, "b": 33}, {"a": 3, "b": 5}, 12
-    rates = RateFormat.plan(recipe, fracs, shifts, loss_frac)
+    fracs, shifts, gradient_fracs = {"a": 29, "b": 33}, {"a": 3, "b": 5}, {"a": 12, "b": 14}
+    scale = 1 / (512 * 2 * 2 * 0.01)
+    units = {name: Unit(scale, frac) for name, frac in gradient_fracs.items()}
+    rates = RateFormat.plan(recipe, fracs, shifts, units)
     for step in (0, 1, 7, 500):
         mantissa = rates.mantissa(recipe, step)
         assert 0 < mantissa < 1 << 18
         for name in fracs:
-            if rule in (Rule.SIGN, Rule.ADAM):
+            if rule.scale_free:
                 direction, expected = 4096, recipe.rate * recipe.bias_correction(step)
             else:
                 # An accumulator of 2**20 units, as a gradient in parameter units.
                 direction = 2 ** (20 - shifts[name])
-                expected = recipe.rate * 2.0 ** (20 - loss_frac) / (512 * 2 * 2 * 0.01)
+                expected = recipe.rate * 2.0 ** (20 - gradient_fracs[name]) * scale
             move = direction * mantissa / 2.0 ** (rates.shifts[name] + fracs[name])
             assert move == pytest.approx(expected, rel=1e-4)
 
 
 def test_too_large_rates_name_the_tensor() -> None:
     with pytest.raises(ValueError, match="learning rate of 100 is too large for tensor b's number format"):
-        RateFormat.plan(Recipe(rate=100.0), {"a": 20, "b": 33}, {"a": 0, "b": 0}, 16)
+        RateFormat.plan(Recipe(rate=100.0), {"a": 20, "b": 33}, {"a": 0, "b": 0}, UNITS)
 
 
 def test_tiny_rates_lose_precision_not_range() -> None:
-    rates = RateFormat.plan(Recipe(rate=1e-9), {"a": 25, "b": 33}, {"a": 0, "b": 0}, 16)
+    rates = RateFormat.plan(Recipe(rate=1e-9), {"a": 25, "b": 33}, {"a": 0, "b": 0}, UNITS)
     assert max(rates.shifts.values()) == 31
+
+
+def test_groups_follow_estimators() -> None:
+    names = ["0.core0", "0.core1", "0.bias", "1.weight", "1.bias"]
+    mixed = Recipe(estimator=("coordinate", "exact"))
+    assert [group.tensors for group in mixed.groups(names)] == [("0.core0",), ("0.core1",), ("0.bias",)]
+    assert {group.distribution for group in mixed.groups(names)} == {Distribution.COORDINATE}
+    assert mixed.local_layers(2) == (1,)
+    gaussian = Recipe(estimator=("tensorwise", "layerwise"), distribution="gaussian", probes=(1, 3))
+    assert [group.probes for group in gaussian.groups(names)] == [1, 1, 1, 3]
+    assert {group.distribution for group in gaussian.groups(names)} == {Distribution.GAUSSIAN}
+    with pytest.raises(ValueError, match="estimator has 2 entries, but the model has 1 layers"):
+        mixed.groups(["0.weight"])
+
+
+def test_whole_error_signals_have_one_scale() -> None:
+    Recipe(estimator=("target", "feedback", "exact"), rule=Rule.SGD)
+    Recipe(estimator="activity", rule=Rule.MOMENTUM)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in Rule if rule.scale_free])
+def test_scale_free_rules_take_estimates_of_any_scale(rule: Rule) -> None:
+    Recipe(estimator=("coordinate", "activity", "exact"), probes=(1, 4, 1), rule=rule)

@@ -33,8 +33,8 @@ def test_derived_widths():
     assert config.accumulator_width == 48
     assert config.beat_width == 32 * 18
     assert config.geometry == "4×32"
-    assert EngineConfig(rows=8, lanes=2, lanes_per_table=1).beat_width == 8 * 32
-    assert EngineConfig(rows=1, lanes=1, lanes_per_table=1).beat_width == 36
+    assert EngineConfig(rows=8, lanes=2, lanes_per_table=1).beat_width == 8 * 48
+    assert EngineConfig(rows=1, lanes=1, lanes_per_table=1).beat_width == 48
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

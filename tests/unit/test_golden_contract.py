@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 import dither.golden.contract as fast
 from dither.device import DeviceError
 from dither.engine import EngineConfig
-from dither.golden.contract import ContractPlan, contract, exact_in_float
+from dither.golden import lanewise
+from dither.golden.contract import ContractPlan, contract
+from dither.golden.drain import exact_in_float
 from dither.golden.nest import strides
 from dither.golden.reference import reference_contract
 from dither.golden.workspace import Workspace
-from dither.isa import LOOPS, OUTER_LOOPS, Activation, Instruction
+from dither.isa import LOOPS, OUTER_LOOPS, Activation, Instruction, Operand
 
 CONFIG = EngineConfig(
     rows=4, lanes=3, width=18, activation_depth=256, parameter_depth=128, table_bits=6, lanes_per_table=1
@@ -38,7 +40,8 @@ def nest(counts=None, *, w=None, x=None, y=None, b=None, **fields):
         found = steps([counts[loop] for loop in loops], [(wanted or {}).get(loop, 0) for loop in loops])
         values |= {f"{name}_{loop}": step for loop, step in zip(loops, found, strict=True)}
     values |= {"w_base": 0, "x_base": 0, "y_base": 128, "y_row": 1, "last_rows": 4, "bias": 0, "b_base": 0, "one": 0}
-    values |= {"idle": 8, "shift": 17, "activation": 0, "table": 0}
+    values |= {"idle": 8, "shift": 17, "activation": 0, "table": 0, "operand": Operand.WEIGHT}
+    values |= {f"{letter}_index": 0 for letter in "wxyb"}
     return Instruction.make("CONTRACT", **values | fields)
 
 
@@ -52,9 +55,9 @@ def memories(config, seed, magnitude=1.0):
     return activation, weight, tables
 
 
-def assert_same(config, instruction, activation, weight, tables):
-    expected, clips = reference_contract(config, instruction, activation, weight, tables)
-    actual, counted = contract(config, instruction, activation, weight, tables)
+def assert_same(config, instruction, activation, weight, tables, indices=(0, 0, 0, 0)):
+    expected, clips = reference_contract(config, instruction, activation, weight, tables, indices)
+    actual, counted = contract(config, instruction, activation, weight, tables, indices)
     np.testing.assert_array_equal(actual, expected)
     assert counted == clips
     return clips
@@ -88,18 +91,42 @@ def cases(draw):
     return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases(), st.sampled_from([16, 100, 1 << 16]), st.booleans(), st.booleans())
+@st.composite
+def lane_wise_cases(draw):
+    """The same with operands from the activation memory, mostly of addresses within it."""
+    config = replace(CONFIG, rows=draw(st.sampled_from([1, 4])), lanes=draw(st.sampled_from([1, 3, 8])))
+    counts = {loop: 1 if loop == "o0" else draw(st.sampled_from([1, 1, 2, 3, 4])) for loop in LOOPS}
+
+    def strides_of(loops, low, high):
+        return {loop: draw(st.integers(low, high)) if draw(st.integers(0, 2)) else 0 for loop in loops}
+
+    y = strides_of(OUTER_LOOPS, -5, 12)
+    if draw(st.booleans()):  # as compilers do it: words in order
+        y = {"o1": 1, "o2": counts["o1"], "o3": counts["o1"] * counts["o2"]}
+    instruction = nest(
+        counts, w=strides_of(LOOPS, -4, 8), x=strides_of(LOOPS, -4, 8), y=y, b=strides_of(OUTER_LOOPS, -4, 8),
+        w_base=draw(st.integers(40, 100)), x_base=draw(st.integers(40, 100)), y_base=draw(st.integers(140, 190)),
+        b_base=draw(st.integers(40, 100)), last_rows=1, bias=draw(st.integers(0, 1)), one=draw(st.integers(0, 127)),
+        idle=2, shift=draw(st.one_of(st.integers(12, 20), st.integers(0, 47))),
+        activation=draw(st.sampled_from(list(Activation))), table=draw(st.integers(0, 1)),
+        operand=draw(st.sampled_from([Operand.LANE, Operand.POSITIVE, Operand.SIGN])),
+    )  # fmt: skip
+    return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(cases(), lane_wise_cases()), st.sampled_from([16, 100, 1 << 16]), st.booleans(), st.booleans())
 def test_fast_equals_literal(case, block, constant, exact):
     config, instruction, seed, magnitude = case
     activation, weight, tables = memories(config, seed, magnitude)
     if constant:
         activation[instruction["one"]] = 1 << 12
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast, "_BLOCK", block)
-        patch.setattr(fast, "_LANES", 2)
-        if not exact:
-            patch.setattr(fast, "exact_in_float", lambda *_: False)
+        for module in (fast, lanewise):
+            patch.setattr(module, "_BLOCK", block)
+            patch.setattr(module, "_LANES", 2)
+            if not exact:
+                patch.setattr(module, "exact_in_float", lambda *_: False)
         try:
             contract(config, instruction, activation, weight, tables)
         except DeviceError:
@@ -287,3 +314,104 @@ def test_overlapping_windows_over_outputs():
         y={"o0": 4, "o2": 8, "o3": 24}, y_base=60, last_rows=4,
     )  # fmt: skip
     assert_same(CONFIG, instruction, *memories(CONFIG, 11, 0.3))
+
+
+@pytest.mark.parametrize("operand", [Operand.LANE, Operand.POSITIVE, Operand.SIGN])
+@pytest.mark.parametrize("activation", list(Activation))
+def test_products_of_words(operand, activation):
+    """Outputs [n, L] of two operands [n, L], a bias [n, L] and a constant: a chain rule's step."""
+    instruction = nest(
+        {"o1": 30}, w={"o1": 1}, x={"o1": 1}, y={"o1": 1}, b={"o1": 1}, x_base=30, b_base=60, one=127, bias=1,
+        last_rows=1, operand=operand, activation=activation, shift=3,
+    )  # fmt: skip
+    activations, weight, tables = memories(CONFIG, 12, 0.01)
+    activations[127] = 1 << 3
+    assert_same(CONFIG, instruction, activations, weight, tables)
+
+
+def test_a_matrix_for_every_lane():
+    """Weights [M=5, K=6, L] times inputs [K, S=4, L]."""
+    instruction = nest(
+        {"k0": 6, "o1": 4, "o2": 5}, w={"k0": 1, "o2": 6}, x={"k0": 4, "o1": 1}, y={"o1": 1, "o2": 4}, x_base=40,
+        last_rows=1, operand=Operand.LANE, shift=18,
+    )  # fmt: skip
+    activations, weight, _ = memories(CONFIG, 13, 0.5)
+    assert_same(CONFIG, instruction, activations, weight, ())
+    result, _ = contract(CONFIG, instruction, activations, weight)
+    sums = np.einsum("mkl,ksl->msl", activations[:30].reshape(5, 6, 3), activations[40:64].reshape(6, 4, 3))
+    np.testing.assert_array_equal(result[128:148], (sums.reshape(20, 3) + (1 << 17)) >> 18)
+
+
+def test_lane_wise_threads_change_nothing():
+    activations, weight, tables = memories(CONFIG, 14, 0.5)
+    instruction = nest(
+        {"k0": 3, "o1": 8, "o2": 4}, w={"k0": 1, "o2": 3}, x={"k0": 1, "o1": 3}, y={"o1": 1, "o2": 8}, last_rows=1,
+        operand=Operand.LANE, activation=Activation.TABLE,
+    )  # fmt: skip
+    expected, clips = reference_contract(CONFIG, instruction, activations, weight, tables)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanewise, "_BLOCK", 16)
+        space = Workspace(CONFIG, threads=3)
+        space.activation[...] = activations
+        space.set_table(0, tables[0])
+        result = ContractPlan(space, instruction).run()
+        np.testing.assert_array_equal(space.activation, expected)
+        assert result.clips == clips
+        space.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_o0": 2}, "n_o0 must be 1 with operand SIGN, not 2"),
+        ({"last_rows": 2}, "last_rows must be 1 with operand SIGN, not 2"),
+        ({"activation": 2, "n_k0": 2}, "a tile of 4 cycles is shorter than its drain of 6"),
+        ({"activation": 2, "n_k0": 2, "bias": 1, "w_base": 256}, "weight address 256 is beyond the memory's 256 words"),
+        ({"b_base": 300, "bias": 1}, "bias address 300 is beyond the memory's 256 words"),
+        ({"w_base": 200, "w_k0": 70, "n_k0": 2}, "weight address 200 to 270 is beyond the memory's 256 words"),
+        ({"w_base": 128}, "word 128 is both input and output"),
+        ({"b_base": 128, "bias": 1}, "word 128 is both input and output"),
+    ],
+)
+def test_what_lane_wise_operands_forbid_is_refused(changes, message):
+    config = replace(CONFIG, lanes=6, lanes_per_table=6)
+    instruction = nest(**{"operand": Operand.SIGN, "last_rows": 1, "idle": 0} | changes)
+    with pytest.raises(DeviceError, match=f"^CONTRACT: {message}$"):
+        contract(config, instruction, *memories(config, 0))
+
+
+def test_lane_wise_operands_need_local_learning():
+    config = replace(CONFIG, local_learning=0)
+    contract(config, nest(), *memories(config, 0))
+    with pytest.raises(DeviceError, match="CONTRACT: operand LANE needs an engine with local_learning"):
+        contract(config, nest(operand=Operand.LANE, last_rows=1), *memories(config, 0))
+
+
+@pytest.mark.parametrize("operand", [Operand.WEIGHT, Operand.LANE])
+def test_plans_serve_all_indices(operand):
+    """One plan, whatever its index registers hold; only their lowest 16 bits count."""
+    activations, weight, _ = memories(CONFIG, 15, 0.3)
+    space = Workspace(CONFIG)
+    space.activation[...], space.weight[...] = activations, weight
+    instruction = nest(
+        {"k0": 4, "o1": 5}, w={"k0": 1}, x={"k0": 5, "o1": 1}, y={"o1": 4}, b={"o1": 1}, bias=1, one=127,
+        last_rows=4 if operand is Operand.WEIGHT else 1, operand=operand,
+    )  # fmt: skip
+    plan = ContractPlan(space, instruction)
+    for indices in ((0, 0, 0, 0), (9, 40, 50, 3), (9, 40, 50, 3), (0, 1, 0, 0), (-(1 << 16), 1 << 30, 108, 60)):
+        expected, clips = reference_contract(CONFIG, instruction, space.activation, weight, indices=indices)
+        assert plan.run(indices).clips == clips
+        np.testing.assert_array_equal(space.activation, expected)
+    for indices, message in (
+        ((0, 250, 0, 0), "input address 250 to 269 is beyond"),
+        ((-1, 0, 0, 0), "weight address 65535 to 2 is beyond"),
+        (
+            (0, 0, 120, 0),
+            "output address 248 to 267 is beyond" if operand is Operand.WEIGHT else "output address 248 to 264",
+        ),
+        ((0, 0, 0, 1000), "bias address 1000 to 1004 is beyond"),
+        ((0, 110, 0, 0), "word 128 is both input and output"),
+    ):
+        with pytest.raises(DeviceError, match=f"CONTRACT: {message}"):
+            plan.run(indices)
+    plan.run((1, 2, 3, 4))

@@ -14,8 +14,9 @@ from dither.streams import Segment
 CONFIG = EngineConfig(rows=2, lanes=3, activation_depth=64, parameter_depth=32, lanes_per_table=1)
 I = Instruction.make  # noqa: E741
 END, RETURN, HALT = I("END"), I("RETURN"), I("HALT")
-PERTURB = I("PERTURB", base=0, inner=3, tiles=2, block=0, seed=0, step=0, probe=0, random=0, amplitude=0)
-LOSS = I("LOSS", kind=1, z_base=0, z_step=1, count=2, label=0, t_base=0, t_step=1, z_frac=8, loss_frac=8, target=3)
+PERTURB = I("PERTURB", base=0, inner=3, tiles=2, block=0, seed=0, step=0, probe=0, distribution=0, amplitude=0)
+LOSS = I("LOSS", kind=1, z_base=0, z_step=1, count=2, label=0, t_base=0, t_step=1, z_frac=8, loss_frac=8, mode=0,
+         d_base=0, d_step=0, target=3)  # fmt: skip
 
 
 def loop(count, register=0):
@@ -89,7 +90,7 @@ def test_loops_are_multiplied_not_walked():
         ([pull(1), pull(1), HALT], [7], r"fault at word 1 \(PULL\): the program pulls more than the 1 scalars given"),
         ([loop(3), pull(1), END, HALT], [7, 7], "the program pulls more than the 2 scalars given"),
         ([loop(1, 1), END, loop(0, 1), END, HALT], [], "a loop must have at least 1 iteration, not 0"),
-        ([*[loop(1)] * 9, *[END] * 9, HALT], [], "more than 8 loops and calls are open"),
+        ([*[loop(1)] * (STACK_DEPTH + 1), HALT], [], f"more than {STACK_DEPTH} loops and calls are open"),
         ([loop(2), RETURN, END, HALT], [], "RETURN within a loop that has not ended"),
         ([END], [], "END without LOOP"),
     ],
@@ -107,7 +108,7 @@ def test_a_loop_that_halts_stops_there():
 
 def test_loops_that_call_themselves_fault():
     # 0: LOOP, 1: CALL 0, 2: END
-    with pytest.raises(DeviceError, match="more than 8 loops and calls are open"):
+    with pytest.raises(DeviceError, match=f"more than {STACK_DEPTH} loops and calls are open"):
         predict(CONFIG, encode_program([loop(1), I("CALL", target=0), END, HALT]), 0)
 
 

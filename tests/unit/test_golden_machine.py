@@ -1,5 +1,6 @@
 """The golden machine: control flow, streams, memories, counters, faults."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -12,10 +13,20 @@ from dither.engine import EngineConfig
 from dither.fixedpoint import FixedPoint
 from dither.golden import GoldenMachine, predict
 from dither.golden.loss import loss
-from dither.golden.parameters import accumulate, perturb, tensor_signs
+from dither.golden.parameters import accumulate, perturb, tensor_probes
 from dither.golden.reference import reference_contract
 from dither.golden.update import update
-from dither.isa import LOOPS, OUTER_LOOPS, STACK_DEPTH, Instruction, LossKind, Memory, Rule, encode_program
+from dither.isa import (
+    LOOPS,
+    OUTER_LOOPS,
+    STACK_DEPTH,
+    Distribution,
+    Instruction,
+    LossKind,
+    Memory,
+    Rule,
+    encode_program,
+)
 from dither.regmap import COUNTERS, PHASES
 from dither.streams import Expect, Segment
 from dither.tables import scalar_tables, sine_table
@@ -108,7 +119,7 @@ def test_loops_and_calls_nest_as_deep_as_the_stack():
         ([RETURN], "fault at word 0 (RETURN): RETURN without CALL"),
         ([loop(2), RETURN], "fault at word 1 (RETURN): RETURN within a loop that has not ended"),
         ([I("CALL", target=1), END], "fault at word 1 (END): END within a subroutine that has not returned"),
-        ([I("CALL", target=0)], "fault at word 0 (CALL): more than 8 loops and calls are open"),
+        ([I("CALL", target=0)], "fault at word 0 (CALL): more than 16 loops and calls are open"),
         ([loop(0)], "fault at word 0 (LOOP): a loop must have at least 1 iteration, not 0"),
         ([I("CALL", target=300)], "fault at word 300: beyond the program memory's 256 words"),
         ([I("LOAD", memory=1, base=0, count=0)], "fault at word 0 (LOAD): LOAD: count must be at least 1"),
@@ -171,7 +182,7 @@ def test_segments_and_transfers_need_not_coincide():
 
 @pytest.mark.parametrize("kind", [Memory.ACTIVATION, *STATE, Memory.WEIGHT])
 def test_memories_keep_what_they_are_given_from_run_to_run(kind):
-    width = 18 if kind in (Memory.ACTIVATION, Memory.WEIGHT) else 32
+    width = {Memory.ACTIVATION: 18, Memory.WEIGHT: 18, Memory.GRADIENT: 48}.get(kind, 32)
     lowest = 0 if kind is Memory.MOMENT2 else -(2 ** (width - 1))
     slots = 3 if kind is Memory.ACTIVATION else 2
     values = np.random.default_rng(0).integers(lowest, lowest + 2**width, (4, slots))
@@ -194,37 +205,82 @@ def _probe(seed=1, step=2, probe=3):
     return {"base": 4, "inner": 3, "tiles": 2, "block": 5, "seed": seed, "step": step, "probe": probe}
 
 
-def test_perturb_and_accumulate():
+@pytest.mark.parametrize("distribution", Distribution)
+def test_perturb_and_accumulate(distribution):
     rng = np.random.default_rng(1)
-    masters, gradients = rng.integers(-(2**31), 2**31, (2, 6, 2))
+    masters = rng.integers(-(2**31), 2**31, (6, 2))
+    gradients = rng.integers(-(2**47), 2**47, (6, 2))
+    probes = _probe() | {"distribution": distribution}
+    plain = I("PERTURB", **_probe() | {"distribution": Distribution.NONE}, amplitude=5)
+    store = I("STORE", memory=Memory.WEIGHT, base=4, count=6)
     program = [
         *(I("PULL", target=target) for target in (1, 2, 3, 4)),
-        I("LOAD", memory=Memory.MASTER, base=4, count=6), I("LOAD", memory=Memory.GRADIENT, base=4, count=6),
-        I("PERTURB", **_probe(), random=1, amplitude=-(2**30)), I("STORE", memory=Memory.WEIGHT, base=4, count=6),
-        I("PERTURB", **_probe(), random=0, amplitude=5), I("STORE", memory=Memory.WEIGHT, base=4, count=6),
-        I("ACCUMULATE", **_probe(), difference=4), I("STORE", memory=Memory.GRADIENT, base=4, count=6),
+        I("LOAD", memory=Memory.MASTER, base=4, count=6), I("LOAD", memory=Memory.GRADIENT, base=4, count=6), plain,
+        I("PERTURB", **probes, amplitude=-(2**30)), store, plain, store,
+        I("ACCUMULATE", **probes, difference=4), I("STORE", memory=Memory.GRADIENT, base=4, count=6),
     ]  # fmt: skip
+    probe = 64 * 5 + 8 + 2  # input 1, output 2: word (1, 1), row 0
     inputs = [
-        Segment.scalars([11, 12, -13, -(2**30)]),
+        Segment.scalars([11, 12, probe, -(2**30)]),
         Segment(Memory.MASTER, masters),
         Segment(Memory.GRADIENT, gradients),
     ]
     expects = [Expect(Memory.WEIGHT, 6), Expect(Memory.WEIGHT, 6), Expect(Memory.GRADIENT, 6)]
-    result = machine(*program).run(0, inputs, expects)
-    xi = tensor_signs(11, 12, -13, block=5, inner=3, tiles=2, rows=2)
+    device = machine(*program)
+    result = device.run(0, inputs, expects)
+    xi = tensor_probes(distribution, 11, 12, probe, block=5, inner=3, tiles=2, rows=2)
+    assert distribution is not Distribution.COORDINATE or np.argwhere(xi).tolist() == [[4, 0]]
     moved, clips = perturb(masters, xi, -(2**30), 18)
-    plain, more = perturb(masters, 0, 0, 18)
+    rounded, more = perturb(masters, 0, 0, 18)
     np.testing.assert_array_equal(result.outputs[0], moved)
-    np.testing.assert_array_equal(result.outputs[1], plain)
+    np.testing.assert_array_equal(result.outputs[1], rounded)
     np.testing.assert_array_equal(result.outputs[2], accumulate(gradients, xi, -(2**30)))
-    assert result.counters["saturations_weight"] == clips + more > 0
+    assert result.counters["saturations_weight"] == clips + 2 * more
+    # Other masters, other weights: nothing old is kept.
+    result = device.run(0, [inputs[0], Segment(Memory.MASTER, masters[::-1]), inputs[2]], expects)
+    np.testing.assert_array_equal(result.outputs[0], perturb(masters[::-1], xi, -(2**30), 18)[0])
+
+
+def test_unperturbed_weights_follow_an_update():
+    masters = np.arange(-6, 6).reshape(6, 2) << 24
+    plain = I("PERTURB", **_probe() | {"distribution": Distribution.NONE}, amplitude=0)
+    fields = {"gradient_shift": 0, "decay1": 0, "decay2": 0, "rate": 3, "rate_shift": 0}
+    program = [
+        I("LOAD", memory=Memory.MASTER, base=4, count=6), I("LOAD", memory=Memory.GRADIENT, base=4, count=6), plain,
+        set_(3, 1 << 14), I("UPDATE", base=4, count=6, rule=Rule.SGD, **fields), plain,
+        I("STORE", memory=Memory.WEIGHT, base=4, count=6),
+    ]  # fmt: skip
+    inputs = [Segment(Memory.MASTER, masters), Segment(Memory.GRADIENT, np.ones((6, 2), np.int64))]
+    result = machine(*program).run(0, inputs, [Expect(Memory.WEIGHT, 6)])
+    np.testing.assert_array_equal(result.outputs[0], (masters >> 14) - 1)
+
+
+def test_distributions_that_are_not_there_are_refused():
+    with pytest.raises(DeviceError, match=r"\(ACCUMULATE\): ACCUMULATE: there is no distribution 5"):
+        machine(I("ACCUMULATE", **_probe(), distribution=5, difference=0)).run(0)
+    narrow = GoldenMachine(dataclasses.replace(CONFIG, wide_probes=0))
+    for distribution in Distribution:
+        narrow.write_program([*I("PERTURB", **_probe(), distribution=distribution, amplitude=0).encode(), 0])
+        if distribution.bits > 1:
+            message = f"PERTURB: an engine without wide_probes has no {distribution.name} probes"
+            with pytest.raises(DeviceError, match=message):
+                narrow.run(0)
+        else:
+            narrow.run(0)
+
+
+def test_rules_that_are_not_there_are_refused():
+    fields = {"gradient_shift": 0, "decay1": 0, "decay2": 0, "rate": 3, "rate_shift": 0}
+    with pytest.raises(DeviceError, match=r"\(UPDATE\): UPDATE: there is no rule 5"):
+        machine(I("UPDATE", base=0, count=1, rule=5, **fields)).run(0)
 
 
 def test_update():
     rng = np.random.default_rng(2)
     contents = {kind: rng.integers(0 if kind is Memory.MOMENT2 else -(2**31), 2**31, (5, 2)) for kind in STATE}
+    contents[Memory.GRADIENT] <<= 12
     values, slopes = scalar_tables(6)
-    fields = {"gradient_shift": 13, "decay1": 1, "decay2": 7, "rate_shift": 2}
+    fields = {"gradient_shift": 25, "decay1": 1, "decay2": 7, "rate_shift": 2}
     program = [
         I("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=192),
         *(I("LOAD", memory=kind, base=7, count=5) for kind in STATE),
@@ -244,7 +300,7 @@ def test_update():
 
 def _loss(kind=LossKind.SQUARED_ERROR, **changes):
     fields = {"kind": kind, "z_base": 2, "z_step": 3, "count": 4, "label": 40, "t_base": 30, "t_step": -1,
-              "z_frac": 10, "loss_frac": 8, "target": 9}  # fmt: skip
+              "z_frac": 10, "loss_frac": 8, "mode": 0, "d_base": 0, "d_step": 0, "target": 9}  # fmt: skip
     return I("LOSS", **fields | changes)
 
 
@@ -259,11 +315,11 @@ def test_loss():
     inputs = [Segment(Memory.SCALAR_TABLE, np.stack([values, slopes], axis=1)), Segment(Memory.ACTIVATION, activation)]
     result = machine(*program).run(0, inputs, [Expect(None, 3)])
     z, t = activation[[2, 5, 8, 11]], activation[[30, 29, 28, 27]]
-    squares, _ = loss(LossKind.SQUARED_ERROR, z, activation[40], t, z_frac=10, loss_frac=8)
-    entropy, _ = loss(
+    squares = loss(LossKind.SQUARED_ERROR, z, activation[40], t, z_frac=10, loss_frac=8)
+    entropy = loss(
         LossKind.CROSS_ENTROPY, z, activation[40], z_frac=10, loss_frac=8, values=values, slopes=slopes
     )  # fmt: skip
-    assert result.outputs[0][:, 0].tolist() == [squares.sum(), entropy.sum(), 2 * (2**24 - 1)]
+    assert result.outputs[0][:, 0].tolist() == [squares.losses.sum(), entropy.losses.sum(), 2 * (2**24 - 1)]
     assert result.counters["saturations_loss"] == 2
 
 
@@ -273,7 +329,7 @@ def test_loss():
         ({"count": 0}, "LOSS: count must be at least 1"),
         ({"z_base": 60}, "LOSS: word 69 is beyond the 64 of ACTIVATION"),
         ({"t_base": 1}, "LOSS: word 65535 is beyond the 64 of ACTIVATION"),
-        ({"label": 64}, "LOSS: words 64 to 64 are beyond the 64 of ACTIVATION"),
+        ({"label": 64}, "LOSS: word 64 is beyond the 64 of ACTIVATION"),
         ({"z_frac": 20}, "LOSS: z_frac must be from 0 to 16, not 20"),
     ],
 )
@@ -284,7 +340,7 @@ def test_losses_out_of_range_are_refused(changes, message):
 
 def test_tensors_out_of_range_are_refused():
     with pytest.raises(DeviceError, match=r"\(PERTURB\): PERTURB: words 4 to 33 are beyond the 32 of MASTER"):
-        machine(I("PERTURB", **_probe() | {"inner": 15}, random=0, amplitude=0)).run(0)
+        machine(I("PERTURB", **_probe() | {"inner": 15}, distribution=0, amplitude=0)).run(0)
     fields = {"rule": 0, "gradient_shift": 0, "decay1": 0, "decay2": 0, "rate": 0, "rate_shift": 0}
     with pytest.raises(DeviceError, match=r"\(UPDATE\): UPDATE: words 30 to 34 are beyond the 32 of MASTER"):
         machine(I("UPDATE", base=30, count=5, **fields)).run(0)
@@ -296,7 +352,8 @@ def _contract(**fields):
     values |= {f"{op}_{name}": 0 for op in "yb" for name in OUTER_LOOPS}
     values |= {"n_k0": 8, "n_o0": 2, "w_k0": 1, "w_o0": 1, "x_k0": 1, "x_o0": -7, "y_o0": 2, "y_row": 1, "last_rows": 2}
     values |= {"w_base": 0, "x_base": 0, "y_base": 32, "b_base": 0, "bias": 0, "one": 0, "idle": 0, "shift": 16}
-    return I("CONTRACT", **values | {"activation": 0, "table": 0} | fields)
+    values |= {f"{name}_index": 0 for name in "wxyb"}
+    return I("CONTRACT", **values | {"activation": 0, "table": 0, "operand": 0} | fields)
 
 
 def _layer_inputs(seed):
@@ -395,3 +452,22 @@ def test_random_programs_cost_what_the_cycle_model_says(data):
 
 def test_closing_is_harmless():
     machine().close()
+
+
+def test_index_registers_move_a_contraction():
+    loads, inputs, x, w = _layer_inputs(8)
+    nest = _contract(n_k0=4, x_o0=-3, w_o0=1, w_index=5, x_index=6, y_index=7)
+    moves = [set_(5, 4, source=5), set_(6, 1, source=6), set_(7, 4, source=7)]
+    store = I("STORE", memory=Memory.ACTIVATION, base=32, count=12)
+    device = machine(*loads, set_(5, 0), set_(6, 0), set_(7, 0), loop(3), nest, *moves, END, store)
+    result = device.run(0, inputs, [Expect(Memory.ACTIVATION, 12)])
+    for turn in range(3):
+        plain = _contract(n_k0=4, x_o0=-3, w_o0=1, w_base=4 * turn, x_base=turn)
+        np.testing.assert_array_equal(result.outputs[0][4 * turn : 4 * turn + 4], _reference(plain, x, w)[0])
+    with pytest.raises(DeviceError, match=r"\(CONTRACT\): CONTRACT: input address 65535 to 2 is beyond"):
+        machine(set_(6, -1), nest).run(0)
+
+
+def test_numbers_without_a_meaning_are_faults():
+    with pytest.raises(DeviceError, match=r"fault at word 0 \(CONTRACT\): 3 is not a valid Activation"):
+        machine(_contract(activation=3)).run(0)

@@ -1,5 +1,7 @@
 """UPDATE: the vectorised twin follows the specification, and its numbers mean what they should."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,10 @@ class Literal:
         elif rule is Rule.MOMENTUM:
             m = self.sat(m - _rnd(m, decay1) + (h << 10), 32)
             u = self.sat(_rnd(m, 10), 18)
+        elif rule is Rule.SIGN_MOMENTUM:
+            sign = (h > 0) - (h < 0)
+            m = self.sat(m + _rnd((sign * 4096 << 10) - m, decay1), 32)
+            u = self.sat(_rnd(m, 10), 18)
         else:
             m = self.sat(m + _rnd((h << 10) - m, decay1), 32)
             v = v + _rnd(min(h * h, 2**32 - 1) - v, decay2)
@@ -48,13 +54,14 @@ def _rnd(value, shift):
 
 
 SIGNED = st.one_of(st.integers(-(2**31), 2**31 - 1), st.integers(-1000, 1000))
+GRADIENTS = st.one_of(st.integers(-(2**47), 2**47 - 1), SIGNED)
 UNSIGNED = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 1000))
 
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.sampled_from(Rule), st.lists(st.tuples(SIGNED, SIGNED, SIGNED, UNSIGNED), min_size=1, max_size=8),
-    st.integers(0, 31), st.integers(0, 15), st.integers(0, 15), SIGNED, st.integers(0, 31),
+    st.sampled_from(Rule), st.lists(st.tuples(SIGNED, GRADIENTS, SIGNED, UNSIGNED), min_size=1, max_size=8),
+    st.integers(0, 47), st.integers(0, 15), st.integers(0, 15), SIGNED, st.integers(0, 31),
 )  # fmt: skip
 def test_every_parameter_follows_the_specification(rule, parameters, gradient_shift, decay1, decay2, rate, rate_shift):
     literal = Literal()
@@ -124,6 +131,40 @@ def test_momentum_follows_the_recurrence_of_the_reals():
     # Each step rounds the moment (half a unit of 2**-10, which decays) and the direction (half a unit).
     assert abs(m / 2**10 - velocity) <= 8 * 0.5 / 2**10
     assert abs(p - position) <= 200 * (0.5 + 8 * 0.5 / 2**10)
+
+
+@pytest.mark.parametrize("decay1", [0, 1, 3, 8, 10])
+def test_averaged_signs_are_signs_in_the_end(decay1):
+    p, m = 0, np.zeros(1, np.int64)
+    for number in range(1, 4 << decay1):
+        result = update(
+            Rule.SIGN_MOMENTUM, [0], [7], m, [0], gradient_shift=0, decay1=decay1, decay2=0, rate=1, rate_shift=0
+        )
+        p, m = int(result.master[0]), result.moment1
+        assert result.clips == 0
+        # Each step rounds the moment by half a unit, which decays; the direction rounds it by half of its own.
+        expected = -4096 * (1 - (1 - 2.0**-decay1) ** number)
+        assert abs(p - expected) <= 0.5 + 2.0**decay1 * 0.5 / 2**10
+    assert -4096 <= p <= -4096 * (1 - math.exp(-4)) + 16
+
+
+def test_averaged_signs_follow_the_recurrence_of_the_reals():
+    gradients = np.random.default_rng(0).integers(-30, 30, 200)
+    p, m, _ = _steps(Rule.SIGN_MOMENTUM, gradients.tolist(), decay1=3, decay2=0)
+    position = average = 0.0
+    for g in gradients:
+        average += (4096 * np.sign(g) - average) / 8
+        position -= average
+    assert abs(m / 2**10 - average) <= 8 * 0.5 / 2**10
+    assert abs(p - position) <= 200 * (0.5 + 8 * 0.5 / 2**10)
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_scale_free_rules_do_not_see_the_gradients_scale(rule):
+    """But for Adam's roundings, and its epsilon."""
+    gradients = np.random.default_rng(1).integers(-30, 30, 50) * 100
+    paths = [_steps(rule, (gradients * scale).tolist(), decay1=2, decay2=1)[0] for scale in (1, 8)]
+    assert (abs(paths[1] - paths[0]) <= 50) == rule.scale_free
 
 
 def test_adam_of_a_constant_gradient_approaches_the_rate():

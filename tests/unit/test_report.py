@@ -63,7 +63,9 @@ def make(path: Path, rows: int = 5, **changes: Any) -> RunFolder:
     for number in range(rows):
         step = 10 * number
         record = (np.arange(9) - 4) * (step + 1) << 20
-        run.append(CurveRow(step, step * 64, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record)), record)
+        run.append(
+            CurveRow(step, step * 64, step * 640, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record)), record
+        )
     return run
 
 

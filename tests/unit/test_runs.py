@@ -23,7 +23,9 @@ def fill(run: RunFolder, steps: int, every: int = 10) -> None:
     for step in range(0, steps + 1, every):
         record = np.arange(9, dtype=np.int32) * (step + 1) - 40
         run.append(
-            CurveRow(step, step * 64, float("nan") if step == 0 else 1 / step, 0.1, 0.5, parameter_digest(record)),
+            CurveRow(
+                step, step * 64, step * 640, float("nan") if step == 0 else 1 / step, 0.1, 0.5, parameter_digest(record)
+            ),
             record,
         )
 
@@ -100,7 +102,7 @@ def test_record_without_line_and_half_a_line_are_ignored(run: RunFolder) -> None
 
 def test_wrong_record_shape(run: RunFolder) -> None:
     with pytest.raises(ValueError, match="9 parameters"):
-        run.append(CurveRow(50, 0, 0.0, 0.0, 0.0, ""), np.zeros(8))
+        run.append(CurveRow(50, 0, 0, 0.0, 0.0, 0.0, ""), np.zeros(8))
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ async def fault_and_recovery(dut: Any) -> None:
     """An unknown opcode shows as a fault; the next start clears it."""
     driver = _Driver(dut, bench_config(), Random(cocotb.RANDOM_SEED))
     await driver.begin()
-    for words, fault in (([0xFF], _FAULT), (Instruction.make("HALT").encode(), 0), ([0x11], _FAULT)):
+    for words, fault in (([0xFF], _FAULT), (Instruction.make("HALT").encode(), 0), ([0x1F], _FAULT)):
         await driver.write_program(words)
         await driver.write(_ADDRESS["start"], 0)
         for _ in range(20):

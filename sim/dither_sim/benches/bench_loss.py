@@ -1,6 +1,7 @@
-"""LossUnit with scalar tables against its golden twin: both losses at random, masked lanes and extremes among them.
+"""LossUnit with scalar tables against its golden twin: both losses and all modes at random, masked lanes and extremes
+among them.
 
-After every instruction: the sum, cycles, saturations.
+After every instruction: the sum, the activation memory, the number of writes, cycles, saturations.
 
 Parameters: ``config``, and ``count`` of instructions.
 """
@@ -14,8 +15,8 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from dither.golden.loss import loss
-from dither.isa import Instruction, LossKind
+from dither.golden.loss import LossPlan
+from dither.isa import Instruction, LossKind, LossMode
 from dither.tables import scalar_tables
 from dither.timing import execution_cycles
 
@@ -25,27 +26,30 @@ from .scalars import load_scalar_tables
 from .words import pack
 
 DEPTH = 256
-LABEL = 200
+LABEL = 240
 _LONG = (300, 1100, 4200)
 """Outputs of the longest sums of exponentials, up to 2**29."""
 _LONG_CYCLES = 20_000
 
 
-def _instruction(random: Random) -> Instruction:
-    """Outputs and targets may stand in any order, with steps of either sign, but not on the labels."""
-    count = random.choice((1, 2, 3, 7, 8, 9, 10, random.randint(1, 40)))
+def _instruction(random: Random, local: bool) -> Instruction:
+    """Outputs and targets may stand in any order, with steps of either sign, but not on the labels; results above."""
+    count = random.choice((1, 2, 3, 7, 8, 9, 10, random.randint(1, 20)))
     z_step, t_step = (random.choice((-2, -1, 1, 2)) for _ in range(2))
     return Instruction.make(
         "LOSS",
         kind=random.choice(tuple(LossKind)),
-        z_base=DEPTH * random.randrange(100) + random.randrange(80, 100),
+        z_base=random.randrange(40, 60),
         z_step=z_step,
         count=count,
-        label=LABEL + DEPTH * random.randrange(100),
-        t_base=DEPTH * random.randrange(100) + random.randrange(80, 100),
+        label=LABEL,
+        t_base=random.randrange(40, 60),
         t_step=t_step,
         z_frac=random.choice((0, 12, 16, random.randint(0, 16), random.randint(9, 14))),
         loss_frac=random.choice((0, 16, random.randint(0, 16), random.randint(9, 14))),
+        mode=random.choice(tuple(LossMode)) if local else LossMode.SUM,
+        d_base=random.randrange(150, 180),
+        d_step=random.choice((-2, -1, 1, 2)),
         target=1,
     )
 
@@ -62,32 +66,40 @@ def _outputs(numbers: np.random.Generator, count: int, lanes: int, width: int) -
     return values
 
 
-async def _begin(dut: Any) -> UnitMachine:
-    machine = UnitMachine(dut, reads={"activation": "activation"})
-    await machine.begin(fields=0, load__enable=0)
-    await load_scalar_tables(machine, *scalar_tables(bench_config().table_bits))
-    return machine
+class _Bench:
+    """The unit and its twin, with the losses that either keeps."""
 
+    def __init__(self, dut: Any) -> None:
+        self.config = bench_config()
+        writes = {"result": "activation"} if self.config.local_learning else {}
+        self.machine = UnitMachine(
+            dut, reads={"activation": "activation"}, writes=writes, parts={"result": self.config.width}
+        )
+        self.tables = scalar_tables(self.config.table_bits)
+        self.kept = np.zeros(self.config.lanes, np.int64)
 
-async def _execute(machine: UnitMachine, instruction: Instruction, activation: NDArray[np.int64]) -> tuple[int, int]:
-    """Run and compare; the sum and the saturations."""
-    config = bench_config()
-    z, t = (
-        (instruction[f"{operand}_base"] + instruction[f"{operand}_step"] * np.arange(instruction["count"])) % DEPTH
-        for operand in "zt"
-    )
-    machine.memories = {"activation": [pack(word, config.width) for word in activation]}
-    values, slopes = scalar_tables(config.table_bits)
-    each, saturations = loss(
-        LossKind(instruction["kind"]), activation[z], activation[LABEL], activation[t], z_frac=instruction["z_frac"],
-        loss_frac=instruction["loss_frac"], values=values, slopes=slopes,
-    )  # fmt: skip
-    predicted = execution_cycles(config, instruction)
-    await machine.execute(instruction, predicted + 100)
-    got, expected = int(machine.dut.loss.value), int(each.sum()) & 0xFFFFFFFF
-    assert got == expected, f"loss {got}, not {expected}: {instruction}"
-    assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
-    return expected, saturations
+    async def begin(self) -> None:
+        await self.machine.begin(fields=0, load__enable=0)
+        await load_scalar_tables(self.machine, *self.tables)
+
+    async def execute(self, instruction: Instruction, activation: NDArray[np.int64]) -> tuple[int, int]:
+        """Run and compare; the sum and the saturations."""
+        machine, config = self.machine, self.config
+        machine.memories = {"activation": [pack(word, config.width) for word in activation]}
+        expected = activation.astype(np.float64)
+        total, saturations = LossPlan(config, instruction).run(expected, self.kept, *self.tables)
+        total &= 0xFFFFFFFF
+        predicted = execution_cycles(config, instruction)
+        await machine.execute(instruction, predicted + 100)
+        got = int(machine.dut.loss.value)
+        assert got == total, f"loss {got}, not {total}: {instruction}"
+        words = [pack(word, config.width) for word in expected.astype(np.int64)]
+        wrong = [i for i, word in enumerate(machine.memories["activation"]) if word != words[i]]
+        assert not wrong, f"words {wrong} differ: {instruction}"
+        writes = {LossMode.DIFFER: 1, LossMode.ERROR: instruction["count"]}.get(LossMode(instruction["mode"]), 0)
+        assert sum(machine.writes.values()) == writes * config.lanes, f"{machine.writes}: {instruction}"
+        assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
+        return total, saturations
 
 
 @cocotb.test()
@@ -96,10 +108,12 @@ async def random_instructions(dut: Any) -> None:
     L, W = config.lanes, config.width
     limit = 1 << (W - 1)
     random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
-    machine = await _begin(dut)
+    bench = _Bench(dut)
+    await bench.begin()
+    machine = bench.machine
     clips = masked = 0
     for _ in range(instructions):
-        instruction = _instruction(random)
+        instruction = _instruction(random, bool(config.local_learning))
         count = instruction["count"]
         activation = numbers.integers(-limit, limit, (DEPTH, L))
         z = (instruction["z_base"] + instruction["z_step"] * np.arange(count)) % DEPTH
@@ -112,7 +126,7 @@ async def random_instructions(dut: Any) -> None:
         labels = numbers.integers(0, count, L)
         odd = numbers.choice([-limit, -1, count, limit - 1], L)
         activation[LABEL] = np.where(numbers.random(L) < 0.2, odd, labels)
-        expected, saturations = await _execute(machine, instruction, activation)
+        expected, saturations = await bench.execute(instruction, activation)
         clips, masked = clips + saturations, masked + int((activation[LABEL] < 0).sum())
         await machine.rest(random.choice((0, 0, 1, 7, 80)), random)
         assert int(dut.loss.value) == expected, "the sum did not stay"
@@ -123,14 +137,19 @@ async def random_instructions(dut: Any) -> None:
 
 @cocotb.test()
 async def long_sums(dut: Any) -> None:
-    """Many outputs, all near the maximum: the logarithm's highest exponents. Steps of 2 go round without the labels."""
+    """Many outputs, all near the maximum: the logarithm's highest exponents."""
     config, numbers = bench_config(), np.random.default_rng(cocotb.RANDOM_SEED)
-    machine = await _begin(dut)
-    for count in (count for count in _LONG if 2 * count * config.lanes < _LONG_CYCLES):
-        activation = numbers.integers(-9, 10, (DEPTH, config.lanes))
-        activation[LABEL] = numbers.integers(0, count, config.lanes)
-        instruction = Instruction.make(
-            "LOSS", kind=LossKind.CROSS_ENTROPY, z_base=1, z_step=2, count=count, label=LABEL, t_base=0, t_step=0,
-            z_frac=12, loss_frac=16, target=1,
-        )  # fmt: skip
-        await _execute(machine, instruction, activation)
+    bench = _Bench(dut)
+    await bench.begin()
+    for count in _LONG:
+        if 2 * count * config.lanes >= _LONG_CYCLES or count + 2 > config.activation_depth:
+            continue
+        # What the unit keeps has outlived the reset before this test.
+        for mode in (LossMode.KEEP, LossMode.DIFFER) if config.local_learning else (LossMode.SUM,):
+            activation = numbers.integers(-9, 10, (count + 2, config.lanes))
+            activation[count] = numbers.integers(0, count, config.lanes)
+            instruction = Instruction.make(
+                "LOSS", kind=LossKind.CROSS_ENTROPY, z_base=0, z_step=1, count=count, label=count, t_base=0, t_step=0,
+                z_frac=12, loss_frac=16, mode=mode, d_base=count + 1, d_step=0, target=1,
+            )  # fmt: skip
+            await bench.execute(instruction, activation)

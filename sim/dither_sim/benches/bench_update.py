@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dither.golden.update import update
-from dither.isa import Instruction, Rule
+from dither.isa import GRADIENT_BITS, MASTER_BITS, Instruction, Rule
 from dither.tables import scalar_tables
 from dither.timing import execution_cycles
 
@@ -31,8 +31,9 @@ WRITTEN = {
     Rule.SIGN: ("gradient", "master"),
     Rule.MOMENTUM: ("gradient", "master", "moment1"),
     Rule.ADAM: NAMES,
+    Rule.SIGN_MOMENTUM: ("gradient", "master", "moment1"),
 }
-LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
+WIDTHS = dict.fromkeys(NAMES, MASTER_BITS) | {"gradient": GRADIENT_BITS}
 
 
 def _instruction(random: Random, rows: int) -> Instruction:
@@ -42,7 +43,7 @@ def _instruction(random: Random, rows: int) -> Instruction:
         base=random.randrange(1 << 16),
         count=random.choice((1, random.randint(1, longest))),
         rule=random.choice(tuple(Rule)),
-        gradient_shift=random.choice((0, 31, random.randint(0, 31), random.randint(8, 18))),
+        gradient_shift=random.choice((0, 47, random.randint(0, 47), random.randint(8, 34))),
         decay1=random.choice((0, 15, random.randint(0, 15))),
         decay2=random.choice((0, 15, random.randint(0, 15))),
         rate=1,
@@ -54,8 +55,9 @@ def _contents(numbers: np.random.Generator, rows: int) -> dict[str, NDArray[np.i
     """Memories with numbers of all magnitudes, zeros and extremes."""
     shape, contents = (DEPTH, rows), {}
     for name in NAMES:
-        values = numbers.integers(LOWEST, HIGHEST, shape, endpoint=True) >> numbers.integers(0, 32, shape)
-        corners = numbers.choice([LOWEST, LOWEST + 1, HIGHEST, -1, 0, 0, 1], shape)
+        limit = 1 << (WIDTHS[name] - 1)
+        values = numbers.integers(-limit, limit, shape) >> numbers.integers(0, WIDTHS[name], shape)
+        corners = numbers.choice([-limit, 1 - limit, limit - 1, -1, 0, 0, 1], shape)
         values = np.where(numbers.random(shape) < 0.25, corners, values)
         contents[name] = values & 0xFFFFFFFF if name == "moment2" else values
     return contents
@@ -77,7 +79,7 @@ async def random_instructions(dut: Any) -> None:
         instruction, rate = _instruction(random, R), random.choice((0, 0xFFFFFFFF, random.getrandbits(32)))
         rule = Rule(instruction["rule"])
         contents = _contents(numbers, R)
-        machine.memories = {name: [pack(word, 32) for word in words] for name, words in contents.items()}
+        machine.memories = {name: [pack(word, WIDTHS[name]) for word in words] for name, words in contents.items()}
 
         places = (instruction["base"] + np.arange(instruction["count"])) % DEPTH
         settings = {name: instruction[name] for name in ("gradient_shift", "decay1", "decay2", "rate_shift")}
@@ -92,7 +94,7 @@ async def random_instructions(dut: Any) -> None:
         predicted = execution_cycles(config, instruction)
         await machine.execute(instruction, predicted + 100, rate=rate)
         for name, words in contents.items():
-            packed = [pack(word, 32) for word in words]
+            packed = [pack(word, WIDTHS[name]) for word in words]
             wrong = [i for i in range(DEPTH) if machine.memories[name][i] != packed[i]]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
         writes = {(name, int(place)): 1 for name in WRITTEN[rule] for place in places}

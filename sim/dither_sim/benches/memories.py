@@ -26,17 +26,27 @@ class UnitMachine:
 
     :param reads: memory by read port.
     :param writes: memory by write port.
+    :param parts: bits of a part of a word, by those of the write ports that put one number into chosen parts.
     """
 
-    def __init__(self, dut: Any, *, reads: Mapping[str, str], writes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        dut: Any,
+        *,
+        reads: Mapping[str, str],
+        writes: Mapping[str, str] | None = None,
+        parts: Mapping[str, int] | None = None,
+    ) -> None:
         self.dut = dut
         self.memories: dict[str, list[int]] = {name: [0] for name in (*reads.values(), *(writes or {}).values())}
         """Words by memory; to be set before they are used."""
         self.cycles = self.saturations = 0
         self.writes: Counter[tuple[str, int]] = Counter()
-        """How often each word was written, by memory and address."""
+        """How often each word was written (or a part of it), by memory and address."""
         self._reads = {port: (memory, deque([0] * MEMORY_LATENCY)) for port, memory in reads.items()}
         self._writes = dict(writes or {})
+        self._parts = dict(parts or {})
+        self._saturates = hasattr(dut, "saturations")
 
     def clear(self) -> None:
         """Forgets what was counted."""
@@ -65,12 +75,16 @@ class UnitMachine:
             pipeline.append(words[int(getattr(dut, f"{port}__addr").value) % len(words)])
             getattr(dut, f"{port}__data").value = pipeline.popleft()
         for port, memory in self._writes.items():
-            if int(getattr(dut, f"{port}__enable").value):
+            if enable := int(getattr(dut, f"{port}__enable").value):
                 words = self.memories[memory]
                 address = int(getattr(dut, f"{port}__addr").value) % len(words)
-                words[address] = int(getattr(dut, f"{port}__data").value)
+                number = int(getattr(dut, f"{port}__data").value)
+                if port in self._parts:
+                    number = _replaced(words[address], number, enable, self._parts[port])
+                words[address] = number
                 self.writes[memory, address] += 1
-        self.saturations += int(dut.saturations.value)
+        if self._saturates:
+            self.saturations += int(dut.saturations.value)
         return bool(int(dut.done.value))
 
     async def execute(self, instruction: Instruction, limit: int, **operands: int) -> None:
@@ -100,3 +114,11 @@ class UnitMachine:
             self.dut.fields.value = random.getrandbits(len(self.dut.fields))
         assert not self.writes, f"written between instructions: {sorted(self.writes)}"
         assert not self.saturations, f"{self.saturations} saturations between instructions"
+
+
+def _replaced(word: int, number: int, enable: int, bits: int) -> int:
+    """The word with the number in its parts of so many bits that are enabled."""
+    for part in range(enable.bit_length()):
+        if enable >> part & 1:
+            word += (number - (word >> part * bits & (1 << bits) - 1)) << part * bits
+    return word

@@ -9,17 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dither.engine import EngineConfig
-from dither.isa import REGISTERS, Instruction, LossKind, Memory, Rule
+from dither.isa import (
+    GRADIENT_BITS,
+    MASTER_BITS,
+    REGISTERS,
+    Distribution,
+    Instruction,
+    LossKind,
+    LossMode,
+    Memory,
+    Rule,
+)
 from dither.streams import Expect, Segment
 from dither.tables import scalar_tables
 
 from .control_programs import layout
-from .descriptors import random_contract
+from .descriptors import displaced, random_contract, random_correlate
 
 __all__ = ["WholeProgram", "whole_program"]
 
 _STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2, Memory.WEIGHT)
 _SEED, _RATE, _LOSS, _SUM = 1, 2, 3, 4
+_INDEX = 8
+"""The first of the registers that bring indices."""
 I = Instruction.make  # noqa: E741
 
 
@@ -39,7 +51,7 @@ def whole_program(random: Random, config: EngineConfig) -> WholeProgram:
     activations[0] = numbers.integers(-1, 4, config.lanes)  # labels
     memories = {Memory.ACTIVATION: activations}
     for kind in _STATE:
-        width = config.width if kind is Memory.WEIGHT else 32
+        width = {Memory.WEIGHT: config.width, Memory.GRADIENT: GRADIENT_BITS}.get(kind, MASTER_BITS)
         values = _numbers(numbers, (config.parameter_depth, config.rows), width)
         memories[kind] = values & 0xFFFFFFFF if kind is Memory.MOMENT2 else values
     if config.activation_tables:
@@ -81,32 +93,65 @@ def _work(random: Random, config: EngineConfig) -> list[Instruction]:
         "block": random.getrandbits(20), "seed": _SEED, "step": _SUM, "probe": random.choice((0, _LOSS)),
     }  # fmt: skip
     amplitude = random.randint(-(1 << 31), (1 << 31) - 1) >> random.randrange(32)
+    distributions = [each for each in Distribution if each.bits <= 1 or config.wide_probes]
+    probes = random.choice(distributions)
     count = random.randint(1, config.parameter_depth // 2)
     body = [
         I("SET", target=_SUM, source=_SUM, value=random.randint(-9, 9)),
-        I("PERTURB", **matrix, random=random.choice((0, 1, 1)), amplitude=amplitude),
-        random_contract(random, config),
+        I("PERTURB", **matrix, distribution=random.choice(distributions), amplitude=amplitude),
+        *_indexed(random, random_contract(random, config)),
         _loss(random, config, LossKind.CROSS_ENTROPY, _LOSS),
         I("EMIT", source=_LOSS),
-        I("PERTURB", **matrix, random=1, amplitude=-amplitude - 1),
+        I("PERTURB", **matrix, distribution=probes, amplitude=-amplitude - 1),
         random_contract(random, config),
         _loss(random, config, LossKind.SQUARED_ERROR, _LOSS + 2),
         I("SUBTRACT", target=_LOSS, left=_LOSS, right=_LOSS + 2),
         I("ADD", target=_SUM, left=_SUM, right=_LOSS),
-        I("ACCUMULATE", **matrix, difference=_LOSS),
+        I("ACCUMULATE", **matrix, distribution=probes, difference=_LOSS),
     ]
+    if config.local_learning:
+        body += [_dither(random, config), _transpose(random, config)]
+        body += _indexed(random, random_correlate(random, config))
     return body + [
         I("UPDATE", base=random.randrange(config.parameter_depth - count), count=count, rule=rule,
-          gradient_shift=random.randrange(32), decay1=random.randrange(16), decay2=random.randrange(16), rate=_RATE,
+          gradient_shift=random.randrange(48), decay1=random.randrange(16), decay2=random.randrange(16), rate=_RATE,
           rate_shift=random.randrange(32))
         for rule in random.sample(list(Rule), 2)
     ]  # fmt: skip
 
 
-def _loss(random: Random, config: EngineConfig, kind: LossKind, target: int) -> Instruction:
-    count, depth = random.randint(1, 5), config.activation_depth
+def _indexed(random: Random, instruction: Instruction) -> list[Instruction]:
+    """The instruction with index registers, and what sets them; their upper halves do not matter."""
+    moved, values = displaced(random, instruction)
+    registers = {name: _INDEX + i for i, name in enumerate(instruction.format.sources)}
+    sets = [
+        I("SET", target=register, source=0, value=value + (random.randint(-(1 << 15), (1 << 15) - 1) << 16))
+        for register, value in zip(registers.values(), values, strict=True)
+    ]
+    return [*sets, Instruction(instruction.name, dict(moved.fields) | registers)]
+
+
+def _dither(random: Random, config: EngineConfig) -> Instruction:
+    half = config.activation_depth // 2
     return I(
-        "LOSS", kind=kind, z_base=random.randrange(depth - 5), z_step=1, count=count, label=0,
-        t_base=random.randrange(5, depth), t_step=-1, z_frac=random.randint(0, 16), loss_frac=random.randint(0, 16),
-        target=target,
+        "DITHER", count=random.randint(1, half), x_base=0, x_step=1, y_base=random.choice((0, half)), y_step=1,
+        scale=random.randrange(config.activation_depth), gate=random.randrange(2), block=random.getrandbits(20),
+        seed=_SEED, step=_SUM, probe=0, offset=random.choice((0, _RATE)),
+    )  # fmt: skip
+
+
+def _transpose(random: Random, config: EngineConfig) -> Instruction:
+    inner, columns = random.randint(1, 4), random.randint(1, 4)
+    base, target = random.sample((0, config.parameter_depth // 2), 2)
+    return I("TRANSPOSE", base=base, inner=inner, columns=columns, target=target)
+
+
+def _loss(random: Random, config: EngineConfig, kind: LossKind, target: int) -> Instruction:
+    """A LOSS in any mode that the engine has; it reads the lower half of the memory and may write to the upper one."""
+    half = config.activation_depth // 2
+    return I(
+        "LOSS", kind=kind, z_base=random.randrange(half - 5), z_step=1, count=random.randint(1, 5), label=0,
+        t_base=random.randrange(5, half), t_step=-1, z_frac=random.randint(0, 16), loss_frac=random.randint(0, 16),
+        mode=random.choice(tuple(LossMode)) if config.local_learning else LossMode.SUM,
+        d_base=half + random.randrange(half - 5), d_step=1, target=target,
     )  # fmt: skip

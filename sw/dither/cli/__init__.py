@@ -11,9 +11,11 @@ from ..checkpoint import CheckpointError
 from ..device import DeviceError
 from ..runs import RunError
 from ..tasks import TaskError
+from .baseline import baseline
 from .bench import bench
 from .group import Commands
 from .inspect import disassemble, docs, info
+from .records import record, repeat
 from .results import compare, report
 from .train import train
 
@@ -40,7 +42,7 @@ def cli() -> None:
     """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
 
 
-for command in (train, compare, report, bench, info, docs, disassemble):
+for command in (train, compare, report, record, repeat, baseline, bench, info, docs, disassemble):
     cli.add_command(command)
 
 

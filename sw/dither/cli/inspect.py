@@ -14,7 +14,7 @@ from ..devices import tools
 from ..engine import PRESETS, EngineConfig
 from ..experiment import Experiment
 from ..isa import decode_program, render_markdown
-from ..tasks import TASKS, load_task
+from ..tasks import load_task, task_names
 from .parameters import ENGINE, Suggesting
 
 __all__ = ["disassemble", "docs", "info"]
@@ -33,7 +33,7 @@ def info() -> None:
             f"{config.parameter_depth * config.rows}", f"{config.program_depth} words", config.digest(),
         )  # fmt: skip
     console.print(engines)
-    console.print("\n[bold]tasks[/]    " + ", ".join(TASKS))
+    console.print("\n[bold]tasks[/]    " + ", ".join(task_names()))
     console.print("[bold]versions[/] " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     console.print("\n[bold]tools of the simulated gateware[/]")
     for tool, found, good in tools():
@@ -67,7 +67,7 @@ Examples:
   dither disassemble digits --engine 1x8 | less
 """,
 )
-@click.argument("task", type=Suggesting("task", list(TASKS)))
+@click.argument("task", type=Suggesting("task", task_names()))
 @click.option("--engine", type=ENGINE, default="2x16", show_default=True, metavar="NAME",
               help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.")  # fmt: skip
 def disassemble(task: str, engine: EngineConfig) -> None:

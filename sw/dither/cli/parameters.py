@@ -10,9 +10,10 @@ import click
 
 from ..devices import Waves
 from ..engine import PRESETS, EngineConfig, preset
+from ..recipe import ESTIMATORS
 from .group import suggest
 
-__all__ = ["ENGINE", "PROBES", "WAVES", "Suggesting"]
+__all__ = ["ENGINE", "ESTIMATOR", "PROBES", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
@@ -38,7 +39,7 @@ class Suggesting(click.ParamType[str]):
 
 
 class EngineType(click.ParamType[EngineConfig]):
-    """A preset's name, or ``ROWSxLANES``."""
+    """A preset's name, or ``ROWSxLANES``, or ``ROWSxLANES@WORDS`` with the depth of the parameter memory."""
 
     name = "engine"
 
@@ -47,14 +48,17 @@ class EngineType(click.ParamType[EngineConfig]):
             return value
         if value in PRESETS:
             return preset(value)
-        match = re.fullmatch(r"(\d+)[x×](\d+)", value)
+        match = re.fullmatch(r"(\d+)[x×](\d+)(?:@(\d+))?", value)
         if match is None:
-            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES)")
+            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES[@WORDS])")
         rows, lanes = int(match[1]), int(match[2])
         try:
             shared = next(count for count in (4, 2, 1) if lanes % count == 0)
             return EngineConfig(
-                rows=rows, lanes=lanes, lanes_per_table=shared, parameter_depth=max(2048, 8192 // max(rows, 1))
+                rows=rows,
+                lanes=lanes,
+                lanes_per_table=shared,
+                parameter_depth=int(match[3]) if match[3] else max(2048, 8192 // max(rows, 1)),
             )
         except ValueError as error:
             raise click.UsageError(f"engine {value}: {error}") from None
@@ -89,6 +93,20 @@ class ProbesType(click.ParamType[int | tuple[int, ...]]):
         return numbers[0] if len(numbers) == 1 else numbers
 
 
+class EstimatorType(click.ParamType[str | tuple[str, ...]]):
+    """A name, or ``NAME,NAME,...`` for each layer."""
+
+    name = "estimator"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str, ...]:
+        names = tuple(str(value).split(","))
+        for name in names:
+            if name not in ESTIMATORS:
+                raise click.UsageError(f"unknown estimator {name!r}; {suggest(name, list(ESTIMATORS))}")
+        return names[0] if len(names) == 1 else names
+
+
 ENGINE = EngineType()
+ESTIMATOR = EstimatorType()
 WAVES = WavesType()
 PROBES = ProbesType()

@@ -47,8 +47,9 @@ class Display:
         """Takes notice of where the run stands."""
         now = time.monotonic()
         first = self._rate is None
-        row, speed = standing.row, self._speed(now, standing.forwards)
-        text = f"step {standing.step}/{standing.steps}  loss {row.loss:.4f}  accuracy {row.accuracy:.2%}  {speed}"
+        row, metric, speed = standing.row, standing.metric, self._speed(now, standing.forwards)
+        figure = f"{metric.title} {metric.text(row.metric)}"
+        text = f"step {standing.step}/{standing.steps}  loss {row.loss:.4f}  {figure}  {speed}"
         if self._bar is not None:
             bar, task = self._bar, self._bar.task_ids[0]
             if first:

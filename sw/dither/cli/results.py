@@ -51,7 +51,7 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool)
 def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
     from ..report.plots import learning_curves, save_figure
 
-    figure = learning_curves([(str(run.path), run.curve()) for run in runs])
+    figure = learning_curves([(str(run.path), run.curve()) for run in runs], runs[0].metric)
     try:
         save_figure(figure, path)
     except (OSError, ValueError) as error:

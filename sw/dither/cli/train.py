@@ -15,15 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..compiler import CompileError
+from ..data import DATA_VARIABLE
 from ..devices import DEVICES
 from ..engine import PRESETS
 from ..experiment import Experiment
 from ..isa import Rule
-from ..recipe import ESTIMATORS, SCHEDULES, SIDES, Recipe
+from ..models import MODELS
+from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, Recipe
 from ..runs import RunFolder, default_folder
-from ..tasks import TASKS
+from ..tasks import task_names
 from ..training import Trainer
-from .parameters import ENGINE, PROBES, WAVES, Suggesting
+from .parameters import ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
 from .progress import Display
 
 __all__ = ["train"]
@@ -32,7 +34,7 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 """Each field of the recipe is an option of the same name."""
 
 INTERRUPTED = 130
-_RESUMED = ("resume", "steps")
+_RESUMED = ("resume", "steps", "data")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -46,9 +48,13 @@ Examples:
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
+  dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
+  dither train mnist --model mnist-mlp --engine 8x32-deep
+  dither train hjb                                 a differential equation in 20 dimensions
+  dither train hjb --stencil central:0.125
 """,
 )
-@click.argument("task", type=Suggesting("task", list(TASKS)), required=False)
+@click.argument("task", type=Suggesting("task", task_names()), required=False)
 @click.option(
     "--device",
     type=Suggesting("device", list(DEVICES)),
@@ -59,10 +65,9 @@ Examples:
 @click.option(
     "--engine",
     type=ENGINE,
-    default="2x16",
-    show_default=True,
     metavar="NAME",
-    help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES. Decides cycles, never results.",
+    help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS of parameters]. Decides cycles, never results.  "
+    "[default: the task's]",
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.  [default: the task's]")
 @click.option(
@@ -78,10 +83,10 @@ Examples:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with this run; only --steps may be given with it.",
+    help="Go on with this run; only --steps and --data may be given with it.",
 )
 @click.option(
-    "--log-every", type=click.IntRange(1), metavar="N", default=50, show_default=True, help="Steps between evaluations."
+    "--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.  [default: the task's]"
 )
 @click.option(
     "--checkpoint-every",
@@ -91,12 +96,35 @@ Examples:
     show_default=True,
     help="Steps between checkpoints.",
 )
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or downloaded into the user's cache]",
+)  # fmt: skip
+@click.option(
+    "--model", "network", metavar="NAME|FILE",
+    help=f"Another network than the task's: {', '.join(MODELS)}, or a file with initial parameters.",
+)  # fmt: skip
+@click.option(
+    "--stencil",
+    metavar="SPEC",
+    help="Derivatives of a differential equation: central:H, sparse:SIGMA[:LEVEL] or stein:SIGMA[:SAMPLES[:SEED]].",
+)
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
 @click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes of a tile and group of tensors; by layer.")
-@click.option("--estimator", type=click.Choice(ESTIMATORS), help="What is perturbed together.")
+@click.option(
+    "--estimator", type=ESTIMATOR, metavar="NAME[,NAME...]",
+    help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
+)  # fmt: skip
+@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Of probes of parameters.")
+@click.option("--shrinkage", type=click.Choice(SHRINKAGES), help="How few probes in many dimensions lower the rate.")
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
 @click.option("--mu", type=float, metavar="X", help="Probe step.")
+@click.option("--activity-mu", type=float, metavar="X", help="Step of perturbed activities.")
+@click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
+@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Of the estimator target.")
+@click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
+@click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")
 @click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
 @click.option("--decay1", type=int, metavar="N", help="Momentum's and Adam's beta1 = 1 - 2**-N.")
 @click.option("--decay2", type=int, metavar="N", help="Adam's beta2 = 1 - 2**-N.")
@@ -104,6 +132,13 @@ Examples:
 @click.option("--rate", type=float, metavar="X", help="Learning rate.")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
 @click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help="Steps of the schedule.")
+@click.option(
+    "--then",
+    multiple=True,
+    metavar="PHASE",
+    help="Go on with another recipe: after=STEPS or after=plateau:EVALUATIONS, then what changes, such as "
+    "after=400,estimator=coordinate,rate=0.001 (numbers by layer: probes=1:4). May be given several times.",
+)
 @click.option(
     "--waves",
     type=WAVES,
@@ -119,7 +154,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
     """
     console = Console(soft_wrap=True)
     if resume is not None:
-        experiment, run = _resumed(context, resume, options["steps"])
+        experiment, run = _resumed(context, resume, options["steps"], options["data"])
     else:
         experiment, run = _fresh(options), None
         path = options["out"] or default_folder(experiment.task, experiment.device)
@@ -146,16 +181,18 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
 
 def _fresh(options: dict[str, Any]) -> Experiment:
     if options["task"] is None:
-        raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(TASKS)}")
+        raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}")
     with _refusals():
         return Experiment.of_task(
             options["task"], device=options["device"], engine=options["engine"], steps=options["steps"],
             log_every=options["log_every"], checkpoint_every=options["checkpoint_every"],
-            recipe={name: options[name] for name in RECIPE if options[name] is not None},
+            recipe={name: options[name] for name in RECIPE if options[name] is not None}, stencil=options["stencil"],
+            data=options["data"], network=options["network"],
+            then=options["then"],
         )  # fmt: skip
 
 
-def _resumed(context: click.Context, path: Path, steps: int | None) -> tuple[Experiment, RunFolder]:
+def _resumed(context: click.Context, path: Path, steps: int | None, data: Path | None) -> tuple[Experiment, RunFolder]:
     given = [
         parameter.opts[0]
         for parameter in context.command.params
@@ -163,10 +200,11 @@ def _resumed(context: click.Context, path: Path, steps: int | None) -> tuple[Exp
         and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
     ]
     if given:
-        raise click.UsageError(f"--resume takes everything but --steps from the run; leave out {', '.join(given)}")
+        names = ", ".join(given)
+        raise click.UsageError(f"--resume takes everything but --steps and --data from the run; leave out {names}")
     run = RunFolder.open(path)
     with _refusals():
-        experiment = Experiment.of_run(run, steps)
+        experiment = Experiment.of_run(run, steps, data)
     return experiment, run
 
 
@@ -218,7 +256,8 @@ def _finish(context: click.Context, console: Console, run: RunFolder, finished: 
         context.exit(INTERRUPTED)
     last = run.curve()[-1]
     console.print(
-        f"[bold green]done[/]: accuracy {last.accuracy:.2%}, loss {last.loss:.4f}, digest {last.digest}",
+        f"[bold green]done[/]: {run.metric.title} {run.metric.text(last.metric)}, loss {last.loss:.4g}, "
+        f"digest {last.digest}",
         highlight=False,
     )
     console.print(f"report: {escape(str(page))}", highlight=False)

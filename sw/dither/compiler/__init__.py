@@ -7,6 +7,7 @@ planner (contraction orders) → formats (binary points, proofs) → tensors and
 from .compiled import Command, Compiled, Evaluation, State, StepReport
 from .errors import CompileError
 from .formats import Formats, Headroom, LayerFormats, Proof
+from .physics import compile_physics
 from .pipeline import compile
 from .planner import LayerPlan, Step, layer_orders, plan_layers
 from .tensors import Layout, Tensor
@@ -27,6 +28,7 @@ __all__ = [
     "StepReport",
     "Tensor",
     "compile",
+    "compile_physics",
     "layer_orders",
     "plan_layers",
 ]  # fmt: skip

@@ -12,21 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 from .. import tables
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
-from ..isa import Instruction, Memory
-from ..models import Model, Parameters
-from ..recipe import RateFormat, Recipe
+from ..isa import MASTER_BITS, Instruction, Memory
+from ..models import RNN, Model, Parameters
+from ..rates import RateFormat
+from ..recipe import Recipe
 from ..streams import Expect, Segment
 from ..timing import execution_cycles
 from .emit import STATE_MEMORIES, Table
 from .formats import Formats, Proof
 from .memory import ActivationMap
 from .planner import LayerPlan, Step
+from .samples import Samples
 from .tensors import Tensor
 
 __all__ = ["Command", "Compiled", "Evaluation", "State", "StepReport"]
 
 Integers = NDArray[np.int64]
-Batch = tuple[ArrayLike, ArrayLike]
+Batch = tuple[ArrayLike, ArrayLike | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Evaluation:
     integers: Integers
     """The same, as the engine holds them."""
     loss_sum: int
-    """Sum of losses in units of ``2**-loss_frac`` (0 where there were no targets)."""
+    """Sum of losses in units of ``2**-loss_frac`` (0 where outputs have no targets)."""
     loss: float
     """Mean loss per sample."""
 
@@ -96,11 +98,24 @@ class Compiled:
     rates: RateFormat
     activation_tables: tuple[Table, ...]
     constants: tuple[int, ...]
-    """Bias constants, in address order."""
+    """Bias constants and, for a recurrent layer, h_0, in address order."""
     forward: tuple[tuple[tuple[Instruction, ...], ...], ...]
     """Per layer, per step, the CONTRACTs (all of a chunked layer's in its first step)."""
     probe_passes: tuple[tuple[int, int, int], ...]
-    """Per group of tensors perturbed together: the layer and step that its forward passes start at, and how many."""
+    """Per group of tensors perturbed together, or layer of perturbed activities: the layer and step that its forward
+    passes start at, and how many."""
+    samples: Samples
+    """How samples become words."""
+    fixed: tuple[tuple[Tensor, Integers], ...] = ()
+    """Tensors that no step changes, behind the others, with their working weights; no part of a state."""
+    zeroed: int = 0
+    """Words behind all tensors whose masters are zero."""
+    local_macs: int = 0
+    """Useful multiply-accumulates per sample and step of local learning, besides forward passes."""
+    evaluations_per_sample: int = 1
+    """How often a forward pass runs the network: more than once where a loss is made of several evaluations."""
+    objective_macs: int = 0
+    """Useful multiply-accumulates per sample and forward pass besides the network's."""
 
     # Figures for reports
 
@@ -111,7 +126,7 @@ class Compiled:
 
     @property
     def words(self) -> int:
-        """Words of the parameter memories in use."""
+        """Words of the parameter memories that hold the state."""
         return sum(tensor.words for tensor in self.tensors.values())
 
     @property
@@ -126,16 +141,19 @@ class Compiled:
     @property
     def step_macs(self) -> int:
         """Useful multiply-accumulates of one training step, over all samples, probes and passes."""
-        total = 0
+        total = self.local_macs
         for layer, start, count in self.passes():
+            if layer == len(self.plans):
+                continue
             macs = sum(step.macs for step in self.plans[layer].steps[start:])
-            total += count * (macs + sum(plan.macs for plan in self.plans[layer + 1 :]))
+            network = macs + sum(plan.macs for plan in self.plans[layer + 1 :])
+            total += count * (network * self.evaluations_per_sample + self.objective_macs)
         return total * self.recipe.batch
 
     @property
     def step_evaluations(self) -> int:
-        """Sample forward passes of one training step, partial ones counted in full."""
-        return sum(count for _, _, count in self.passes()) * self.recipe.batch
+        """Evaluations of the network, one a sample, in one training step; partial ones are counted in full."""
+        return sum(count for _, _, count in self.passes()) * self.recipe.batch * self.evaluations_per_sample
 
     def steps(self) -> list[StepReport]:
         """Every contraction step with its exact cycles."""
@@ -143,10 +161,11 @@ class Compiled:
         for plan, buffers, formats, code in zip(
             self.plans, self.memory.layers, self.formats.layers, self.forward, strict=True
         ):
-            flat = [instruction for part in code for instruction in part]
+            flat = [instruction for part in code for instruction in part if instruction.name == "CONTRACT"]
+            rounds = plan.layer.steps if isinstance(plan.layer, RNN) else 1
             for number, step in enumerate(plan.steps):
                 mine = flat[number :: len(plan.steps)]
-                cycles = sum(execution_cycles(self.engine, instruction) for instruction in mine)
+                cycles = rounds * sum(execution_cycles(self.engine, instruction) for instruction in mine)
                 occupancy = step.macs / (cycles * self.engine.rows)
                 reports.append(StepReport(plan.position, step, buffers.chunks, step.macs, cycles, occupancy,
                                           formats.shifts[number], formats.sums[number]))  # fmt: skip
@@ -176,9 +195,12 @@ class Compiled:
         master, moment1, moment2 = (
             self._pack_all(values) for values in (state.master, state.moment1, state.moment2)
         )  # fmt: skip
+        guard = MASTER_BITS - self.engine.width
+        others = [tensor.pack(weights) << guard for tensor, weights in self.fixed]
+        zeros = np.zeros((self.zeroed, self.engine.rows), np.int64)
         contents = {
-            Memory.MASTER: master, Memory.GRADIENT: np.zeros_like(master), Memory.MOMENT1: moment1,
-            Memory.MOMENT2: moment2,
+            Memory.MASTER: np.concatenate([master, *others, zeros]), Memory.GRADIENT: np.zeros_like(master),
+            Memory.MOMENT1: moment1, Memory.MOMENT2: moment2,
         }  # fmt: skip
         return Command(self.entries["load_state"], tuple(Segment(*item) for item in contents.items()))
 
@@ -191,13 +213,14 @@ class Compiled:
         """The outputs of a ``store_state`` command."""
         return State(*(self._unpack_all(words) for words in outputs))
 
-    def train(self, first_step: int, batches: Sequence[Batch], seed: int | None = None) -> Command:
+    def train(self, first_step: int, batches: Sequence[Batch], seed: int | None = None, begun: int = 0) -> Command:
         """Runs ``len(batches)`` training steps.
 
         :param first_step: number of the first one, from 0; decides probes and rates.
         :param batches: (inputs of shape (batch, inputs), targets) for each step; targets are classes for cross
-            entropy, values of shape (batch, outputs) for squared error.
+            entropy, values of shape (batch, outputs) for squared error, None for a differential equation.
         :param seed: of the probes; the recipe's if ``None``.
+        :param begun: number of the step that the schedule and Adam's correction count from.
         :raises ValueError: on batches of another size than the recipe's, or of none.
         """
         if not batches:
@@ -208,7 +231,7 @@ class Compiled:
             samples = len(np.asarray(inputs))
             if samples != self.recipe.batch:
                 raise ValueError(f"batch {number} has {samples} samples, not the recipe's {self.recipe.batch}")
-            segments.append(Segment.scalars([self.rates.mantissa(self.recipe, first_step + number)]))
+            segments.append(Segment.scalars([self.rates.mantissa(self.recipe, first_step + number - begun)]))
             segments += self._groups(inputs, targets)
         return Command(self.entries["train"], tuple(segments), (Expect(None, 1),) * len(batches))
 
@@ -219,6 +242,16 @@ class Compiled:
     def mean_loss(self, loss_sum: int) -> float:
         """Mean loss per sample of a training step."""
         return math.ldexp(loss_sum, -self.formats.loss_frac) / self.recipe.batch
+
+    def gradients(self, step: int, inputs: ArrayLike, targets: ArrayLike, seed: int | None = None) -> Command:
+        """What a training step would make of a batch, without taking the step; see :meth:`read_gradients`."""
+        seed = self.recipe.seed if seed is None else seed
+        segments = (Segment.scalars([seed, step]), *self._groups(inputs, targets))
+        return Command(self.entries["gradients"], segments, (Expect(None, 1), Expect(Memory.GRADIENT, self.words)))
+
+    def read_gradients(self, outputs: Sequence[Integers]) -> tuple[int, dict[str, Integers]]:
+        """The sum of base losses, and the gradient accumulators by tensor."""
+        return int(outputs[0][0, 0]), self._unpack_all(outputs[1])
 
     def evaluate(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> Command:
         """Runs the network forward on any number of samples, at least one."""
@@ -234,6 +267,16 @@ class Compiled:
         mean = math.ldexp(loss_sum, -self.formats.loss_frac) / samples
         return Evaluation(self.formats.output.decode(integers), integers, loss_sum, mean)
 
+    def measure(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> Command:
+        """The loss of any number of samples, at least one, as a training step would see it."""
+        groups = self._groups(inputs, targets)
+        expects = (Expect(None, 1),) * len(groups)
+        return Command(self.entries["measure"], (Segment.scalars([len(groups)]), *groups), expects)
+
+    def read_measure(self, outputs: Sequence[Integers], samples: int) -> float:
+        """The mean loss of the ``samples`` samples of a ``measure`` command."""
+        return math.ldexp(sum(int(values[0, 0]) for values in outputs), -self.formats.loss_frac) / samples
+
     def contract(self, inputs: ArrayLike) -> Command:
         """Forward passes alone, for benchmarks; nothing comes back."""
         groups = self._groups(inputs, None)
@@ -242,18 +285,24 @@ class Compiled:
     # States and samples as integers
 
     def initial_state(self, parameters: Parameters) -> State:
-        """Masters rounded from real values, moments zero.
+        """Masters rounded from real values, moments and learned matrices zero.
 
         :raises ValueError: if names or shapes are not the model's.
         """
-        self.model.check_parameters(parameters)
-        masters = {name: tensor.master.encode(parameters[name]) for name, tensor in self.tensors.items()}
+        names = self.model.parameter_shapes()
+        learned = set(self.tensors) - set(names)
+        self.model.check_parameters({name: value for name, value in parameters.items() if name not in learned})
+        masters = {
+            name: tensor.master.encode(parameters.get(name, np.zeros(tensor.shape)))
+            for name, tensor in self.tensors.items()
+        }
         zeros = [{name: np.zeros(value.shape, np.int64) for name, value in masters.items()} for _ in range(2)]
         return State(masters, *zeros)
 
     def parameters(self, state: State) -> dict[str, NDArray[np.float64]]:
-        """The real values of a state's masters."""
-        return {name: tensor.master.decode(state.master[name]) for name, tensor in self.tensors.items()}
+        """The real values of the model's parameters in a state."""
+        names = self.model.parameter_shapes()
+        return {name: self.tensors[name].master.decode(state.master[name]) for name in names}
 
     def _pack_all(self, values: Mapping[str, Integers]) -> Integers:
         return np.concatenate([tensor.pack(values[name]) for name, tensor in self.tensors.items()])
@@ -265,25 +314,11 @@ class Compiled:
         }
 
     def _groups(self, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
-        """Samples as lane groups of (input words, label, target words) x lanes; idle lanes have label -1."""
-        samples = np.asarray(inputs, dtype=np.float64)
-        if samples.ndim != 2 or samples.shape[1] != self.model.inputs or not len(samples):
-            raise ValueError(f"inputs must have shape (samples, {self.model.inputs}), not {samples.shape}")
-        words = [self.formats.input.encode(samples)]
-        squared = self.model.loss == "squared_error"
-        wanted = None if targets is None else np.asarray(targets)
-        expected = (len(samples), self.model.outputs) if squared else (len(samples),)
-        if wanted is not None and wanted.shape != expected:
-            raise ValueError(f"targets must have shape {expected}, not {wanted.shape}")
-        labels = np.zeros(len(samples)) if squared else wanted
-        words.append(np.asarray(np.full(len(samples), -1) if wanted is None else labels, dtype=np.int64)[:, None])
-        if squared:
-            values = np.zeros(expected) if wanted is None else wanted
-            words.append(self.formats.output.encode(values))
-        rows = np.concatenate(words, axis=1)
+        """Samples as lane groups of words x lanes; idle lanes have label -1."""
+        rows = self.samples.words(inputs, targets)
         lanes = self.engine.lanes
         padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
-        padded[:, self.model.inputs] = -1
+        padded[:, self.samples.label] = -1
         padded[: len(rows)] = rows
         grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
         return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]

@@ -1,62 +1,30 @@
-"""One contraction step as CONTRACT instructions."""
+"""Contraction steps as loop nests: where weights, inputs and outputs stand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from ..engine import EngineConfig
-from ..isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction
-from ..timing import drain_cycles_per_row
-from .errors import CompileError
+from ..models import RNN, Conv2d
 from .memory import LayerBuffers
+from .nests import Access, Nest
 from .planner import LayerPlan
 from .tensors import Tensor
+from .windows import recurrent_bias, recurrent_nest, window_bias, window_nests
 
-__all__ = ["Drain", "contract_step"]
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """What happens to a step's accumulators."""
-
-    shift: int
-    activation: Activation = Activation.NONE
-    table: int = 0
+__all__ = ["bias_nest", "step_nests"]
 
 
-def _signed(value: int) -> int:
-    """Modulo 2**16, as addresses are."""
-    return ((value + (1 << 15)) & 0xFFFF) - (1 << 15)
+def step_nests(plan: LayerPlan, number: int, chunk: int, buffers: LayerBuffers, weights: Tensor) -> tuple[Nest, ...]:
+    """Step ``number`` of a layer in chunk ``chunk``: one nest, or several for a convolution with padding."""
+    match plan.layer:
+        case Conv2d():
+            return window_nests(plan.layer, buffers, weights)
+        case RNN():
+            return (recurrent_nest(plan.layer, buffers, weights),)
+        case _:
+            return (_step_nest(plan, number, chunk, buffers, weights),)
 
 
-def _advances(counts: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """From strides to steps that include the way back of all loops within."""
-    steps, back = [], 0
-    for count, stride in zip(counts, strides, strict=True):
-        steps.append(_signed(stride - back) if count > 1 else 0)
-        back += (count - 1) * stride
-    return steps
-
-
-def contract_step(
-    engine: EngineConfig,
-    plan: LayerPlan,
-    number: int,
-    chunk: int,
-    buffers: LayerBuffers,
-    weights: Tensor,
-    bias: Tensor | None,
-    one: int,
-    drain: Drain,
-) -> Instruction:
-    """The instruction for step ``number`` of a layer in chunk ``chunk``.
-
-    :param bias: added by this step, if given.
-    :param one: activation word of the constant that the bias is multiplied by.
-    :raises CompileError: if a tile cannot be made to last as long as its drain.
-    """
-    step, R = plan.steps[number], engine.rows
+def _step_nest(plan: LayerPlan, number: int, chunk: int, buffers: LayerBuffers, weights: Tensor) -> Nest:
+    step, R = plan.steps[number], weights.rows
     first, last = number == 0, number == len(plan.steps) - 1
     chunks, P, M = buffers.chunks, step.P, step.M
     groups, group_rows, group_words = 1, step.M, 0
@@ -75,35 +43,36 @@ def contract_step(
     source = buffers.source if first else buffers.intermediates[number - 1]
     target = buffers.target.base + chunk * P * M * step.S if last else buffers.intermediates[number].base
 
-    counts = (step.K, 1, 1, tiles, groups, step.S, P)
-    w = (1, 0, 0, step.K, group_words, 0, 0)
-    x = (step.S, 0, 0, 0, 0, 1, step.K * step.S)
-    y = (R * step.S, group_rows * step.S, 1, M * step.S)
-    outer = counts[len(REDUCTION_LOOPS) :]
-    fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
-    fields |= {f"w_{loop}": value for loop, value in zip(LOOPS, _advances(counts, w), strict=True)}
-    fields |= {f"x_{loop}": value for loop, value in zip(LOOPS, _advances(counts, x), strict=True)}
-    fields |= {f"y_{loop}": value for loop, value in zip(OUTER_LOOPS, _advances(outer, y), strict=True)}
-    b = (0, 0, 0, 0) if bias is None else (bias.inner, 0, 1, step.S)
-    fields |= {f"b_{loop}": value for loop, value in zip(OUTER_LOOPS, _advances(outer, b), strict=True)}
-    idle = max(0, R * drain_cycles_per_row(engine, drain.activation) - step.K - (bias is not None))
-    if idle > 255:
-        raise CompileError(
-            f"{step.tensor}: {idle} idle cycles a tile needed, 255 available; use smaller lanes_per_table or fewer rows"
-        )
-    return Instruction.make(
-        "CONTRACT",
-        **fields,
-        w_base=weights.base + column // R * step.K,
-        x_base=source.base,
-        y_base=target,
-        y_row=_signed(step.S),
+    return Nest(
+        step.tensor,
+        inner=(step.K,),
+        outer=(tiles, groups, step.S, P),
+        w=Access(weights.base + column // R * step.K, (1, 0, 0, step.K, group_words)),
+        x=Access(source.base, (step.S, 0, 0, 0, 0, 1, step.K * step.S)),
+        y=Access(target, (R * step.S, group_rows * step.S, 1, M * step.S), row=step.S),
         last_rows=group_rows - (tiles - 1) * R,
-        bias=bias is not None,
-        b_base=0 if bias is None else bias.base + chunk * P * step.S,
-        one=one,
-        idle=idle,
-        shift=drain.shift,
-        activation=drain.activation,
-        table=drain.table,
+    )
+
+
+def bias_nest(plan: LayerPlan, chunk: int, buffers: LayerBuffers, bias: Tensor, one: int) -> Nest:
+    """A layer's bias as a contraction of one constant input, onto the outputs of the layer's last step.
+
+    :param one: activation word of the constant.
+    """
+    match plan.layer:
+        case Conv2d():
+            return window_bias(plan.layer, buffers, bias, one)
+        case RNN():
+            return recurrent_bias(plan.layer, buffers, bias, one)
+    step, R = plan.steps[-1], bias.rows
+    P = step.P // buffers.chunks
+    tiles = -(-step.M // R)
+    return Nest(
+        bias.name,
+        inner=(),
+        outer=(tiles, 1, step.S, P),
+        w=Access(bias.base + chunk * P * step.S, (0, 0, 0, bias.inner, 0, 1, step.S)),
+        x=Access(one),
+        y=Access(buffers.target.base + chunk * P * step.M * step.S, (R * step.S, 0, 1, step.M * step.S), row=step.S),
+        last_rows=step.M - (tiles - 1) * R,
     )

@@ -7,28 +7,32 @@ Entries and their input streams (→ output streams):
 - ``store_state``: → masters, first moments, second moments.
 - ``train``: seed, first step, number of steps; per step the rate's mantissa, then per lane group its words (input,
   label, targets) → per step the sum of base losses.
-- ``evaluate``: number of groups; per group its words → per group the outputs, then the sum of losses.
+- ``gradients``: seed, step; then a step's lane groups → sum of base losses, gradient accumulators, which are cleared.
+- ``evaluate``: number of groups; per group its words → per group the outputs, then the sum of losses, if they have
+  any.
+- ``measure``: number of groups; per group its words → per group the sum of losses.
 - ``contract``: number of groups; per group its words: forward passes alone, for benchmarks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from ..isa import Instruction, LossKind, Memory
-from ..models import Model
-from ..recipe import ProbeGroup, Recipe
+from ..isa import Memory, Rule
+from ..recipe import Recipe
 from .assembler import Assembler
-from .formats import Formats
-from .memory import ActivationMap
+from .memory import Region
+from .objective import Objective, Start
+from .probing import restore
+from .registers import BASE, GROUPS, LOSS, OFFSET, RATE, SEED, STEP, STEPS, TILE, TOTAL, ZERO
 from .tensors import Tensor
 
-__all__ = ["STATE_MEMORIES", "Emitter", "Table"]
+__all__ = ["ENTRIES", "STATE_MEMORIES", "Emitter", "GradientCode", "Table"]
 
+ENTRIES = ("setup", "load_state", "store_state", "train", "gradients", "evaluate", "measure", "contract")
+"""Names of the programs' entry points."""
 STATE_MEMORIES = (Memory.MASTER, Memory.MOMENT1, Memory.MOMENT2)
-
-SEED, STEP, STEPS, RATE, GROUPS, PROBE, TILE, BASE, LOSS, OTHER, DIFFERENCE, TOTAL = range(1, 13)
-"""Registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +44,52 @@ class Table:
     output_frac: int
 
 
+class GradientCode(Protocol):
+    """A way to the gradients of some tensors, as code."""
+
+    @property
+    def start(self) -> Start:
+        """The earliest layer and step that it overwrites anything behind."""
+
+    def prepare(self, asm: Assembler) -> None:
+        """Emits what is done once, before a step's first lane group."""
+
+    def emit(self, asm: Assembler) -> None:
+        """Emits what adds the lane group at work to the gradients, behind its base pass and loss."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emitter:
     """Everything that a program is made from."""
 
-    model: Model
     recipe: Recipe
     lanes: int
     scalar_entries: int
     """Words of the scalar tables."""
     activation_entries: int
     """Words of the activation tables in use."""
-    memory: ActivationMap
-    formats: Formats
+    constants: Region
+    objective: Objective
+    gradients: tuple[GradientCode, ...]
+    """In any order."""
     tensors: tuple[Tensor, ...]
-    groups: tuple[ProbeGroup, ...]
-    forward: tuple[tuple[tuple[Instruction, ...], ...], ...]
-    """Per layer, per step that a forward pass may start at, the instructions up to the next such step."""
+    trained: tuple[Tensor, ...]
+    fixed: int = 0
+    """Words of tensors that no step changes, behind the others."""
+    zeroed: int = 0
+    """Words behind them whose masters are zero."""
 
     def program(self) -> Assembler:
         """The whole program."""
         asm = Assembler()
-        self._forward(asm)
+        self.objective.subroutines(asm)
+        asm.label("accumulate")
+        self._accumulate(asm)
+        asm.emit("RETURN")
         for name, emit in (
             ("setup", self._setup), ("load_state", self._load_state), ("store_state", self._store_state),
-            ("train", self._train), ("evaluate", self._evaluate), ("contract", self._contract),
+            ("train", self._train), ("gradients", self._gradients), ("evaluate", self._evaluate),
+            ("measure", self._measure), ("contract", self._contract),
         ):  # fmt: skip
             asm.label(name)
             emit(asm)
@@ -76,66 +101,18 @@ class Emitter:
         """Words of the parameter memories in use."""
         return sum(tensor.words for tensor in self.tensors)
 
-    def _members(self, group: ProbeGroup) -> list[Tensor]:
-        return [tensor for tensor in self.tensors if tensor.name in group.tensors]
-
-    def start(self, group: ProbeGroup) -> tuple[int, int]:
-        """Layer and step that a forward pass starts at when only these tensors have changed."""
-        layer, step = min((tensor.layout.layer, tensor.layout.first_step) for tensor in self._members(group))
-        return layer, step if self.memory.layers[layer].kept else 0
-
-    @property
-    def probing_order(self) -> tuple[ProbeGroup, ...]:
-        """Latest start first: what a start needs has then not been overwritten since the base pass."""
-        return tuple(sorted(self.groups, key=self.start, reverse=True))
-
-    def _forward(self, asm: Assembler) -> None:
-        for layer, steps in enumerate(self.forward):
-            for number, instructions in enumerate(steps):
-                asm.label(f"forward {layer}.{number}")
-                for instruction in instructions:
-                    asm.add(instruction)
-        asm.emit("RETURN")
-
-    def _call(self, asm: Assembler, layer: int = 0, step: int = 0) -> None:
-        asm.call(f"forward {layer}.{step}")
-
-    def _load_group(self, asm: Assembler) -> None:
-        group = self.memory.group
-        asm.emit("LOAD", memory=Memory.ACTIVATION, base=group.base, count=group.words)
-
-    def _loss(self, asm: Assembler, target: int) -> None:
-        memory, kind = self.memory, LossKind[self.model.loss.upper()]
-        asm.emit(
-            "LOSS", kind=kind, z_base=memory.layers[-1].target.base, z_step=1, count=self.model.outputs,
-            label=memory.labels.base, t_base=memory.targets.base, t_step=1, z_frac=self.formats.output.frac,
-            loss_frac=self.formats.loss_frac, target=target,
-        )  # fmt: skip
-
-    def _perturb(self, asm: Assembler, tensor: Tensor, amplitude: int) -> None:
-        asm.emit(
-            "PERTURB", base=tensor.base, inner=tensor.inner, tiles=tensor.tiles, block=tensor.block, seed=SEED,
-            step=STEP, probe=PROBE, random=1, amplitude=amplitude,
-        )  # fmt: skip
-
-    def _restore(self, asm: Assembler, base: int, inner: int, tiles: int) -> None:
-        asm.emit(
-            "PERTURB", base=base, inner=inner, tiles=tiles, block=0, seed=SEED, step=STEP, probe=PROBE, random=0,
-            amplitude=0,
-        )  # fmt: skip
-
     def _setup(self, asm: Assembler) -> None:
         asm.emit("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=self.scalar_entries)
         if self.activation_entries:
             asm.emit("LOAD", memory=Memory.ACTIVATION_TABLE, base=0, count=self.activation_entries)
-        constants = self.memory.constants
-        if constants.words:
-            asm.emit("LOAD", memory=Memory.ACTIVATION, base=constants.base, count=constants.words)
+        if self.constants.words:
+            asm.emit("LOAD", memory=Memory.ACTIVATION, base=self.constants.base, count=self.constants.words)
 
     def _load_state(self, asm: Assembler) -> None:
         for memory in (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2):
-            asm.emit("LOAD", memory=memory, base=0, count=self.words)
-        self._restore(asm, 0, self.words, 1)
+            words = self.words + (self.fixed + self.zeroed if memory is Memory.MASTER else 0)
+            asm.emit("LOAD", memory=memory, base=0, count=words)
+        restore(asm, 0, self.words + self.fixed)
 
     def _store_state(self, asm: Assembler) -> None:
         for memory in STATE_MEMORIES:
@@ -144,70 +121,73 @@ class Emitter:
     def _evaluate(self, asm: Assembler) -> None:
         asm.emit("PULL", target=GROUPS)
         with asm.loop(register=GROUPS):
-            self._load_group(asm)
-            self._call(asm)
-            asm.emit("STORE", memory=Memory.ACTIVATION, base=self.memory.layers[-1].target.base,
-                     count=self.model.outputs)  # fmt: skip
-            self._loss(asm, LOSS)
+            self.objective.load(asm)
+            self.objective.evaluate(asm, LOSS)
+            asm.emit("EMIT", source=LOSS)
+
+    def _measure(self, asm: Assembler) -> None:
+        asm.emit("PULL", target=GROUPS)
+        with asm.loop(register=GROUPS):
+            self.objective.load(asm)
+            self.objective.forward(asm)
+            self.objective.loss(asm, LOSS)
             asm.emit("EMIT", source=LOSS)
 
     def _contract(self, asm: Assembler) -> None:
         asm.emit("PULL", target=GROUPS)
         with asm.loop(register=GROUPS):
-            self._load_group(asm)
-            self._call(asm)
-
-    def _probe(self, asm: Assembler, group: ProbeGroup) -> None:
-        """All probes of one group of tensors on the lane group at work."""
-        tensors = self._members(group)
-        layer, step = self.start(group)
-        two = self.recipe.evaluations == 2
-        asm.emit("SET", target=PROBE, source=TILE, value=0)
-        with asm.loop(group.probes):
-            for tensor in tensors:
-                self._perturb(asm, tensor, tensor.amplitude)
-            self._call(asm, layer, step)
-            self._loss(asm, LOSS)
-            if two:
-                for tensor in tensors:
-                    self._perturb(asm, tensor, -tensor.amplitude)
-                self._call(asm, layer, step)
-                self._loss(asm, OTHER)
-            asm.emit("SUBTRACT", target=DIFFERENCE, left=LOSS, right=OTHER if two else BASE)
-            for tensor in tensors:
-                asm.emit("ACCUMULATE", base=tensor.base, inner=tensor.inner, tiles=tensor.tiles, block=tensor.block,
-                         seed=SEED, step=STEP, probe=PROBE, difference=DIFFERENCE)  # fmt: skip
-            if group.probes > 1:
-                asm.emit("SET", target=PROBE, source=PROBE, value=1)
-        # Tensors of a layer stand side by side, so one pass restores a whole group.
-        first = tensors[0].base
-        self._restore(asm, first, tensors[-1].base + tensors[-1].words - first, 1)
+            self.objective.load(asm)
+            self.objective.forward(asm)
 
     def _group(self, asm: Assembler) -> None:
-        self._load_group(asm)
-        self._call(asm)
-        self._loss(asm, BASE)
+        self.objective.load(asm)
+        self.objective.forward(asm)
+        self.objective.loss(asm, BASE)
         asm.emit("ADD", target=TOTAL, left=TOTAL, right=BASE)
-        for group in self.probing_order:
-            self._probe(asm, group)
+        # Latest start first: what a start needs has then not been overwritten since the base pass.
+        for gradient in sorted(self.gradients, key=lambda code: code.start, reverse=True):
+            gradient.emit(asm)
+
+    def _accumulate(self, asm: Assembler) -> None:
+        """All lane groups of a step: gradients accumulate, base losses add up."""
+        recipe = self.recipe
+        asm.emit("SET", target=TOTAL, source=0, value=0)
+        asm.emit("SET", target=TILE, source=0, value=0)
+        for gradient in self.gradients:
+            gradient.prepare(asm)
+        with asm.loop(recipe.tiles):
+            groups = recipe.tile // self.lanes
+            asm.emit("SET", target=OFFSET, source=0, value=0)
+            with asm.loop(groups):
+                self._group(asm)
+                if groups > 1:
+                    asm.emit("SET", target=OFFSET, source=OFFSET, value=self.lanes)
+            if recipe.tiles > 1 and not recipe.shared_probe:
+                asm.emit("SET", target=TILE, source=TILE, value=recipe.most_probes)
+
+    def _update(self, asm: Assembler, rule: Rule, rate: int) -> None:
+        for tensor in self.trained:
+            asm.emit("UPDATE", base=tensor.base, count=tensor.words, rule=rule, gradient_shift=tensor.gradient_shift,
+                     decay1=self.recipe.decay1, decay2=self.recipe.decay2, rate=rate,
+                     rate_shift=tensor.rate_shift)  # fmt: skip
 
     def _train(self, asm: Assembler) -> None:
-        recipe = self.recipe
         for register in (SEED, STEP, STEPS):
             asm.emit("PULL", target=register)
         with asm.loop(register=STEPS):
             asm.emit("PULL", target=RATE)
-            asm.emit("SET", target=TOTAL, source=0, value=0)
-            asm.emit("SET", target=TILE, source=0, value=0)
-            with asm.loop(recipe.tiles):
-                with asm.loop(recipe.tile // self.lanes):
-                    self._group(asm)
-                if recipe.tiles > 1 and not recipe.shared_probe:
-                    asm.emit("SET", target=TILE, source=TILE, value=recipe.most_probes)
-            for tensor in self.tensors:
-                asm.emit("UPDATE", base=tensor.base, count=tensor.words, rule=recipe.rule,
-                         gradient_shift=tensor.gradient_shift, decay1=recipe.decay1, decay2=recipe.decay2, rate=RATE,
-                         rate_shift=tensor.rate_shift)  # fmt: skip
-            self._restore(asm, 0, self.words, 1)
+            asm.call("accumulate")
+            self._update(asm, self.recipe.rule, RATE)
+            restore(asm, 0, self.words)
             asm.emit("EMIT", source=TOTAL)
             asm.emit("SET", target=STEP, source=STEP, value=1)
+
+    def _gradients(self, asm: Assembler) -> None:
+        for register in (SEED, STEP):
+            asm.emit("PULL", target=register)
+        asm.call("accumulate")
+        asm.emit("EMIT", source=TOTAL)
+        asm.emit("STORE", memory=Memory.GRADIENT, base=0, count=self.words)
+        # A step of no size: all it does is clear the gradients, and write working weights as they were.
+        self._update(asm, Rule.SGD, ZERO)
+        restore(asm, 0, self.words)

@@ -24,11 +24,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..fixedpoint import FixedPoint
-from ..models import Model, Parameters
+from ..models import RNN, Model, Parameters
 from .errors import CompileError
 from .planner import LayerPlan
 
-__all__ = ["TABLED", "Formats", "Headroom", "LayerFormats", "Proof", "covering", "layer_formats", "peak", "ranges"]
+__all__ = [
+    "TABLED", "Formats", "Headroom", "LayerFormats", "Proof", "covering", "input_format", "layer_formats", "peak",
+    "ranges",
+]  # fmt: skip
 
 TABLED = ("sine", "tanh")
 """Activation functions that come from tables; all of them are bounded by 1."""
@@ -106,12 +109,28 @@ def covering(magnitude: float, width: int) -> FixedPoint:
     return FixedPoint(width, width - 1 - (exponent - 1 if mantissa == 0.5 else exponent))
 
 
+def input_format(model: Model, magnitude: float, width: int) -> FixedPoint:
+    """The format of a network's inputs.
+
+    A recurrent layer's inputs and outputs are read together, so they have one format: it must suit both.
+    """
+    found = covering(magnitude, width)
+    if isinstance(model.layers[0], RNN):
+        return FixedPoint(width, min(found.frac, _bounded_frac(width, len(model.layers) == 1)))
+    return found
+
+
+def _bounded_frac(width: int, final: bool) -> int:
+    """Fraction bits of what stays within ±1; LOSS takes no more than 16."""
+    return min(width - 1, 16) if final else width - 1
+
+
 def peak(values: ArrayLike) -> float:
     """The largest magnitude; 1 if all values are zero.
 
     :raises CompileError: on infinite or undefined values.
     """
-    found = float(np.max(np.abs(values)))
+    found = float(max(np.max(values), -np.min(values)))
     if not math.isfinite(found):
         raise CompileError("calibration gave infinite or undefined values; check parameters and inputs")
     return found if found > 0 else 1.0
@@ -137,8 +156,8 @@ def ranges(
     for position, layer in enumerate(peaks):
         needed = []
         for number, magnitude in enumerate(layer):
-            hidden = number == len(layer) - 1
-            least = 2.0 ** (headroom.hidden if hidden else headroom.intermediates)
+            hidden = headroom.hidden * (number + 1) / len(layer)
+            least = 2.0 ** max(hidden, headroom.intermediates if number < len(layer) - 1 else 0)
             done += position >= segment
             needed.append(magnitude * max(least, growth ** (done / steps)))
         found.append(tuple(needed))
@@ -187,5 +206,5 @@ def layer_formats(
         shifts.append(product - frac)
     target = before
     if plan.layer.activation in TABLED:
-        target = FixedPoint(width, min(width - 1, 16) if final else width - 1)
+        target = source if isinstance(plan.layer, RNN) else FixedPoint(width, _bounded_frac(width, final))
     return LayerFormats(source, tuple(sums), tuple(shifts), constant, target, peaks), tensors

@@ -8,10 +8,11 @@ None of these choices changes a result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..engine import EngineConfig
+from ..models import RNN, Layer
 from ..recipe import ProbeGroup
 from .errors import shortage
 from .planner import LayerPlan
@@ -48,20 +49,20 @@ class LayerBuffers:
 
 @dataclass(frozen=True, slots=True)
 class ActivationMap:
-    """The activation memory's contents. ``group`` is what one LOAD fills: input, labels and targets, in this order."""
+    """The activation memory's contents."""
 
     constants: Region
     input: Region
     labels: Region
     targets: Region
     layers: tuple[LayerBuffers, ...]
+    extra: Mapping[str, Region]
+    """Of local learning, by name."""
     regions: tuple[Region, ...]
     """All of them, for reports; regions of one layer's scratch overlap those of another's."""
     words: int
-
-    @property
-    def group(self) -> Region:
-        return Region("group", self.input.base, self.input.words + self.labels.words + self.targets.words)
+    loads: tuple[Region, ...]
+    """What the words of a lane group fill, in their order: input, labels, targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +125,18 @@ def allocate_activations(
     targets: int,
     groups: Sequence[ProbeGroup],
     evaluations: int,
+    keep: Collection[int] = (),
+    extra: Mapping[str, int] | None = None,
 ) -> ActivationMap:
     """Place everything.
 
     :param drains: drain cycles of a row in each layer's last step.
-    :param constants: words of bias constants.
+    :param constants: words of bias constants; for a recurrent layer, those of h_0 are the last ones.
     :param targets: words of targets (0 for labels alone).
     :param groups: tensors perturbed together, with their probes.
     :param evaluations: forward passes per probe.
+    :param keep: layers whose intermediates must be kept.
+    :param extra: further regions, words by name.
     :raises CompileError: saying by how much the memory is short and what would help.
     """
     options = []
@@ -142,7 +147,8 @@ def allocate_activations(
         ]
         own = [(step, count) for layer, step, count in passes if layer == plan.position]
         passing = 1 + sum(count for layer, _, count in passes if layer < plan.position)
-        options.append(_options(plan, engine, drain, own, passing))
+        ways = _options(plan, engine, drain, own, passing)
+        options.append(ways[:1] if plan.position in keep else ways)
 
     cursor = 0
     regions: list[Region] = []
@@ -154,10 +160,19 @@ def allocate_activations(
         return regions[-1]
 
     constant_words = region("constants", constants)
-    input_words = region("input", plans[0].layer.input_size)
+    first = plans[0].layer
+    blocks = first.steps * (first.inputs + first.outputs) if isinstance(first, RNN) else first.input_size
+    input_words = region("input", blocks)
     label_words = region("labels", 1)
     target_words = region("targets", targets)
-    outputs = [region(f"output of layer {plan.position}", plan.layer.output_size) for plan in plans]
+    # The last h of a recurrent layer stands behind the last block, all of which count as input.
+    outputs = [
+        Region(f"output of layer {plan.position}", input_words.end - plan.layer.outputs, plan.layer.outputs)
+        if isinstance(plan.layer, RNN)
+        else region(f"output of layer {plan.position}", plan.layer.output_size)
+        for plan in plans
+    ]
+    others = {name: region(name, words) for name, words in (extra or {}).items()}
     room = engine.activation_depth - cursor
     choice = _choose(options, room) if room >= 0 else None
     if choice is None:
@@ -183,4 +198,19 @@ def allocate_activations(
             states = [Region(name, base, words) for name, base, words in zip(names, bases, sizes, strict=True)]
             regions += states
         buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), output))
-    return ActivationMap(constant_words, input_words, label_words, target_words, tuple(buffers), tuple(regions), cursor)
+    return ActivationMap(
+        constant_words, input_words, label_words, target_words, tuple(buffers), others, tuple(regions), cursor,
+        _loads(first, input_words, label_words.words + target_words.words),
+    )  # fmt: skip
+
+
+def _loads(layer: Layer, inputs: Region, others: int) -> tuple[Region, ...]:
+    """Runs of words that a lane group fills.
+
+    :param others: words of labels and targets.
+    """
+    if not isinstance(layer, RNN):
+        return (Region("group", inputs.base, inputs.words + others),)
+    pitch = layer.inputs + layer.outputs
+    rows = (Region(f"row {step}", inputs.base + step * pitch, layer.inputs) for step in range(layer.steps))
+    return (*rows, Region("labels and targets", inputs.end, others))

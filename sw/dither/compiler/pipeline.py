@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from numpy.typing import ArrayLike
 
 from ..engine import EngineConfig
-from ..isa import Activation, Instruction
-from ..models import Model, Parameters
-from ..recipe import RateFormat, Recipe
-from ..timing import drain_cycles_per_row
+from ..isa import Distribution
+from ..models import RNN, Model, Parameters
+from ..rates import RateFormat
+from ..recipe import Recipe
 from .calibration import calibrate
 from .compiled import Compiled
-from .contraction import Drain, contract_step
-from .emit import Emitter, Table
-from .errors import CompileError, shortage
-from .formats import TABLED, Formats, Headroom
-from .memory import ActivationMap, allocate_activations
+from .emit import ENTRIES, Emitter
+from .errors import shortage
+from .formats import Formats, Headroom
+from .local_formats import LocalFormats, local_formats
+from .local_learning import LocalLearning
+from .measurement import measured
+from .memory import allocate_activations
+from .network import activation_tables, drains, layer_code, place
+from .objective import Supervised
 from .planner import LayerPlan, plan_layers
-from .tensors import Tensor, layouts, place_tensors
+from .probing import GroupProbes
+from .samples import Labelled
+from .tensors import Tensor, layouts
 
 __all__ = ["compile"]
 
@@ -41,102 +49,91 @@ def compile(
     :raises CompileError: if something does not fit or cannot be proven safe; says what would help.
     """
     recipe.check_engine(engine)
-    groups = recipe.groups(model.parameter_shapes())
+    recipe.by_layer(len(model.layers))
     model.check_parameters(parameters)
     plans = plan_layers(model)
     formats = calibrate(
-        model, recipe, plans, engine, parameters, calibration_inputs, calibration_targets, headroom or Headroom()
+        model,
+        recipe,
+        plans,
+        engine,
+        parameters,
+        calibration_inputs,
+        calibration_targets,
+        headroom or Headroom(hidden=recipe.hidden_headroom),
     )
-    tensors, rates = _tensors(model, recipe, engine, plans, formats)
-    activation_tables = _activation_tables(model, engine, formats)
-    constants = tuple(sorted({1 << f.constant for f in formats.layers if f.constant is not None}))
-    drains = [
-        drain_cycles_per_row(engine, Activation.TABLE if layer.activation in TABLED else Activation.NONE)
-        for layer in model.layers
-    ]
-    memory = allocate_activations(
-        plans, {name: tensor.layout for name, tensor in tensors.items()}, engine, drains, len(constants),
-        model.outputs if model.loss == "squared_error" else 0, groups, recipe.evaluations,
-    )  # fmt: skip
-    forward = tuple(_layer_code(engine, plan, memory, formats, tensors, activation_tables, constants) for plan in plans)
-    emitter = Emitter(
-        model=model, recipe=recipe, lanes=engine.lanes, scalar_entries=3 << engine.table_bits,
-        activation_entries=len(activation_tables) << engine.table_bits, memory=memory, formats=formats,
-        tensors=tuple(tensors.values()), groups=groups, forward=forward,
-    )  # fmt: skip
-    program = emitter.program()
-    if program.size > engine.program_depth:
-        raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
-    names = ("setup", "load_state", "store_state", "train", "evaluate", "contract")
-    return Compiled(
-        model=model, recipe=recipe, engine=engine, program=tuple(program.words()),
-        entries={name: program.labels[name] for name in names}, plans=tuple(plans), memory=memory, formats=formats,
-        tensors=tensors, rates=rates, activation_tables=activation_tables, constants=constants, forward=forward,
-        probe_passes=tuple((*emitter.start(group), group.probes * recipe.evaluations) for group in groups),
-    )  # fmt: skip
+    layers = local_formats(model, recipe, plans, formats, parameters, calibration_inputs, calibration_targets)
+    build = _Build(model, recipe, tuple(plans), layers)
+    if layers:
+        formats = measured(build, recipe, engine, formats, parameters, calibration_inputs, calibration_targets)
+    return build(engine, formats)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """The last part of compilation: for an engine and number formats."""
+
+    model: Model
+    recipe: Recipe
+    plans: tuple[LayerPlan, ...]
+    layers: dict[int, LocalFormats]
+
+    def __call__(self, engine: EngineConfig, formats: Formats, only: Recipe | None = None) -> Compiled:
+        """The program.
+
+        :param only: for measurements: with this recipe, and local learning alone.
+        """
+        model, recipe, plans = self.model, only or self.recipe, list(self.plans)
+        groups = recipe.groups(model.parameter_shapes()) if only is None else ()
+        learning = LocalLearning(
+            model=model, recipe=recipe, engine=engine, plans=self.plans, formats=formats, layers=self.layers
+        )
+        tensors, rates, block = _tensors(model, recipe, engine, plans, formats, learning)
+        tables = activation_tables(model, engine, formats)
+        biases = {1 << f.constant for f in formats.layers if f.constant is not None}
+        first = model.layers[0]
+        initial = (0,) * first.outputs if isinstance(first, RNN) else ()
+        constants = (*sorted(biases | learning.constants()), *initial)
+        memory = allocate_activations(
+            plans, {name: tensor.layout for name, tensor in tensors.items()}, engine, drains(model, engine),
+            len(constants), model.outputs if model.loss == "squared_error" else 0, groups, recipe.evaluations,
+            keep=learning.layers, extra=learning.regions(),
+        )  # fmt: skip
+        forward = tuple(layer_code(engine, plan, memory, formats, tensors, tables, constants) for plan in plans)
+        objective = Supervised(model=model, memory=memory, formats=formats, code=forward)
+        probes = tuple(
+            GroupProbes(objective=objective, recipe=recipe, group=group,
+                        tensors=tuple(tensors[name] for name in group.tensors))
+            for group in groups
+        )  # fmt: skip
+        words = sum(tensor.words for tensor in tensors.values())
+        places = {value: memory.constants.base + number for number, value in enumerate(constants)}
+        local = learning.codes(objective, memory, places, tensors, words, block)
+        emitter = Emitter(
+            recipe=recipe, lanes=engine.lanes, scalar_entries=3 << engine.table_bits,
+            activation_entries=len(tables) << engine.table_bits, constants=memory.constants,
+            objective=objective, gradients=(*probes, *local.codes), tensors=tuple(tensors.values()),
+            trained=tuple(tensor for tensor in tensors.values() if tensor.trained), zeroed=local.zeroed,
+        )  # fmt: skip
+        program = emitter.program()
+        if program.size > engine.program_depth:
+            raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
+        return Compiled(
+            model=model, recipe=recipe, engine=engine, program=tuple(program.words()),
+            entries={name: program.labels[name] for name in ENTRIES}, plans=self.plans, memory=memory,
+            formats=formats, tensors=tensors, rates=rates, activation_tables=tables, constants=constants,
+            forward=forward, probe_passes=(*((*code.start, code.passes) for code in probes), *local.passes),
+            samples=Labelled(model, formats.input, formats.output), zeroed=local.zeroed, local_macs=local.macs,
+        )  # fmt: skip
 
 
 def _tensors(
-    model: Model, recipe: Recipe, engine: EngineConfig, plans: list[LayerPlan], formats: Formats
-) -> tuple[dict[str, Tensor], RateFormat]:
-    found = layouts(plans, model.parameter_shapes())
-    places = place_tensors(found, engine)
-    master_fracs = {name: form.frac + 32 - form.width for name, form in formats.tensors.items()}
-    try:
-        rates = RateFormat.plan(recipe, master_fracs, formats.gradient_shifts, formats.loss_frac)
-    except ValueError as error:
-        raise CompileError(str(error)) from None
-    tensors = {}
-    for name, layout in found.items():
-        amplitude = round(recipe.mu * 2.0 ** master_fracs[name])
-        if amplitude < 1 << (32 - engine.width):
-            # Smaller probes would mostly round away in the working weights.
-            raise CompileError(f"{name}: mu = {recipe.mu:g} is less than one unit of its working weights; use more")
-        base, block = places[name]
-        tensors[name] = Tensor(
-            layout=layout, format=formats.tensors[name], rows=engine.rows, base=base, block=block,
-            amplitude=amplitude, gradient_shift=formats.gradient_shifts[name], rate_shift=rates.shifts[name],
-        )  # fmt: skip
-    return tensors, rates
-
-
-def _table(model: Model, formats: Formats, position: int) -> Table | None:
-    function, form = model.layers[position].activation, formats.layers[position]
-    return Table(function, form.sums[-1].frac, form.target.frac) if function in TABLED else None
-
-
-def _activation_tables(model: Model, engine: EngineConfig, formats: Formats) -> tuple[Table, ...]:
-    wanted = [_table(model, formats, position) for position in range(len(model.layers))]
-    found = tuple(dict.fromkeys(table for table in wanted if table is not None))
-    if len(found) > engine.activation_tables:
-        raise CompileError(
-            f"activation tables: {len(found)} needed, {engine.activation_tables} available; use an engine with more "
-            "activation_tables, or fewer layers of sine or tanh"
-        )
-    return found
-
-
-def _layer_code(
-    engine: EngineConfig, plan: LayerPlan, memory: ActivationMap, formats: Formats, tensors: dict[str, Tensor],
-    activation_tables: tuple[Table, ...], constants: tuple[int, ...],
-) -> tuple[tuple[Instruction, ...], ...]:  # fmt: skip
-    buffers, form = memory.layers[plan.position], formats.layers[plan.position]
-    function = plan.layer.activation
-
-    def instruction(number: int, chunk: int) -> Instruction:
-        last = number == len(plan.steps) - 1
-        drain = Drain(form.shifts[number])
-        if last and function in TABLED:
-            table = Table(function, form.sums[-1].frac, form.target.frac)
-            drain = Drain(form.shifts[number], Activation.TABLE, activation_tables.index(table))
-        elif last and function == "relu":
-            drain = Drain(form.shifts[number], Activation.RELU)
-        bias = tensors[plan.bias] if last and plan.bias else None
-        one = 0 if form.constant is None else memory.constants.base + constants.index(1 << form.constant)
-        weights = tensors[plan.steps[number].tensor]
-        return contract_step(engine, plan, number, chunk, buffers, weights, bias, one, drain)
-
-    numbers = range(len(plan.steps))
-    if buffers.kept:
-        return tuple((instruction(number, 0),) for number in numbers)
-    return (tuple(instruction(number, chunk) for chunk in range(buffers.chunks) for number in numbers),)
+    model: Model, recipe: Recipe, engine: EngineConfig, plans: list[LayerPlan], formats: Formats,
+    learning: LocalLearning,
+) -> tuple[dict[str, Tensor], RateFormat, int]:  # fmt: skip
+    """Tensors by name, how rates travel, and the first generator block behind all tensors'."""
+    matrices = learning.matrices()
+    found = layouts(plans, model.parameter_shapes()) | {name: layout for name, (layout, _) in matrices.items()}
+    forms = dict(formats.tensors) | {name: form for name, (_, form) in matrices.items()}
+    tensors, rates, block = place(model, recipe, engine, found, forms, formats, learning.units(), slow=matrices)
+    return tensors, rates, block * max(1, Distribution[recipe.distribution.upper()].bits)

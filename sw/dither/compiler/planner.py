@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..models import Dense, Layer, Model, TensorTrain
+from ..models import RNN, Conv2d, Dense, Layer, Model, TensorTrain
 
 __all__ = ["NOMINAL_DEPTH", "NOMINAL_ROWS", "ROW_PITCH", "LayerPlan", "Step", "contraction_cycles", "layer_orders",
            "plan_layers"]  # fmt: skip
@@ -35,7 +35,11 @@ CONTRACT_OVERHEAD = 36
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contraction: matrix (K x M) applied to ``[P, K, S] -> [P, M, S]``, without chunking."""
+    """One contraction: matrix (K x M) applied to ``[P, K, S] -> [P, M, S]``, without chunking.
+
+    A convolution's S counts its windows, a recurrent layer's P its time steps: their outputs stand like that, their
+    inputs as :mod:`dither.compiler.windows` says.
+    """
 
     tensor: str
     """Name of the parameter."""
@@ -49,15 +53,13 @@ class Step:
     """Groups that the M outputs fall into: values of m_0 for core 0 taken from the left, else 1."""
     padded: bool = False
     """Every group of rows is padded to a multiple of eight columns."""
+    skipped: int = 0
+    """Multiply-accumulates per sample that fall on a convolution's padding: nobody computes them."""
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates per sample."""
-        return self.P * self.K * self.M * self.S
-
-    @property
-    def input_words(self) -> int:
-        return self.P * self.K * self.S
+        return self.P * self.K * self.M * self.S - self.skipped
 
     @property
     def output_words(self) -> int:
@@ -108,6 +110,11 @@ class LayerPlan:
     def bias(self) -> str | None:
         """Name of the bias, if there is one."""
         return f"{self.position}.bias" if self.layer.bias else None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all positions have one bias, beside one matrix."""
+        return isinstance(self.layer, (Conv2d, RNN))
 
     @property
     def largest_intermediate(self) -> int:
@@ -173,11 +180,22 @@ def _train_steps(prefix: str, layer: TensorTrain, order: Sequence[str]) -> tuple
     return tuple(steps)
 
 
+def _single_step(tensor: str, layer: Dense | Conv2d | RNN) -> Step:
+    match layer:
+        case Dense():
+            return Step(tensor, layer.inputs, layer.outputs, 1, 1, (0, 1))
+        case Conv2d():
+            windows = math.prod(layer.windows)
+            skipped = layer.fan_in * layer.channels * windows - layer.plain_macs
+            return Step(tensor, layer.fan_in, layer.channels, 1, windows, (0, 1, 2, 3), skipped=skipped)
+        case RNN():
+            return Step(tensor, layer.outputs + layer.inputs, layer.outputs, layer.steps, 1, (0, 1))
+
+
 def layer_orders(position: int, layer: Layer) -> list[LayerPlan]:
-    """Every contraction order of a layer, unpadded: one for a dense layer, 2^(d-1) for a train of d cores."""
-    if isinstance(layer, Dense):
-        step = Step(f"{position}.weight", layer.inputs, layer.outputs, 1, 1, (0, 1))
-        return [LayerPlan(position, layer, "L", (step,))]
+    """Every contraction order of a layer, unpadded: 2^(d-1) for a train of d cores, one for any other."""
+    if not isinstance(layer, TensorTrain):
+        return [LayerPlan(position, layer, "L", (_single_step(f"{position}.weight", layer),))]
     free = len(layer.inputs) - 1
     return [
         LayerPlan(position, layer, "".join(sides) + "L", _train_steps(str(position), layer, (*sides, "L")))

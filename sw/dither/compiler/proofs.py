@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
+from ..isa import GRADIENT_BITS, WORD_BITS, Distribution
 from ..models import Model
 from ..recipe import Recipe
 from .errors import CompileError
@@ -13,7 +14,6 @@ from .planner import LayerPlan
 __all__ = ["accumulator_proofs", "choose_loss_frac", "loss_bound"]
 
 _LOSS_CLIP = (1 << 24) - 1
-_GRADIENT_WIDTH = 32
 
 
 def accumulator_proofs(plan: LayerPlan, formats: LayerFormats, engine: EngineConfig) -> list[Proof]:
@@ -49,17 +49,21 @@ def loss_bound(model: Model, output: FixedPoint, loss_frac: int) -> int:
     return min(rounded, _LOSS_CLIP)
 
 
-def choose_loss_frac(model: Model, recipe: Recipe, output: FixedPoint) -> tuple[int, Proof]:
-    """The largest ``loss_frac`` up to 16 for which no gradient accumulator can overflow, with the proof.
+def choose_loss_frac(model: Model, recipe: Recipe, output: FixedPoint) -> tuple[int, list[Proof]]:
+    """The largest ``loss_frac`` up to 16 for which neither a batch's sum of losses nor a gradient can overflow.
 
+    :returns: it, and the proofs.
     :raises CompileError: if there is none.
     """
+    # Losses are not negative, so a difference of two sums, on one side or two, is no larger than one sum.
+    factor = recipe.most_probes * Distribution[recipe.distribution.upper()].largest
     for frac in range(16, -1, -1):
-        # Losses are not negative, so a difference of two, on one side or two, is no larger than one.
-        total = loss_bound(model, output, frac) * recipe.batch * recipe.most_probes
-        if total < 1 << (_GRADIENT_WIDTH - 1):
-            return frac, Proof("gradient accumulators", total, _GRADIENT_WIDTH)
+        total = loss_bound(model, output, frac) * recipe.batch
+        if total < 1 << (WORD_BITS - 1) and total * factor < 1 << (GRADIENT_BITS - 1):
+            return frac, [
+                Proof("sum of losses", total, WORD_BITS), Proof("gradient accumulators", total * factor, GRADIENT_BITS)
+            ]  # fmt: skip
     raise CompileError(
-        f"{recipe.batch} samples and {recipe.most_probes} probes could overflow the gradient accumulators; "
+        f"{recipe.batch} samples and {recipe.most_probes} probes could overflow sums of losses or gradients; "
         "use a smaller batch or fewer probes"
     )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
 from ..generator import index_pitch
+from ..isa import Distribution
 from .errors import CompileError, shortage
 from .planner import LayerPlan
 
@@ -18,7 +19,8 @@ __all__ = ["INDICES_PER_BLOCK", "MASTER_WIDTH", "Layout", "Tensor", "layouts", "
 
 MASTER_WIDTH = 32
 INDICES_PER_BLOCK = 64
-_BLOCKS = 1 << 20
+_BLOCKS = 1 << 20 >> 4
+"""Blocks of one bit a parameter, so that the most generous distribution finds its own too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ class Tensor:
     """Probe step in master units."""
     gradient_shift: int
     rate_shift: int
+    trained: bool = True
+    """Whether steps change it."""
 
     @property
     def name(self) -> str:
@@ -116,6 +120,10 @@ class Tensor:
     @property
     def words(self) -> int:
         return self.inner * self.tiles
+
+    def first_block(self, distribution: Distribution) -> int:
+        """The generator block that a pass begins at: tensors' bits never overlap within one distribution."""
+        return self.block * max(1, distribution.bits)
 
     @property
     def master(self) -> FixedPoint:
@@ -154,16 +162,17 @@ def layouts(plans: list[LayerPlan], shapes: dict[str, tuple[int, ...]]) -> dict[
             )  # fmt: skip
         if plan.bias:
             last = plan.steps[-1]
+            P, S = (1, 1) if plan.shared else (last.P, last.S)
             found[plan.bias] = Layout(
-                name=plan.bias, shape=shapes[plan.bias], view=(last.P, last.M, last.S), axes=(0, 2, 1),
-                inner=last.P * last.S, groups=1, group_rows=last.M, group_pitch=last.M,
+                name=plan.bias, shape=shapes[plan.bias], view=(P, last.M, S), axes=(0, 2, 1),
+                inner=P * S, groups=1, group_rows=last.M, group_pitch=last.M,
                 first_step=len(plan.steps) - 1, layer=plan.position,
             )  # fmt: skip
     return {name: found[name] for name in shapes}
 
 
-def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> dict[str, tuple[int, int]]:
-    """First word and first generator block of every tensor, one behind the other.
+def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> tuple[dict[str, tuple[int, int]], int]:
+    """First word and first generator block of every tensor, one behind the other; the first block behind them.
 
     :raises CompileError: if they do not fit the parameter memories or the generator's index space.
     """
@@ -180,4 +189,4 @@ def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> dict[str, t
         )  # fmt: skip
     if block > _BLOCKS:
         raise CompileError(f"generator: {block} blocks of indices needed, {_BLOCKS} available; use smaller layers")
-    return places
+    return places, block

@@ -4,75 +4,56 @@ Activations and weights are held as float64. Products and sums of integers below
 order, so BLAS gives the engine's bits; so is the right shift by a power of two, folded into the weights. The rest of
 the drain (rounding, saturation, activation) works on blocks that stay in the second-level cache.
 
-A nest is planned once (:class:`ContractPlan`). Its loops fall in three groups: those that move the weights alone give
-the rows M of a matrix product, those that move the inputs alone its positions, those that move both are taken one by
-one. Where the reduction loops merge into one stride, BLAS reads the activation memory in place; else (convolutions) the
-inputs of a block are gathered first.
+A nest is planned once (:class:`ContractPlan`), whatever its index registers: a plan counts words from the operands'
+bases, which it gets when it runs. Lane-wise operands have a plan of their own (:mod:`.lanewise`). With weights, loops
+fall in three groups: those that move the weights alone give the rows M of a matrix product, those that move the inputs
+alone its positions, those that move both are taken one by one. Where the reduction loops merge into one stride, BLAS
+reads the activation memory in place; else (convolutions) the inputs of a block are gathered first.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..device import DeviceError
 from ..engine import EngineConfig
-from ..isa import Activation, Instruction
+from ..isa import Instruction, Operand
 from ..tables import Table
-from .nest import Loop, Piece, analyse, validate
-from .workspace import Floats, Workspace
+from .drain import ContractResult, Drain, exact_in_float
+from .lanewise import LaneWise
+from .nest import Loop, Piece, analyse_contract, resolve
+from .rules import validate_contract
+from .workspace import Floats, Window, Workspace
 
-__all__ = ["ContractPlan", "ContractResult", "contract", "exact_in_float"]
+__all__ = ["NO_INDEX", "ContractPlan", "contract"]
+
+NO_INDEX = (0, 0, 0, 0)
+"""Index registers of an instruction that has none."""
 
 _BLOCK = 1 << 16
 """Outputs of one block: half a megabyte of float64."""
 _LANES = 64
 """Blocks do not cut a word into fewer lanes than this."""
-_EXACT_BITS = 53
-
-
-def exact_in_float(width: int, count: int) -> bool:
-    """Whether ``count`` products of two numbers of ``width`` bits, and half a unit, always add exactly in float64."""
-    return (count + 1) << (2 * width - 2) < 1 << _EXACT_BITS
-
-
-@dataclass(frozen=True, slots=True)
-class ContractResult:
-    """What one execution counted."""
-
-    clips: int
-    lowest: int
-    """Least output after the shift, before it was clipped."""
-    highest: int
-    """Greatest output after the shift, before it was clipped."""
-
-    @classmethod
-    def joint(cls, results: Sequence[ContractResult]) -> ContractResult:
-        """The result of several parts together."""
-        return cls(
-            sum(result.clips for result in results),
-            min(result.lowest for result in results),
-            max(result.highest for result in results),
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part of a plan's outputs, as views."""
+    """A part of a plan's outputs."""
 
-    inputs: Floats
+    inputs: Window
     """Shape (positions ..., K, columns), or with all axes apart, (K ..., columns ..., lanes), to be gathered."""
     products: tuple[int, ...]
     """Shape of the matrix products, (positions ..., M, columns)."""
     sums: tuple[int, ...]
     """The same with all columns apart, (positions ..., M, columns ..., lanes)."""
-    outputs: Floats
+    outputs: Window
     """The same with all rows apart too, (positions ..., rows ..., columns ..., lanes)."""
     bias: tuple[slice, ...]
     """What of the bias belongs to the sums."""
@@ -81,9 +62,10 @@ class _Block:
 class _Matrix:
     """A piece without loops that move both weights and inputs: one matrix times many."""
 
-    def __init__(self, space: Workspace, piece: Piece, instruction: Instruction) -> None:
+    def __init__(self, space: Workspace, piece: Piece, instruction: Instruction, drain: Drain) -> None:
         piece = _upright(piece)
         self._space = space
+        self._drain = drain
         self._origin = (piece.x, piece.y)
         reduction = _merged(piece.reduction)
         positions = _merged([loop for loop in piece.outer if loop.x])
@@ -101,7 +83,6 @@ class _Matrix:
         self._rows = [loop for loop in piece.outer if not loop.x][::-1]
         self._reduction = reduction[::-1]
         self._terms = math.prod(loop.count for loop in reduction)
-        self._shift = instruction["shift"]
         self._exact = exact_in_float(space.config.width, self._terms + instruction["bias"])
         slots = _outer_sum(piece.w, [loop.w for loop in (*self._rows, *self._reduction)])
         self._weight_slots = slots.reshape(-1, self._terms)
@@ -109,7 +90,8 @@ class _Matrix:
         self._one = space.activation[instruction["one"]] if instruction["bias"] else None
         self._blocks = [self._block(cut) for cut in self._cuts()]
         self._weights: NDArray[Any] = np.empty(0)
-        self._version = -1
+        self._held: tuple[int, int] | None = None
+        """Version and base of the weights."""
 
     def _still_bias(self, base: int) -> NDArray[np.intp]:
         """Bias slots, shape (positions ..., M, columns ..., 1), with length 1 where the bias stands still."""
@@ -138,15 +120,16 @@ class _Matrix:
         x, y = self._origin
         x += sum(part.start * loop.x for part, loop in zip(cut, loops, strict=False))
         y += sum(part.start * loop.y for part, loop in zip(cut, loops, strict=False))
+        window = partial(Window.of, self._space.config, first_lane=cut[-1].start)
         split, lanes, m = len(self._positions), cut[-1], len(self._weight_slots)
         outside, inside = sizes[:split], sizes[split:]
         x_axes, y_axes = ([*zip(sizes, (getattr(loop, way) for loop in loops), strict=False)] for way in "xy")
         terms_axes = [(loop.count, loop.x) for loop in self._reduction]
         if self._gather:
-            inputs = self._view(x, [*terms_axes, *x_axes], lanes, sizes[-1])
+            inputs = window(x, [*terms_axes, *x_axes], sizes[-1])
         else:
             axes = [*x_axes[:split], *(terms_axes or [(1, self._space.config.activation_depth)])]
-            inputs = self._view(x, axes, lanes, math.prod(inside))
+            inputs = window(x, axes, math.prod(inside))
         rows_axes = [(loop.count, loop.y) for loop in self._rows]
         bias: tuple[slice, ...] = ()
         if self._bias_slots is not None:
@@ -158,57 +141,48 @@ class _Matrix:
             inputs=inputs,
             products=(*outside, m, math.prod(inside)),
             sums=(*outside, m, *inside),
-            outputs=self._view(y, [*y_axes[:split], *rows_axes, *y_axes[split:]], lanes, sizes[-1]),
+            outputs=window(y, [*y_axes[:split], *rows_axes, *y_axes[split:]], sizes[-1]),
             bias=(*bias, lanes),
         )
 
-    def _view(self, word: int, axes: Sequence[tuple[int, int]], lanes: slice, columns: int) -> Floats:
-        """Words of the activation memory from ``word`` on, axes as (count, stride in words), and so many columns."""
-        memory = self._space.activation
-        pitch, size = memory.strides
-        shape = (*(count for count, _ in axes), columns)
-        steps = (*(stride * pitch for _, stride in axes), size)
-        return np.ndarray(shape, np.float64, memory, word * pitch + lanes.start * size, steps)
-
-    def run(self, activation: Activation, table: int) -> ContractResult:
+    def run(self, bases: Mapping[str, int]) -> ContractResult:
         """Execute the piece."""
-        if self._version != self._space.version:
-            self._version = self._space.version
-            weights = self._space.weight.ravel().take(self._weight_slots)
-            self._weights = np.ldexp(weights, -self._shift) if self._exact else weights.astype(np.int64)
-        bias = self._bias()
+        if self._held != (self._space.version, bases["w"]):
+            self._held = self._space.version, bases["w"]
+            weights = self._parameters(self._weight_slots, bases["w"])
+            self._weights = np.ldexp(weights, -self._drain.shift) if self._exact else weights.astype(np.int64)
+        bias = self._bias(bases["b"])
         return ContractResult.joint(
-            self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, bias, activation, table))
+            self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, bases["x"], bases["y"], bias))
         )
 
-    def _run_blocks(
-        self, blocks: Sequence[_Block], bias: NDArray[Any] | None, activation: Activation, table: int
-    ) -> ContractResult:
-        clips, lowest, highest = 0, math.inf, -math.inf
+    def _parameters(self, slots: NDArray[np.intp], base: int) -> Floats:
+        """What the weight memory holds, for slots that are counted from a base."""
+        return self._space.weight.ravel().take(slots + base * self._space.config.rows)
+
+    def _run_blocks(self, blocks: Sequence[_Block], x: int, y: int, bias: NDArray[Any] | None) -> ContractResult:
+        memory, results = self._space.activation, []
         for block in blocks:
             sums = self._space.scratch("sums", math.prod(block.products), np.float64)
-            inputs = self._gathered(block) if self._gather else block.inputs
-            self._accumulate(inputs, bias, block, sums)
-            least, greatest = float(sums.min()), float(sums.max())
-            self._check(least, greatest)
-            clips += self._finish(sums, least, greatest, block.outputs, activation, table)
-            lowest, highest = min(lowest, least), max(highest, greatest)
-        return ContractResult(clips, math.floor(lowest), math.floor(highest))
+            inputs = block.inputs.at(memory, x)
+            self._accumulate(self._gathered(inputs) if self._gather else inputs, bias, block, sums)
+            results.append(self._drain.finish(sums, block.outputs.at(memory, y)))
+        return ContractResult.joint(results)
 
-    def _bias(self) -> NDArray[Any] | None:
+    def _bias(self, base: int) -> NDArray[Any] | None:
         """Products of bias and constant, and half a unit of the result, in units of the result (or of the sums)."""
         if self._bias_slots is None or self._one is None:
             return None
         one = self._one[:1] if (self._one == self._one[0]).all() else self._one
-        products: NDArray[Any] = self._space.weight.ravel().take(self._bias_slots) * one
+        products: NDArray[Any] = self._parameters(self._bias_slots, base) * one
         if not self._exact:
             return products.astype(np.int64)
-        products = np.ldexp(products, -self._shift)
+        products = np.ldexp(products, -self._drain.shift)
         return products + 0.5
 
-    def _gathered(self, block: _Block) -> Floats:
-        gathered = self._space.scratch("inputs", block.inputs.size, np.float64)
-        np.copyto(gathered.reshape(block.inputs.shape), block.inputs)
+    def _gathered(self, inputs: Floats) -> Floats:
+        gathered = self._space.scratch("inputs", inputs.size, np.float64)
+        np.copyto(gathered.reshape(inputs.shape), inputs)
         return gathered.reshape(self._terms, -1)
 
     def _accumulate(self, inputs: Floats, bias: NDArray[Any] | None, block: _Block, sums: Floats) -> None:
@@ -220,8 +194,8 @@ class _Matrix:
         if not self._exact:
             total = np.matmul(self._weights, inputs.astype(np.int64)).reshape(block.sums)
             total += share if bias is not None else 0
-            total += 1 << self._shift >> 1
-            products[...] = (total >> self._shift).reshape(block.products)
+            total += 1 << self._drain.shift >> 1
+            products[...] = (total >> self._drain.shift).reshape(block.products)
             return
         if self._terms == 1:
             np.multiply(self._weights, inputs, out=products)
@@ -230,55 +204,39 @@ class _Matrix:
         shaped = sums.reshape(block.sums)
         shaped += share
 
-    def _check(self, least: float, greatest: float) -> None:
-        limit = math.ldexp(1.0, self._space.config.accumulator_width - 1 - self._shift)
-        if least < -limit or greatest >= limit + 0.5:  # rounding is in the sums
-            raise DeviceError(f"CONTRACT: a sum overflows its {self._space.config.accumulator_width} bits")
-
-    def _finish(
-        self, sums: Floats, least: float, greatest: float, outputs: Floats, activation: Activation, table: int
-    ) -> int:
-        """Round, saturate, activate and write a block; returns how many values were clipped."""
-        half, clips = 1 << (self._space.config.width - 1), 0
-        if least < -half or greatest >= half:
-            np.floor(sums, out=sums)
-            clips = int(np.count_nonzero((sums < -half) | (sums >= half)))
-            np.clip(sums, -half, half - 1, out=sums)
-        if activation is Activation.TABLE:
-            index = self._space.scratch("index", sums.size, np.intp)
-            picked = self._space.scratch("picked", sums.size, np.float32)
-            np.floor(sums, out=sums)
-            np.copyto(index, sums, casting="unsafe")
-            np.take(self._space.table(table), index, out=picked, mode="wrap")
-            if (clipped := self._space.table_clips(table)) is not None:
-                clips += int(np.count_nonzero(clipped.take(index, mode="wrap")))
-            outputs[...] = picked.reshape(outputs.shape)
-            return clips
-        if activation is Activation.RELU and least < 0:
-            np.clip(sums, 0, half - 1, out=sums)  # NumPy's maximum takes twice as long
-        np.floor(sums.reshape(outputs.shape), out=outputs)
-        return clips
-
 
 class ContractPlan:
     """One CONTRACT, checked and planned for one workspace.
 
+    :param indices: values of the index registers ``wxyb`` that it is checked with.
     :raises DeviceError: if the instruction breaks a rule of the instruction set or leaves a memory.
     """
 
-    def __init__(self, space: Workspace, instruction: Instruction) -> None:
-        validate(space.config, instruction)
-        self._activation = Activation(instruction["activation"])
-        self._table = instruction["table"]
-        pieces = [part for piece in analyse(space.config, instruction) for part in _separate(piece)]
-        self._parts = [_Matrix(space, piece, instruction) for piece in pieces]
+    def __init__(self, space: Workspace, instruction: Instruction, indices: Sequence[int] = NO_INDEX) -> None:
+        validate_contract(space.config, instruction)
+        self._instruction = instruction
+        self._indices = tuple(indices)
+        self._bases = resolve(instruction, "wxyb", indices)
+        self._nest = analyse_contract(space.config, instruction, self._bases)
+        drain = Drain(space, instruction)
+        self._parts: list[_Matrix] | list[LaneWise]
+        if Operand(instruction["operand"]) is Operand.WEIGHT:
+            pieces = [part for piece in self._nest.pieces for part in _separate(piece)]
+            self._parts = [_Matrix(space, piece, instruction, drain) for piece in pieces]
+        else:
+            self._parts = [LaneWise(space, piece, instruction, drain) for piece in self._nest.pieces]
 
-    def run(self) -> ContractResult:
+    def run(self, indices: Sequence[int] = NO_INDEX) -> ContractResult:
         """Execute it once.
 
-        :raises DeviceError: if a sum does not fit an accumulator.
+        :param indices: values of the index registers ``wxyb``.
+        :raises DeviceError: if they lead out of a memory, or a sum does not fit an accumulator.
         """
-        return ContractResult.joint([part.run(self._activation, self._table) for part in self._parts])
+        if self._indices != tuple(indices):
+            bases = resolve(self._instruction, "wxyb", indices)
+            self._nest.check(bases)
+            self._indices, self._bases = tuple(indices), bases
+        return ContractResult.joint([part.run(self._bases) for part in self._parts])
 
 
 def contract(
@@ -287,12 +245,14 @@ def contract(
     activation: ArrayLike,
     weight: ArrayLike,
     tables: Sequence[Table] = (),
+    indices: Sequence[int] = NO_INDEX,
 ) -> tuple[NDArray[np.int64], int]:
     """Execute one CONTRACT on given memories.
 
     :param activation: the activation memory, integers of shape (activation_depth, L).
     :param weight: the weight memory, integers of shape (parameter_depth, R).
     :param tables: values and slopes of each activation table.
+    :param indices: values of the index registers ``wxyb``.
     :returns: the activation memory afterwards, int64, and the number of clips.
     :raises DeviceError: as :class:`ContractPlan`.
     """
@@ -301,7 +261,7 @@ def contract(
     space.weight[...] = weight
     for number, table in enumerate(tables):
         space.set_table(number, table)
-    clips = ContractPlan(space, instruction).run().clips
+    clips = ContractPlan(space, instruction, indices).run(indices).clips
     return space.activation.astype(np.int64), clips
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from ..device import DeviceError
 from ..engine import EngineConfig
-from ..isa import INSTRUCTIONS, OUTER_LOOPS, STACK_DEPTH, Instruction, decode_program
+from ..isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OUTER_LOOPS, STACK_DEPTH, Instruction, decode_program
 from ..timing import execution_cycles, fetch_cycles
 from .nest import terms
 
 __all__ = ["Program", "Stack", "Step", "wrap"]
 
 _LONGEST = max(form.words for form in INSTRUCTIONS)
+_NESTS = ("CONTRACT", "CORRELATE")
 
 
 def wrap(value: int) -> int:
@@ -81,13 +82,21 @@ class Program:
         except ValueError:
             opcode = self._words[address] & 0xFF
             raise DeviceError(f"fault at word {address}: opcode {opcode} is unknown or its words are missing") from None
+        name = instruction.name
+        if name in LOCAL_INSTRUCTIONS and not self.config.local_learning:
+            opcode = instruction.format.opcode
+            raise DeviceError(f"fault at word {address}: opcode {opcode} is unknown, {name} needs local_learning")
+        try:
+            cycles = execution_cycles(self.config, instruction)
+        except ValueError as error:
+            raise DeviceError(f"fault at word {address} ({name}): {error}") from None
         return Step(
             address=address,
             instruction=instruction,
             following=address + instruction.format.words,
             fetch=fetch_cycles(instruction.format),
-            cycles=execution_cycles(self.config, instruction),
-            row_steps=_row_steps(self.config, instruction) if instruction.name == "CONTRACT" else 0,
+            cycles=cycles,
+            row_steps=_row_steps(self.config, instruction) if name in _NESTS else 0,
         )
 
 

@@ -1,16 +1,19 @@
-"""The loss unit's twin: per-lane losses in integers, summed into a register."""
+"""The loss unit's twin: per-lane losses in integers, their sum, differences and derivatives."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..device import DeviceError
-from ..fixedpoint import shift_round
-from ..isa import LossKind
+from ..engine import EngineConfig
+from ..fixedpoint import saturate, shift_round
+from ..isa import Instruction, LossKind, LossMode
 from ..tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
 
-__all__ = ["LN2", "LOSS_BITS", "MAX_FRAC", "cross_entropy", "floor_log2", "loss", "squared_error"]
+__all__ = ["LN2", "LOSS_BITS", "MAX_FRAC", "LossPlan", "LossResult", "floor_log2", "loss"]
 
 LN2 = 45426
 """ln 2 with 16 fraction bits."""
@@ -28,42 +31,48 @@ def floor_log2(values: ArrayLike) -> NDArray[np.int64]:
     return exponents.astype(np.int64) - 1
 
 
-def cross_entropy(
-    outputs: ArrayLike, labels: ArrayLike, *, z_frac: int, values: ArrayLike, slopes: ArrayLike
-) -> NDArray[np.int64]:
-    """Softmax cross-entropy of every lane: ``ln(sum exp(z_c - max z)) + max z - z_label``.
+class LossResult(NamedTuple):
+    """What LOSS makes of the lanes."""
 
-    :param outputs: integers with ``z_frac`` fraction bits, shape (C, L).
-    :param labels: class of each lane, shape (L,), each from 0 to C - 1.
-    :param values: the scalar-table memory, see :func:`dither.tables.scalar_tables`.
-    :param slopes: the same.
-    :returns: int64 of shape (L,), 16 fraction bits, neither rounded nor clipped.
-    :raises DeviceError: if a sum of exponentials is zero, which only tables that nobody loaded give.
+    losses: NDArray[np.int64]
+    """Each lane's loss, rounded and clipped, zero where masked; shape (L,)."""
+    active: NDArray[np.bool_]
+    """Lanes that are not masked; shape (L,)."""
+    derivatives: NDArray[np.int64] | None
+    """By output, zero in masked lanes; shape (C, L). None if they were not asked for."""
+    clips: int
+
+
+def _cross_entropy(
+    z: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    active: NDArray[np.bool_],
+    z_frac: int,
+    tables: tuple[ArrayLike, ArrayLike],
+    width: int | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Softmax cross-entropy ``ln(sum exp(z_c - max z)) + max z - z_label`` with 16 fraction bits; and, if there is a
+    width, its derivatives before they are clipped.
+
+    Masked lanes are computed with the rest, which is cheaper than leaving them out; their labels must exist too.
     """
-    z = np.asarray(outputs, dtype=np.int64)
-    chosen = np.asarray(labels, dtype=np.int64)
+    highest = (1 << SCALAR_INPUT_BITS) - 1
     distance = z.max(axis=0) - z
-    exponent = np.minimum(shift_round(distance, z_frac - _EXP_FRAC), (1 << SCALAR_INPUT_BITS) - 1)
-    total = scalar_lookup(values, slopes, ScalarTable.EXP, exponent).sum(axis=0)
-    if not total.all():
+    exponent = np.minimum(shift_round(distance, z_frac - _EXP_FRAC), highest)
+    total = scalar_lookup(*tables, ScalarTable.EXP, exponent).sum(axis=0)
+    if not total.all() and not total[active].all():
         raise DeviceError("LOSS: a sum of exponentials is zero; load the scalar tables first")
     e = floor_log2(total)
     mantissa = np.where(e < 16, total << np.maximum(16 - e, 0), total >> np.maximum(e - 16, 0)) & 0xFFFF
-    logarithm = scalar_lookup(values, slopes, ScalarTable.LOG, mantissa) + (e - _ONE) * LN2
-    result: NDArray[np.int64] = logarithm + (distance[chosen, np.arange(z.shape[1])] << (16 - z_frac))
-    return result
-
-
-def squared_error(outputs: ArrayLike, targets: ArrayLike) -> NDArray[np.int64]:
-    """Sum of squares of the differences of every lane.
-
-    :param outputs: integers, shape (C, L).
-    :param targets: integers with as many fraction bits, shape (C, L).
-    :returns: int64 of shape (L,) with twice as many fraction bits, neither rounded nor clipped.
-    """
-    difference = np.asarray(outputs, dtype=np.int64) - np.asarray(targets, dtype=np.int64)
-    result: NDArray[np.int64] = np.square(difference).sum(axis=0)
-    return result
+    logarithm = scalar_lookup(*tables, ScalarTable.LOG, mantissa) + (e - _ONE) * LN2
+    lanes = np.arange(z.shape[1])
+    losses: NDArray[np.int64] = logarithm + (distance[labels, lanes] << (16 - z_frac))
+    if width is None:
+        return losses, None
+    probability = np.minimum(exponent + shift_round(logarithm, 16 - _EXP_FRAC), highest)
+    derivatives = scalar_lookup(*tables, ScalarTable.EXP, probability)
+    derivatives[labels, lanes] -= 1 << _ONE
+    return losses, shift_round(derivatives, _ONE + 2 - width)
 
 
 def loss(
@@ -76,7 +85,8 @@ def loss(
     loss_frac: int,
     values: ArrayLike = (),
     slopes: ArrayLike = (),
-) -> tuple[NDArray[np.int64], int]:
+    derivative_bits: int | None = None,
+) -> LossResult:
     """What LOSS computes: each lane's loss, rounded half-up to ``loss_frac`` bits and clipped to 24 bits.
 
     :param outputs: the network's outputs, integers of shape (C, L).
@@ -84,11 +94,12 @@ def loss(
     :param targets: integers of shape (C, L), for SQUARED_ERROR.
     :param z_frac: fraction bits of outputs and targets, 0 to 16.
     :param loss_frac: fraction bits of a lane's loss, 0 to 16.
-    :param values: the scalar-table memory, for CROSS_ENTROPY.
+    :param values: the scalar-table memory, for CROSS_ENTROPY; see :func:`dither.tables.scalar_tables`.
     :param slopes: the same.
-    :returns: the lanes' losses, int64 of shape (L,), zero where masked (their sum modulo 2**32 goes to the register),
-        and the number of clips.
-    :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range.
+    :param derivative_bits: W, if derivatives are wanted, as LOSS writes them in mode ERROR: with W - 2 fraction bits
+        for CROSS_ENTROPY, with ``z_frac`` (and without the factor 2) for SQUARED_ERROR; clipped to W bits.
+    :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range, or a sum of exponentials is zero, which only
+        tables that nobody loaded give.
     """
     for name, frac in (("z_frac", z_frac), ("loss_frac", loss_frac)):
         if not 0 <= frac <= MAX_FRAC:
@@ -98,18 +109,90 @@ def loss(
     active = chosen >= 0
     if kind is LossKind.CROSS_ENTROPY:
         active &= chosen < len(z)
-    lanes = np.flatnonzero(active)
-    result = np.zeros(z.shape[1], np.int64)
-    if not len(lanes):
-        return result, 0
-    if kind is LossKind.CROSS_ENTROPY:
-        raw = cross_entropy(z[:, lanes], chosen[lanes], z_frac=z_frac, values=values, slopes=slopes)
+        existing = np.where(active, chosen, 0)
+        raw, errors = _cross_entropy(z, existing, active, z_frac, (values, slopes), derivative_bits)
         frac = 16
     else:
-        raw = squared_error(z[:, lanes], np.asarray(targets, dtype=np.int64)[:, lanes])
-        frac = 2 * z_frac
+        errors = z - np.asarray(targets, dtype=np.int64)
+        raw, frac = np.square(errors).sum(axis=0), 2 * z_frac
     highest = (1 << LOSS_BITS) - 1
     # A left shift could leave 64 bits; whatever is beyond 24 bits before it is clipped behind it all the same.
-    scaled = shift_round(raw if frac >= loss_frac else np.minimum(raw, highest + 1), frac - loss_frac)
-    result[lanes] = np.minimum(scaled, highest)
-    return result, int(np.count_nonzero(scaled > highest))
+    scaled = shift_round(raw if frac >= loss_frac else np.minimum(raw, highest + 1), frac - loss_frac) * active
+    clips = int(np.count_nonzero(scaled > highest))
+    derivatives = None
+    if derivative_bits is not None and errors is not None:
+        derivatives, more = saturate(errors * active, derivative_bits)
+        clips += more
+    return LossResult(np.minimum(scaled, highest), active, derivatives, clips)
+
+
+class LossPlan:
+    """A LOSS, checked, with the words that it reads and writes.
+
+    :raises DeviceError: if the instruction breaks a rule of the instruction set, leaves the activation memory, or has
+        a mode that the engine lacks.
+    """
+
+    def __init__(self, config: EngineConfig, instruction: Instruction) -> None:
+        self._config = config
+        self._kind, self._mode = LossKind(instruction["kind"]), LossMode(instruction["mode"])
+        if self._mode is not LossMode.SUM and not config.local_learning:
+            raise DeviceError(f"LOSS: mode {self._mode.name} needs an engine with local_learning")
+        self._fractions = {name: instruction[name] for name in ("z_frac", "loss_frac")}
+        count = instruction["count"]
+        if count < 1:
+            raise DeviceError("LOSS: count must be at least 1")
+        self._outputs = self._words(instruction["z_base"], instruction["z_step"], count)
+        self._label = self._words(instruction["label"], 0, 1)[0]
+        self._targets = None
+        read = {*self._outputs.tolist(), int(self._label)}
+        if self._kind is LossKind.SQUARED_ERROR:
+            self._targets = self._words(instruction["t_base"], instruction["t_step"], count)
+            read.update(self._targets.tolist())
+        self._results = self._words(0, 0, 0)
+        if self._mode is LossMode.DIFFER:
+            self._results = self._words(instruction["d_base"], 0, 1)
+        elif self._mode is LossMode.ERROR:
+            self._results = self._words(instruction["d_base"], instruction["d_step"], count)
+        if both := read.intersection(self._results.tolist()):
+            raise DeviceError(f"LOSS: word {min(both)} is both read and written")
+
+    def _words(self, base: int, step: int, count: int) -> NDArray[np.intp]:
+        addresses = (base + np.arange(count, dtype=np.intp) * step) % (1 << 16)
+        depth = self._config.activation_depth
+        if count and addresses.max() >= depth:
+            raise DeviceError(f"LOSS: word {addresses.max()} is beyond the {depth} of ACTIVATION")
+        return addresses
+
+    def run(
+        self, activation: NDArray[np.float64], kept: NDArray[np.int64], values: ArrayLike, slopes: ArrayLike
+    ) -> tuple[int, int]:
+        """Executes it.
+
+        :param activation: the activation memory, integers of shape (activation_depth, L); results are written to it.
+        :param kept: the losses that KEEP keeps and DIFFER takes, shape (L,); written by KEEP.
+        :param values: the scalar-table memory.
+        :param slopes: the same.
+        :returns: the sum of the lanes' losses, and the number of clips.
+        :raises DeviceError: as :func:`loss`.
+        """
+        width = self._config.width
+        result = loss(
+            self._kind,
+            activation[self._outputs],
+            activation[self._label],
+            None if self._targets is None else activation[self._targets],
+            values=values, slopes=slopes, derivative_bits=width if self._mode is LossMode.ERROR else None,
+            **self._fractions,
+        )  # fmt: skip
+        clips = result.clips
+        match self._mode:
+            case LossMode.KEEP:
+                kept[:] = result.losses
+            case LossMode.DIFFER:
+                differences, more = saturate((result.losses - kept) * result.active, width)
+                activation[self._results] = differences
+                clips += more
+            case LossMode.ERROR:
+                activation[self._results] = result.derivatives
+        return int(result.losses.sum()), clips

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,18 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from ..device import DeviceError, RunResult
 from ..engine import EngineConfig
-from ..isa import REGISTERS, Instruction, LossKind, Memory, Rule
+from ..isa import REGISTERS, Distribution, Instruction, Memory, Rule
 from ..regmap import COUNTERS
 from ..streams import Expect, Segment
 from .contract import ContractPlan
 from .control import Program, Stack, Step, wrap
-from .loss import loss
+from .correlate import CorrelatePlan
+from .dither import DitherPlan
+from .loss import LossPlan
 from .memories import Memories
-from .parameters import accumulate, perturb, tensor_signs
+from .parameters import accumulate, coordinate_place, perturb, perturb_one, tensor_probes, wrap_gradients
 from .ports import InputPort, OutputPort
+from .transpose import transpose, transpose_words
 from .update import update
 
 __all__ = ["GoldenMachine", "Range"]
@@ -57,11 +61,16 @@ class GoldenMachine:
         self._blas = ThreadpoolController()
         self._program = Program(config)
         self._plans: dict[int, ContractPlan] = {}
+        self._correlations: dict[int, CorrelatePlan] = {}
+        self._dithers: dict[int, DitherPlan] = {}
+        self._losses: dict[int, LossPlan] = {}
+        self._kept = np.zeros(config.lanes, np.int64)
         self._registers = [0] * REGISTERS
         self._units: dict[str, Callable[[Step], None]] = {
             "SET": self._set, "ADD": self._add, "SUBTRACT": self._subtract, "PULL": self._pull, "EMIT": self._emit,
             "LOAD": self._load, "STORE": self._store, "CONTRACT": self._contract, "LOSS": self._loss,
             "PERTURB": self._perturb, "ACCUMULATE": self._accumulate, "UPDATE": self._update,
+            "CORRELATE": self._correlate, "DITHER": self._dither, "TRANSPOSE": self._transpose,
         }  # fmt: skip
         self._begin((), ())
 
@@ -69,6 +78,9 @@ class GoldenMachine:
         """See :meth:`dither.device.Device.write_program`."""
         self._program.write(words)
         self._plans.clear()
+        self._correlations.clear()
+        self._dithers.clear()
+        self._losses.clear()
         self.ranges.clear()
 
     def close(self) -> None:
@@ -149,10 +161,11 @@ class GoldenMachine:
         self._outputs.send(kind, self.memories.store(kind, step.instruction["base"], step.instruction["count"]))
 
     def _contract(self, step: Step) -> None:
+        indices = self._indices(step.instruction, "wxyb")
         plan = self._plans.get(step.address)
         if plan is None:
-            plan = self._plans[step.address] = ContractPlan(self.memories.space, step.instruction)
-        result = plan.run()
+            plan = self._plans[step.address] = ContractPlan(self.memories.space, step.instruction, indices)
+        result = plan.run(indices)
         self._counters["saturations_requantise"] += result.clips
         if self._monitor:
             seen = self.ranges.setdefault(step.address, Range(result.lowest, result.highest, 0, 0))
@@ -160,76 +173,111 @@ class GoldenMachine:
             seen.clips += result.clips
             seen.executions += 1
 
-    def _loss(self, step: Step) -> None:
-        instruction = step.instruction
-        kind = LossKind(instruction["kind"])
-        label = self.memories.words(Memory.ACTIVATION, instruction["label"], 1, "LOSS")
-        activation = self.memories.space.activation
-        values, slopes = self.memories.scalar_tables
-        losses, clips = loss(
-            kind,
-            activation[self._spaced(instruction, "z")],
-            activation[label][0],
-            activation[self._spaced(instruction, "t")] if kind is LossKind.SQUARED_ERROR else None,
-            z_frac=instruction["z_frac"], loss_frac=instruction["loss_frac"], values=values, slopes=slopes,
-        )  # fmt: skip
-        self._counters["saturations_loss"] += clips
-        self._write(instruction["target"], int(losses.sum()))
+    def _indices(self, instruction: Instruction, letters: str) -> tuple[int, ...]:
+        return tuple([self._registers[instruction[f"{letter}_index"]] for letter in letters])
 
-    def _spaced(self, instruction: Instruction, operand: str) -> NDArray[np.intp]:
-        """Addresses of the outputs or targets of a LOSS."""
-        base, step, count = instruction[f"{operand}_base"], instruction[f"{operand}_step"], instruction["count"]
-        if count < 1:
-            raise DeviceError("LOSS: count must be at least 1")
-        addresses = (base + np.arange(count, dtype=np.intp) * step) % (1 << 16)
-        if addresses.max() >= self.config.activation_depth:
-            raise DeviceError(
-                f"LOSS: word {addresses.max()} is beyond the {self.config.activation_depth} of {Memory.ACTIVATION.name}"
-            )
-        return addresses
+    def _correlate(self, step: Step) -> None:
+        indices = self._indices(step.instruction, "dxg")
+        plan = self._correlations.get(step.address)
+        if plan is None:
+            plan = self._correlations[step.address] = CorrelatePlan(self.memories.space, step.instruction, indices)
+        plan.run(self.memories.state[Memory.GRADIENT], indices)
+
+    def _loss(self, step: Step) -> None:
+        plan = self._losses.get(step.address)
+        if plan is None:
+            plan = self._losses[step.address] = LossPlan(self.config, step.instruction)
+        total, clips = plan.run(self.memories.space.activation, self._kept, *self.memories.scalar_tables)
+        self._counters["saturations_loss"] += clips
+        self._write(step.instruction["target"], total)
 
     def _tensor(self, instruction: Instruction) -> slice:
         """The words of a PERTURB or ACCUMULATE."""
         count = instruction["inner"] * instruction["tiles"]
         return self.memories.words(Memory.MASTER, instruction["base"], count, instruction.name)
 
-    def _signs(self, instruction: Instruction) -> NDArray[np.int8]:
+    def _distribution(self, instruction: Instruction) -> Distribution:
+        number = instruction["distribution"]
+        if number not in tuple(Distribution):
+            raise DeviceError(f"{instruction.name}: there is no distribution {number}")
+        distribution = Distribution(number)
+        if distribution in (Distribution.UNIFORM, Distribution.GAUSSIAN) and not self.config.wide_probes:
+            raise DeviceError(f"{instruction.name}: an engine without wide_probes has no {distribution.name} probes")
+        return distribution
+
+    def _probes(self, instruction: Instruction, distribution: Distribution) -> NDArray[Any]:
         seed, number, probe = (self._read(instruction, name) for name in ("seed", "step", "probe"))
-        return tensor_signs(
-            seed, number, probe, block=instruction["block"], inner=instruction["inner"], tiles=instruction["tiles"],
-            rows=self.config.rows,
+        return tensor_probes(
+            distribution, seed, number, probe, block=instruction["block"], inner=instruction["inner"],
+            tiles=instruction["tiles"], rows=self.config.rows,
         )  # fmt: skip
 
+    def _coordinate(self, instruction: Instruction) -> tuple[int, int] | None:
+        """Word (of the memory) and row of the parameter that COORDINATE names, if the tensor has it."""
+        place = coordinate_place(
+            self._read(instruction, "probe"), block=instruction["block"], inner=instruction["inner"],
+            tiles=instruction["tiles"], rows=self.config.rows,
+        )  # fmt: skip
+        return None if place is None else (instruction["base"] + place[0], place[1])
+
     def _perturb(self, step: Step) -> None:
-        instruction = step.instruction
-        words = self._tensor(instruction)
-        masters = self.memories.state[Memory.MASTER][words]
-        if instruction["random"]:
-            weights, clips = perturb(masters, self._signs(instruction), instruction["amplitude"], self.config.width)
+        instruction, width = step.instruction, self.config.width
+        words, weight = self._tensor(instruction), self.memories.space.weight
+        distribution, masters = self._distribution(instruction), self.memories.state[Memory.MASTER]
+        if distribution.bits:
+            xi = self._probes(instruction, distribution)
+            weight[words], clips = perturb(masters[words], xi, instruction["amplitude"], width)
         else:
-            weights, clips = perturb(masters, 0, 0, self.config.width)
-        self.memories.space.weight[words] = weights
+            weight[words], clips = self.memories.rounded_masters(words)
+            place = self._coordinate(instruction) if distribution is Distribution.COORDINATE else None
+            if place is not None:
+                master = int(masters[place])
+                weight[place], clipped = perturb_one(master, instruction["amplitude"], width)
+                clips += clipped - perturb_one(master, 0, width)[1]
         self.memories.space.version += 1
         self._counters["saturations_weight"] += clips
 
     def _accumulate(self, step: Step) -> None:
-        words = self._tensor(step.instruction)
-        gradients = self.memories.state[Memory.GRADIENT]
-        difference = self._read(step.instruction, "difference")
-        gradients[words] = accumulate(gradients[words], self._signs(step.instruction), difference)
+        instruction, gradients = step.instruction, self.memories.state[Memory.GRADIENT]
+        words, distribution = self._tensor(instruction), self._distribution(instruction)
+        difference = self._read(instruction, "difference")
+        if distribution.bits:
+            gradients[words] = accumulate(gradients[words], self._probes(instruction, distribution), difference)
+        elif distribution is Distribution.COORDINATE:
+            place = self._coordinate(instruction)
+            if place is not None:
+                gradients[place] = wrap_gradients(gradients[place] + difference)
 
     def _update(self, step: Step) -> None:
         instruction, state = step.instruction, self.memories.state
+        try:
+            rule = Rule(instruction["rule"])
+        except ValueError:
+            raise DeviceError(f"UPDATE: there is no rule {instruction['rule']}") from None
         words = self.memories.words(Memory.MASTER, instruction["base"], instruction["count"], "UPDATE")
         values, slopes = self.memories.scalar_tables
         result = update(
-            Rule(instruction["rule"]),
+            rule,
             *(state[kind][words] for kind in (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)),
             gradient_shift=instruction["gradient_shift"], decay1=instruction["decay1"], decay2=instruction["decay2"],
             rate=self._read(instruction, "rate"), rate_shift=instruction["rate_shift"], values=values, slopes=slopes,
         )  # fmt: skip
         state[Memory.MASTER][words] = result.master
+        self.memories.masters_changed()
         state[Memory.GRADIENT][words] = 0
         state[Memory.MOMENT1][words] = result.moment1
         state[Memory.MOMENT2][words] = result.moment2
         self._counters["saturations_update"] += result.clips
+
+    def _dither(self, step: Step) -> None:
+        plan = self._dithers.get(step.address)
+        if plan is None:
+            plan = self._dithers[step.address] = DitherPlan(self.memories.space, step.instruction)
+        clips = plan.run(*(self._read(step.instruction, name) for name in ("seed", "step", "probe", "offset")))
+        self._counters["saturations_requantise"] += clips
+
+    def _transpose(self, step: Step) -> None:
+        source, target = transpose_words(self.config, step.instruction)
+        weight = self.memories.space.weight
+        weight[target] = transpose(weight[source], step.instruction["inner"], step.instruction["columns"])
+        self.memories.space.version += 1

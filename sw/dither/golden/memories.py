@@ -10,7 +10,8 @@ from ..engine import EngineConfig
 from ..isa import Memory
 from ..streams import slots
 from ..tables import ScalarTable
-from .workspace import Workspace
+from .parameters import perturb
+from .workspace import Floats, Workspace
 
 __all__ = ["Memories"]
 
@@ -37,6 +38,7 @@ class Memories:
         self.config = config
         self.space = Workspace(config, threads=threads)
         self.state = {kind: np.zeros((config.parameter_depth, config.rows), np.int64) for kind in _STATE}
+        self._rounded: dict[tuple[int, int], tuple[Floats, int]] = {}
         segments = 1 << config.table_bits
         self._activation_tables = np.zeros((config.activation_tables * segments, 2), np.int64)
         self._scalar_tables = np.zeros((len(ScalarTable) * segments, 2), np.int64)
@@ -90,6 +92,24 @@ class Memories:
                 self._scalar_tables[words, 1] = _wrapped(values[:, 1], width, signed=True)
             case _:
                 self.state[kind][words] = _wrapped(values, width, signed=kind is not Memory.MOMENT2)
+                if kind is Memory.MASTER:
+                    self.masters_changed()
+
+    def masters_changed(self) -> None:
+        """To be called by whoever writes masters."""
+        self._rounded.clear()
+
+    def rounded_masters(self, words: slice) -> tuple[Floats, int]:
+        """Working weights without perturbation, and how many of them are clipped.
+
+        Kept until masters change: probes of single coordinates want them for every parameter.
+        """
+        key = words.start, words.stop
+        kept = self._rounded.get(key)
+        if kept is None:
+            weights, clips = perturb(self.state[Memory.MASTER][words], 0, 0, self.config.width)
+            kept = self._rounded[key] = weights.astype(np.float64), clips
+        return kept
 
     def _expand_tables(self, words: slice) -> None:
         segments = 1 << self.config.table_bits

@@ -1,13 +1,13 @@
-"""CONTRACT's loop nest as affine maps: strides from steps, address ranges, conflicts.
+"""Loop nests of CONTRACT and CORRELATE as affine maps: strides from steps, address ranges, conflicts.
 
 A *step* is what an address register adds when its loop advances and every loop inside has just wrapped; it includes
 the way back. A *stride* is how far apart two iterations of one loop lie: addresses are
-``base + sum(i_loop * stride_loop)``.
+``base + sum(i_loop * stride_loop)``. Bases may depend on registers, so all that is found out here counts from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 
 from ..device import DeviceError
 from ..engine import EngineConfig
-from ..isa import OUTER_LOOPS, REDUCTION_LOOPS, Activation, Instruction
-from ..timing import drain_cycles_per_row
+from ..isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Instruction, Operand
 
-__all__ = ["MAX_SHIFT", "Loop", "Piece", "analyse", "strides", "terms", "validate"]
+__all__ = [
+    "MODULUS", "Loop", "Nest", "Piece", "Reach", "analyse_contract", "analyse_correlate", "resolve", "strides", "terms",
+]  # fmt: skip
 
-MAX_SHIFT = 47
-_MODULUS = 1 << 16
+MODULUS = 1 << 16
+"""Of addresses."""
 
 
 def _signed(value: int) -> int:
-    return (value + _MODULUS // 2) % _MODULUS - _MODULUS // 2
+    return (value + MODULUS // 2) % MODULUS - MODULUS // 2
 
 
 def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
@@ -45,14 +46,19 @@ def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """One loop of a piece. Weight and bias offsets count rows of words (address * R + row); they need not be affine."""
+    """One loop of a piece.
+
+    Offsets in the parameter memories (weights, biases, gradients) count rows of words, ``address * R + row``, and need
+    not be affine; those of a lane-wise operand or bias count words.
+    """
 
     count: int
     x: int
-    """Stride of the input, in words."""
+    """Stride of the input (CORRELATE: of the right operand), in words."""
     y: int
-    """Stride of the output, in words; 0 for reduction loops."""
+    """Stride of the output (CORRELATE: of the left operand), in words; 0 for reduction loops."""
     w: NDArray[np.intp]
+    """Offsets of the weight (CORRELATE: of the gradient)."""
     b: NDArray[np.intp]
 
     @classmethod
@@ -71,15 +77,15 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a CONTRACT that one set of strides describes."""
+    """A part of a nest that one set of strides describes."""
 
     w: int
     x: int
     y: int
     b: int
-    """Offsets of the first weight, input word, output word and bias."""
+    """Offsets of the first weight, input word, output word and bias from their bases."""
     outer: tuple[Loop, ...]
-    """Loops over outputs, rows included, innermost first."""
+    """Loops over outputs (CORRELATE: left operands), rows included, innermost first."""
     reduction: tuple[Loop, ...]
 
     def fixed(self, loop: Loop, index: int) -> Piece:
@@ -91,85 +97,209 @@ class Piece:
         )  # fmt: skip
 
 
-def validate(config: EngineConfig, instruction: Instruction) -> None:
-    """Check what the instruction set demands of a CONTRACT, but for its addresses.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which words of its memory an operand needs, counted from its base."""
 
-    :raises DeviceError: with one line that says which demand is not met.
+    name: str
+    """The instruction's."""
+    what: str
+    depth: int
+    """Of the memory."""
+    lowest: int
+    highest: int
+    words: NDArray[np.bool_]
+    """Which of the words from ``lowest`` to ``highest``; empty where nobody wants to know."""
+
+    def require_within(self, base: int) -> None:
+        """Check the operand's addresses.
+
+        :raises DeviceError: if one is beyond the memory.
+        """
+        if base + self.lowest < 0 or base + self.highest >= self.depth:
+            lowest, highest = ((base + offset) % MODULUS for offset in (self.lowest, self.highest))
+            where = f"{lowest} to {highest}" if lowest != highest else f"{lowest}"
+            raise DeviceError(f"{self.name}: {self.what} address {where} is beyond the memory's {self.depth} words")
+
+    def shared(self, base: int, other: Reach, other_base: int) -> int | None:
+        """The first word that another operand of the same memory needs too."""
+        start, other_start = base + self.lowest, other_base + other.lowest
+        first = max(start, other_start)
+        end = min(start + len(self.words), other_start + len(other.words))
+        if first >= end:
+            return None
+        both = self.words[first - start : end - start] & other.words[first - other_start : end - other_start]
+        return first + int(np.argmax(both)) if both.any() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """One instruction's nest, analysed."""
+
+    pieces: tuple[Piece, ...]
+    """To be executed in order; no piece of a CONTRACT writes a word twice."""
+    reaches: dict[str, Reach]
+    """By the letter of the operand; ``one``: the constant that a bias is multiplied by, which has no base."""
+    inputs: tuple[str, ...]
+    """Operands in the memory that ``y`` is written to."""
+
+    def check(self, bases: Mapping[str, int]) -> None:
+        """Check the addresses that some bases lead to.
+
+        :param bases: by the letters of :attr:`reaches`.
+        :raises DeviceError: if one is beyond its memory or an output is an input too.
+        """
+        for letter, reach in self.reaches.items():
+            reach.require_within(bases.get(letter, 0))
+        for letter in self.inputs:
+            word = self.reaches["y"].shared(bases["y"], self.reaches[letter], bases.get(letter, 0))
+            if word is not None:
+                raise DeviceError(f"CONTRACT: word {word} is both input and output")
+
+
+def resolve(instruction: Instruction, letters: str, indices: Sequence[int]) -> dict[str, int]:
+    """An instruction's bases, by the letters of its operands: fields and index registers, modulo 2**16.
+
+    :param indices: values of the registers, in the order of the letters.
     """
-
-    def require(good: bool, message: str) -> None:
-        if not good:
-            raise DeviceError(f"CONTRACT: {message}")
-
-    for name in (*REDUCTION_LOOPS, *OUTER_LOOPS):
-        require(instruction[f"n_{name}"] >= 1, f"n_{name} must be at least 1")
-    require(instruction["shift"] <= MAX_SHIFT, f"shift must be from 0 to {MAX_SHIFT}, not {instruction['shift']}")
-    require(1 <= instruction["last_rows"] <= config.rows,
-            f"last_rows must be from 1 to {config.rows}, not {instruction['last_rows']}")  # fmt: skip
-    require(instruction["activation"] in list(Activation), f"unknown activation {instruction['activation']}")
-    activation = Activation(instruction["activation"])
-    if activation is Activation.TABLE:
-        require(instruction["table"] < config.activation_tables,
-                f"table {instruction['table']} is not one of {config.activation_tables}")  # fmt: skip
-    tile = terms(instruction) + instruction["bias"] + instruction["idle"]
-    drain = config.rows * drain_cycles_per_row(config, activation)
-    require(tile >= drain, f"a tile of {tile} cycles is shorter than its drain of {drain}")
+    return {
+        letter: (instruction[f"{letter}_base"] + index) % MODULUS
+        for letter, index in zip(letters, indices, strict=True)
+    }
 
 
 def terms(instruction: Instruction) -> int:
-    """Products in one sum, without the bias."""
+    """Iterations of the inner loops: a CONTRACT's products in one sum (without the bias), or the gradient words that a
+    tile of a CORRELATE visits."""
     n0, n1, n2 = (instruction[f"n_{name}"] for name in REDUCTION_LOOPS)
     return n0 * n1 * n2
 
 
-def analyse(config: EngineConfig, instruction: Instruction) -> list[Piece]:
-    """The pieces of a valid CONTRACT, to be executed in order; no piece writes a word twice.
+def analyse_contract(config: EngineConfig, instruction: Instruction, bases: Mapping[str, int]) -> Nest:
+    """The nest of a valid CONTRACT.
 
-    :raises DeviceError: if an address is beyond its memory or an output is an input too.
+    :param bases: some bases, by the letters ``wxyb``; the result is right for others too.
+    :raises DeviceError: if an address is beyond its memory or an output is an input too, with these bases.
     """
-    piece, tail = _whole(config, instruction)
-    parts = _parts(piece, tail)
-    inputs = np.zeros(config.activation_depth, bool)
-    outputs = np.zeros(config.activation_depth, bool)
-    for part in parts:
-        inputs |= _reached(
-            "input", config.activation_depth, part.x, [(o.count, o.x) for o in (*part.outer, *part.reduction)]
-        )
-        outputs |= _reached("output", config.activation_depth, part.y, [(o.count, o.y) for o in part.outer])
-        _check_slots("weight", config, part.w, [o.w for o in (*part.outer, *part.reduction)])
-        if instruction["bias"]:
-            _check_slots("bias", config, part.b, [o.b for o in part.outer])
-    if instruction["bias"]:
-        inputs |= _reached("constant", config.activation_depth, instruction["one"], [])
-    if (inputs & outputs).any():
-        raise DeviceError(f"CONTRACT: word {int(np.argmax(inputs & outputs))} is both input and output")
+    lane_wise, bias = Operand(instruction["operand"]) is not Operand.WEIGHT, bool(instruction["bias"])
+    rows, depth = 1 if lane_wise else config.rows, config.activation_depth
+    piece = _whole(rows, instruction, w="w", x="x", y="y", b="b")
+    parts = _parts(piece, instruction["last_rows"])
+    reaches = {
+        "x": _reach("CONTRACT", "input", depth, bases["x"], [(p.x, _x_maps((*p.outer, *p.reduction))) for p in parts]),
+        "y": _reach("CONTRACT", "output", depth, bases["y"], [(p.y, [(o.count, o.y) for o in p.outer]) for p in parts]),
+    }
+    weights = [(p.w, [o.w for o in (*p.outer, *p.reduction)]) for p in parts]
+    biases = [(p.b, [o.b for o in p.outer]) for p in parts]
+    inputs = ["x"]
+    for letter, what, offsets in (("w", "weight", weights), ("b", "bias", biases))[: 2 if bias else 1]:
+        if lane_wise:
+            maps = [(first, [_affine(steps) for steps in loops]) for first, loops in offsets]
+            reaches[letter] = _reach("CONTRACT", what, depth, bases[letter], maps)
+            inputs.append(letter)
+        else:
+            reaches[letter] = _reach_of_rows("CONTRACT", what, config, bases[letter], offsets)
+    if bias:
+        reaches["one"] = _reach("CONTRACT", "constant", depth, 0, [(instruction["one"], [])])
+        inputs.append("one")
+    nest = Nest(tuple(parts), reaches, tuple(inputs))
+    nest.check(bases)
     written = sum(int(np.prod([loop.count for loop in part.outer])) for part in parts)
-    if written == np.count_nonzero(outputs):
-        return parts
-    return list(_in_order(piece, tail))
+    if written == np.count_nonzero(reaches["y"].words):
+        return nest
+    return replace(nest, pieces=tuple(_in_order(piece, instruction["last_rows"])))
 
 
-def _whole(config: EngineConfig, instruction: Instruction) -> tuple[Piece, int]:
-    """The nest with its row loop first, as if all tiles had R rows, and how many rows the last tile really has."""
-    names = (*REDUCTION_LOOPS, *OUTER_LOOPS)
-    counts = [instruction[f"n_{name}"] for name in names]
-    w = strides(counts, [instruction[f"w_{name}"] for name in names])
-    x = strides(counts, [instruction[f"x_{name}"] for name in names])
-    outer_counts = counts[len(REDUCTION_LOOPS) :]
-    y = strides(outer_counts, [instruction[f"y_{name}"] for name in OUTER_LOOPS])
-    b = strides(outer_counts, [instruction[f"b_{name}"] for name in OUTER_LOOPS])
-    rows, split = config.rows, len(REDUCTION_LOOPS)
-    reduction = [Loop.affine(counts[i], w=w[i] * rows, x=x[i]) for i in range(split)]
+def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Mapping[str, int]) -> Nest:
+    """The nest of a valid CORRELATE: that of the contraction whose gradient it is.
+
+    :param bases: some bases, by the letters ``dxg``; the result is right for others too.
+    :raises DeviceError: if an address is beyond its memory, with these bases.
+    """
+    parts = _parts(_whole(config.rows, instruction, w="g", x="x", y="d"), instruction["last_rows"])
+    depth = config.activation_depth
+    left = [(p.y, [(o.count, o.y) for o in p.outer]) for p in parts]
+    right = [(p.x, [(o.count, o.x) for o in (*p.outer, *p.reduction)]) for p in parts]
+    gradients = [(p.w, [o.w for o in (*p.outer, *p.reduction)]) for p in parts]
+    reaches = {
+        "d": _reach("CORRELATE", "left", depth, bases["d"], left),
+        "x": _reach("CORRELATE", "right", depth, bases["x"], right),
+        "g": _reach_of_rows("CORRELATE", "gradient", config, bases["g"], gradients),
+    }
+    return Nest(tuple(parts), reaches, ())
+
+
+def _whole(rows: int, instruction: Instruction, *, w: str, x: str, y: str, b: str = "") -> Piece:
+    """The nest with its row loop first, as if all tiles had so many rows.
+
+    The other parameters are the letters of the instruction's operands for the pieces' ``w``, ``x``, ``y`` and ``b``.
+    """
+    counts = [instruction[f"n_{loop}"] for loop in LOOPS]
+    split = len(REDUCTION_LOOPS)
+
+    def inner_and_outer(letter: str) -> list[int]:
+        return strides(counts, [instruction[f"{letter}_{loop}"] for loop in LOOPS])
+
+    def outer_only(letter: str) -> list[int]:
+        return strides(counts[split:], [instruction[f"{letter}_{loop}"] for loop in OUTER_LOOPS])
+
+    ws, xs, ys = inner_and_outer(w), inner_and_outer(x), outer_only(y)
+    bs = outer_only(b) if b else [0] * len(OUTER_LOOPS)
+    reduction = [Loop.affine(counts[i], w=ws[i] * rows, x=xs[i]) for i in range(split)]
     outer = [
-        Loop.affine(outer_counts[i], w=w[split + i] * rows, x=x[split + i], y=y[i], b=b[i] * rows)
+        Loop.affine(counts[split + i], w=ws[split + i] * rows, x=xs[split + i], y=ys[i], b=bs[i] * rows)
         for i in range(len(OUTER_LOOPS))
     ]
-    row = Loop.affine(rows, w=1, y=instruction["y_row"], b=1)
-    piece = Piece(
-        w=instruction["w_base"] * rows, x=instruction["x_base"], y=instruction["y_base"],
-        b=instruction["b_base"] * rows, outer=(row, *outer), reduction=tuple(reduction),
-    )  # fmt: skip
-    return piece, instruction["last_rows"]
+    row = Loop.affine(rows, w=1, y=instruction[f"{y}_row"] if rows > 1 else 0, b=1)
+    return Piece(w=0, x=0, y=0, b=0, outer=(row, *outer), reduction=tuple(reduction))
+
+
+def _x_maps(loops: Sequence[Loop]) -> list[tuple[int, int]]:
+    return [(loop.count, loop.x) for loop in loops]
+
+
+_Maps = Sequence[tuple[int, Sequence[tuple[int, int]]]]
+"""Affine maps: offset, and count and stride of each loop."""
+
+
+def _reach(name: str, what: str, depth: int, base: int, maps: _Maps) -> Reach:
+    """What some affine maps reach together."""
+
+    def bound(choose: Callable[[int, int], int], offset: int, loops: Sequence[tuple[int, int]]) -> int:
+        return offset + sum(choose(0, (count - 1) * stride) for count, stride in loops)
+
+    lowest = min(bound(min, *one) for one in maps)
+    highest = max(bound(max, *one) for one in maps)
+    Reach(name, what, depth, lowest, highest, np.empty(0, bool)).require_within(base)
+    words = np.zeros(highest - lowest + 1, bool)
+    for offset, loops in maps:
+        part = np.zeros(len(words), bool)
+        part[bound(min, offset, loops) - lowest] = True
+        for count, stride in loops:
+            step, covered = abs(stride), 1
+            while step and covered < count:
+                more = min(covered, count - covered)
+                part[more * step :] |= part[: len(part) - more * step].copy()
+                covered += more
+        words |= part
+    return Reach(name, what, depth, lowest, highest, words)
+
+
+def _reach_of_rows(
+    name: str, what: str, config: EngineConfig, base: int, maps: Sequence[tuple[int, Sequence[NDArray[np.intp]]]]
+) -> Reach:
+    """The same for offsets that count rows of words; which words are between the first and the last remains open."""
+    lowest = min(offset + sum(int(steps.min()) for steps in loops) for offset, loops in maps)
+    highest = max(offset + sum(int(steps.max()) for steps in loops) for offset, loops in maps)
+    words = (lowest // config.rows, highest // config.rows)
+    reach = Reach(name, what, config.parameter_depth, *words, np.empty(0, bool))
+    reach.require_within(base)
+    return reach
+
+
+def _affine(offsets: NDArray[np.intp]) -> tuple[int, int]:
+    """Count and stride of a loop's offsets."""
+    return len(offsets), int(offsets[1] - offsets[0]) if len(offsets) > 1 else 0
 
 
 def _parts(piece: Piece, tail: int) -> list[Piece]:
@@ -200,31 +330,3 @@ def _in_order(piece: Piece, tail: int) -> Iterator[Piece]:
         part = piece.fixed(tile, number)
         for index in range(tail if number == tile.count - 1 else row.count):
             yield part.fixed(row, index)
-
-
-def _reached(what: str, depth: int, base: int, loops: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
-    """Which words of a memory an affine map reaches."""
-    lowest = base + sum(min(0, (count - 1) * stride) for count, stride in loops)
-    highest = base + sum(max(0, (count - 1) * stride) for count, stride in loops)
-    _require_within(what, lowest, highest, depth)
-    mask = np.zeros(depth, bool)
-    mask[lowest] = True
-    for count, stride in loops:
-        step, covered = abs(stride), 1
-        while step and covered < count:
-            more = min(covered, count - covered)
-            mask[more * step :] |= mask[: depth - more * step].copy()
-            covered += more
-    return mask
-
-
-def _check_slots(what: str, config: EngineConfig, base: int, offsets: Sequence[NDArray[np.intp]]) -> None:
-    lowest = base + sum(int(offset.min()) for offset in offsets)
-    highest = base + sum(int(offset.max()) for offset in offsets)
-    _require_within(what, lowest // config.rows, highest // config.rows, config.parameter_depth)
-
-
-def _require_within(what: str, lowest: int, highest: int, depth: int) -> None:
-    if lowest < 0 or highest >= depth:
-        where = f"{lowest % _MODULUS} to {highest % _MODULUS}" if lowest != highest else f"{lowest % _MODULUS}"
-        raise DeviceError(f"CONTRACT: {what} address {where} is beyond the memory's {depth} words")

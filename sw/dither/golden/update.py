@@ -8,22 +8,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..fixedpoint import saturate, shift_round
-from ..isa import Rule
+from ..isa import MASTER_BITS, Rule
 from ..tables import ScalarTable, scalar_lookup
 from .loss import floor_log2
 
-__all__ = ["DIRECTION_BITS", "GRADIENT_BITS", "RATE_BITS", "SIGN_UNIT", "Updated", "adam_direction", "update"]
+__all__ = ["DIRECTION_BITS", "RATE_BITS", "SHIFTED_BITS", "SIGN_UNIT", "Updated", "adam_direction", "update"]
 
-GRADIENT_BITS = 17
+SHIFTED_BITS = 17
 """Bits that a shifted gradient is clipped to, signed."""
 DIRECTION_BITS = 18
-"""Bits of a direction, signed; 12 of them are fraction bits under SIGN and ADAM."""
+"""Bits of a direction, signed; 12 of them are fraction bits where a rule is scale-free."""
 RATE_BITS = 18
 """Bits of a learning-rate mantissa, unsigned."""
 SIGN_UNIT = 4096
 """The direction 1.0."""
 _MOMENT_FRAC = 10  # a first moment has so many guard bits below a gradient's unit
-_STATE_BITS = 32
 _RECIPROCAL_BITS = 15  # fraction bits of the mantissa that the reciprocal root is looked up with
 
 
@@ -78,10 +77,10 @@ def update(
     """What UPDATE does to parameters; all arrays have one shape, whatever it is.
 
     :param master: integers of 32 bits, signed.
-    :param gradient: the same.
-    :param moment1: the same.
+    :param gradient: integers of 48 bits, signed.
+    :param moment1: integers of 32 bits, signed.
     :param moment2: integers of 32 bits, unsigned.
-    :param gradient_shift: half-up right shift that brings a gradient to 17 bits.
+    :param gradient_shift: half-up right shift that brings a gradient to 17 bits, 0 to 47.
     :param decay1: beta1 = 1 - 2**-decay1.
     :param decay2: beta2 = 1 - 2**-decay2.
     :param rate: learning-rate mantissa; its lowest 18 bits count, unsigned.
@@ -90,21 +89,26 @@ def update(
     :param slopes: the same.
     """
     p, m, v = (np.asarray(values_, dtype=np.int64) for values_ in (master, moment1, moment2))
-    h, clips = saturate(shift_round(gradient, gradient_shift), GRADIENT_BITS)
+    h, clips = saturate(shift_round(gradient, gradient_shift), SHIFTED_BITS)
     match rule:
         case Rule.SGD:
             direction = h
         case Rule.SIGN:
             direction = np.sign(h) * SIGN_UNIT
         case Rule.MOMENTUM:
-            m, more = saturate(m - shift_round(m, decay1) + (h << _MOMENT_FRAC), _STATE_BITS)
+            m, more = saturate(m - shift_round(m, decay1) + (h << _MOMENT_FRAC), MASTER_BITS)
+            direction, last = saturate(shift_round(m, _MOMENT_FRAC), DIRECTION_BITS)
+            clips += more + last
+        case Rule.SIGN_MOMENTUM:
+            signs = np.sign(h) * SIGN_UNIT
+            m, more = saturate(m + shift_round((signs << _MOMENT_FRAC) - m, decay1), MASTER_BITS)
             direction, last = saturate(shift_round(m, _MOMENT_FRAC), DIRECTION_BITS)
             clips += more + last
         case Rule.ADAM:
-            m, more = saturate(m + shift_round((h << _MOMENT_FRAC) - m, decay1), _STATE_BITS)
-            v = v + shift_round(np.minimum(h * h, (1 << _STATE_BITS) - 1) - v, decay2)
+            m, more = saturate(m + shift_round((h << _MOMENT_FRAC) - m, decay1), MASTER_BITS)
+            v = v + shift_round(np.minimum(h * h, (1 << MASTER_BITS) - 1) - v, decay2)
             direction, last = adam_direction(m, v, values, slopes)
             clips += more + last
     change = shift_round(direction * (rate & ((1 << RATE_BITS) - 1)), rate_shift)
-    p, last = saturate(p - change, _STATE_BITS)
+    p, last = saturate(p - change, MASTER_BITS)
     return Updated(p, m, v, clips + last)

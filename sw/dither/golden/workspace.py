@@ -1,10 +1,11 @@
-"""What CONTRACT works on: memories as float64, expanded tables, scratch, threads."""
+"""What CONTRACT, CORRELATE and DITHER work on: memories as float64, expanded tables, scratch, threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,11 +14,38 @@ from numpy.typing import NDArray
 from ..engine import EngineConfig
 from ..tables import Table, expand_activation
 
-__all__ = ["Floats", "Workspace"]
+__all__ = ["Floats", "Window", "Workspace"]
 
 Floats = NDArray[np.float64]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Numbers of the activation memory at equal distances in every axis, counted from a word that is not yet known."""
+
+    shape: tuple[int, ...]
+    _first: int
+    """In bytes, like the strides."""
+    _strides: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, config: EngineConfig, word: int, axes: Sequence[tuple[int, int]], columns: int, *, first_lane: int = 0
+    ) -> Window:
+        """Words from ``word`` on and so many numbers behind each of them, of the words that follow if need be.
+
+        :param axes: count and stride, in words, of each axis but the last.
+        """
+        size = np.dtype(np.float64).itemsize
+        pitch = config.lanes * size
+        shape = (*(count for count, _ in axes), columns)
+        return cls(shape, word * pitch + first_lane * size, (*(stride * pitch for _, stride in axes), size))
+
+    def at(self, memory: Floats, base: int) -> Floats:
+        """The view of an activation memory, shape :attr:`shape`, with words counted from ``base``."""
+        return np.ndarray(self.shape, np.float64, memory, self._first + base * memory.strides[0], self._strides)
 
 
 class Workspace:

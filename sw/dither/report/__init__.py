@@ -28,7 +28,8 @@ def render_report(run: RunFolder) -> str:
     )  # fmt: skip
     environment.filters |= {"count": _count, "duration": _duration, "percent": _percent, "number": _number}
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    curves = inline_svg(learning_curves([(facts.name, facts.rows)]), "loss and accuracy over steps")
+    figure = learning_curves([(facts.name, facts.rows)], facts.metric)
+    curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
     return environment.get_template("page.html").render(facts=facts, style=Markup(style), curves=Markup(curves))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
+from ..metrics import Metric
 from ..regmap import PHASES, SATURATIONS
 from ..runs import CurveRow, RunFolder, TensorRecord
 
@@ -74,6 +75,7 @@ class Facts:
     description: dict[str, Any]
     config: EngineConfig
     rows: list[CurveRow]
+    metric: Metric
     best: CurveRow
     parameters: int
     steps: int
@@ -92,6 +94,10 @@ class Facts:
     @property
     def last(self) -> CurveRow:
         return self.rows[-1]
+
+    def text(self, value: float) -> str:
+        """A value of the metric, with as many digits as a headline bears."""
+        return f"{value:.3g}" if self.metric.lower else f"{100 * value:.1f}%"
 
 
 def collect(run: RunFolder) -> Facts:
@@ -114,7 +120,8 @@ def collect(run: RunFolder) -> Facts:
             description=description,
             config=config,
             rows=rows,
-            best=max(rows, key=lambda row: (row.accuracy, -row.step)),
+            metric=run.metric,
+            best=_best(rows, run.metric),
             parameters=run.parameters,
             steps=progress["step"],
             cycles=cycles,
@@ -129,6 +136,15 @@ def collect(run: RunFolder) -> Facts:
     except (KeyError, TypeError) as error:
         run.require(False, f"has a run.json that this version cannot report on ({error!r})")
         raise
+
+
+def _best(rows: list[CurveRow], metric: Metric) -> CurveRow:
+    """The first of the best rows."""
+    best = rows[0]
+    for row in rows:
+        if metric.better(row.metric, best.metric):
+            best = row
+    return best
 
 
 def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ..metrics import ACCURACY, Metric
 from ..runs import CurveRow
 
 __all__ = ["inline_svg", "learning_curves", "save_figure"]
@@ -50,14 +51,15 @@ def _style() -> AbstractContextManager[None]:
     return rc_context(settings)
 
 
-def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]]) -> Figure:
-    """Loss and accuracy over steps, side by side, for one or two runs.
+def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metric = ACCURACY) -> Figure:
+    """Loss and metric over steps, side by side, for one or two runs.
 
     :param runs: a label and the logged rows of each; training losses are drawn thin.
+    :param metric: what the rows' metric is; errors are drawn on logarithmic axes.
     """
     with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
-        losses, accuracies = figure.subplots(1, 2)
+        losses, metrics = figure.subplots(1, 2)
         for number, (label, rows) in enumerate(runs):
             color = SERIES[number % len(SERIES)]
             # The second run is dashed: where runs are identical both stay visible.
@@ -67,13 +69,18 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]]) -> Figure:
                 steps, [row.train_loss for row in rows], color=color, linewidth=0.8, alpha=0.45, linestyle=style
             )
             losses.plot(steps, [row.loss for row in rows], color=color, label=label, linestyle=style)
-            accuracies.plot(steps, [row.accuracy for row in rows], color=color, label=label, linestyle=style)
+            metrics.plot(steps, [row.metric for row in rows], color=color, label=label, linestyle=style)
         _finish(losses, "Loss on held-out data (thin: training)", [row.loss for _, rows in runs for row in rows])
-        accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        _finish(accuracies, "Accuracy on held-out data", [])
-        accuracies.set_ylim(0, 1)
+        title = f"{metric.title[0].upper()}{metric.title[1:]} on held-out data"
+        _finish(metrics, title, [])
+        if metric.lower:
+            for axes in (losses, metrics):
+                axes.set_yscale("log")
+        else:
+            metrics.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            metrics.set_ylim(0, 1)
         if len(runs) > 1:
-            accuracies.legend(loc="lower right")
+            metrics.legend(loc="upper right" if metric.lower else "lower right")
     return figure
 
 

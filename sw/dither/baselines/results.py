@@ -1,0 +1,70 @@
+"""What a baseline run leaves behind: ``result.json``, ``curve.csv`` and the trained network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..metrics import Metric
+from ..network import Network
+from ..runs import RunError, RunFolder
+
+__all__ = ["BaselineRow", "Result", "write_result"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRow:
+    """One line of ``curve.csv``."""
+
+    step: int
+    forwards: int
+    """Samples that went through the network so far, in training: as many went back through it."""
+    train_loss: float
+    """Mean loss of the steps since the last line; NaN where there was none."""
+    loss: float
+    """Mean loss on held-out data."""
+    metric: float
+    """The task's :class:`~dither.metrics.Metric` on held-out data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished baseline run."""
+
+    metric: Metric
+    rows: tuple[BaselineRow, ...]
+    network: Network
+    facts: Mapping[str, Any]
+    """Further content of ``result.json``."""
+
+    @property
+    def final(self) -> float:
+        """The metric after the last step."""
+        return self.rows[-1].metric
+
+
+def write_result(path: Path, result: Result, command: str) -> None:
+    """Writes a new folder.
+
+    :param command: the command line that makes the same run again.
+    :raises RunError: if the folder is in use or cannot be written.
+    """
+    RunFolder.refuse_used(path)
+    name = {"accuracy": "test_accuracy"}.get(result.metric.name, result.metric.name)
+    content = {"command": command, **result.facts, name: result.final}
+    lines = [f"step,forwards,train_loss,loss,{result.metric.name}"]
+    lines += [f"{row.step},{row.forwards},{row.train_loss},{row.loss},{row.metric}" for row in result.rows]
+    texts = {
+        "result.json": json.dumps(content, indent=1, ensure_ascii=False) + "\n",
+        "curve.csv": "\n".join(lines) + "\n",
+    }
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            (path / file).write_text(text)
+        result.network.save(path / "network.npz")
+    except OSError as error:
+        raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None

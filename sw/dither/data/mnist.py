@@ -1,0 +1,70 @@
+"""MNIST: 28 x 28 pixels of handwritten digits (LeCun, Bottou, Bengio, Haffner, Proc. IEEE 1998)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import DataError, RemoteFile, data_folder, read_file
+from .idx import read_idx
+
+__all__ = ["FILES", "MIRRORS", "Images", "load_mnist"]
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+)
+FILES: Mapping[str, RemoteFile] = {
+    "train images": RemoteFile(
+        "train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train labels": RemoteFile(
+        "train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "test images": RemoteFile(
+        "t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "test labels": RemoteFile(
+        "t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Pixels, shape (samples, rows, columns), 0 to 255, and labels, shape (samples,)."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def scaled(self) -> NDArray[np.float32]:
+        """Pixels from -1 to 1, row after row, shape (samples, rows * columns)."""
+        return (self.pixels.reshape(len(self.pixels), -1) / np.float32(127.5) - 1).astype(np.float32)
+
+
+def load_mnist(
+    folder: Path | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
+) -> tuple[Images, Images]:
+    """The 60,000 training images and the 10,000 test images.
+
+    :param folder: where the four files are, packed or not; if None, the folder in ``DITHER_DATA``, or else one in the
+        user's cache, which missing files are downloaded into.
+    :raises DataError: if a file is missing, cannot be downloaded, or is damaged.
+    """
+    where, chosen = data_folder("mnist", folder)
+
+    def array(kind: str, axes: int) -> NDArray[np.uint8]:
+        content = read_file(files[kind], where, mirrors, download=not chosen)
+        return read_idx(content, axes, str(where / files[kind].name))
+
+    def part(name: str) -> Images:
+        pixels, labels = array(f"{name} images", 3), array(f"{name} labels", 1)
+        if len(pixels) != len(labels):
+            raise DataError(f"{where} holds {len(pixels)} {name} images, but {len(labels)} labels")
+        return Images(pixels, labels.astype(np.int64))
+
+    return part("train"), part("test")

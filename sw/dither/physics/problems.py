@@ -1,0 +1,137 @@
+"""The equations that the command line offers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .expressions import Expression, exp, normal_cdf, sin
+from .problem import Problem
+
+__all__ = ["PROBLEMS", "BlackScholes", "Burgers", "HamiltonJacobiBellman"]
+
+Array = NDArray[np.float64]
+
+
+class HamiltonJacobiBellman(Problem):
+    """``u_t + Laplacian u - 0.05 |grad u|^2 = -2``, ``u(x, 1) = |x|_1`` on the unit cube (arXiv 2308.09858).
+
+    The exact solution is ``|x|_1 + 1 - t``; with ``u = sum x + (1 - t) f`` the exact f is the constant 1.
+
+    :param space: space dimensions; the published problem has 20. For others, |grad u|^2 and the constant keep their
+        factors, and the solution becomes ``|x|_1 + (2 - 0.05 space)(1 - t)``.
+    """
+
+    name = "hjb"
+
+    def __init__(self, space: int = 20) -> None:
+        if space < 1:
+            raise ValueError(f"space dimensions must be positive, not {space}")
+        self.space = space
+        self.slope = 2 - 0.05 * space
+        self.magnitude = abs(self.slope)
+        self.title = f"{space}-dimensional Hamilton-Jacobi-Bellman equation"
+        self.lower, self.upper = (0.0,) * (space + 1), (1.0,) * (space + 1)
+
+    def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        return sum(x[: self.space], (1 - x[self.space]) * f)
+
+    def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        total = u.d(self.space) + 2
+        for i in range(self.space):
+            total = total + u.dd(i) - 0.05 * u.d(i) ** 2
+        return total
+
+    def solution(self, points: Array) -> Array:
+        """See :class:`Problem`."""
+        norm = points[:, : self.space].sum(axis=1)
+        return np.asarray(norm + self.slope * (1 - points[:, self.space]))
+
+
+class BlackScholes(Problem):
+    """A European call in units of its strike, x = ln(price / strike), from a quarter of a year before expiry backwards.
+
+    With t the time *before* that moment, ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 < x, 0 < t < 1. The
+    initial value, the call's price a quarter of a year before expiry, has no kink.
+
+    :param rate: r, riskless interest a year.
+    :param volatility: s, a square root of a year.
+    """
+
+    name = "black-scholes"
+    title = "Black-Scholes equation of a European call"
+    lower, upper = (-1.0, 0.0), (1.0, 1.0)
+    magnitude = 0.25
+    remaining = 0.25
+    """Years from t = 0 to expiry."""
+
+    def __init__(self, rate: float = 0.05, volatility: float = 0.4) -> None:
+        self.rate = rate
+        self.volatility = volatility
+
+    def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        deviation = self.volatility * math.sqrt(self.remaining)
+        near = (x[0] + self.rate * self.remaining) / deviation
+        discount = math.exp(-self.rate * self.remaining)
+        start = exp(x[0]) * normal_cdf(near + deviation / 2) - discount * normal_cdf(near - deviation / 2)
+        return start + x[1] * f
+
+    def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        half = self.volatility**2 / 2
+        return u.d(1) - half * u.dd(0) - (self.rate - half) * u.d(0) + self.rate * u
+
+    def solution(self, points: Array) -> Array:
+        """See :class:`Problem`; the formula of Black and Scholes, J. Political Economy 81 (1973)."""
+        price, years = points[:, 0], self.remaining + points[:, 1]
+        deviation = self.volatility * np.sqrt(years)
+        near = (price + self.rate * years) / deviation
+        cdf = np.vectorize(lambda value: 0.5 * math.erfc(-value / math.sqrt(2)))
+        gain = np.exp(price) * cdf(near + deviation / 2)
+        return np.asarray(gain - np.exp(-self.rate * years) * cdf(near - deviation / 2))
+
+
+class Burgers(Problem):
+    """``u_t + u u_x = viscosity u_xx``, ``u(x, 0) = -sin(pi x)``, ``u(-1, t) = u(1, t) = 0`` on -1 < x < 1, 0 < t < 1.
+
+    :param viscosity: 0.01/pi is the customary problem, whose solution has a jump that no step of finite size resolves;
+        the default's is smooth.
+    """
+
+    name = "burgers"
+    title = "viscous Burgers equation"
+    lower, upper = (-1.0, 0.0), (1.0, 1.0)
+    magnitude = 2.0
+
+    def __init__(self, viscosity: float = 0.25 / math.pi) -> None:
+        self.viscosity = viscosity
+
+    def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        return 4 * x[1] * (1 - x[0] ** 2) * f - sin(math.pi * x[0])
+
+    def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
+        """See :class:`Problem`."""
+        return u.d(1) + u * u.d(0) - self.viscosity * u.dd(0)
+
+    def solution(self, points: Array) -> Array:
+        """See :class:`Problem`; by the transform of J. D. Cole (1951), its integrals by the trapezoidal rule."""
+        x, t = points[:, 0, None], points[:, 1, None]
+        # The integrand is smooth, and as good as zero beyond ten deviations of the heat kernel or one period.
+        deviation = np.sqrt(2 * self.viscosity * np.maximum(t, 1e-12))
+        shifts = deviation * np.linspace(-10, 10, 801)
+        exponent = -np.cos(np.pi * (x - shifts)) / (2 * np.pi * self.viscosity) - (shifts / deviation) ** 2 / 2
+        weights = np.exp(exponent - exponent.max(axis=1, keepdims=True))
+        return np.asarray(-(weights * np.sin(np.pi * (x - shifts))).sum(axis=1) / weights.sum(axis=1))
+
+
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "hjb": HamiltonJacobiBellman, "black-scholes": BlackScholes, "burgers": Burgers,
+}  # fmt: skip
+"""Makers by name."""

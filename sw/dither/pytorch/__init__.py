@@ -1,0 +1,7 @@
+"""Networks from PyTorch and back. PyTorch itself is optional, and imported when something needs it."""
+
+from .convert import from_torch, to_torch
+from .lazy import require_torch
+from .trains import Factors, automatic_factors, tensor_train
+
+__all__ = ["Factors", "automatic_factors", "from_torch", "require_torch", "tensor_train", "to_torch"]

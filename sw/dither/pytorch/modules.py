@@ -1,0 +1,66 @@
+"""Layers that PyTorch itself does not have. Importing this module imports PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from ..models import TensorTrain
+from ..reference import Contraction
+
+__all__ = ["LastState", "Sine", "TrainLinear"]
+
+
+class Sine(nn.Module):
+    """The sine of every element."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.sin(inputs)
+
+
+class LastState(nn.Module):
+    """A recurrent layer that gives the last step's hidden state.
+
+    Inputs have shape (samples, steps, features), outputs (samples, hidden).
+
+    :param rnn: with ``batch_first=True``.
+    """
+
+    def __init__(self, rnn: nn.RNN) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        states, _ = self.rnn(inputs)
+        return states[:, -1]
+
+
+class TrainLinear(nn.Module):
+    """A linear layer held as a train of cores, contracted with its input as the engine does it.
+
+    :param layer: the train's sizes.
+    :param steps: the contraction order; see :func:`dither.compiler.planner.plan_layers`.
+    :param cores: by the names in ``steps``, of shape (r_k, n_k, m_k, r_{k+1}).
+    :param bias: shape (outputs,), or None.
+    """
+
+    def __init__(
+        self, layer: TensorTrain, steps: Sequence[Contraction], cores: Mapping[str, torch.Tensor],
+        bias: torch.Tensor | None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.layer = layer
+        self.steps = [(step, sorted(cores).index(step.tensor)) for step in steps]
+        self.cores = nn.ParameterList(nn.Parameter(cores[name].clone()) for name in sorted(cores))
+        self.bias = None if bias is None else nn.Parameter(bias.clone())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        # Samples in the last index make every step one batched matrix product, without a transposition.
+        state = inputs.T
+        for step, number in self.steps:
+            matrix = self.cores[number].permute(step.axes).reshape(step.K, step.M)
+            state = torch.matmul(matrix.T, state.reshape(step.P, step.K, -1))
+        found = state.reshape(self.layer.output_size, -1).T
+        return found if self.bias is None else found + self.bias

@@ -1,0 +1,103 @@
+"""Matrices as trains of cores: the tensor-train decomposition, and factors for sizes that nobody has factored."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Factors", "automatic_factors", "tensor_train"]
+
+MOST_CORES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """How a matrix becomes a train: factors of its inputs and outputs, and the inner ranks."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    ranks: tuple[int, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the cores."""
+        ranks = (1, *self.ranks, 1)
+        return sum(
+            left * n * m * right for left, n, m, right in zip(ranks, self.inputs, self.outputs, ranks[1:], strict=False)
+        )
+
+
+def possible_ranks(inputs: tuple[int, ...], outputs: tuple[int, ...], ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """The ranks, none above what any matrix of this size needs there."""
+    sizes = [n * m for n, m in zip(inputs, outputs, strict=True)]
+    return tuple(min(rank, math.prod(sizes[:cut]), math.prod(sizes[cut:])) for cut, rank in enumerate(ranks, start=1))
+
+
+def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64]]:
+    """The cores of a train that approximates a matrix, by successive truncated singular value decompositions.
+
+    I. Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 33 (2011), algorithm 1. The error is at most
+    sqrt(d-1) times the best one of these ranks. All cores get the same root mean square, which suits number formats and
+    steps of one size.
+
+    :param matrix: shape (inputs, outputs).
+    :returns: cores of shape (r_k, n_k, m_k, r_{k+1}).
+    :raises ValueError: if the factors do not multiply to the matrix's sizes.
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    inputs, outputs, cores = factors.inputs, factors.outputs, len(factors.inputs)
+    if values.shape != (math.prod(inputs), math.prod(outputs)):
+        raise ValueError(f"factors {inputs} and {outputs} do not make a matrix of shape {values.shape}")
+    if len(outputs) != cores or len(factors.ranks) != cores - 1:
+        raise ValueError(f"{cores} input factors need as many output factors and {cores - 1} ranks")
+    # (n_0 n_1 ..., m_0 m_1 ...) to (n_0 m_0, n_1 m_1, ...)
+    pairs = [axis for k in range(cores) for axis in (k, cores + k)]
+    rest = values.reshape(*inputs, *outputs).transpose(pairs).reshape(1, -1)
+    found, left = [], 1
+    for k, rank in enumerate(possible_ranks(inputs, outputs, factors.ranks)):
+        u, s, v = np.linalg.svd(rest.reshape(left * inputs[k] * outputs[k], -1), full_matrices=False)
+        found.append(u[:, :rank].reshape(left, inputs[k], outputs[k], rank))
+        rest, left = s[:rank, None] * v[:rank], rank
+    found.append(rest.reshape(left, inputs[-1], outputs[-1], 1))
+    sizes = [math.sqrt(float(np.mean(core**2))) for core in found]
+    if min(sizes) == 0:
+        return found
+    common = math.exp(sum(map(math.log, sizes)) / cores)
+    return [core * (common / size) for core, size in zip(found, sizes, strict=True)]
+
+
+def _prime_factors(number: int) -> list[int]:
+    """Greatest first."""
+    found, divisor = [], 2
+    while number > 1:
+        while number % divisor == 0:
+            found.append(divisor)
+            number //= divisor
+        divisor = divisor + 1 if divisor * divisor <= number else max(number, 2)
+    return found[::-1]
+
+
+def _balanced(number: int, parts: int) -> tuple[int, ...]:
+    """Factors as equal as primes let them be."""
+    found = [1] * parts
+    for prime in _prime_factors(number):
+        smallest = found.index(min(found))
+        found[smallest] *= prime
+    return tuple(sorted(found))
+
+
+def automatic_factors(inputs: int, outputs: int, rank: int) -> Factors:
+    """Factors and their order with the fewest parameters, among trains of two to four cores with balanced factors.
+
+    :param rank: all inner ranks, where the matrix has so many.
+    """
+    candidates = []
+    for cores in range(2, MOST_CORES + 1):
+        orders = (set(itertools.permutations(_balanced(size, cores))) for size in (inputs, outputs))
+        for n, m in itertools.product(*map(sorted, orders)):
+            candidates.append(Factors(n, m, possible_ranks(n, m, (rank,) * (cores - 1))))
+    return min(candidates, key=lambda factors: factors.parameters)

@@ -1,0 +1,194 @@
+"""Data sets: found in folders, downloaded from a server, refused where they are damaged."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dither.data import DATA_VARIABLE, DataError, RemoteFile, load_mnist, read_idx
+from dither.data.mnist import FILES
+from dither.tasks import TaskError, load_task
+
+Files = dict[str, RemoteFile]
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (
+        bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    )
+
+
+def contents(train: int = 7, test: int = 3) -> dict[str, bytes]:
+    rng = np.random.default_rng(0)
+    made = {}
+    for name, count in (("train", train), ("test", test)):
+        made[f"{name} images"] = idx(rng.integers(0, 256, (count, 28, 28)))
+        made[f"{name} labels"] = idx(rng.integers(0, 10, count))
+    return made
+
+
+def digests(made: dict[str, bytes]) -> Files:
+    return {kind: RemoteFile(FILES[kind].name, hashlib.sha256(content).hexdigest()) for kind, content in made.items()}
+
+
+def write(folder: Path, made: dict[str, bytes], packed: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, content in made.items():
+        name = FILES[kind].name
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+
+
+@pytest.fixture(autouse=True)
+def no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    """URL, folder and list of requests of a server."""
+    folder, requests = tmp_path / "served", []
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(self.path)
+            super().do_GET()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """No noise."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}", folder, requests
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("variable", [False, True])
+def test_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, variable: bool) -> None:
+    made = contents()
+    write(tmp_path / "here", made, packed)
+    if variable:
+        monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "here"))
+    train, test = load_mnist(None if variable else tmp_path / "here", digests(made), ())
+    assert idx(train.pixels) == made["train images"]
+    assert idx(test.labels) == made["test labels"]
+    scaled = test.scaled()
+    assert scaled.shape == (3, 784)
+    assert np.allclose((scaled + 1) * 127.5, test.pixels.reshape(3, -1), atol=1e-4)
+    assert scaled.min() >= -1
+    assert scaled.max() <= 1
+
+
+def test_a_given_folder_is_never_downloaded_into(tmp_path: Path, server: tuple[str, Path, list[str]]) -> None:
+    url, served, requests = server
+    made = contents()
+    write(served, made, True)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(DataError, match=r"holds neither train-images-idx3-ubyte nor .*\.gz; .*--data"):
+        load_mnist(tmp_path / "mine", digests(made), (url,))
+    assert not requests
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_download_once_into_the_cache(tmp_path: Path, server: tuple[str, Path, list[str]]) -> None:
+    url, served, requests = server
+    made = contents()
+    write(served, made, True)
+    for _ in range(2):
+        train, _ = load_mnist(None, digests(made), (f"{url}/nowhere", url))
+        assert idx(train.pixels) == made["train images"]
+    assert len([path for path in requests if "nowhere" not in path]) == 4
+    assert len(requests) == 8
+    assert len(list((tmp_path / "cache/dither/data/mnist").iterdir())) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other", "no gzip", "empty"])
+def test_damaged_downloads_are_not_kept(tmp_path: Path, server: tuple[str, Path, list[str]], damage: str) -> None:
+    url, served, _ = server
+    made = contents()
+    write(served, made | ({"test labels": made["train labels"]} if damage == "other" else {}), True)
+    victim = served / f"{FILES['test labels'].name}.gz"
+    if damage != "other":
+        whole = victim.read_bytes()
+        victim.write_bytes({"truncated": whole[:-9], "no gzip": b"<html>", "empty": b""}[damage])
+    with pytest.raises(
+        DataError, match=r"t10k-labels-idx1-ubyte .* could not be downloaded .*; put .* --data"
+    ) as caught:
+        load_mnist(None, digests(made), (url,))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "cache/dither/data/mnist" / victim.name).exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_files(tmp_path: Path, packed: bool) -> None:
+    made = contents()
+    write(tmp_path, made, packed)
+    path = tmp_path / (FILES["train images"].name + ".gz" * packed)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=f"{path.name} is (damaged|no whole gzip file)"):
+        load_mnist(tmp_path, digests(made), ())
+    write(tmp_path, contents(train=8), packed)
+    with pytest.raises(DataError, match=f"{path.name} is damaged: its digest"):
+        load_mnist(tmp_path, digests(made), ())
+
+
+def test_images_and_labels_must_agree(tmp_path: Path) -> None:
+    made = contents() | {"test labels": idx(np.zeros(4))}
+    write(tmp_path, made, True)
+    with pytest.raises(DataError, match="holds 3 test images, but 4 labels"):
+        load_mnist(tmp_path, digests(made), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no IDX file"),
+        (idx(np.zeros((2, 2))), "no IDX file of unsigned bytes with 3 axes"),
+        (idx(np.zeros((2, 2, 2)))[:-1], "has 23 bytes, but its header asks for 24"),
+        (idx(np.zeros((2, 2, 2))) + b"x", "has 25 bytes"),
+        (b"\0\0\x0d\3" + bytes(12), "no IDX file"),
+    ],
+)
+def test_idx(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_idx(content, 3, "file")
+
+
+def test_task_without_data(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="holds neither train-images-idx3-ubyte"):
+        load_task("mnist", data=tmp_path)
+
+
+def real_data() -> Path:
+    """The real files' folder; skips where there is none."""
+    found = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).parents[3] / "shared/data/mnist")
+    if not (found / f"{FILES['train images'].name}.gz").exists() and not (found / FILES["train images"].name).exists():
+        pytest.skip(f"no MNIST files in {found}; set {DATA_VARIABLE}")
+    return found
+
+
+REAL = os.environ.get(DATA_VARIABLE)
+
+
+def test_the_real_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    if REAL is not None:
+        monkeypatch.setenv(DATA_VARIABLE, REAL)
+    task = load_task("mnist", data=real_data())
+    assert dict(task.samples) == {"train": 60_000, "test": 10_000}
+    assert task.range_inputs.shape[1] == 784
+    assert (float(task.range_inputs.min()), float(task.range_inputs.max())) == (-1.0, 1.0)
