@@ -6,12 +6,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
 ENGINE ?= 4x32
+RESULTS := docs/results
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint docs bench clean
+.PHONY: help demo test test-all soak lint docs results repeat-results repeat-results-rtl bench clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
@@ -42,6 +43,15 @@ lint: $(VENV)/stamp ## style and types
 
 docs: $(VENV)/stamp ## regenerate the pages that derive from data
 	$(BIN)/dither docs
+
+results: $(VENV)/stamp ## make the page of recorded results again from its records
+	$(BIN)/dither results $(RESULTS)
+
+repeat-results: $(VENV)/stamp ## repeat the first steps of every recorded result on the golden machine (MNIST: see DITHER_DATA)
+	$(BIN)/dither repeat $(RESULTS)/*/
+
+repeat-results-rtl: $(VENV)/stamp ## the same on the simulated gateware: one step each, minutes
+	$(BIN)/dither repeat $(RESULTS)/*/ --device rtl --steps 1
 
 bench: $(VENV)/stamp ## utilisation and speed, as ratios within one run
 	$(BIN)/dither bench

@@ -170,7 +170,8 @@ class UpdateUnit(wiring.Component):
         schedule.begin(self.start)
         pipeline = _Pipeline(self, m, schedule)
 
-        adam, momentum, with_moment, by_sign = Signal(), Signal(), Signal(), Signal()
+        adam, momentum, with_moment = Signal(), Signal(), Signal()
+        by_sign = Signal()
         m.d.comb += [
             adam.eq(fields.rule == Rule.ADAM.value),
             momentum.eq(fields.rule == Rule.MOMENTUM.value),

@@ -9,7 +9,7 @@ from typing import Any
 
 from .isa import GRADIENT_BITS
 
-__all__ = ["PRESETS", "EngineConfig", "preset"]
+__all__ = ["PRESETS", "EngineConfig", "engine_name", "preset"]
 
 _ROWS = (1, 2, 4, 8)
 _WIDTHS = (16, 18)
@@ -125,7 +125,7 @@ PRESETS: dict[str, EngineConfig] = {
     "1x8": EngineConfig(rows=1, lanes=8, parameter_depth=8192),
     "2x16": EngineConfig(rows=2, lanes=16, parameter_depth=4096),
     "4x32": EngineConfig(rows=4, lanes=32),
-    "8x32-deep": EngineConfig(rows=8, lanes=32, activation_depth=32768, parameter_depth=8192, program_depth=4096),
+    "8x32-deep": EngineConfig(rows=8, lanes=32, activation_depth=32768, parameter_depth=16384, program_depth=4096),
 }
 """Named configurations that the command line offers; ``deep`` ones have more memory than small boards."""
 
@@ -139,3 +139,9 @@ def preset(name: str) -> EngineConfig:
         return PRESETS[name]
     except KeyError:
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(PRESETS)}") from None
+
+
+def engine_name(config: EngineConfig) -> str:
+    """What the command line calls a configuration: a preset's name, or ``ROWSxLANES@WORDS`` of parameter memory."""
+    names = {known: name for name, known in PRESETS.items()}
+    return names.get(config, f"{config.rows}x{config.lanes}@{config.parameter_depth}")

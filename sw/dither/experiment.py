@@ -17,13 +17,13 @@ from .activations import activation_ranges
 from .compiler import Compiled, CompileError, State
 from .describe import describe_memories, describe_plan, versions
 from .devices import Status, Waves, build_device
-from .engine import PRESETS, EngineConfig, preset
+from .engine import EngineConfig, engine_name, preset
 from .models import MODELS, Model, Parameters, named_model
 from .network import Network
 from .phases import Phase, parse_phases, phase_text
 from .recipe import Recipe
 from .runs import RunError, RunFolder
-from .session import Session
+from .session import Session, unpack_state
 from .tasks import TrainingTask, load_task
 from .training import Trainer
 
@@ -82,7 +82,7 @@ class Experiment:
         found = load_task(task, stencil, data)
         if network is not None:
             model, parameters = _network(network, parameters)
-        first = Recipe.from_dict(found.recipe.to_dict() | dict(recipe))
+        first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
         return cls(
             task=task, model=model or found.model, recipe=first, engine=engine or preset(found.engine), device=device,
             steps=steps or found.steps, log_every=log_every or found.log_every, checkpoint_every=checkpoint_every,
@@ -174,15 +174,14 @@ class Experiment:
     @property
     def command(self) -> str:
         """The command line that makes the same run again."""
-        engine, presets = self.engine, {config: name for name, config in PRESETS.items()}
         words = ["dither", "train", self.task, "--device", self.device,
-                 "--engine", presets.get(self.engine, f"{engine.rows}x{engine.lanes}@{engine.parameter_depth}"),
+                 "--engine", engine_name(self.engine),
                  "--steps", str(self.steps), "--log-every", str(self.log_every)]  # fmt: skip
         if self.stencil is not None:
             words += ["--stencil", self.stencil]
         if self.network is not None:
             words += ["--model", self.network]
-        defaults = load_task(self.task, data=self.data).recipe.to_dict()
+        defaults = load_task(self.task, data=self.data).recipe_for(self.network).to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
                 option = f"--{name.replace('_', '-')}"
@@ -275,7 +274,8 @@ class Prepared:
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
         return Trainer(
             task=self.task, session=self.session, phases=chosen.course, change=self.phase, run=run,
-            initial=self.initial, steps=chosen.steps, log_every=chosen.log_every, checkpoint_every=chosen.checkpoint_every,
+            initial=self.initial, steps=chosen.steps, log_every=chosen.log_every,
+            checkpoint_every=chosen.checkpoint_every,
         )  # fmt: skip
 
     def phase(self, number: int) -> Session:
@@ -289,10 +289,11 @@ class Prepared:
         return Session(now.device, own, reported, longest=now.longest)
 
     def finish(self, run: RunFolder) -> None:
-        """Adds the activations' ranges at the present state to ``run.json``."""
+        """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
         chosen = self.experiment
-        compiled = chosen.compile(self.task, chosen.roomy)
-        ranges = activation_ranges(compiled, self.session.state(), self.task.range_inputs)
+        checkpoint = run.load_checkpoint()
+        compiled = chosen.compile(self.task, chosen.roomy, checkpoint.meta["phase"]["number"])
+        ranges = activation_ranges(compiled, unpack_state(checkpoint.arrays), self.task.range_inputs)
         run.update(activations=ranges)
 
     def summary(self) -> str:

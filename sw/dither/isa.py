@@ -168,7 +168,7 @@ class Rule(IntEnum):
 
     @property
     def scale_free(self) -> bool:
-        """Whether multiplying all gradients by one positive number changes nothing; directions have 12 fraction bits."""
+        """Whether a common factor of all gradients changes nothing; directions have 12 fraction bits then."""
         return self in (Rule.SIGN, Rule.ADAM, Rule.SIGN_MOMENTUM)
 
 

@@ -29,10 +29,10 @@ class Unit:
 class RateFormat:
     """How learning rates travel: one 18-bit mantissa a step for all tensors, a fixed shift per tensor.
 
-    A master parameter moves by ``direction * mantissa / 2**rate_shift`` units. The direction of SIGN, ADAM
-    and SIGN_MOMENTUM has 12 fraction bits; that of SGD and MOMENTUM is the gradient accumulator over ``2**gradient_shift``. What one unit of an
-    accumulator means is a power of two for each tensor, which goes into shifts, times a number for all of them, which
-    goes into the mantissa: ``mantissa = round(rate * scale * 2**exponent)``.
+    A master parameter moves by ``direction * mantissa / 2**rate_shift`` units. The direction of a scale-free rule has
+    12 fraction bits; that of SGD and MOMENTUM is the gradient accumulator over ``2**gradient_shift``. What one unit of
+    an accumulator means is a power of two for each tensor, which goes into shifts, times a number for all of them,
+    which goes into the mantissa: ``mantissa = round(rate * scale * 2**exponent)``.
     """
 
     exponent: int

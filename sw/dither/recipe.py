@@ -6,7 +6,8 @@ Zeroth-order estimators (arXiv 2308.09858): with probes xi of variance 1 and los
 - two sides: ``g = mean over probes of [L(theta + mu xi) - L(theta - mu xi)] / (2 mu) * xi``
 
 ``tensorwise`` perturbs one tensor at a time, ``layerwise`` all tensors of a layer, ``joint`` all of the network;
-``coordinate`` moves one parameter after the other, so that xi is a unit vector and the gradient exact but for mu.
+``coordinate`` moves one parameter after the other, so that xi is a unit vector and the gradient exact but for mu; with
+rule SIGN_MOMENTUM, this is coordinate sign descent.
 
 Local estimators make an error signal for each sample and each output of a layer, and from it the gradients of the
 layer's own tensors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,6 +47,9 @@ class TrainingTask(Protocol):
     @property
     def recipe(self) -> Recipe:
         """Used where nobody asks for another."""
+
+    def recipe_for(self, network: str | None) -> Recipe:
+        """The recipe for another network than the task's own, by its name."""
 
     @property
     def steps(self) -> int:
@@ -121,6 +124,8 @@ class Task:
     """Preset of the engine that the recipe's program fits, where nobody asks for another."""
     log_every: int = 50
     """Steps between evaluations, where nobody asks for another number."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By name of another network, what its recipe has otherwise than the task's."""
 
     def __post_init__(self) -> None:
         for kind, split in (("training", self.train), ("held-out", self.test)):
@@ -129,6 +134,10 @@ class Task:
             shapes = f"{self.train.inputs.shape[1]} against {self.test.inputs.shape[1]}"
             raise TaskError(f"{self.name}: training and held-out samples have different numbers of features: {shapes}")
         self.check_model(self.model)
+
+    def recipe_for(self, network: str | None) -> Recipe:
+        """See :class:`TrainingTask`."""
+        return replace(self.recipe, **self.variants.get(network or "", {}))
 
     @property
     def features(self) -> int:
@@ -263,6 +272,11 @@ def _mnist_from(folder: Path | None, found: Path) -> Task:
         steps=5625,
         engine="8x32-deep",
         log_every=125,
+        variants={
+            "mnist-cnn": {"estimator": ("mirror", "mirror", "exact")},
+            # Nothing goes back through time: every step's state gets the error at the network's outputs.
+            "mnist-rnn": {"estimator": ("feedback", "exact")},
+        },
     )
 
 

@@ -206,6 +206,18 @@ def test_training_lowers_the_residual_and_leaves_constants_alone() -> None:
     assert set(state.master) == set(compiled.model.parameter_shapes())
 
 
+def test_coordinates_where_a_tile_fills_the_lanes() -> None:
+    """The deepest nest that the stack holds; central differences of the loss, so that the first step goes downhill."""
+    problem, stencil = CASES[2]
+    recipe = replace(RECIPE, batch=8, estimator="coordinate", probes=1, rate=0.01)
+    compiled, machine = build(problem, stencil, ENGINE, recipe)
+    points = problem.sample(np.random.default_rng(6), 8)
+    before, after = (
+        compiled.read_train(run(machine, compiled.train(step, [(points, None)])))[0] for step in range(2)
+    )  # fmt: skip
+    assert after < before
+
+
 def test_geometry_changes_no_bit() -> None:
     problem, stencil = CASES[3]
     rng = np.random.default_rng(5)
@@ -248,6 +260,9 @@ def test_refusals() -> None:
         compile_physics(problem, stencil, model, replace(RECIPE, estimator="activity"), *arguments[1:])
     with pytest.raises(CompileError, match="parameter memory"):
         compile_physics(problem, stencil, model, RECIPE, replace(ENGINE, parameter_depth=64), arguments[2])
+    with pytest.raises(CompileError, match="another estimator than coordinate"):
+        deep = replace(RECIPE, batch=16, tile=8, estimator="coordinate")
+        compile_physics(problem, stencil, model, deep, *arguments[1:])
     compiled = compile_physics(problem, stencil, model, *arguments)
     with pytest.raises(ValueError, match="no targets"):
         compiled.measure(np.zeros((3, 4)), np.zeros(3))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dither.cli import main
 from dither.data import DATA_VARIABLE, DataError, RemoteFile, load_mnist, read_idx
 from dither.data.mnist import FILES
 from dither.tasks import TaskError, load_task
@@ -172,6 +173,14 @@ def test_idx(content: bytes, message: str) -> None:
 def test_task_without_data(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="holds neither train-images-idx3-ubyte"):
         load_task("mnist", data=tmp_path)
+
+
+def test_command_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mnist", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "holds neither train-images-idx3-ubyte" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["train", "digits", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "digits needs no files; leave the data folder out" in capsys.readouterr().err
 
 
 def real_data() -> Path:

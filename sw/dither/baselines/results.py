@@ -1,4 +1,4 @@
-"""What a baseline run leaves behind: ``result.json``, ``curve.csv`` and the trained network."""
+"""What a baseline run leaves behind: a record such as :mod:`dither.records` describes, and the trained network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from ..metrics import Metric
 from ..network import Network
-from ..runs import RunError, RunFolder
+from ..records import FIRST_ORDER
+from ..runs import CurveRow, RunError, RunFolder
 
 __all__ = ["BaselineRow", "Result", "write_result"]
 
@@ -47,14 +48,19 @@ class Result:
 
 
 def write_result(path: Path, result: Result, command: str) -> None:
-    """Writes a new folder.
+    """Writes a new folder: ``result.json``, ``curve.csv``, ``curve.svg``, ``network.npz``.
 
     :param command: the command line that makes the same run again.
     :raises RunError: if the folder is in use or cannot be written.
     """
+    from ..report.plots import learning_curves, save_figure
+
     RunFolder.refuse_used(path)
     name = {"accuracy": "test_accuracy"}.get(result.metric.name, result.metric.name)
-    content = {"command": command, **result.facts, name: result.final}
+    title = f"{result.facts['method']}: {result.facts['network']}"
+    content = {"title": title, "group": "baseline", "kind": FIRST_ORDER, "command": command, **result.facts,
+               name: result.final}  # fmt: skip
+    drawn = [CurveRow(row.step, row.forwards, 0, row.train_loss, row.loss, row.metric, "") for row in result.rows]
     lines = [f"step,forwards,train_loss,loss,{result.metric.name}"]
     lines += [f"{row.step},{row.forwards},{row.train_loss},{row.loss},{row.metric}" for row in result.rows]
     texts = {
@@ -65,6 +71,7 @@ def write_result(path: Path, result: Result, command: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for file, text in texts.items():
             (path / file).write_text(text)
+        save_figure(learning_curves([(title, drawn)], result.metric), path / "curve.svg")
         result.network.save(path / "network.npz")
     except OSError as error:
         raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None

@@ -13,6 +13,7 @@ from ..equations import EquationTask
 from ..models import Model
 from ..network import Network
 from ..pytorch import from_torch, require_torch, to_torch
+from ..records import forward_macs
 from ..tasks import Task, TrainingTask
 from .recipe import Baseline
 from .results import BaselineRow, Result
@@ -87,8 +88,17 @@ def train_baseline(
         "task": task.name, "network": str(model), "parameters": model.parameter_count,
         "method": "back-propagation, Adam", **asdict(baseline),
         ("network_evaluations" if isinstance(task, EquationTask) else "image_forwards"): forwards,
+        "mac": _macs(model, forwards, baseline), "saturations": 0,
         "seconds": round(time.monotonic() - begun, 1),
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
     }  # fmt: skip
     trained = from_torch(network, loss=model.loss)
     return Result(metric=task.metric, rows=tuple(rows), network=trained, facts=facts)
+
+
+def _macs(model: Model, forwards: int, baseline: Baseline) -> int | None:
+    """Of all steps: a sample's way back takes two products where its way forward takes one.
+
+    None where the network is differentiated by its inputs too, which is not counted.
+    """
+    return None if baseline.derivatives == "autograd" else 3 * forwards * forward_macs(model)

@@ -16,6 +16,7 @@ from .bench import bench
 from .group import Commands
 from .inspect import disassemble, docs, info
 from .records import record, repeat
+from .records import results as results_command
 from .results import compare, report
 from .train import train
 
@@ -42,7 +43,7 @@ def cli() -> None:
     """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
 
 
-for command in (train, compare, report, record, repeat, baseline, bench, info, docs, disassemble):
+for command in (train, compare, report, record, repeat, results_command, baseline, bench, info, docs, disassemble):
     cli.add_command(command)
 
 

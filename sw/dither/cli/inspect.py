@@ -68,13 +68,15 @@ Examples:
 """,
 )
 @click.argument("task", type=Suggesting("task", task_names()))
-@click.option("--engine", type=ENGINE, default="2x16", show_default=True, metavar="NAME",
-              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.")  # fmt: skip
-def disassemble(task: str, engine: EngineConfig) -> None:
+@click.option("--engine", type=ENGINE, metavar="NAME",
+              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.  [default: the task's]")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder of the task's files, if it has any.")  # fmt: skip
+def disassemble(task: str, engine: EngineConfig | None, data: Path | None) -> None:
     """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
-    experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={})
+    experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={}, data=data)
     try:
-        compiled = experiment.compile(load_task(task), engine)
+        compiled = experiment.compile(load_task(task, data=data), experiment.engine)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     names = {address: name for name, address in compiled.entries.items()}

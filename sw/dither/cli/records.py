@@ -1,4 +1,4 @@
-"""``dither record`` and ``dither repeat``."""
+"""``dither record``, ``dither repeat`` and ``dither results``."""
 
 from __future__ import annotations
 
@@ -8,29 +8,40 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from ..checkpoint import write_atomically
+from ..data import DATA_VARIABLE
 from ..devices import DEVICES
-from ..records import FIRST_STEPS, check_record, write_record
+from ..engine import PRESETS, EngineConfig, engine_name
+from ..records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
-from .parameters import Suggesting
+from .parameters import ENGINE, Suggesting
 
-__all__ = ["record", "repeat"]
+__all__ = ["record", "repeat", "results"]
+
+_DATA = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or the user's cache]",
+)  # fmt: skip
 
 
 @click.command(
     short_help="Keep a finished run's result, curve and first digests.",
     epilog="""\b
 Examples:
-  dither record runs/mnist-golden-1 docs/results/mnist-mirror --title "MNIST, learned feedback"
+  dither record runs/mnist-golden-1 docs/results/mnist-mirror --title "MNIST, learned feedback" --group mnist
 """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--title", required=True, help="One line that says what was tried.")
-def record(run: Path, folder: Path, title: str) -> None:
+@click.option("--group", type=Suggesting("group", list(GROUPS)), required=True,
+              help=f"What it is compared with: {', '.join(GROUPS)}.")  # fmt: skip
+@_DATA
+def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -> None:
     """Write FOLDER with result.json, curve.csv and curve.svg of the finished run RUN."""
     console = Console(soft_wrap=True, highlight=False)
     with console.status("repeating the first steps"):
-        result = write_record(RunFolder.open(run), folder, title)
+        result = write_record(RunFolder.open(run), folder, title, group, data)
     figure = next(f"{name} {result[name]:.5g}" for name in ("test_accuracy", "relative_l2") if name in result)
     console.print(f"[bold]{escape(str(folder))}[/]: {figure}, digest {result['digest']}")
 
@@ -40,28 +51,71 @@ def record(run: Path, folder: Path, title: str) -> None:
     epilog="""\b
 Examples:
   dither repeat docs/results/mnist-mirror
-  dither repeat docs/results/* --device rtl
+  dither repeat docs/results/*/ --device rtl --steps 1 --record
 """,
 )
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--device", type=Suggesting("device", list(DEVICES)), default="golden", show_default=True,
               help="Machine to repeat them on.")  # fmt: skip
+@click.option("--engine", type=ENGINE, metavar="NAME",
+              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS].  [default: the record's]")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1, FIRST_STEPS), default=FIRST_STEPS, show_default=True,
               help="Training steps to repeat.")  # fmt: skip
+@click.option("--record", "keep", is_flag=True, help="Write into result.json what --device rtl found.")
+@_DATA
 @click.pass_context
-def repeat(context: click.Context, folders: tuple[Path, ...], device: str, steps: int) -> None:
+def repeat(
+    context: click.Context, folders: tuple[Path, ...], device: str, engine: EngineConfig | None, steps: int, keep: bool,
+    data: Path | None,
+) -> None:  # fmt: skip
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
-    Exit code 0: the same bits. 1: other bits.
+    Folders without a record are passed over, and those of first-order baselines. Exit code 0: the same bits. 1: other
+    bits.
     """
+    if keep and device != "rtl":
+        raise click.UsageError("--record keeps what the gateware did; add --device rtl")
     console = Console(soft_wrap=True, highlight=False)
     good = True
     for folder in folders:
-        if not (folder / "result.json").exists():
+        if not (folder / "result.json").exists() or load_record(folder).get("kind") == FIRST_ORDER:
             continue
         with console.status(f"{folder.name}: preparing") as status:
-            check = check_record(folder, device, steps, lambda text: status.update(escape(text)))
+            try:
+                check = check_record(folder, device, steps, lambda text: status.update(escape(text)), engine, data)
+            except ValueError as error:
+                raise click.UsageError(f"{folder}: {error}") from None
+        if keep:
+            add_check(folder, check)
         verdict = "[green]identical[/]" if check.identical else "[bold red]different[/]"
-        console.print(f"{escape(folder.name)}: {verdict}, {len(check.found)} steps on {device}")
+        where = f"{device} {engine_name(check.engine)}" if device == "rtl" else device
+        console.print(f"{escape(folder.name)}: {verdict}, {len(check.found)} steps on {where}")
         good = good and check.identical
     context.exit(0 if good else 1)
+
+
+@click.command(
+    short_help="Make the page of recorded results again.",
+    epilog="""\b
+Examples:
+  dither results docs/results
+  dither results docs/results --check
+""",
+)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/results"))
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@click.pass_context
+def results(context: click.Context, folder: Path, check: bool) -> None:
+    """Write FOLDER/README.md, which sets all records in FOLDER side by side."""
+    from ..report.results import render_results
+
+    page, text = folder / "README.md", render_results(folder)
+    if check:
+        current = page.read_text() if page.is_file() else None
+        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither results ' + str(folder)}")
+        context.exit(0 if current == text else 1)
+    try:
+        write_atomically(page, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
+    click.echo(f"wrote {page}")

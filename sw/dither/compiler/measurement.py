@@ -25,9 +25,9 @@ PROBES = 8
 """Probes of a measurement; sums of more are larger by the square root of their ratio."""
 SAMPLES = 512
 """Samples of a measurement; a batch's sums are larger by the root of the ratio too, for errors have all signs."""
-MARGIN = 8
+MARGIN = 4
 """Bits between the root mean square of an accumulator and its end. A sum of products with full-scale factors would need
-more bits than it has: no proof, but 256 times the measured size."""
+more bits than it has: no proof, but 16 times the measured size."""
 MATRIX_SHARE = 32
 """Learned matrices' range over the magnitude that they are measured with."""
 _DEPTH = 1 << 15

@@ -43,7 +43,8 @@ class Images:
 
     def scaled(self) -> NDArray[np.float32]:
         """Pixels from -1 to 1, row after row, shape (samples, rows * columns)."""
-        return (self.pixels.reshape(len(self.pixels), -1) / np.float32(127.5) - 1).astype(np.float32)
+        shades = (np.arange(256) / 127.5 - 1).astype(np.float32)
+        return shades[self.pixels.reshape(len(self.pixels), -1)]
 
 
 def load_mnist(

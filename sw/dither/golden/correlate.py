@@ -88,16 +88,14 @@ class _Product:
         return itertools.product(*cuts)
 
     def _block(self, cut: tuple[slice, ...]) -> _Block:
-        split, columns = len(self._stack), self._neighbours * self._space.config.lanes
-        counts = [part.stop - part.start for part in cut]
-        stack, m = (
-            list(zip(self._stack, cut, counts, strict=False)),
-            list(zip(self._m, cut[split:], counts[split:], strict=True)),
-        )
-        left = self._piece.y + sum(part.start * loop.y for loop, part, _ in (*stack, *m))
-        right = self._piece.x + sum(part.start * loop.x for loop, part, _ in stack)
-        left_axes = [(count, loop.y) for loop, _, count in (*stack, *m)]
-        right_axes = [*((count, loop.x) for loop, _, count in stack), *((loop.count, loop.x) for loop in self._k)]
+        columns = self._neighbours * self._space.config.lanes
+        parts = list(zip((*self._stack, *self._m), cut, strict=True))
+        stack = parts[: len(self._stack)]
+        left = self._piece.y + sum(part.start * loop.y for loop, part in parts)
+        right = self._piece.x + sum(part.start * loop.x for loop, part in stack)
+        left_axes = [(part.stop - part.start, loop.y) for loop, part in parts]
+        right_axes = [(part.stop - part.start, loop.x) for loop, part in stack]
+        right_axes += [(loop.count, loop.x) for loop in self._k]
         whole = (*cut, *[slice(None)] * len(self._k))
         return _Block(
             left=Window.of(self._space.config, left, left_axes, columns),
@@ -128,8 +126,8 @@ class _Product:
             shape = (*left.shape[:-1], right.shape[-2])
             products = self._space.scratch("sums", math.prod(shape), np.float64).reshape(shape)
             np.matmul(left, right.swapaxes(-1, -2), out=products)
-            stack, split = block.left.shape[:-1], len(self._stack)
-            whole = products.astype(np.int64).reshape((*stack, *block.right.shape[split:-1]))
+            whole = products.astype(np.int64)
+            whole = whole.reshape((*block.left.shape[:-1], *block.right.shape[len(self._stack) : -1]))
             sums[block.target] += whole.sum(axis=self._summed)
         return sums
 

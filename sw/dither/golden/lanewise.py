@@ -150,7 +150,8 @@ class LaneWise:
         else:
             self._sum_products(np.broadcast_to(factor, inputs.shape), inputs, sums)
         if bias is not None:
-            sums += bias[0] * (bias[1] * scale)
+            products = self._space.scratch("factor", bias[0].size, np.float64).reshape(bias[0].shape)
+            sums += np.multiply(bias[0], bias[1] * scale, out=products)
         sums += 0.5
         return sums
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +11,7 @@ from ..checkpoint import write_atomically
 from ..runs import RunError, RunFolder
 from .facts import collect
 from .plots import inline_svg, learning_curves
+from .text import count, duration, number, percent
 
 __all__ = ["render_report", "write_report"]
 
@@ -26,7 +26,7 @@ def render_report(run: RunFolder) -> str:
         loader=PackageLoader("dither.report", "."), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"count": _count, "duration": _duration, "percent": _percent, "number": _number}
+    environment.filters |= {"count": count, "duration": duration, "percent": percent, "number": number}
     style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     figure = learning_curves([(facts.name, facts.rows)], facts.metric)
     curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
@@ -46,27 +46,3 @@ def write_report(run: RunFolder, out: Path | None = None) -> Path:
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from None
     return path
-
-
-def _count(value: int) -> str:
-    """Thousands apart; from ten million on with four digits and a unit."""
-    if value < 10_000_000:
-        return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    power = min(int(math.log10(value)) // 3, 5)
-    return f"{value / 1000**power:.4g}\N{NARROW NO-BREAK SPACE}{' kMGTP'[power]}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")

@@ -1,0 +1,263 @@
+"""The page of recorded results: all records of a folder, side by side.
+
+Nothing is written down here but words: every number comes from a record's ``result.json`` or ``curve.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..metrics import ACCURACY, RELATIVE_L2, Metric
+from ..records import FIRST_ORDER, GROUPS, MILESTONES, load_record
+from ..runs import RunError
+from .text import count
+
+__all__ = ["BUDGETS", "Point", "Record", "at_cost", "load_records", "render_results"]
+
+BUDGETS = {"10⁶": 10**6, "10⁷": 10**7}
+"""Image forwards at which recipes are compared, by what they are called."""
+NETWORK_KEYS = {"test_accuracy": ACCURACY, "relative_l2": RELATIVE_L2}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one line of a recorded curve says."""
+
+    step: int
+    forwards: int
+    macs: int | None
+    """None for first-order baselines, whose curves do not count them."""
+    metric: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One folder."""
+
+    name: str
+    values: Mapping[str, Any]
+    """``result.json``."""
+    curve: tuple[Point, ...]
+    note: str
+    """``note.md``; empty if there is none."""
+
+    @property
+    def title(self) -> str:
+        """One line for people."""
+        return str(self.values.get("title", self.name))
+
+    @property
+    def first_order(self) -> bool:
+        """Whether back-propagation made it."""
+        return self.values.get("kind") == FIRST_ORDER
+
+    @property
+    def group(self) -> str:
+        """One of :data:`~dither.records.GROUPS`."""
+        return "baseline" if self.first_order else str(self.values["group"])
+
+    @property
+    def metric(self) -> Metric:
+        """What :attr:`final` is."""
+        return next(metric for name, metric in NETWORK_KEYS.items() if name in self.values)
+
+    @property
+    def final(self) -> float:
+        """The metric after the last step."""
+        return float(next(self.values[name] for name in NETWORK_KEYS if name in self.values))
+
+    @property
+    def forwards(self) -> int:
+        """Samples that went through the network in training."""
+        return int(self.values.get("image_forwards", self.values.get("network_evaluations", 0)))
+
+    @property
+    def recipes(self) -> list[Mapping[str, Any]]:
+        """Of all phases."""
+        settings = self.values["settings"]
+        return [phase["recipe"] for phase in settings.get("phases") or ()] or [settings["recipe"]]
+
+    @property
+    def estimator(self) -> str:
+        """Of all layers and phases, for people."""
+        if self.first_order:
+            by = f"; derivatives by {self.values['derivatives']}" if self.metric is RELATIVE_L2 else ""
+            return f"{self.values['method']}{by}"
+        return " → ".join(_estimator(recipe) for recipe in self.recipes)
+
+    @property
+    def batch(self) -> int:
+        """Samples of a step."""
+        return int(self.values["batch"] if self.first_order else self.recipes[0]["batch"])
+
+    @property
+    def hours(self) -> float:
+        """Wall time of training."""
+        return float(self.values["seconds"] / 3600 if self.first_order else self.values["hours"])
+
+    def text(self, value: float) -> str:
+        """A value of its metric, for people."""
+        return self.metric.text(value)
+
+
+def _estimator(recipe: Mapping[str, Any]) -> str:
+    """Its names by layer and, where they matter, its probes and sides."""
+    names = recipe["estimator"] if isinstance(recipe["estimator"], list) else [recipe["estimator"]]
+    text = ", ".join(names)
+    if set(names) <= {"coordinate", "exact", "feedback", "projection", "target", "mirror"}:
+        return text
+    probes = recipe["probes"] if isinstance(recipe["probes"], list) else [recipe["probes"]]
+    sides = ", two sides" if recipe["sides"] == "two" else ""
+    return f"{text} (N = {', '.join(map(str, probes))}{sides})"
+
+
+def at_cost(curve: Sequence[Point], cost: int, of: str = "forwards") -> Point | None:
+    """The last logged point behind the first step that cost no more; None if there is none.
+
+    :param of: ``forwards`` or ``macs``.
+    """
+    return max(
+        (point for point in curve if point.step and getattr(point, of) <= cost),
+        key=lambda point: point.step, default=None,
+    )  # fmt: skip
+
+
+def _curve(folder: Path) -> tuple[Point, ...]:
+    file = folder / "curve.csv"
+    try:
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        name = next((name for name in (ACCURACY.name, RELATIVE_L2.name) if rows and name in rows[0]), "")
+        return tuple(
+            Point(int(row["step"]), int(row["forwards"]), int(row["macs"]) if "macs" in row else None, float(row[name]))
+            for row in rows
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(f"{file} cannot be read: {error!r}") from None
+
+
+def load_records(folder: Path) -> list[Record]:
+    """All records directly below a folder, in the order of their groups and names.
+
+    :raises RunError: if one is damaged, or belongs to no group.
+    """
+    found = []
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        if not (path / "result.json").is_file():
+            continue
+        note = path / "note.md"
+        text = note.read_text().strip() if note.is_file() else ""
+        record = Record(path.name, load_record(path), _curve(path), text)
+        if not record.first_order and record.values.get("group") not in GROUPS:
+            raise RunError(f"{path} belongs to no group; record it again with --group {'|'.join(GROUPS)}")
+        if not any(name in record.values for name in NETWORK_KEYS):
+            raise RunError(f"{path / 'result.json'} has neither {' nor '.join(NETWORK_KEYS)}")
+        found.append(record)
+    return sorted(found, key=lambda record: (GROUPS.index(record.group), record.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a record paid to reach an accuracy first."""
+
+    record: Record
+    forwards: int
+    macs: int
+    equivalents: int
+    hours: float
+
+
+def _prices(records: Iterable[Record], level: float) -> list[Price]:
+    """Cheapest first."""
+    found = []
+    for record in records:
+        for each in record.values.get("milestones", ()):
+            if each["accuracy"] == level:
+                equivalents = round(each["mac"] / record.values["mac_per_forward"])
+                found.append(Price(record, each["image_forwards"], each["mac"], equivalents, each["hours"]))
+    return sorted(found, key=lambda price: price.macs)
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Records of one task and metric, at the cost of the cheapest of them."""
+
+    task: str
+    records: tuple[Record, ...]
+
+    @property
+    def forwards(self) -> int:
+        """The smallest number of sample forwards that one of them has."""
+        return min(record.forwards for record in self.records)
+
+    @property
+    def macs(self) -> int:
+        """The smallest number of multiply-accumulates that one of them has."""
+        return min(int(record.values["mac"]) for record in self.records)
+
+
+def _duels(records: Iterable[Record]) -> list[Duel]:
+    tasks: dict[str, list[Record]] = {}
+    for record in records:
+        tasks.setdefault(record.values["task"], []).append(record)
+    return [Duel(task, tuple(found)) for task, found in tasks.items()]
+
+
+def _yardstick(record: Record, baselines: Iterable[Record]) -> Record | None:
+    """The best baseline of the same network and task."""
+    same = [
+        each for each in baselines
+        if each.metric is record.metric and all(each.values[key] == record.values[key] for key in ("task", "network"))
+    ]  # fmt: skip
+    if record.metric.lower:
+        return min(same, key=lambda each: each.final, default=None)
+    return max(same, key=lambda each: each.final, default=None)
+
+
+def _best_first(records: Iterable[Record]) -> list[Record]:
+    return sorted(
+        records, key=lambda each: (each.metric.name, each.final if each.metric.lower else -each.final, each.name)
+    )
+
+
+def _cell(text: str) -> str:
+    """Text for a table's cell."""
+    return text.replace("|", "\\|")
+
+
+def render_results(folder: Path) -> str:
+    """The page, as Markdown.
+
+    :param folder: holds a folder for each record.
+    :raises RunError: if a record is damaged or belongs to no group.
+    """
+    records = load_records(folder)
+    groups = {group: [record for record in records if record.group == group] for group in GROUPS}
+    engine = [record for record in records if not record.first_order]
+    baselines = groups["baseline"]
+    digits = [record for record in (*groups["mnist"], *groups["published"]) if record.metric is ACCURACY]
+    environment = Environment(
+        loader=PackageLoader("dither.report", "."), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {"count": count, "cell": _cell}
+    return environment.get_template("results.md").render(
+        records=records,
+        engine=engine,
+        groups=groups,
+        mnist=_best_first(digits),
+        equations=_best_first(groups["equations"]),
+        baselines=_best_first(baselines),
+        projection=[(record, _yardstick(record, baselines)) for record in _best_first(groups["projection"])],
+        yardsticks={record.name: _yardstick(record, baselines) for record in engine},
+        prices=[(level, _prices(digits, level)) for level in MILESTONES],
+        budgets=BUDGETS,
+        duels=_duels(groups["hybrid"]),
+        at_cost=at_cost,
+    )

@@ -1,0 +1,59 @@
+"""Convolutions and recurrent layers on the simulated RTL: the golden machine's bits, in the cycles predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dither.compiler import compile
+from dither.engine import EngineConfig
+from dither.golden import GoldenMachine, predict
+from dither.models import RNN, Conv2d, Dense, Model
+from dither.recipe import Recipe
+from dither.session import Session
+from dither_sim.verilated import VerilatedDevice
+
+ENGINE = EngineConfig(
+    rows=2, lanes=8, activation_depth=512, parameter_depth=256, program_depth=2048, table_bits=6, activation_tables=1
+)
+MODELS = {
+    "convolutions": Model(
+        (
+            Conv2d((1, 7, 6), 3, kernel=3, stride=2, padding=1),
+            Conv2d((3, 4, 3), 5, kernel=(2, 3), padding=(1, 0), activation="tanh"),
+            Dense(25, 3),
+        )
+    ),
+    "recurrence": Model((RNN(inputs=4, outputs=5, steps=6), Dense(5, 3))),
+}
+RECIPE = Recipe(batch=16, tile=8, mu=2**-6, rate=2**-7)
+STEPS = 2
+
+
+@pytest.fixture(scope="module")
+def rtl():
+    device = VerilatedDevice(ENGINE)
+    yield device
+    device.close()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_gives_the_golden_bits(rtl: VerilatedDevice, name: str) -> None:
+    model = MODELS[name]
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.uniform(-1, 1, (STEPS, 16, model.inputs)), rng.integers(0, 3, (STEPS, 16))
+    parameters = model.initial_parameters(1)
+    compiled = compile(model, RECIPE, ENGINE, parameters, inputs[0], labels[0])
+    found = []
+    for device in (rtl, GoldenMachine(ENGINE)):
+        session = Session(device, compiled)
+        session.load(compiled.initial_state(parameters))
+        command = compiled.train(0, list(zip(inputs, labels, strict=True)))
+        result = device.run(command.entry, command.inputs, command.expects)
+        predicted = predict(ENGINE, compiled.program, compiled.entries["train"], [0, 0, STEPS, *[0] * STEPS])
+        assert {key: result.counters[key] for key in predicted} == predicted
+        found.append((compiled.read_train(result.outputs), session.state(), session.evaluate(inputs[0]).integers))
+    (losses, state, outputs), golden = found
+    assert losses == golden[0]
+    assert all((values == golden[1].master[tensor]).all() for tensor, values in state.master.items())
+    assert (outputs == golden[2]).all()

@@ -1,0 +1,58 @@
+"""Recorded results: the first steps of every one of them, repeated on the golden machine, and their page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dither.data import DATA_VARIABLE, DataError, load_mnist
+from dither.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
+from dither.report.results import render_results
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
+DATA = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data" / "mnist")
+QUICK = 1e11
+"""Multiply-accumulates that take seconds."""
+
+
+def folders() -> list[Path]:
+    return sorted(file.parent for file in RESULTS.glob("*/result.json"))
+
+
+def data_of(task: str) -> Path | None:
+    """The folder of a task's files, if it has any; skips where they are not."""
+    if task != "mnist":
+        return None
+    try:
+        load_mnist(DATA)
+    except DataError as error:
+        pytest.skip(f"no data set: {error}")
+    return DATA
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
+def test_first_steps_give_the_recorded_digests(folder: Path) -> None:
+    record = load_record(folder)
+    if record.get("kind") == FIRST_ORDER:
+        pytest.skip("a first-order baseline has no bits to repeat")
+    steps = FIRST_STEPS if FIRST_STEPS * record["mac"] / record["steps"] <= QUICK else 1
+    check = check_record(folder, steps=steps, data=data_of(record["task"]))
+    assert check.found == check.recorded[:steps]
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
+def test_records_are_whole(folder: Path) -> None:
+    record = load_record(folder)
+    assert {"command", "seed", "mac", "saturations", "title"} <= set(record)
+    assert ("test_accuracy" in record) != ("relative_l2" in record)
+    assert ("image_forwards" in record) != ("network_evaluations" in record)
+    assert (folder / "curve.csv").is_file()
+    assert (folder / "curve.svg").is_file()
+
+
+@pytest.mark.skipif(not folders(), reason="nothing is recorded")
+def test_the_page_is_up_to_date() -> None:
+    assert (RESULTS / "README.md").read_text() == render_results(RESULTS), "run: make results"
