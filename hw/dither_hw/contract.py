@@ -40,10 +40,10 @@ class ContractUnit(wiring.Component):
     products go to :class:`~dither_hw.correlate.Correlator` by trees of adders. Without ``local_learning`` there is
     neither.
 
-    Resources on ECP5, with inferred multipliers and tables: 2x4 with two tables 2.7 k LUT4, 2.6 k flip-flops, 350
-    carry cells, 9 multipliers, 2 block RAMs, 120 MHz in nextpnr (speed grade 6, unit alone; the limit is a table's
-    block RAM); 4x32 20.1 k LUT4, 23.9 k flip-flops (9.2 k of them would fit into the multipliers), 3.7 k carry cells,
-    136 multipliers, 16 block RAMs.
+    Resources on ECP5, with inferred multipliers and tables: 2x4, two tables for every two lanes, 3.2 k LUT4, 3.6 k
+    flip-flops, 550 carry cells, 10 multipliers, 4 block RAMs, 130 MHz in nextpnr (speed grade 6, unit alone); 4x32
+    23.8 k LUT4, 33.8 k flip-flops (9.2 k of them would fit into the multipliers), 6.2 k carry cells, 136 multipliers,
+    16 block RAMs; the same without ``local_learning`` 20.3 k LUT4, 25.1 k flip-flops, 3.7 k carry cells.
 
     Attributes
     ----------

@@ -28,6 +28,8 @@ class Correlator(wiring.Component):
     a group, and then over groups, as the adders have levels; 1 addition; write. The gradient's address is two cycles
     ahead of the sum, so that a word can be visited again 4 cycles later.
 
+    Resources on ECP5, for 4x32 with groups of 4: 450 LUT4, 1.5 k flip-flops, 690 carry cells.
+
     Attributes
     ----------
     start, fields, index : In
@@ -73,8 +75,9 @@ class Correlator(wiring.Component):
         m = Module()
         config, pace = self.config, self.pace
         fields = instruction_view("CORRELATE", self.fields)
-        to_port, to_lanes = 3, 4
-        to_products = to_lanes + 1 + MULTIPLIER_LATENCY
+        to_addr, port, copy = 2, 1, 1
+        to_lanes = to_addr + port + MEMORY_LATENCY - copy  # words and controls meet in the groups
+        to_products = to_lanes + copy + MULTIPLIER_LATENCY
         to_sums = to_products + lane_sum_cycles(config)
 
         common = {"fields": fields, "start": self.start}
@@ -115,5 +118,4 @@ class Correlator(wiring.Component):
             old = self.gradient.data.word_select(r, GRADIENT_BITS)
             with m.If(terms[to_sums]):
                 m.d.sync += self.gradient_write.data.word_select(r, GRADIENT_BITS).eq(old.as_signed() + total)
-        assert to_port + MEMORY_LATENCY == to_lanes + 1, "words and controls meet in the lanes"
         return m

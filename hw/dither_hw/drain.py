@@ -30,7 +30,7 @@ class Drain(wiring.Component):
     Rows beyond ``last_rows`` of a partial tile aren't ordered. Addresses are made where they are used, by the moves
     that travel along with the rows: three bits a cycle of delay instead of sixteen.
 
-    Throughput: a row every cycle, with a table every ``lanes_per_table`` cycles. Resources on ECP5: 170 LUT4, 120
+    Throughput: a row every cycle, with a table every ``lanes_per_table`` cycles. Resources on ECP5: 210 LUT4, 120
     flip-flops.
 
     Attributes

@@ -109,19 +109,19 @@ def hjb(stencil: str | None = None) -> EquationTask:
 
 def _plane() -> Model:
     """A network for two coordinates. Its first layer's large weights let it follow solutions that change quickly."""
-    first = TensorTrain((2,), (32,), 1, "sine", gain=4.0)
-    return Model((first, TensorTrain((4, 8), (8, 4), 4, "sine", gain=1.0), Dense(32, 1)), "squared_error")
+    first = TensorTrain((2,), (64,), 1, "sine", gain=4.0)
+    return Model((first, TensorTrain((8, 8), (8, 8), 4, "sine", gain=1.0), Dense(64, 1)), "squared_error")
 
 
 def black_scholes(stencil: str | None = None) -> EquationTask:
     """The Black-Scholes equation of a European call."""
-    recipe = replace(_RECIPE, probes=4, rate=0.01, decay2=8, schedule_steps=2000)
+    recipe = replace(_RECIPE, probes=4, rate=0.005, decay2=8, schedule_steps=1000)
     return _task(BlackScholes(), stencil or "central:0.125", _plane(), recipe)
 
 
 def burgers(stencil: str | None = None) -> EquationTask:
     """The viscous Burgers equation."""
-    recipe = replace(_RECIPE, probes=4, rate=0.01, decay2=8, schedule_steps=4000)
+    recipe = replace(_RECIPE, probes=4, rate=0.005, decay2=8, schedule_steps=2000)
     return _task(Burgers(), stencil or "central:0.0625", _plane(), recipe)
 
 

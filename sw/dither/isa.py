@@ -340,7 +340,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             Field("shift", 6, "right shift of requantisation, 0 to 47"),
             Field("activation", 2, "see Activation"),
             Field("table", 2, "activation table"),
-            Field("operand", 2, "see Operand; other than WEIGHT, `w` and `b` are addresses of the activation memory"),
+            Field("operand", 2, "see Operand; other than WEIGHT, `w` and `b` are activation words, and `b` is taken as it is"),
             _index("w", "modulo 2**16"),
             _index("x", "modulo 2**16"),
             _index("y", "modulo 2**16"),
@@ -464,7 +464,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _address("scale", "word of a factor for each lane"),
             Field("gate", 1, "1: inputs that are not greater than zero stay as they are"),
             *_BITS,
-            _source("offset", "number of the first lane's sample within its tile, from 0 to 65535"),
+            _source("offset", "number of the first lane's sample within its tile (lowest 16 bits)"),
         ),
         "Adds a random sign times a factor to every number of some activation words: "
         "`y[i][l] = sat_W(x[i][l] + xi * scale[l])`, xi = +1 where bit `i + offset + l` of the generator from `block` "

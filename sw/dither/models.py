@@ -164,7 +164,7 @@ def _mnist_dense() -> Model:
 
 
 def _mnist_mlp() -> Model:
-    return Model((Dense(784, 128, "relu"), Dense(128, 10)))
+    return Model((Dense(784, 160, "tanh"), Dense(160, 10)))
 
 
 def _mnist_cnn() -> Model:

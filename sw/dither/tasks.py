@@ -262,6 +262,7 @@ def _mnist_from(folder: Path | None, found: Path) -> Task:
             tile=128,
             estimator=("mirror", "exact"),
             activity_mu=2**-5,
+            feedback_slowness=0,
             hidden_headroom=7,
             decay1=3,
             decay2=7,

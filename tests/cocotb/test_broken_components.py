@@ -143,7 +143,8 @@ SUITES = {
         ),
     ),
     "contract": Suite(
-        lambda: ContractUnit(CONTRACT), "bench_contract", {"config": CONTRACT, "count": 150},
+        lambda: ContractUnit(CONTRACT), "bench_contract,dither_sim.benches.bench_correlate",
+        {"config": CONTRACT, "count": 120},
         (
             Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
             Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),
@@ -157,11 +158,6 @@ SUITES = {
             Change("lanes do not keep their weights", "group*.hold_copy", value(lambda old: Const(0))),
             Change("zero is positive", "group*.lane*.own", only(">", lambda old: old.operands[0] >= 0)),
             Change("no word is negative", "group*.lane*.own", only(Concat, lambda old: old[0])),
-        ),
-    ),
-    "correlate": Suite(
-        lambda: ContractUnit(CONTRACT), "bench_correlate", {"config": CONTRACT, "count": 80},
-        (
             Change("all rows count", "correlator.live", value(lambda old: Const(1))),
             Change("a lane is left out", "group*.sum*", only("+", lambda old: old.operands[0])),
             Change("a group is left out", "correlator.sum*", only("+", lambda old: old.operands[1])),

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from dither.compiler import compile
+from dither.compiler import compile, compile_physics
 from dither.engine import preset
 from dither.golden import GoldenMachine, predict
 from dither.isa import Rule
 from dither.models import Dense, Model, TensorTrain
+from dither.physics import Burgers, HamiltonJacobiBellman, central
 from dither.recipe import Recipe
+from dither.sampler import PointBatches
 from dither.session import Session
 from dither.tasks import load_task
 from dither_sim.verilated import VerilatedDevice
@@ -94,3 +96,38 @@ def test_rtl_of_every_geometry_gives_the_golden_bits(engine, expected):
         for make, name in CASES:
             for want, got in zip(expected[make, name], trained(device, *arranged(make, name)), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=f"{make.__name__}, {name}")
+
+
+EQUATIONS = {
+    "hjb": (HamiltonJacobiBellman(3), central(4, 0.25)),
+    "burgers": (Burgers(), central(2, (0.0625, 0.125))),
+}
+FIELD = Recipe(batch=64, tile=32, probes=2, estimator="joint", sides="two", mu=2**-6, decay2=6, rate=2**-7)
+
+
+def solved(device, name):
+    """Losses, masters and moments after a few steps on a differential equation, and the cycles' prediction."""
+    problem, stencil = EQUATIONS[name]
+    layers = (Dense(problem.dimensions, 8, "sine"), TensorTrain((2, 4), (4, 2), 2, "sine"), Dense(8, 1))
+    model = Model(layers, "squared_error")
+    parameters = model.initial_parameters(3)
+    compiled = compile_physics(problem, stencil, model, FIELD, device.config, parameters)
+    session = Session(device, compiled)
+    session.load(compiled.initial_state(parameters))
+    inputs, _ = PointBatches(problem, FIELD.batch, FIELD.seed).take(0, STEPS)
+    command = compiled.train(0, [(points, None) for points in inputs])
+    result = device.run(command.entry, command.inputs, command.expects)
+    predicted = predict(device.config, compiled.program, command.entry, [0, 0, STEPS] + [0] * STEPS)
+    assert {name: result.counters[name] for name in predicted} == predicted
+    state = session.state()
+    moments = [np.concatenate([v.ravel() for v in m.values()]) for m in (state.moment1, state.moment2)]
+    losses = [compiled.read_train(result.outputs), session.measure(inputs[0])]
+    return [np.hstack(losses), session.evaluate(inputs[0]).integers, session.masters(), *moments]
+
+
+@pytest.mark.parametrize("engine", ["1x8", "4x32"])
+def test_equations_on_rtl_give_the_golden_bits(engine):
+    with VerilatedDevice(preset(engine)) as device:
+        for name in EQUATIONS:
+            for want, got in zip(solved(GoldenMachine(preset("2x16")), name), solved(device, name), strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=name)

@@ -88,8 +88,9 @@ def repeat(
         if keep:
             add_check(folder, check)
         verdict = "[green]identical[/]" if check.identical else "[bold red]different[/]"
+        taken = f"{len(check.found)} step{'s' if len(check.found) > 1 else ''}"
         where = f"{device} {engine_name(check.engine)}" if device == "rtl" else device
-        console.print(f"{escape(folder.name)}: {verdict}, {len(check.found)} steps on {where}")
+        console.print(f"{escape(folder.name)}: {verdict}, {taken} on {where}")
         good = good and check.identical
     context.exit(0 if good else 1)
 

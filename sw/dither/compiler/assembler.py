@@ -69,29 +69,6 @@ class Assembler:
             resolved.append(instruction)
         return resolved
 
-    def depth(self, label: str) -> int:
-        """How many loops and calls are open at once, at the most, in what runs from a label to its RETURN or HALT.
-
-        :raises ValueError: on an unknown label.
-        """
-        if label not in self.labels:
-            raise ValueError(f"unknown label {label!r}")
-        position = number = 0
-        while position < self.labels[label]:
-            instruction, _ = self._items[number]
-            position += instruction.format.words if instruction else _WORDS["CALL"]
-            number += 1
-        open_loops = deepest = 0
-        for instruction, called in self._items[number:]:
-            if instruction is None:
-                deepest = max(deepest, open_loops + 1 + self.depth(called))
-            elif instruction.name in ("RETURN", "HALT"):
-                break
-            else:
-                open_loops += (instruction.name == "LOOP") - (instruction.name == "END")
-                deepest = max(deepest, open_loops)
-        return deepest
-
     def words(self) -> list[int]:
         """The program's words."""
         return encode_program(self.instructions())

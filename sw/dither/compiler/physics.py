@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from .. import reference
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
-from ..isa import STACK_DEPTH
 from ..models import RNN, Model, Parameters
 from ..physics import Problem, Stencil
 from ..recipe import Recipe
@@ -132,11 +131,6 @@ class _Build:
         program = emitter.program()
         if program.size > engine.program_depth:
             raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
-        if (depth := max(program.depth(name) for name in ENTRIES)) > STACK_DEPTH:
-            raise CompileError(
-                f"stack: {depth} loops and calls open at once, {STACK_DEPTH} available; use an engine with a tile's "
-                f"{recipe.tile} lanes, a single tile, or another estimator than coordinate"
-            )
         return Compiled(
             model=model, recipe=recipe, engine=engine, program=tuple(program.words()),
             entries={name: program.labels[name] for name in ENTRIES}, plans=self.plans, memory=memory, formats=formats,
