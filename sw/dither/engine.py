@@ -125,6 +125,7 @@ PRESETS: dict[str, EngineConfig] = {
     "1x8": EngineConfig(rows=1, lanes=8, parameter_depth=8192),
     "2x16": EngineConfig(rows=2, lanes=16, parameter_depth=4096),
     "4x32": EngineConfig(rows=4, lanes=32),
+    "4x16-deep": EngineConfig(rows=4, lanes=16, activation_depth=32768, parameter_depth=32768, program_depth=4096),
     "8x32-deep": EngineConfig(rows=8, lanes=32, activation_depth=32768, parameter_depth=16384, program_depth=4096),
 }
 """Named configurations that the command line offers; ``deep`` ones have more memory than small boards."""

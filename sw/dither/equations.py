@@ -115,13 +115,13 @@ def _plane() -> Model:
 
 def black_scholes(stencil: str | None = None) -> EquationTask:
     """The Black-Scholes equation of a European call."""
-    recipe = replace(_RECIPE, probes=4, rate=0.005, decay2=8, schedule_steps=1000)
+    recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=1000)
     return _task(BlackScholes(), stencil or "central:0.125", _plane(), recipe)
 
 
 def burgers(stencil: str | None = None) -> EquationTask:
     """The viscous Burgers equation."""
-    recipe = replace(_RECIPE, probes=4, rate=0.005, decay2=8, schedule_steps=2000)
+    recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=2000)
     return _task(Burgers(), stencil or "central:0.0625", _plane(), recipe)
 
 

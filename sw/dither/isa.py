@@ -340,7 +340,11 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             Field("shift", 6, "right shift of requantisation, 0 to 47"),
             Field("activation", 2, "see Activation"),
             Field("table", 2, "activation table"),
-            Field("operand", 2, "see Operand; other than WEIGHT, `w` and `b` are activation words, and `b` is taken as it is"),
+            Field(
+                "operand",
+                2,
+                "see Operand; other than WEIGHT, `w` and `b` are activation words, and `b` is taken as it is",
+            ),
             _index("w", "modulo 2**16"),
             _index("x", "modulo 2**16"),
             _index("y", "modulo 2**16"),

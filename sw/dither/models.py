@@ -174,7 +174,7 @@ def _mnist_cnn() -> Model:
 
 
 def _mnist_rnn() -> Model:
-    return Model((RNN(inputs=28, outputs=64, steps=28), Dense(64, 10)))
+    return Model((RNN(inputs=28, outputs=160, steps=28), Dense(160, 10)))
 
 
 MODELS: dict[str, Callable[[], Model]] = {

@@ -23,6 +23,8 @@ layer's own tensors:
 - ``feedback``: the same with a fixed random matrix (direct feedback alignment; Nokland, NIPS 2016).
 - ``projection``: a fixed random projection of the target itself (DRTP; Frenkel, Lefebvre, Bol, Front. Neurosci. 2021).
 - ``target``: the distance of the outputs from a fixed random projection of the target (tpSGD, arXiv 2208.08503).
+
+A recurrent layer has a projection of its own for each time step.
 """
 
 from __future__ import annotations

@@ -81,14 +81,16 @@ class Bench:
         }
         return found | {plan.bias: delta.sum(axis=0)}
 
-    def fixed(self) -> np.ndarray:
-        """The fixed matrix as it stands in the weight memory, shape (classes, outputs of layer 0)."""
+    def fixed(self, repeats: int = 1) -> np.ndarray:
+        """The fixed matrices as they stand in the weight memory, shape (repeats, classes, outputs of layer 0)."""
         words = self.machine.memories.space.weight[self.compiled.words : self.compiled.words + self.compiled.zeroed]
-        hidden = self.model.layers[0].output_size
-        tiled = words.reshape(-1, self.model.outputs, ENGINE.rows).transpose(1, 0, 2)
-        signs = np.sign(tiled.reshape(self.model.outputs, -1)[:, :hidden])
+        hidden, classes = self.model.layers[0].output_size, self.model.outputs
+        tiled = words.reshape(repeats, -1, classes, ENGINE.rows).transpose(0, 2, 1, 3)
+        signs = np.sign(tiled.reshape(repeats, classes, -1)[:, :, :hidden])
         assert set(np.unique(np.abs(words))) == {np.abs(words).max()}
-        return signs * self.compiled.recipe.projection
+        assert len({matrix.tobytes() for matrix in signs}) == repeats
+        found = signs * self.compiled.recipe.projection
+        return found if repeats > 1 else found[0]
 
     def signs(self, probe: int, step: int = 0) -> np.ndarray:
         """Signs of perturbed activities, shape (samples, outputs of layer 0), by the definition."""
@@ -272,11 +274,11 @@ def test_recurrent_layers_learn_at_every_time_step(estimator: str, local_loss: s
     bench = Bench(model, recipe(estimator, local_loss=local_loss))
     found = bench.gradients()
     h = np.tanh(bench.states[0][1]).reshape(BATCH, 4, 5)
-    code = local.class_code(4, bench.y)[:, None]
+    code, fixed = local.class_code(4, bench.y), bench.fixed(4)
     signal = {
-        "feedback": lambda: bench.errors[:, None] @ bench.fixed(),
-        "projection": lambda: code @ bench.fixed(),
-        "target": lambda: h + code @ bench.fixed(),
+        "feedback": lambda: np.einsum("bc,tch->bth", bench.errors, fixed),
+        "projection": lambda: np.einsum("bc,tch->bth", code, fixed),
+        "target": lambda: h + np.einsum("bc,tch->bth", code, fixed),
     }[estimator]()
     if estimator == "target" and local_loss == "l1":
         signal = np.sign(signal)

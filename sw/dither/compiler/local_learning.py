@@ -9,6 +9,8 @@ from typing import Any
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
+from ..generator import index_pitch
+from ..isa import MASTER_BITS
 from ..models import RNN, Model
 from ..rates import Unit
 from ..recipe import Recipe
@@ -307,13 +309,18 @@ class LocalCodes:
 
     def _fixed(self, position: int) -> tuple[int, FixedMatrix]:
         plan, R = self.plan, self.engine.rows
-        outputs, inputs = plan.plans[position].layer.output_size, plan.model.outputs
+        (outputs, _), *others = plan.outputs(position).loops
+        inputs, repeats = plan.model.outputs, math.prod(count for count, _ in others)
         form = plan.layers[position].matrix
-        amplitude = round(plan.recipe.projection * 2.0 ** (form.frac + 32 - form.width))
-        base = self._area(-(-outputs // R) * inputs)
-        pitch = -(-outputs // 8) * 8
-        return position, FixedMatrix(rows=R, inputs=inputs, outputs=outputs, base=base,
-                                     block=self._blocks(inputs * pitch), amplitude=amplitude)  # fmt: skip
+        amplitude = round(plan.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width))
+        base = self._area(-(-outputs // R) * inputs * repeats)
+        block = self.block
+        for _ in range(repeats):
+            self._blocks(inputs * index_pitch(outputs))
+        return position, FixedMatrix(
+            rows=R, inputs=inputs, outputs=outputs, repeats=repeats, base=base, block=block,
+            blocks=(self.block - block) // repeats, amplitude=amplitude,
+        )  # fmt: skip
 
     def _transposed(self, source: Tensor) -> Transposed:
         return Transposed(source, self._area(Transposed.size(source)))

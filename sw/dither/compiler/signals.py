@@ -126,14 +126,19 @@ class Output:
 class FixedMatrix:
     """A random matrix of one magnitude, made again in every step: only its signs' seed is kept anywhere.
 
-    It stands in the weight memory over masters that are zero.
+    It stands in the weight memory over masters that are zero. A recurrent layer has one for each time step, as if each
+    were a layer of its own.
     """
 
     rows: int
     inputs: int
     outputs: int
+    repeats: int
+    """Matrices, one behind the other."""
     base: int
     block: int
+    blocks: int
+    """Generator blocks of one matrix."""
     amplitude: int
     """In master units."""
 
@@ -144,22 +149,24 @@ class FixedMatrix:
 
     @property
     def words(self) -> int:
-        """Words in the parameter memories."""
+        """Words of one matrix in the parameter memories."""
         return self.tiles * self.inputs
 
     def write(self, asm: Assembler) -> None:
         """Emits what writes it."""
-        asm.emit("PERTURB", base=self.base, inner=self.inputs, tiles=self.tiles, block=self.block, seed=SEED,
-                 step=ZERO, probe=ZERO, distribution=Distribution.RADEMACHER, amplitude=self.amplitude)  # fmt: skip
+        for number in range(self.repeats):
+            asm.emit("PERTURB", base=self.base + number * self.words, inner=self.inputs, tiles=self.tiles,
+                     block=self.block + number * self.blocks, seed=SEED, step=ZERO, probe=ZERO,
+                     distribution=Distribution.RADEMACHER, amplitude=self.amplitude)  # fmt: skip
 
     def nest(self, source: int, outputs: Words) -> Nest:
-        """The projection of ``source``; loops of the outputs beyond the first one repeat it."""
+        """The projection of ``source``; the second loop of the outputs, if any, goes over the matrices."""
         (count, stride), *others = outputs.loops
         return Nest(
             "fixed projection",
             inner=(self.inputs,),
             outer=(self.tiles, *(each for each, _ in others)),
-            w=Access(self.base, (1, 0, 0, self.inputs)),
+            w=Access(self.base, (1, 0, 0, self.inputs, self.words)),
             x=Access(source, (1,)),
             y=Access(outputs.base, (self.rows * stride, *(step for _, step in others)), row=stride),
             last_rows=count - (self.tiles - 1) * self.rows,

@@ -57,7 +57,8 @@ class BlackScholes(Problem):
     """A European call in units of its strike, x = ln(price / strike), from a quarter of a year before expiry backwards.
 
     With t the time *before* that moment, ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 < x, 0 < t < 1. The
-    initial value, the call's price a quarter of a year before expiry, has no kink.
+    initial value, the call's price a quarter of a year before expiry, has no kink. At the ends, where the option is
+    sure to be worthless or to be exercised, the ansatz has the limits of the price.
 
     :param rate: r, riskless interest a year.
     :param volatility: s, a square root of a year.
@@ -66,11 +67,10 @@ class BlackScholes(Problem):
     name = "black-scholes"
     title = "Black-Scholes equation of a European call"
     lower, upper = (-1.0, 0.0), (1.0, 1.0)
-    magnitude = 0.25
     remaining = 0.25
     """Years from t = 0 to expiry."""
 
-    def __init__(self, rate: float = 0.05, volatility: float = 0.4) -> None:
+    def __init__(self, rate: float = 0.05, volatility: float = 0.25) -> None:
         self.rate = rate
         self.volatility = volatility
 
@@ -78,9 +78,9 @@ class BlackScholes(Problem):
         """See :class:`Problem`."""
         deviation = self.volatility * math.sqrt(self.remaining)
         near = (x[0] + self.rate * self.remaining) / deviation
-        discount = math.exp(-self.rate * self.remaining)
-        start = exp(x[0]) * normal_cdf(near + deviation / 2) - discount * normal_cdf(near - deviation / 2)
-        return start + x[1] * f
+        discount = exp(-self.rate * (self.remaining + x[1]))
+        known = exp(x[0]) * normal_cdf(near + deviation / 2) - discount * normal_cdf(near - deviation / 2)
+        return known + 0.125 * x[1] * (1 - x[0] ** 2) * f
 
     def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
         """See :class:`Problem`."""
