@@ -16,6 +16,7 @@ from .compiled import Compiled
 from .emit import ENTRIES, Emitter
 from .errors import shortage
 from .formats import Formats, Headroom
+from .local_codes import LocalCodes
 from .local_formats import LocalFormats, local_formats
 from .local_learning import LocalLearning
 from .measurement import measured
@@ -108,7 +109,7 @@ class _Build:
         )  # fmt: skip
         words = sum(tensor.words for tensor in tensors.values())
         places = {value: memory.constants.base + number for number, value in enumerate(constants)}
-        local = learning.codes(objective, memory, places, tensors, words, block)
+        local = LocalCodes(learning, objective, memory, places, tensors, words, block)
         emitter = Emitter(
             recipe=recipe, lanes=engine.lanes, scalar_entries=3 << engine.table_bits,
             activation_entries=len(tables) << engine.table_bits, constants=memory.constants,
