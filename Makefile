@@ -7,12 +7,13 @@ BIN    := $(VENV)/bin
 DEMO   := build/demo
 ENGINE ?= 4x32
 RESULTS := docs/results
+BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint docs results repeat-results repeat-results-rtl bench clean
+.PHONY: help demo test test-all soak lint docs results repeat-results repeat-results-rtl bench boards clean
 
 help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/stamp: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
@@ -55,6 +56,11 @@ repeat-results-rtl: $(VENV)/stamp ## the same on the simulated gateware: one ste
 
 bench: $(VENV)/stamp ## utilisation and speed, as ratios within one run
 	$(BIN)/dither bench
+
+boards: $(BOARDS:%=board-%) ## make every board's bitstream (hours)
+
+board-%: $(VENV)/stamp ## make one board's bitstream and check its budgets
+	$(BIN)/dither build --board $*
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

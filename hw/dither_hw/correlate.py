@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from dither.engine import EngineConfig
 from dither.isa import GRADIENT_BITS, LOOPS, OUTER_LOOPS
-from dither.timing import CORRELATE_DISTANCE, MEMORY_LATENCY, MULTIPLIER_LATENCY, lane_sum_cycles
+from dither.timing import CORRELATE_DISTANCE, MEMORY_LATENCY, MULTIPLIER_LATENCY, WRITE_LATENCY, lane_sum_cycles
 
 from .interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout, instruction_view
 from .loops import Indices, pace_layout, pointer
@@ -17,7 +17,7 @@ from .pipeline import delay_line, registered_sum
 
 __all__ = ["Correlator"]
 
-assert CORRELATE_DISTANCE == MEMORY_LATENCY + 2, "address, two cycles to the word, sum, write"
+assert CORRELATE_DISTANCE == MEMORY_LATENCY + 1 + WRITE_LATENCY, "address, word, sum, write"
 
 
 class Correlator(wiring.Component):

@@ -12,6 +12,7 @@ from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
 from dither.streams import slots
 
+from .compact.engine import CompactEngine
 from .contract import ContractUnit
 from .dither import DitherUnit
 from .host import HostRegisters
@@ -45,11 +46,17 @@ class Engine(wiring.Component):
     ----------
     host_addr, host_write, host_wdata, host_rdata : In, In, In, Out
         Register port, see :mod:`dither.regmap`; reads take one cycle.
+    busy, fault : Out
+        As in the register ``status``.
     input, output : streams of ``config.beat_width`` bits
         What LOAD and PULL take, what STORE and EMIT send; slots as :mod:`dither.streams` has them.
 
     :param config: geometry and numerics; at most 64 lanes.
     """
+
+    def __new__(cls, config: EngineConfig) -> Any:
+        """A :class:`~dither_hw.compact.engine.CompactEngine`, which has the same ports, for a compact configuration."""
+        return CompactEngine(config) if config.compact else super().__new__(cls)
 
     def __init__(self, config: EngineConfig) -> None:
         if config.lanes > _MAX_LANES:
@@ -61,6 +68,8 @@ class Engine(wiring.Component):
                 "host_write": In(1),
                 "host_wdata": In(32),
                 "host_rdata": Out(32),
+                "busy": Out(1),
+                "fault": Out(1),
                 "input": In(stream.Signature(config.beat_width)),
                 "output": Out(stream.Signature(config.beat_width)),
             }
@@ -98,6 +107,8 @@ class Engine(wiring.Component):
             sequencer.entry.eq(host.entry),
             host.busy.eq(sequencer.busy),
             host.fault.eq(sequencer.fault),
+            self.busy.eq(sequencer.busy),
+            self.fault.eq(sequencer.fault),
             host.program_addr.eq(sequencer.program_addr),
             sequencer.program_data.eq(host.program_data),
             host.phase.eq(sequencer.phase),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
@@ -12,6 +11,7 @@ from dither.isa import WORD_BITS
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PHASES, PROGRAM_WINDOW, REGISTERS, SATURATIONS
 
 from .interfaces import ADDRESS_BITS
+from .memories import BankedMemory
 
 __all__ = ["HostRegisters"]
 
@@ -52,14 +52,13 @@ class HostRegisters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = Memory(shape=WORD_BITS, depth=self.config.program_depth, init=[])
-        fetch, load = program.read_port(), program.write_port()
+        m.submodules.program = program = BankedMemory(depth=self.config.program_depth, banks=1, bits=WORD_BITS)
         m.d.comb += [
-            fetch.addr.eq(self.program_addr),
-            self.program_data.eq(fetch.data),
-            load.addr.eq(self.addr),
-            load.data.eq(self.wdata),
-            load.en.eq(self.write & (self.addr >= PROGRAM_WINDOW)),
+            program.read.addr.eq(self.program_addr),
+            self.program_data.eq(program.read.data),
+            program.write.addr.eq(self.addr),
+            program.write.data.eq(self.wdata),
+            program.write.enable.eq(self.write & (self.addr >= PROGRAM_WINDOW)),
             self.start.eq(self.write & ~self.busy & (self.addr == _ADDRESS["start"])),
             self.entry.eq(self.wdata),
         ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from dither.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
 
 from .interfaces import ADDRESS_BITS
+from .memories import BankedMemory
 from .multiplier import MAX_OPERAND_WIDTH, Multiplier
 
 __all__ = ["Interpolator", "TablePort"]
@@ -85,19 +85,15 @@ class Interpolator(wiring.Component):
         F, width = self.fraction_bits, self.value.width
 
         entry = data.StructLayout({"value": self.value, "slope": signed(self.slope_width)})
-        m.submodules.memory = memory = Memory(shape=entry, depth=self.tables << self.index_bits, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.memory = memory = BankedMemory(depth=self.tables << self.index_bits, banks=1, bits=entry.size)
         m.d.comb += [
-            write.en.eq(self.load.enable),
-            write.addr.eq(self.load.addr),
-            write.data.value.eq(self.load.value),
-            write.data.slope.eq(self.load.slope),
-            read.addr.eq(Cat(self.x[F:], self.table) if self.tables > 1 else self.x[F:]),
-            read.en.eq(1),
+            memory.write.enable.eq(self.load.enable),
+            memory.write.addr.eq(self.load.addr),
+            memory.write.data.eq(Cat(self.load.value, self.load.slope)),
+            memory.read.addr.eq(Cat(self.x[F:], self.table) if self.tables > 1 else self.x[F:]),
         ]
-        fetched = Signal(entry, reset_less=True)
+        fetched = data.View(entry, memory.read.data)
         fractions = [Signal(F, name=f"fraction{i}", reset_less=True) for i in range(MEMORY_LATENCY)]
-        m.d.sync += fetched.eq(read.data)
         m.d.sync += [register.eq(source) for register, source in zip(fractions, [self.x[:F], *fractions], strict=False)]
 
         m.submodules.multiplier = multiplier = Multiplier(a=signed(self.slope_width), b=unsigned(F))

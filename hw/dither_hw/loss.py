@@ -209,13 +209,14 @@ class LossUnit(wiring.Component):
         left = Signal(COUNT_BITS)  # outputs of this round
         spare = Signal(range(max(LOSS_SHORTEST_PASS, LOSS_PAUSE)))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        beginning, ending, last_round = Signal(), Signal(), Signal()
+        # What is asked of counters is known with them: ``ending`` is left <= 1, ``rested`` is spare == 0.
+        beginning, ending, rested, last_round = Signal(), Signal(), Signal(), Signal()
+        single = Signal()
         derives, pauses = Signal(), Signal()
         m.d.comb += [
             self.activation.addr.eq(address),
-            ending.eq(~left[1:].any()),
-            last_round.eq(ahead == lanes),
         ]
+        m.d.sync += [last_round.eq(ahead == lanes), single.eq(~fields.count[1:].any())]
         if self.config.local_learning:
             m.d.comb += derives.eq(fields.mode == LossMode.ERROR.value)
             m.d.sync += pauses.eq(derives & ahead.any())
@@ -232,7 +233,9 @@ class LossUnit(wiring.Component):
                     address.eq(fields.z_base),
                     other.eq(fields.t_base),
                     left.eq(fields.count),
+                    ending.eq(single),
                     spare.eq(LOSS_SHORTEST_PASS - 1),
+                    rested.eq(LOSS_SHORTEST_PASS == 1),
                     beginning.eq(1),
                 ]
             with m.Case(_Phase.OUTPUT):
@@ -241,13 +244,15 @@ class LossUnit(wiring.Component):
                     m.d.sync += [phase.eq(_Phase.TARGET), address.eq(other), other.eq(address + fields.z_step)]
                 with m.Else():
                     m.d.sync += [beginning.eq(0), left.eq(left - left.any()), spare.eq(spare - spare.any())]
-                    with m.If(ending & (spare == 0)):
+                    m.d.sync += [ending.eq(left <= 2), rested.eq(spare <= 1)]
+                    with m.If(ending & rested):
                         m.d.sync += next_round
                         if self.config.local_learning:
                             with m.If(pauses):
                                 m.d.sync += [
                                     phase.eq(_Phase.PAUSE),
                                     spare.eq(LOSS_PAUSE - 1),
+                                    rested.eq(LOSS_PAUSE == 1),
                                     ahead.eq(ahead),
                                     behind.eq(behind),
                                 ]
@@ -255,6 +260,7 @@ class LossUnit(wiring.Component):
                 m.d.sync += [
                     beginning.eq(0),
                     left.eq(left - 1),
+                    ending.eq(left <= 2),
                     phase.eq(_Phase.OUTPUT),
                     address.eq(other),
                     other.eq(address + fields.t_step),
@@ -263,11 +269,12 @@ class LossUnit(wiring.Component):
                     m.d.sync += next_round
             if self.config.local_learning:
                 with m.Case(_Phase.PAUSE):
-                    m.d.sync += [address.eq(fields.z_base), left.eq(fields.count), spare.eq(spare - 1)]
-                    with m.If(spare == 0):
+                    m.d.sync += [address.eq(fields.z_base), left.eq(fields.count), ending.eq(single)]
+                    m.d.sync += [spare.eq(spare - 1), rested.eq(spare <= 1)]
+                    with m.If(rested):
                         m.d.sync += phase.eq(_Phase.DERIVATIVE)
                 with m.Case(_Phase.DERIVATIVE):
-                    m.d.sync += [address.eq(address + fields.z_step), left.eq(left - 1)]
+                    m.d.sync += [address.eq(address + fields.z_step), left.eq(left - 1), ending.eq(left <= 2)]
                     with m.If(ending):
                         m.d.sync += next_round
         with m.If(self.start):

@@ -11,6 +11,9 @@ from amaranth.lib.wiring import In, Out
 
 from dither.timing import MULTIPLIER_LATENCY
 
+from . import vendor
+from .vendor import ecp5
+
 __all__ = ["MAX_OPERAND_WIDTH", "Multiplier"]
 
 MAX_OPERAND_WIDTH = 18
@@ -23,8 +26,8 @@ class Multiplier(wiring.Component):
     """``product = a * b``, exact.
 
     Latency 2 cycles (operand registers, product register), throughput one product a cycle.
-    Resources: one 18x18 multiplier for operands of up to 18 bits; without its own registers, one flip-flop for
-    every operand and product bit.
+    Resources: one 18x18 multiplier for operands of up to 18 bits, on ECP5 with its own registers; elsewhere one
+    flip-flop for every operand and product bit besides.
 
     ``enable`` has a bit for each stage, driven by the caller because many multipliers share them: bit 0 belongs to the
     operands, bit 1, a cycle later, to the product. A register without its bit keeps its value, and with ``hold`` the
@@ -48,6 +51,9 @@ class Multiplier(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if vendor.family(platform) == vendor.ECP5:
+            ecp5.multiplier(m, a=self.a, b=self.b, enable=self.enable, hold=self.hold, product=self.product)
+            return m
         a = Signal.like(self.a, reset_less=True)
         b = Signal.like(self.b, reset_less=True)
         product = Signal.like(self.product, reset_less=True)

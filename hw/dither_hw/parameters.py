@@ -94,17 +94,15 @@ class ParameterUnit(wiring.Component):
         self._wide, self._random = Signal(), Signal()
         if self.config.wide_probes:
             m.d.comb += [uniform.eq(self._is(Distribution.UNIFORM)), gaussian.eq(self._is(Distribution.GAUSSIAN))]
-        m.d.comb += [
-            self._wide.eq(uniform | gaussian),
-            self._random.eq(self._wide | self._is(Distribution.RADEMACHER)),
-        ]
+        random = uniform | gaussian | self._is(Distribution.RADEMACHER)
+        m.d.sync += [self._wide.eq(uniform | gaussian), self._random.eq(random)]
         # Items waiting to be issued, and whether the block that the next one needs is at hand.
         active, ready = Signal(), Signal()
         issue = Signal()
         m.d.comb += issue.eq(active & (ready | ~self._random))
 
         item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian)
-        bits = self._bits(m, issue, leaves, ready)
+        bits = self._bits(m, active, random, leaves, ready)
         signs, byte, pair = self._select(m, bits, position, distance)
         source: Value = item
         product: Value = Const(0)
@@ -163,7 +161,7 @@ class ParameterUnit(wiring.Component):
                 column.eq(fields.base),
                 row.eq(0),
                 position.eq(0),
-                closes.eq(~wide | (rows == 1)),
+                closes.eq(~(uniform | gaussian) | (rows == 1)),
                 ends_row.eq(fields.tiles == 1),
                 leaves.eq(0),
                 last.eq((fields.tiles == 1) & (fields.inner == 1)),
@@ -206,7 +204,7 @@ class ParameterUnit(wiring.Component):
         ]
         return item.as_value(), position, leaves, distance
 
-    def _bits(self, m: Module, issue: Value, leaves: Value, ready: Signal) -> Value:
+    def _bits(self, m: Module, active: Value, random: Value, leaves: Value, ready: Signal) -> Value:
         """The generator's block at hand."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
@@ -215,11 +213,12 @@ class ParameterUnit(wiring.Component):
         discards = Signal()
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
         current = Signal(BLOCK_BITS, reset_less=True)
-        left = issue & leaves.any()
+        # Without random numbers there is never a block, so ``ready`` is all there is to say of an item's issue.
+        left = active & ready & leaves.any()
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | left)),
             discards.eq(Mux(left, leaves[1], padding)),
-            generator.load_key.eq(self.start & self._random),
+            generator.load_key.eq(self.start & random),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
             generator.block.eq(block),

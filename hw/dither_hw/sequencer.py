@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,6 +19,7 @@ from dither.isa import (
     InstructionFormat,
 )
 from dither.regmap import PHASES
+from dither.timing import MEMORY_LATENCY, SHORTEST_FETCH
 
 from .interfaces import ADDRESS_BITS, instruction_layout
 
@@ -61,8 +62,10 @@ UNITS: dict[str, Unit] = {
 class Sequencer(wiring.Component):
     """Executes a program, one instruction after the other.
 
-    An instruction of w words with s register operands is fetched in ``dither.timing.fetch_cycles`` (w + 1, and s + 1
-    more where s > 0); control instructions then execute in one cycle, units take as long as they do.
+    An instruction is fetched in ``dither.timing.fetch_cycles``; control instructions then execute in one cycle, units
+    take as long as they do. What is known of an opcode, operands' addresses and results go through registers of their
+    own, so that no path leads from one memory to another; and units see copies of instruction and operands, so that the
+    way to them is no part of what the sequencer decides.
 
     Resources: the instruction register (one flip-flop a bit of the longest instruction), two small memories
     (registers, stack), two 32-bit adders.
@@ -75,7 +78,7 @@ class Sequencer(wiring.Component):
         A program runs; the last one ended by an unknown opcode, a loop of no iterations, a stack overflow, an
         underflow, or an END or RETURN without its LOOP or CALL.
     program_addr, program_data : Out, In
-        Read port of the program memory, latency 1.
+        Read port of the program memory, latency :data:`dither.timing.MEMORY_LATENCY`.
     instruction : Out
         The instruction at work, opcode in the lowest bits; stable from a unit's start to its done.
     operands : Out
@@ -115,53 +118,62 @@ class Sequencer(wiring.Component):
         )
 
     def _fields(self, form: InstructionFormat) -> data.View:
-        return data.View(instruction_layout(form.name), self.instruction[: form.bits])
+        return data.View(instruction_layout(form.name), self._word[: form.bits])
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = Array(Signal(WORD_BITS, name=f"word{i}") for i in range(INSTRUCTION_WORDS))
-        m.d.comb += self.instruction.eq(Cat(*words))
+        self._word = Cat(*words)
+        self._operand = [Signal(32, name=f"operand{i}") for i in range(OPERANDS)]
+        m.d.sync += [self.instruction.eq(self._word), self.operands.eq(Cat(*self._operand))]
         opcode = words[0][:OPCODE_BITS]
 
         m.submodules.registers = registers = Memory(shape=32, depth=REGISTERS, init=[])
-        operand = registers.read_port()
+        operand = registers.read_port(domain="comb")
         result = registers.write_port()
 
-        # Properties of the instruction. The first word has only just arrived when the length is needed, so its
-        # opcode is looked up on the way in.
-        index = Signal(range(INSTRUCTION_WORDS + 1))
-        length = Signal.like(index)
+        # Properties of the instruction, in registers. Its length is needed first: it is looked up on the way in.
+        index = Signal(range(INSTRUCTION_WORDS + MEMORY_LATENCY + 1))
+        length = Signal(range(INSTRUCTION_WORDS + 1))
+        arrived = Signal.like(index)  # the cycle in which its last word is there
         sources = Signal(range(OPERANDS + 1))
         fetching = Signal()
-        arriving = Signal(OPCODE_BITS)
-        m.d.comb += [length.eq(1), arriving.eq(Mux(fetching & (index == 1), self.program_data[:OPCODE_BITS], opcode))]
-        with m.Switch(arriving):
-            for form in self.instructions:
-                with m.Case(form.opcode):
-                    m.d.comb += [length.eq(form.words), sources.eq(len(form.sources))]
+        with m.If(fetching & (index == MEMORY_LATENCY)):
+            m.d.sync += [length.eq(1), arrived.eq(MEMORY_LATENCY - 1 + SHORTEST_FETCH), sources.eq(0)]
+            with m.Switch(self.program_data[:OPCODE_BITS]):
+                for form in self.instructions:
+                    with m.Case(form.opcode):
+                        m.d.sync += [
+                            length.eq(form.words),
+                            arrived.eq(MEMORY_LATENCY - 1 + max(form.words, SHORTEST_FETCH)),
+                            sources.eq(len(form.sources)),
+                        ]
         unit = Signal(len(Unit))
         known = Signal()
         writes = Signal()
-        phase = Signal(range(len(PHASES)), init=PHASES.index("control"))
+        phase = Signal(range(len(PHASES)))
+        address = Signal.like(operand.addr)
+        m.d.sync += [unit.eq(0), known.eq(0), writes.eq(0), phase.eq(PHASES.index("control"))]
         with m.Switch(opcode):
             for form in self.instructions:
                 with m.Case(form.opcode):
-                    m.d.comb += [known.eq(1), phase.eq(PHASES.index(form.phase))]
+                    m.d.sync += [known.eq(1), phase.eq(PHASES.index(form.phase))]
                     fields = self._fields(form)
                     with m.Switch(index):
                         for i, source in enumerate(form.sources):
                             with m.Case(i):
-                                m.d.comb += operand.addr.eq(fields[source])
+                                m.d.sync += address.eq(fields[source])
                     if form.name in UNITS:
-                        m.d.comb += unit.eq(1 << UNITS[form.name].value)
+                        m.d.sync += unit.eq(1 << UNITS[form.name].value)
                     if form.writes_register:
-                        m.d.comb += [writes.eq(1), result.addr.eq(fields.target)]
+                        m.d.sync += [writes.eq(1), result.addr.eq(fields.target)]
+        m.d.comb += operand.addr.eq(address)
 
+        control = self._decode(m, opcode)
         pc = Signal(ADDRESS_BITS)
+        following = Signal(ADDRESS_BITS)
         executing = Signal()
         working = Signal()
-        halting = Signal()
-        failing = Signal()
         m.d.comb += self.program_addr.eq(pc)
         with m.FSM() as fsm:
             with m.State("IDLE"), m.If(self.start):
@@ -169,29 +181,35 @@ class Sequencer(wiring.Component):
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += fetching.eq(1)
-                m.d.sync += index.eq(index + 1)
-                with m.If(index != 0):
-                    m.d.sync += words[index - 1].eq(self.program_data)
-                with m.If((index != 0) & (index == length)):
+                m.d.sync += [index.eq(index + 1), pc.eq(pc + 1)]
+                with m.If(index == 0):
+                    m.d.sync += following.eq(pc)
+                for i in range(INSTRUCTION_WORDS):
+                    with m.If(index == MEMORY_LATENCY + i):
+                        m.d.sync += words[i].eq(self.program_data)
+                with m.If(index == MEMORY_LATENCY + 1):
+                    m.d.sync += following.eq(following + length)
+                with m.If((index > MEMORY_LATENCY) & (index == arrived)):
                     m.d.sync += index.eq(0)
                     with m.If(sources == 0):
-                        m.next = "EXECUTE"
+                        m.next = "DECODE"
                     with m.Else():
                         m.next = "OPERANDS"
-                with m.Else():
-                    m.d.sync += pc.eq(pc + 1)
             with m.State("OPERANDS"):
                 m.d.sync += index.eq(index + 1)
                 for i in range(OPERANDS):
                     with m.If(index == i + 1):
-                        m.d.sync += self.operands[i].eq(operand.data)
+                        m.d.sync += self._operand[i].eq(operand.data)
                 with m.If(index == sources):
-                    m.next = "EXECUTE"
+                    m.next = "DECODE"
+            with m.State("DECODE"):
+                # Registers take what EXECUTE acts upon.
+                m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += executing.eq(1)
-                m.d.sync += index.eq(0)
-                with m.If(~known | halting | failing):
-                    m.d.sync += self.fault.eq(~halting)
+                m.d.sync += [index.eq(0), pc.eq(following)]
+                with m.If(~known | control.halts | control.fails):
+                    m.d.sync += self.fault.eq(~control.halts)
                     m.next = "IDLE"
                 with m.Elif(unit != 0):
                     m.next = "WORK"
@@ -213,67 +231,92 @@ class Sequencer(wiring.Component):
         with m.Elif(executing | working):
             m.d.comb += self.phase.eq(phase)
 
-        value = self._control(m, opcode, executing, pc, halting, failing)
-        finishing = Mux(unit == 0, executing, working & self.unit_done)
-        m.d.comb += [
-            result.data.eq(Mux(unit == 0, value, self.result)),
-            result.en.eq(finishing & writes & (result.addr != 0)),  # register 0 reads zero
+        self._execute(m, control, executing, pc, following)
+        finished = Signal()
+        m.d.sync += [
+            finished.eq(Mux(unit == 0, executing, working & self.unit_done) & writes),
+            result.data.eq(Mux(unit == 0, control.value, self.result)),
         ]
+        m.d.comb += result.en.eq(finished & (result.addr != 0))  # register 0 reads zero
         return m
 
-    def _control(
-        self, m: Module, opcode: Signal, executing: Signal, pc: Signal, halting: Signal, failing: Signal
-    ) -> Signal:
-        """Control instructions: sets ``pc``, ``halting`` and ``failing``; returns what they write to a register."""
+    def _decode(self, m: Module, opcode: Value) -> _Control:
+        """Registers with what a control instruction is to do, a cycle behind its operands."""
         frame = data.StructLayout({"address": ADDRESS_BITS, "remaining": 32, "loop": 1})
         m.submodules.stack = stack = Memory(shape=frame, depth=STACK_DEPTH, init=[])
-        top, push = stack.read_port(), stack.write_port()
-        level = Signal(range(STACK_DEPTH + 1))
+        control = _Control(stack)
+        top, level = control.top, control.level
         empty, full = level == 0, level == STACK_DEPTH
-        left, right = self.operands[0], self.operands[1]
+        left, right = self._operand[:2]
         count = Signal(signed(34))
-        m.d.comb += [top.addr.eq(level - 1), push.addr.eq(level), push.data.address.eq(pc)]
-        with m.If(~self.busy):
-            m.d.sync += level.eq(0)
-
-        value = Signal(32)
+        m.d.comb += top.addr.eq(level - 1)
         fields = {form.name: self._fields(form) for form in INSTRUCTIONS}
         m.d.comb += count.eq(left.as_signed() + fields["LOOP"].count)
+        m.d.sync += [
+            control.halts.eq(opcode == _OPCODES["HALT"]),
+            control.fails.eq(0),
+            control.loops.eq(opcode == _OPCODES["LOOP"]),
+            control.calls.eq(opcode == _OPCODES["CALL"]),
+            control.ends.eq(opcode == _OPCODES["END"]),
+            control.returns.eq(opcode == _OPCODES["RETURN"]),
+            control.last.eq(top.data.remaining == 1),
+            control.target.eq(fields["CALL"].target),
+            control.remaining.eq(Mux(opcode == _OPCODES["END"], top.data.remaining - 1, count)),
+        ]
         with m.Switch(opcode):
-            with m.Case(_OPCODES["HALT"]):
-                m.d.comb += halting.eq(1)
             with m.Case(_OPCODES["LOOP"]):
-                m.d.comb += [failing.eq(full | (count <= 0)), push.data.loop.eq(1), push.data.remaining.eq(count)]
-                with m.If(executing & ~failing):
-                    m.d.comb += push.en.eq(1)
-                    m.d.sync += level.eq(level + 1)
+                m.d.sync += control.fails.eq(full | (count <= 0))
             with m.Case(_OPCODES["CALL"]):
-                m.d.comb += failing.eq(full)
-                with m.If(executing & ~failing):
-                    m.d.comb += push.en.eq(1)
-                    m.d.sync += [level.eq(level + 1), pc.eq(fields["CALL"].target)]
+                m.d.sync += control.fails.eq(full)
             with m.Case(_OPCODES["END"]):
-                m.d.comb += [
-                    failing.eq(empty | ~top.data.loop),
-                    push.addr.eq(level - 1),
-                    push.data.address.eq(top.data.address),
-                    push.data.loop.eq(1),
-                    push.data.remaining.eq(top.data.remaining - 1),
-                ]
-                with m.If(executing & ~failing):
-                    with m.If(top.data.remaining == 1):
-                        m.d.sync += level.eq(level - 1)
-                    with m.Else():
-                        m.d.comb += push.en.eq(1)
-                        m.d.sync += pc.eq(top.data.address)
+                m.d.sync += control.fails.eq(empty | ~top.data.loop)
             with m.Case(_OPCODES["RETURN"]):
-                m.d.comb += failing.eq(empty | top.data.loop)
-                with m.If(executing & ~failing):
-                    m.d.sync += [level.eq(level - 1), pc.eq(top.data.address)]
+                m.d.sync += control.fails.eq(empty | top.data.loop)
             with m.Case(_OPCODES["SET"]):
-                m.d.comb += value.eq(left + fields["SET"].value)
+                m.d.sync += control.value.eq(left + fields["SET"].value)
             with m.Case(_OPCODES["ADD"]):
-                m.d.comb += value.eq(left + right)
+                m.d.sync += control.value.eq(left + right)
             with m.Case(_OPCODES["SUBTRACT"]):
-                m.d.comb += value.eq(left - right)
-        return value
+                m.d.sync += control.value.eq(left - right)
+        return control
+
+    def _execute(self, m: Module, control: _Control, executing: Value, pc: Signal, following: Value) -> None:
+        """Opens and closes loops and calls; sets ``pc`` where it is not the ``following`` word's address."""
+        top, push, level = control.top, control.push, control.level
+        again = control.ends & ~control.last
+        acting = Signal()
+        m.d.comb += acting.eq(executing & ~control.fails)
+        # What is pushed is not wanted before the next instruction is fetched.
+        m.d.sync += [
+            push.en.eq(acting & (control.loops | control.calls | again)),
+            push.addr.eq(Mux(control.ends, level - 1, level)),
+            push.data.address.eq(Mux(control.ends, top.data.address, following)),
+            push.data.loop.eq(~control.calls),
+            push.data.remaining.eq(control.remaining),
+        ]
+        with m.If(~self.busy):
+            m.d.sync += level.eq(0)
+        with m.Elif(acting):
+            with m.If(control.loops | control.calls):
+                m.d.sync += level.eq(level + 1)
+            with m.If(control.returns | (control.ends & control.last)):
+                m.d.sync += level.eq(level - 1)
+            with m.If(control.calls):
+                m.d.sync += pc.eq(control.target)
+            with m.If(control.returns | again):
+                m.d.sync += pc.eq(top.data.address)
+
+
+class _Control:
+    """The stack of open loops and calls, and what the control instruction at hand is to do with it."""
+
+    def __init__(self, stack: Memory) -> None:
+        self.top, self.push = stack.read_port(), stack.write_port()
+        self.level = Signal(range(STACK_DEPTH + 1))
+        self.halts, self.fails = Signal(name="halts"), Signal(name="fails")
+        self.loops, self.calls = Signal(name="loops"), Signal(name="calls")
+        self.ends, self.returns = Signal(name="ends"), Signal(name="returns")
+        self.last = Signal()
+        self.target = Signal(ADDRESS_BITS)
+        self.remaining = Signal(32)
+        self.value = Signal(32)

@@ -18,9 +18,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from dither.engine import EngineConfig
+from dither.tools import toolchain
+from dither.tools.cache import cache_directory, cached, digest
 
-from . import toolchain
-from .cache import cache_directory, cached, digest
 from .verilog import emit
 
 __all__ = ["BenchError", "bench_config", "bench_parameters", "run_bench"]

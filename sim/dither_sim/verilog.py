@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
+import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,18 @@ from typing import Any
 from amaranth.back import rtlil
 
 from dither.engine import EngineConfig
+from dither.tools.cache import cached, digest
+from dither.tools.sources import source_files
+from dither.tools.toolchain import run_yosys, yosys_version
 
 from . import registers
-from .cache import cached, digest
-from .toolchain import run_yosys, yosys_version
 
-__all__ = ["emit", "emit_engine", "source_files"]
+__all__ = ["emit", "emit_engine", "emit_part"]
 
 _SCRIPT = "read_rtlil in.il; proc -nomux -norom; memory_collect; write_verilog -sv -norename -noattr out.sv"
 """Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes ``always_comb``: the
 ``always @*`` of plain Verilog need not run at time 0, and some simulators don't run it then."""
 
-_PROJECT = ("dither", "dither_hw", "dither_sim")
 _ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
 
 
@@ -51,61 +50,31 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None) -> str:
 
 
 def emit_engine(config: EngineConfig) -> str:
-    """:func:`emit` of ``dither_hw.engine.Engine(config)`` as top module ``engine``.
+    """:func:`emit` of ``dither_hw.engine.Engine(config)`` as top module ``engine``, kept like :func:`emit_part`'s."""
+    return emit_part("dither_hw.engine", "Engine", "engine", {"config": config.to_dict()}, config=config)
 
-    Elaborating a large engine takes longer than all the rest, so this text is also cached under the digest of the
+
+def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **arguments: Any) -> str:
+    """:func:`emit` of a component of the gateware as top module ``name``.
+
+    Elaborating a large engine takes longer than all the rest, so this text is also cached, under the digest of the
     sources that it comes from.
+
+    :param module: where the component is.
+    :param component: its class.
+    :param key: what stands for its arguments, as plain data.
+    :param arguments: of its constructor.
     """
 
     def build(directory: Path) -> None:
-        from dither_hw.engine import Engine
+        made = getattr(importlib.import_module(module), component)(**arguments)
+        (directory / "out.sv").write_text(emit(made, name))
 
-        (directory / "out.sv").write_text(emit(Engine(config), "engine"))
-
-    sources = [path.read_text() for path in source_files("dither_hw.engine")]
-    key = digest(config.to_dict(), sources, metadata.version("amaranth"), *_method())
-    return (cached("engine-verilog", key, build) / "out.sv").read_text()
+    sources = [path.read_text() for path in source_files(module)]
+    digested = digest(dict(key), sources, metadata.version("amaranth"), *_method())
+    return (cached(f"{name}-verilog", digested, build) / "out.sv").read_text()
 
 
 def _method() -> tuple[str, ...]:
     """What else an emitted text depends on."""
     return _SCRIPT, Path(registers.__file__).read_text(), Path(__file__).read_text(), yosys_version()
-
-
-def source_files(module: str) -> list[Path]:
-    """The files of a module and of all that it imports from this project, directly or not, in alphabetical order."""
-    found: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        spec = importlib.util.find_spec(name) if name not in found else None
-        if spec is None or spec.origin is None:
-            continue
-        found[name] = Path(spec.origin)
-        waiting += [imported for imported in _imports(found[name], name, spec.parent or "") if _exists(imported)]
-    return sorted(found.values())
-
-
-def _imports(path: Path, module: str, package: str) -> Iterator[str]:
-    """Names that may be modules of the project: what is imported, and members of packages."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = (
-                importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                if node.level
-                else node.module
-            )
-            names = [str(base), *(f"{base}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.partition(".")[0] in _PROJECT and name != module:
-                yield name
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False

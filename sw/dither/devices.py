@@ -1,4 +1,4 @@
-"""Devices by name, built when asked for: the one place of this package that reaches the gateware's simulator."""
+"""Devices by name or by line, built when asked for: the one place of this package that reaches the simulator."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 from .device import Device, DeviceError
 from .engine import EngineConfig
+from .link.ports import is_line, open_board
 
-__all__ = ["DEVICES", "Status", "Waves", "build_device", "tools"]
+__all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,18 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
 
 
 DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {"golden": _golden, "rtl": _rtl}
-"""What the command line offers."""
+"""What the command line offers, besides lines to boards."""
+
+
+def board_engine(name: str, wanted: EngineConfig | None = None) -> EngineConfig:
+    """The engine of the board behind a line, as the board says.
+
+    :param wanted: complain, naming both, if the board has another one than this.
+    :raises DeviceError: if there is no board, or none that this version of dither understands.
+    """
+    device = open_board(name, wanted)
+    device.close()
+    return device.config
 
 
 def build_device(
@@ -57,19 +69,22 @@ def build_device(
 
     :param waves: write these waveforms, if the machine has any.
     :param status: told what is going on before it takes long.
-    :raises DeviceError: if the name is unknown, the machine's tools are missing or it has no waveforms to write.
+    :raises DeviceError: if the name is unknown, the machine's tools are missing, it has no waveforms to write, or it is
+        a board with another engine.
     """
+    if is_line(name):
+        if waves is not None:
+            raise DeviceError("a board has no waveforms; use --device rtl with --waves")
+        return open_board(name, config)
     if name not in DEVICES:
-        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}")
+        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or the path of a serial port")
     return DEVICES[name](config, waves, status)
 
 
 def tools() -> list[tuple[str, str, bool]]:
     """The tools of the simulated gateware: name, what was found or what to do, whether it is usable."""
-    try:
-        toolchain = _simulator("toolchain")
-    except DeviceError as error:
-        return [("dither_sim", str(error), False)]
+    from .tools import toolchain
+
     finders: dict[str, Callable[[], str]] = {
         "Yosys": toolchain.yosys_version,
         "Verilator": lambda: str(toolchain.verilator().version),

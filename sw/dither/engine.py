@@ -49,6 +49,8 @@ class EngineConfig:
     """1: probes may be uniform or Gaussian-like; 0: only Rademacher or a single coordinate."""
     local_learning: int = 1
     """1: there are CORRELATE, DITHER, TRANSPOSE, lane-wise operands and per-sample losses; 0: they are left out."""
+    compact: int = 0
+    """1: the smallest engine: sequential units, one row, memories for an iCE40 UltraPlus; same results, more cycles."""
 
     def __post_init__(self) -> None:
         def require(good: bool, message: str) -> None:
@@ -77,8 +79,17 @@ class EngineConfig:
             f"rounds_per_cycle must be 1, 2 or 4, not {self.rounds_per_cycle}",
         )
 
-        for name in ("wide_probes", "local_learning"):
+        for name in ("wide_probes", "local_learning", "compact"):
             require(getattr(self, name) in (0, 1), f"{name} must be 0 or 1, not {getattr(self, name)}")
+        if self.compact:
+            fixed = {"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0}
+            for name, value in fixed.items():
+                require(getattr(self, name) == value, f"{name} of a compact engine must be {value}")
+            # A tile's addresses take as long as eight lanes' drain; fields behind CONTRACT's single bits have eleven
+            # bits.
+            limits = {"lanes": 8, "activation_depth": 2048, "parameter_depth": 2048, "program_depth": 1 << 14}
+            for name, most in limits.items():
+                require(getattr(self, name) <= most, f"{name} of a compact engine must be at most {most}")
 
     @property
     def multipliers(self) -> int:
@@ -87,12 +98,15 @@ class EngineConfig:
 
     @property
     def accumulator_width(self) -> int:
-        """Bits of an accumulator: a product and twelve bits of headroom (4096 terms of any size)."""
-        return 2 * self.width + 12
+        """Bits of an accumulator: a product and twelve bits of headroom (4096 terms of any size); in a compact engine
+        eight (256 terms)."""
+        return 2 * self.width + (8 if self.compact else 12)
 
     @property
     def beat_width(self) -> int:
-        """Bits of one beat of the input and output streams: one word of the widest memory."""
+        """Bits of one beat of the input and output streams: one word of the widest memory; in a compact engine 16."""
+        if self.compact:
+            return 16
         return max(self.lanes * self.width, self.rows * GRADIENT_BITS, 36)
 
     @property
@@ -127,8 +141,22 @@ PRESETS: dict[str, EngineConfig] = {
     "4x32": EngineConfig(rows=4, lanes=32),
     "4x16-deep": EngineConfig(rows=4, lanes=16, activation_depth=32768, parameter_depth=32768, program_depth=4096),
     "8x32-deep": EngineConfig(rows=8, lanes=32, activation_depth=32768, parameter_depth=16384, program_depth=4096),
+    "1x8-compact": EngineConfig(
+        rows=1,
+        lanes=8,
+        width=16,
+        activation_depth=256,
+        parameter_depth=768,
+        program_depth=512,
+        table_bits=6,
+        activation_tables=0,
+        wide_probes=0,
+        local_learning=0,
+        compact=1,
+    ),
 }
-"""Named configurations that the command line offers; ``deep`` ones have more memory than small boards."""
+"""Named configurations that the command line offers; ``deep`` ones have more memory than small boards, the
+``compact`` one fits an iCE40 UltraPlus."""
 
 
 def preset(name: str) -> EngineConfig:

@@ -16,8 +16,10 @@ import numpy as np
 from .activations import activation_ranges
 from .compiler import Compiled, CompileError, State
 from .describe import describe_memories, describe_plan, versions
-from .devices import Status, Waves, build_device
+from .device import DeviceError
+from .devices import Status, Waves, board_engine, build_device, is_line
 from .engine import EngineConfig, engine_name, preset
+from .link.protocol import Identity
 from .models import MODELS, Model, Parameters, named_model
 from .network import Network
 from .phases import Phase, parse_phases, phase_text
@@ -57,6 +59,8 @@ class Experiment:
     """What :attr:`model` is called: a known name or a file; None for the task's own."""
     parameters: Parameters | None = None
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
+    board: EngineConfig | None = None
+    """The engine of the board that is the device, if one is and has been asked."""
 
     @classmethod
     def of_task(
@@ -91,10 +95,13 @@ class Experiment:
         )  # fmt: skip
 
     @classmethod
-    def of_run(cls, run: RunFolder, steps: int | None = None, data: Path | None = None) -> Experiment:
+    def of_run(
+        cls, run: RunFolder, steps: int | None = None, data: Path | None = None, device: str | None = None
+    ) -> Experiment:  # fmt: skip
         """The experiment that a run folder holds.
 
         :param steps: another number of steps, if not None.
+        :param device: another device, if not None.
         :param data: the folder of the task's files, for a task that has any.
         :raises RunError: if ``run.json`` lacks something.
         """
@@ -102,7 +109,7 @@ class Experiment:
         try:
             return cls(
                 task=values["task"], model=Model.from_dict(values["model"]), recipe=Recipe.from_dict(values["recipe"]),
-                engine=EngineConfig.from_dict(values["engine"]), device=values["device"],
+                engine=EngineConfig.from_dict(values["engine"]), device=device or values["device"],
                 steps=steps or values["steps"], log_every=values["log_every"],
                 checkpoint_every=values["checkpoint_every"], stencil=values.get("stencil"),
                 phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())), data=data,
@@ -114,7 +121,7 @@ class Experiment:
     @property
     def machine(self) -> EngineConfig:
         """The geometry that the device runs."""
-        return self.roomy if self.device == "golden" else self.engine
+        return self.roomy if self.device == "golden" else self.board or self.engine
 
     @property
     def roomy(self) -> EngineConfig:
@@ -123,7 +130,7 @@ class Experiment:
             return self.engine
         return replace(
             self.engine, rows=8, lanes=self.recipe.tile, lanes_per_table=1, activation_depth=_ROOMY,
-            parameter_depth=_ROOMY, program_depth=_ROOMY,
+            parameter_depth=_ROOMY, program_depth=_ROOMY, compact=0,
         )  # fmt: skip
 
     @property
@@ -160,8 +167,11 @@ class Experiment:
         :param status: told what is going on before it takes long.
         :raises TaskError: if the data cannot be used.
         :raises CompileError: if the network does not fit the engine.
-        :raises DeviceError: if the device cannot be built.
+        :raises DeviceError: if the device cannot be built, or is a board with other number formats.
         """
+        if self.board is None and is_line(self.device):
+            return replace(self, board=board_engine(self.device)).prepare(waves, status)
+        self._require_numerics(self.machine)
         task = load_task(self.task, self.stencil, self.data)
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
@@ -171,11 +181,20 @@ class Experiment:
             self.compile(task, self.engine, phase)  # Refuses now rather than in the middle of the run.
         return Prepared(self, task, Session(device, compiled, reported, **limit))
 
+    def _require_numerics(self, machine: EngineConfig) -> None:
+        for name in ("width", "table_bits"):
+            ours, theirs = getattr(self.engine, name), getattr(machine, name)
+            if ours != theirs:
+                raise DeviceError(
+                    f"the run has {name} {ours} (engine {self.engine.digest()}), {self.device} has {theirs} (engine "
+                    f"{machine.digest()}): it could not give the same bits"
+                )
+
     @property
     def command(self) -> str:
         """The command line that makes the same run again."""
-        words = ["dither", "train", self.task, "--device", self.device,
-                 "--engine", engine_name(self.engine),
+        named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
+        words = ["dither", "train", self.task, "--device", self.device, *named,
                  "--steps", str(self.steps), "--log-every", str(self.log_every)]  # fmt: skip
         if self.stencil is not None:
             words += ["--stencil", self.stencil]
@@ -235,6 +254,7 @@ class Prepared:
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             "command": chosen.command,
             "device": chosen.device,
+            "board": self.board,
             "steps": chosen.steps,
             "log_every": chosen.log_every,
             "checkpoint_every": chosen.checkpoint_every,
@@ -260,6 +280,15 @@ class Prepared:
             "versions": versions(),
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
         }  # fmt: skip
+
+    @property
+    def board(self) -> dict[str, Any] | None:
+        """Who the board is that the run trains on, if it does on one."""
+        identity = getattr(self.session.device, "identity", None)
+        if not isinstance(identity, Identity):
+            return None
+        return {"name": identity.board, "build": f"{identity.build:016x}", "clock": identity.clock,
+                "baud": identity.baud, "engine": self.session.device.config.to_dict()}  # fmt: skip
 
     @property
     def initial(self) -> State:

@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -88,9 +89,10 @@ _COLUMNS = [field.name for field in fields(CurveRow)]
 
 
 def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
-    """The first of ``runs/<task>-<device>-1``, ``-2`` … that does not exist yet."""
+    """The first of ``runs/<task>-<device>-1``, ``-2`` … that does not exist yet; of a path, its last part."""
+    label = re.sub(r"[^\w.]+", "-", device.rsplit("/", 1)[-1])
     number = 1
-    while (path := root / f"{task}-{device}-{number}").exists():
+    while (path := root / f"{task}-{label}-{number}").exists():
         number += 1
     return path
 

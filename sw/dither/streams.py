@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .engine import EngineConfig
 from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
 
-__all__ = ["Expect", "Segment", "beat_words", "pack", "slots", "unpack"]
+__all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physical_beats", "slots", "unpack"]
 
 SCALAR_TABLE_BITS = 18
 
@@ -36,7 +36,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """Announces a segment of the output stream: its kind and how many beats it has."""
+    """Announces a segment of the output stream: its kind and how many words, beats of most engines, it has."""
 
     kind: Memory | None
     beats: int
@@ -64,8 +64,21 @@ def beat_words(config: EngineConfig) -> int:
     return -(-config.beat_width // WORD_BITS)
 
 
+def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
+    """Beats that one word of a memory, or one scalar, takes: 1, but for compact engines, whose beats are narrow."""
+    count, _, pitch = slots(config, kind)
+    return -(-count * pitch // config.beat_width)
+
+
+def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
+    """Beats that a part of a stream takes."""
+    words = len(part.values) if isinstance(part, Segment) else part.beats
+    return words * beats_per_word(config, part.kind)
+
+
 def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
-    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words.
+    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words. What is
+    wider than a beat comes as several, the lowest first.
 
     :raises ValueError: if a segment has another number of slots than its kind.
     """
@@ -76,23 +89,27 @@ def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32
 
 def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
     count, _, pitch = slots(config, segment.kind)
+    beats, width = beats_per_word(config, segment.kind), config.beat_width
     values = segment.values
     if values.ndim != 2 or values.shape[1] != count:
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
-    bits = np.zeros((len(values), words * WORD_BITS), np.uint8)
+    bits = np.zeros((len(values), beats * width), np.uint8)
     shifted = (values[:, :, None] >> np.arange(pitch)) & 1
     bits[:, : count * pitch] = shifted.reshape(len(values), count * pitch)
-    return np.packbits(bits, axis=1, bitorder="little").view("<u4")
+    padded = np.zeros((len(values) * beats, words * WORD_BITS), np.uint8)
+    padded[:, :width] = bits.reshape(-1, width)
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4")
 
 
 def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The values of physical beats of one kind, shape (beats, slots).
+    """The values of physical beats of one kind, shape (words, slots).
 
     They are signed, but for second moments and the values of scalar tables.
     """
     count, width, pitch = slots(config, kind)
-    bits = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
-    fields = bits[:, : count * pitch].reshape(len(beats), count, pitch)[:, :, :width].astype(np.int64)
+    physical = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
+    bits = physical[:, : config.beat_width].reshape(-1, beats_per_word(config, kind) * config.beat_width)
+    fields = bits[:, : count * pitch].reshape(len(bits), count, pitch)[:, :, :width].astype(np.int64)
     values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
     signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)
     if kind is Memory.MOMENT2:

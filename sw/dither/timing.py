@@ -22,17 +22,25 @@ from .isa import (
     LossMode,
     Operand,
 )
+from .microcode.cycles import cycles as scalar_cycles
+from .microcode.layout import STATE_MEMORIES
+from .timing_compact import compact_contract, compact_fetch_cycles, compact_transfer
 
 __all__ = [
     "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY",
     "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LOGARITHM_STAGE", "LOSS_PAUSE", "LOSS_RESULT_CYCLES",
     "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "PROBE_PRODUCT_CYCLES",
-    "REQUANTISER_LATENCY", "UPDATE_INTERVAL", "UPDATE_LATENCY", "cycles_per_term", "dither_start",
-    "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles", "lane_sum_cycles",
+    "REQUANTISER_LATENCY", "SHORTEST_FETCH", "UPDATE_INTERVAL", "UPDATE_LATENCY", "WRITE_LATENCY", "cycles_per_term",
+    "dither_start", "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles",
+    "lane_sum_cycles",
 ]  # fmt: skip
 
 MEMORY_LATENCY = 2
 """Cycles from an address to usable data in every data memory (block RAM and its output register)."""
+
+WRITE_LATENCY = 2
+"""Cycles from a write to the first read that gives what was written: registers in front of the block RAM, and the block
+RAM itself."""
 
 MULTIPLIER_LATENCY = 2
 """Cycles from operands to their product: operand registers and a product register."""
@@ -46,7 +54,7 @@ ISSUE_LATENCY = 4
 BROADCAST_LATENCY = 2
 """CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
 
-CORRELATE_DISTANCE = 4
+CORRELATE_DISTANCE = 3 + WRITE_LATENCY
 """CORRELATE's least number of cycles between two visits of the same gradient word."""
 
 REQUANTISER_LATENCY = 4
@@ -83,6 +91,9 @@ DITHER_ALIGNMENT = 14
 PROBE_PRODUCT_CYCLES = 2
 """PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there with the data."""
 
+SHORTEST_FETCH = 2
+"""Words that an instruction takes the time of, at least: what it is has to be looked up."""
+
 UPDATE_INTERVAL = 6
 """UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
 
@@ -90,13 +101,16 @@ UPDATE_LATENCY = 63
 """UPDATE's cycles from a parameter's entry to its write."""
 
 
-def fetch_cycles(form: InstructionFormat) -> int:
+def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
     """From the end of the last instruction to the start of this one.
 
-    One cycle of latency and one a word; then, if registers are read, the same again for them.
+    The program memory's latency and a cycle for each word; if registers are read, one for each and one more; and one to
+    decode. In a compact engine all cycles of an instruction but its execution, before it and behind it.
     """
+    if compact:
+        return compact_fetch_cycles(form)
     operands = len(form.sources)
-    return form.words + 1 + (operands + 1 if operands else 0)
+    return MEMORY_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
 
 
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
@@ -112,11 +126,20 @@ def _scalar(config: EngineConfig, instruction: Instruction) -> int:
     return 2
 
 
+def _compact_transfer(config: EngineConfig, instruction: Instruction) -> int:
+    state = scalar_cycles(config, instruction) if instruction["memory"] in STATE_MEMORIES else 0
+    return compact_transfer(config.lanes, instruction, state)
+
+
 def _load(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return _compact_transfer(config, instruction)
     return instruction["count"] + 2
 
 
 def _store(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return _compact_transfer(config, instruction)
     return (MEMORY_LATENCY + 1) * instruction["count"] + 1
 
 
@@ -133,6 +156,8 @@ def _issue(instruction: Instruction, tile: int) -> int:
 
 
 def _contract(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return compact_contract(config.lanes, instruction)
     activation = Activation(instruction["activation"])
     terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS) + instruction["bias"]
     issue = _issue(instruction, terms * cycles_per_term(Operand(instruction["operand"])))
@@ -166,6 +191,8 @@ def generator_cycles(rounds_per_cycle: int) -> int:
 
 
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return scalar_cycles(config, instruction)
     outputs, mode = instruction["count"], LossMode(instruction["mode"])
     finish = 1 + LOSS_FINISH_CYCLES
     if mode is LossMode.DIFFER:
@@ -202,6 +229,8 @@ def _items_by_block(step: int, columns: int, inner: int, bits: int) -> tuple[int
 
 
 def _parameters(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return scalar_cycles(config, instruction)
     write = 4 if instruction.name == "PERTURB" else 3  # cycles from a word's address to its write
     bits = _RANDOM_BITS.get(instruction["distribution"], 0)
     inner, tiles = instruction["inner"], instruction["tiles"]
@@ -215,6 +244,8 @@ def _parameters(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _update(config: EngineConfig, instruction: Instruction) -> int:
+    if config.compact:
+        return scalar_cycles(config, instruction)
     return 1 + UPDATE_INTERVAL * (config.rows * instruction["count"] - 1) + UPDATE_LATENCY + 1
 
 

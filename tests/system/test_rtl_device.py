@@ -16,7 +16,7 @@ from dither.engine import EngineConfig
 from dither.isa import Memory
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, REGISTERS
 from dither.streams import Expect, Segment
-from dither_sim.toolchain import has_header
+from dither.tools.toolchain import has_header
 from dither_sim.verilated import Pauses, TraceWindow, VerilatedDevice
 
 ADDRESS = {register.name: register.address for register in REGISTERS}

@@ -195,6 +195,10 @@ def test_plans_serve_all_indices():
     np.testing.assert_array_equal(gradient, expected)
 
 
+def _close(cycles):
+    return f"a gradient word is reached again after {cycles} cycles, not {CORRELATE_DISTANCE}"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -206,9 +210,9 @@ def test_plans_serve_all_indices():
         ({"d_row": -1}, "left address 65533 to 0 is beyond the memory's 256 words"),
         ({"x_base": 256}, "right address 256 is beyond the memory's 256 words"),
         ({"g_base": 126, "n_k0": 3, "g_k0": 1}, "gradient address 126 to 128 is beyond the memory's 128 words"),
-        ({"n_k0": 2}, "a gradient word is reached again after 1 cycles, not 4"),
-        ({"n_k0": 2, "n_k1": 2, "g_k0": 1, "g_k1": -1}, "a gradient word is reached again after 2 cycles, not 4"),
-        ({"n_k0": 3, "n_k1": 2, "g_k0": 1, "g_k1": -2}, "a gradient word is reached again after 3 cycles, not 4"),
+        ({"n_k0": 2}, _close(1)),
+        ({"n_k0": 2, "n_k1": 2, "g_k0": 1, "g_k1": -1}, _close(2)),
+        ({"n_k0": 3, "n_k1": 2, "g_k0": 1, "g_k1": -2}, _close(3)),
     ],
 )
 def test_what_the_instruction_set_forbids_is_refused(changes, message):

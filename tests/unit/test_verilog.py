@@ -10,9 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from dither.tools.sources import source_files
 from dither_sim.cocotb_runner import BenchError, run_bench
 from dither_sim.registers import merge_registers
-from dither_sim.verilog import emit, source_files
+from dither_sim.verilog import emit
 
 BENCH = '''
 import cocotb

@@ -18,7 +18,7 @@ from dither.engine import EngineConfig
 from dither.golden import GoldenMachine
 from dither.isa import Instruction
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
-from dither.streams import beat_words, pack, unpack
+from dither.streams import beat_words, pack, physical_beats, unpack
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .beats import Sink, Source
@@ -89,13 +89,15 @@ class _Driver:
         return RunResult(self._unpacked(program, sink.beats), counters)
 
     def _unpacked(self, program: WholeProgram, beats: list[int]) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-        words, expected = beat_words(self.config), sum(expect.beats for expect in program.expects)
+        words = beat_words(self.config)
+        lengths = [physical_beats(self.config, expect) for expect in program.expects]
+        expected = sum(lengths)
         assert len(beats) == expected, f"{len(beats)} beats came, not {expected}"
         raw = b"".join(beat.to_bytes(4 * words, "little") for beat in beats)
         physical, outputs, taken = np.frombuffer(raw, "<u4").reshape(-1, words), [], 0
-        for expect in program.expects:
-            outputs.append(unpack(self.config, expect.kind, physical[taken : taken + expect.beats]))
-            taken += expect.beats
+        for expect, length in zip(program.expects, lengths, strict=True):
+            outputs.append(unpack(self.config, expect.kind, physical[taken : taken + length]))
+            taken += length
         return outputs
 
 

@@ -5,13 +5,14 @@ Parameters: ``config``, ``count`` of runs.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from random import Random
 from typing import Any
 
 import cocotb
 
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PHASES, PROGRAM_WINDOW, REGISTERS, SATURATIONS
+from dither.timing import MEMORY_LATENCY
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .cycles import begin, next_cycle, settled
@@ -121,13 +122,13 @@ async def program_window(dut: Any) -> None:
         await host.write(PROGRAM_WINDOW + address, words[address])
     for address in range(depth):
         await host.write(address % PROGRAM_WINDOW, random.getrandbits(32))
-    previous = None
+    asked: deque[int] = deque(maxlen=MEMORY_LATENCY)
     for address in [*range(depth), *(random.randrange(depth) for _ in range(200))]:
         dut.program_addr.value = address
         await settled(dut)
-        if previous is not None:
-            assert int(dut.program_data.value) == words[previous], f"word {previous}"
-        previous = address
+        if len(asked) == MEMORY_LATENCY:
+            assert int(dut.program_data.value) == words[asked[0]], f"word {asked[0]}"
+        asked.append(address)
         await next_cycle(dut)
 
 

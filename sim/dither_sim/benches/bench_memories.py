@@ -11,7 +11,7 @@ from typing import Any
 
 import cocotb
 
-from dither.timing import MEMORY_LATENCY
+from dither.timing import MEMORY_LATENCY, WRITE_LATENCY
 
 from ..cocotb_runner import bench_parameters
 from .cycles import begin, next_cycle, settled
@@ -24,6 +24,7 @@ async def random_traffic(dut: Any) -> None:
     await begin(dut, write__enable=0, write__addr=0, write__data=0, read__addr=0)
     words = [0] * depth
     expected: deque[int | None] = deque([None] * MEMORY_LATENCY)
+    written: deque[tuple[int, int] | None] = deque([None] * (WRITE_LATENCY - 1))
     meetings = near = 0
     for cycle in range(parameters["count"]):
         # First every word is written once. Then a few neighbours for a while, now and then any word.
@@ -42,9 +43,14 @@ async def random_traffic(dut: Any) -> None:
         await settled(dut)
         got, want = int(dut.read__data.value), expected.popleft()
         assert want is None or got == want, f"cycle {cycle}: {got:#x}, not {want:#x}"
-        expected.append(None if filling else words[read])
-        if enable:
-            meetings += read == write
-            words[write] = data
+        # A word whose write is under way gives anything; the ones behind it are as they were.
+        written.append((write, data) if enable else None)
+        arriving = written.popleft()
+        under_way = [word for word in (arriving, *written) if word is not None and word[0] == read]
+        unknown = arriving is not None and arriving[0] == read
+        meetings += bool(under_way)
+        expected.append(None if filling or unknown else words[read])
+        if arriving is not None:
+            words[arriving[0]] = arriving[1]
         await next_cycle(dut)
     assert meetings > 100, "reads and writes hardly ever met"

@@ -1,4 +1,4 @@
-"""Sequencer against its twin in software, with pretended units and a program memory of latency 1.
+"""Sequencer against its twin in software, with pretended units and a program memory.
 
 Starts of units with their instructions and operands, cycles by phase, registers (sent at the end of every program),
 faults.
@@ -8,7 +8,7 @@ Parameters: ``count`` of random programs.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -17,6 +17,7 @@ import cocotb
 
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, REGISTERS, STACK_DEPTH, WORD_BITS, Instruction
 from dither.regmap import PHASES
+from dither.timing import MEMORY_LATENCY
 from dither_hw.sequencer import UNITS
 
 from ..cocotb_runner import bench_parameters
@@ -76,13 +77,14 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
     """Run one program and compare; starts while it runs are noise that must not matter."""
     units, cycles = _Units(dut, outcome.jobs, random), Counter[str]()
     limit = outcome.cycles.total() + 20
-    address, busy = 0, True
+    addresses, busy = deque([0] * MEMORY_LATENCY, maxlen=MEMORY_LATENCY), True
     dut.start.value, dut.entry.value = 1, entry
     await settled(dut)
     assert (int(dut.busy.value), int(dut.unit.value)) == (0, 0), "busy before the start"
     await next_cycle(dut)
     while busy:
         assert cycles.total() < limit, f"not done after {limit} cycles"
+        address = addresses[0]
         dut.program_data.value = words[address] if address < len(words) else random.getrandbits(WORD_BITS)
         # None in the cycle in which it becomes idle: that would be a start.
         dut.start.value = random.random() < 0.3 and cycles.total() + 1 < outcome.cycles.total()
@@ -92,7 +94,7 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
         busy = bool(int(dut.busy.value))
         units.settle()
         cycles[PHASES[int(dut.phase.value)]] += busy
-        address = int(dut.program_addr.value)
+        addresses.append(int(dut.program_addr.value))
         await next_cycle(dut)
     assert not units.jobs, f"ended with {len(units.jobs)} instructions to go"
     assert cycles == outcome.cycles, f"cycles {cycles}, not {outcome.cycles}"

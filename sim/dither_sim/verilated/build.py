@@ -1,8 +1,8 @@
-"""Compiles the engine's Verilog and the harness into a shared library.
+"""Compiles a design's Verilog and a harness into a shared library.
 
 Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot give:
 position-independent code with hidden symbols (several models live in one process), other options for code that runs
-once, and a runtime that is compiled once for all engines.
+once, and a runtime that is compiled once for all models.
 """
 
 from __future__ import annotations
@@ -10,22 +10,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dither.device import DeviceError
+from dither.tools import toolchain
+from dither.tools.cache import cached, digest
 
-from .. import toolchain
-from ..cache import cached, digest
-
-__all__ = ["TRACE_FORMATS", "build_library"]
+__all__ = ["TRACE_FORMATS", "Harness", "build_library"]
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
-"""Waveform formats by suffix, and what the harness calls them."""
+"""Waveform formats by suffix, and what harnesses call them."""
 
-_HARNESS = Path(__file__).with_name("harness.cpp")
-_BENCH = Path(__file__).with_name("bench.sv")
 _VERILATE = ["--cc", "--make", "json", "--prefix", "Vbench", "--top-module", "bench", "-O3", "--x-assign", "fast",
              "--x-initial", "fast", "--noassert", "--no-timing", "-Wno-fatal", "-Wno-lint", "--quiet",
              "--output-split", "20000"]  # fmt: skip
@@ -36,12 +34,30 @@ _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "globa
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
-def build_library(
-    verilog: str, beat_width: int, trace: str | None = None, on_status: Callable[[str], None] = lambda text: None
-) -> Path:
-    """Path of the library for a top module ``engine``; compiled if the cache hasn't got it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """What stands around a design: a module ``bench`` that instantiates it, and C++ that clocks ``bench``."""
 
-    :param beat_width: bits of a stream beat.
+    design: str
+    """The design's top module, and what people are told is compiled."""
+    bench: Path
+    code: Path
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Of the module ``bench``."""
+    macros: Mapping[str, int] = field(default_factory=dict)
+    """Of the C++ code, besides ``DITHER_TRACE``, a value of :data:`TRACE_FORMATS` or 0."""
+
+    @property
+    def library(self) -> str:
+        """The library's file name."""
+        return f"{self.design}.so"
+
+
+def build_library(
+    verilog: str, harness: Harness, trace: str | None = None, on_status: Callable[[str], None] = lambda text: None
+) -> Path:
+    """Path of the library for a top module ``harness.design``; compiled if the cache hasn't got it.
+
     :param trace: a key of :data:`TRACE_FORMATS` for a model that can write waveforms (and is slower).
     :param on_status: told what is going on before it takes long.
     :raises DeviceError: if a tool is missing or fails.
@@ -51,36 +67,38 @@ def build_library(
             "FST waveforms need lz4 and zlib: apt-get install liblz4-dev zlib1g-dev, or ask for a .vcd file"
         )
     key = digest(
-        [verilog, _BENCH.read_text(), _HARNESS.read_text(), beat_width, trace],
+        [verilog, harness.bench.read_text(), harness.code.read_text()],
+        [dict(harness.parameters), dict(harness.macros), trace],
         [_VERILATE, _COMMON, _FAST, _SLOW, _LINK],
         [toolchain.verilator().version, toolchain.compiler_identity()],
     )
 
     def build(directory: Path) -> None:
-        on_status("verilating the engine")
-        sources = _verilate(directory, verilog, beat_width, trace)
-        on_status(f"compiling the engine, {sum(map(len, sources.values()))} files (kept for the next time)")
-        _compile_all(directory, sources, beat_width, trace)
+        on_status(f"verilating the {harness.design}")
+        sources = _verilate(directory, verilog, harness, trace)
+        on_status(f"compiling the {harness.design}, {sum(map(len, sources.values()))} files (kept for the next time)")
+        _compile_all(directory, sources, harness, trace)
         for path in directory.iterdir():
-            if path.name not in ("engine.so", "engine.sv"):
+            if path.name not in (harness.library, "design.sv"):
                 path.unlink()
 
-    return cached("engines", key, build) / "engine.so"
+    return cached(f"{harness.design}s", key, build) / harness.library
 
 
-def _verilate(directory: Path, verilog: str, beat_width: int, trace: str | None) -> dict[str, list[Path]]:
+def _verilate(directory: Path, verilog: str, harness: Harness, trace: str | None) -> dict[str, list[Path]]:
     """Writes the model's C++; returns its files and the runtime's by kind, as Verilator calls them."""
     tool = toolchain.verilator()
-    (directory / "engine.sv").write_text(verilog)
+    (directory / "design.sv").write_text(verilog)
     tracing = [f"--trace-{trace[1:]}"] if trace else []
-    options = [*_VERILATE, *tracing, f"-GBEAT_WIDTH={beat_width}", "--Mdir", "."]
-    _call([str(tool.binary), *options, str(_BENCH), "engine.sv"], directory, tool.environment())
+    parameters = [f"-G{name}={value}" for name, value in harness.parameters.items()]
+    options = [*_VERILATE, *tracing, *parameters, "--Mdir", "."]
+    _call([str(tool.binary), *options, str(harness.bench), "design.sv"], directory, tool.environment())
     plan = json.loads((directory / "Vbench.json").read_text())["sources"]
     return {kind: [directory / name for name in plan.get(kind, [])] for kind in _KINDS}
 
 
-def _compile_all(directory: Path, sources: dict[str, list[Path]], beat_width: int, trace: str | None) -> None:
-    """Makes ``engine.so`` of the model, the harness and the runtime."""
+def _compile_all(directory: Path, sources: dict[str, list[Path]], harness: Harness, trace: str | None) -> None:
+    """Makes the library of the model, the harness and the runtime."""
     tool = toolchain.verilator()
     macros = {
         **{"VERILATOR": 1, "VM_COVERAGE": 0, "VM_SC": 0, "VM_TIMING": 0, "VM_TRACE_SAIF": 0},
@@ -91,12 +109,7 @@ def _compile_all(directory: Path, sources: dict[str, list[Path]], beat_width: in
         },
     }
     include = tool.root / "include"
-    flags = [
-        *_COMMON,
-        *(f"-D{name}={value}" for name, value in macros.items()),
-        f"-I{include}",
-        f"-I{include / 'vltstd'}",
-    ]
+    flags = [*_COMMON, *_defines(macros), f"-I{include}", f"-I{include / 'vltstd'}"]
     runtime_key = digest(
         flags, _FAST, [path.name for path in sources["global"]], tool.version, toolchain.compiler_identity()
     )
@@ -104,13 +117,17 @@ def _compile_all(directory: Path, sources: dict[str, list[Path]], beat_width: in
         "verilator-runtime", runtime_key, lambda place: _compile(place, sources["global"], [*flags, *_FAST])
     )
 
-    harness = [f"-DDITHER_BEAT_WORDS={-(-beat_width // 32)}", f"-DDITHER_TRACE={TRACE_FORMATS[trace] if trace else 0}"]
-    _compile(directory, [_HARNESS], [*flags, *_FAST, *harness, "-I."])
+    own = _defines({**harness.macros, "DITHER_TRACE": TRACE_FORMATS[trace] if trace else 0})
+    _compile(directory, [harness.code], [*flags, *_FAST, *own, "-I."])
     _compile(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
     _compile(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
     objects = [str(path) for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
     libraries = ["-llz4", "-lz"] if trace == ".fst" else []
-    _call([toolchain.compiler(), *_LINK, "-o", "engine.so", *objects, *libraries], directory)
+    _call([toolchain.compiler(), *_LINK, "-o", harness.library, *objects, *libraries], directory)
+
+
+def _defines(macros: Mapping[str, int]) -> list[str]:
+    return [f"-D{name}={value}" for name, value in macros.items()]
 
 
 def _compile(directory: Path, sources: list[Path], flags: list[str]) -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from dither.device import DeviceError, RunResult
 from dither.engine import EngineConfig
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
-from dither.streams import Expect, Segment, beat_words, pack, unpack
+from dither.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
 
+from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
-from .build import TRACE_FORMATS, build_library
+from .build import TRACE_FORMATS, Harness, build_library
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
 
@@ -74,6 +75,7 @@ class VerilatedDevice:
 
     :param config: the engine.
     :param engine: the component to simulate; ``dither_hw.engine.Engine(config)`` if not given.
+    :param netlist: simulate what synthesis makes of the engine, see :mod:`dither_sim.netlist`, not its description.
     :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
     :param pauses: idle and back-pressure patterns of the streams.
     :param cycle_limit: cycles after which a run counts as stuck.
@@ -81,28 +83,26 @@ class VerilatedDevice:
     :raises DeviceError: if the engine cannot be compiled, or is another one than ``config`` says.
     """
 
-    name = "rtl"
-
     def __init__(
         self,
         config: EngineConfig,
         *,
         engine: Any = None,
+        netlist: bool = False,
         trace: TraceWindow | None = None,
         pauses: Pauses | None = None,
         cycle_limit: int = 10**11,
         on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.config = config
+        self.name = "netlist" if netlist else "rtl"
         self._trace, self._pauses, self._cycle_limit = trace, pauses or Pauses(), cycle_limit
         self._words = beat_words(config)
         self._runs = 0
         self._handle: int | None = None
         on_status("elaborating the engine")
-        verilog = emit_engine(config) if engine is None else emit(engine, "engine")
-        self._library = _load(
-            build_library(verilog, config.beat_width, trace.path.suffix if trace else None, on_status)
-        )
+        verilog = _verilog(config, engine, netlist)
+        self._library = _load(build_library(verilog, _harness(config), trace.path.suffix if trace else None, on_status))
         self._handle = self._library.dither_create()
         self._library.dither_reset(self._handle)
         self._check("magic", MAGIC)
@@ -151,7 +151,7 @@ class VerilatedDevice:
             gets stuck. The engine is reset then; its memories keep what they hold.
         """
         given = np.ascontiguousarray(pack(self.config, inputs), np.uint32)
-        taken = np.zeros((sum(expect.beats for expect in expects), self._words), np.uint32)
+        taken = np.zeros((sum(physical_beats(self.config, expect) for expect in expects), self._words), np.uint32)
         handle, pauses = self._open_handle(), self._pauses
         self._trace_open()
         try:
@@ -198,7 +198,7 @@ class VerilatedDevice:
             raise DeviceError(f"the program consumed {end.consumed} of {given} beats")
 
     def _split(self, beats: NDArray[np.uint32], expects: Sequence[Expect]) -> list[NDArray[np.int64]]:
-        ends = np.cumsum([expect.beats for expect in expects])
+        ends = np.cumsum([physical_beats(self.config, expect) for expect in expects])
         parts = np.split(beats, ends[:-1]) if len(ends) else []
         return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
 
@@ -237,6 +237,28 @@ class VerilatedDevice:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _verilog(config: EngineConfig, engine: Any, netlist: bool) -> str:
+    if not netlist:
+        return emit_engine(config) if engine is None else emit(engine, "engine")
+    if engine is None:
+        from dither_hw.engine import Engine
+
+        engine = Engine(config)
+    return emit_netlist(engine, "engine")
+
+
+def _harness(config: EngineConfig) -> Harness:
+    """The harness that drives an engine's streams and registers."""
+    here = Path(__file__)
+    return Harness(
+        design="engine",
+        bench=here.with_name("bench.sv"),
+        code=here.with_name("harness.cpp"),
+        parameters={"BEAT_WIDTH": config.beat_width},
+        macros={"DITHER_BEAT_WORDS": beat_words(config)},
+    )
 
 
 def _load(path: Path) -> ctypes.CDLL:

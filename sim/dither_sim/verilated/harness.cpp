@@ -23,6 +23,9 @@ namespace {
 
 enum Status : int { RUNNING = 0, DONE = 1, OVERRUN = 2 };
 
+// A beat of the model may be shorter than the words that hold it here (16 bits), never longer; numbers are little-endian.
+static_assert(sizeof(Vbench::input_payload) <= DITHER_BEAT_WORDS * 4);
+
 constexpr uint32_t BUSY = 1;
 constexpr int SETTLE = 8;  // more than the cycles from a write until `status` shows it, and from the end until all is still
 
@@ -96,7 +99,7 @@ struct Harness {
         if (model->output_valid) {
             if (produced == output_beats) return false;
             if (willing) {
-                std::memcpy(output + produced * DITHER_BEAT_WORDS, &model->output_payload, DITHER_BEAT_WORDS * 4);
+                std::memcpy(output + produced * DITHER_BEAT_WORDS, &model->output_payload, sizeof model->output_payload);
                 ++produced;
             }
         }
@@ -105,7 +108,7 @@ struct Harness {
             offering = false;
         }
         if (!offering && consumed < input_beats && !idle.pause()) {
-            std::memcpy(&model->input_payload, input + consumed * DITHER_BEAT_WORDS, DITHER_BEAT_WORDS * 4);
+            std::memcpy(&model->input_payload, input + consumed * DITHER_BEAT_WORDS, sizeof model->input_payload);
             offering = true;
         }
         willing = !back_pressure.pause();
@@ -203,7 +206,7 @@ API void dither_spin(void* handle, uint64_t cycles) {
     auto& harness = *static_cast<Harness*>(handle);
     auto& model = *harness.model;
     // As a number of iterations this is longer than anyone waits, so the engine has work throughout.
-    std::memset(&model.input_payload, 0x11, DITHER_BEAT_WORDS * 4);
+    std::memset(&model.input_payload, 0x11, sizeof model.input_payload);
     model.input_valid = 1;
     model.output_ready = 1;
     for (uint64_t i = 0; i < cycles; ++i) {

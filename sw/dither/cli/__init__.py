@@ -13,12 +13,16 @@ from ..runs import RunError
 from ..tasks import TaskError
 from .baseline import baseline
 from .bench import bench
+from .boards import boards
+from .build import build, program
 from .group import Commands
 from .inspect import disassemble, docs, info
+from .link import link_bench, link_soak
 from .records import record, repeat
 from .records import results as results_command
 from .results import compare, report
 from .train import train
+from .virtual_board import link_cost, virtual_board
 
 __all__ = ["cli", "main"]
 
@@ -43,7 +47,10 @@ def cli() -> None:
     """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
 
 
-for command in (train, compare, report, record, repeat, results_command, baseline, bench, info, docs, disassemble):
+for command in (
+    train, compare, report, record, repeat, results_command, baseline, bench, boards, build, program, link_bench,
+    link_soak, virtual_board, link_cost, info, docs, disassemble,
+):  # fmt: skip
     cli.add_command(command)
 
 

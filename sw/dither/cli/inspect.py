@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..checkpoint import write_atomically
@@ -14,15 +15,17 @@ from ..devices import tools
 from ..engine import PRESETS, EngineConfig
 from ..experiment import Experiment
 from ..isa import decode_program, render_markdown
+from ..link.transport import serial_ports
 from ..tasks import load_task, task_names
 from .parameters import ENGINE, Suggesting
 
 __all__ = ["disassemble", "docs", "info"]
 
 
-@click.command(short_help="Show engines, tasks, versions and the tools found.")
+@click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
 def info() -> None:
-    """Show the engine presets, the tasks, versions, and whether the tools that --device rtl needs are there."""
+    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are there, and serial
+    ports."""
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
@@ -38,6 +41,10 @@ def info() -> None:
     console.print("\n[bold]tools of the simulated gateware[/]")
     for tool, found, good in tools():
         console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {found}", soft_wrap=True)
+    console.print("\n[bold]serial ports[/]" + ("" if (ports := serial_ports()) else "\n  none"))
+    for port in ports:
+        note = "" if port.bridge else " (not a bridge that boards have)"
+        console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
 
 
 @click.command(short_help="Make docs/isa.md again from the instruction set.")

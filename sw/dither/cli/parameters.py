@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ..devices import Waves
+from ..devices import DEVICES, Waves, is_line
 from ..engine import PRESETS, EngineConfig, preset
 from ..recipe import ESTIMATORS
 from .group import suggest
 
-__all__ = ["ENGINE", "ESTIMATOR", "PROBES", "WAVES", "Suggesting"]
+__all__ = ["DEVICE", "ENGINE", "ESTIMATOR", "PROBES", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
@@ -36,6 +36,19 @@ class Suggesting(click.ParamType[str]):
         if value not in self.names:
             raise click.UsageError(f"unknown {self.kind} {value!r}; {suggest(value, self.names)}")
         return value
+
+
+class DeviceType(Suggesting):
+    """A device's name, or the line to a board."""
+
+    def __init__(self) -> None:
+        super().__init__("device", list(DEVICES))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "|".join([*self.names, "PORT[@BAUD]"])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if is_line(value) else super().convert(value, param, ctx)
 
 
 class EngineType(click.ParamType[EngineConfig]):
@@ -106,6 +119,7 @@ class EstimatorType(click.ParamType[str | tuple[str, ...]]):
         return names[0] if len(names) == 1 else names
 
 
+DEVICE = DeviceType()
 ENGINE = EngineType()
 ESTIMATOR = EstimatorType()
 WAVES = WavesType()

@@ -10,11 +10,10 @@ from rich.markup import escape
 
 from ..checkpoint import write_atomically
 from ..data import DATA_VARIABLE
-from ..devices import DEVICES
 from ..engine import PRESETS, EngineConfig, engine_name
 from ..records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
-from .parameters import ENGINE, Suggesting
+from .parameters import DEVICE, ENGINE, Suggesting
 
 __all__ = ["record", "repeat", "results"]
 
@@ -55,8 +54,8 @@ Examples:
 """,
 )
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--device", type=Suggesting("device", list(DEVICES)), default="golden", show_default=True,
-              help="Machine to repeat them on.")  # fmt: skip
+@click.option("--device", type=DEVICE, default="golden", show_default=True,
+              help="Machine to repeat them on, or the serial port of a board.")  # fmt: skip
 @click.option("--engine", type=ENGINE, metavar="NAME",
               help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS].  [default: the record's]")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1, FIRST_STEPS), default=FIRST_STEPS, show_default=True,

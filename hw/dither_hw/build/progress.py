@@ -1,0 +1,85 @@
+"""What the tools are about, read from what they say while they work."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Listener", "Standing", "Teller", "nextpnr_phase", "yosys_phase"]
+
+_PHASES = (
+    (re.compile(r"Info: (?:Packing|Promoting|Constraining)"), "packing"),
+    (re.compile(r"Info: Creating initial analytic placement"), "placing"),
+    (re.compile(r"Info: .*wirelen solved = \d+.* legal = (\d+)"), "placing, wires {:,}"),
+    (re.compile(r"Info:   at iteration #\d+: .*wirelen = (\d+)"), "refining, wires {:,}"),
+    (re.compile(r"Info: Running (?:simulated annealing|SA) "), "refining"),
+    (re.compile(r"Info: Routing globals"), "routing clocks"),
+    (re.compile(r"Info: (?:Setting up routing queue|Routing \d+ arcs)"), "routing"),
+    (re.compile(r"Info:\s+\d+ \|\s+\d+\s+\d+ \|\s+\d+\s+\d+ \|\s+(\d+)"), "routing, {:,} wires left"),
+    (re.compile(r"Info: Routing complete"), "timing"),
+)
+_YOSYS_PASS = re.compile(r"^\d+(?:\.\d+)*\. Executing (\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one of several tasks stands."""
+
+    task: str
+    """Which one, such as ``synthesis`` or ``seed 3``."""
+    text: str
+    """What it is about."""
+    seconds: float
+    """Since it began."""
+    done: bool = False
+
+
+Listener = Callable[[Standing], None]
+"""Told of standings, from several threads."""
+
+
+def nextpnr_phase(line: str) -> str | None:
+    """What a line of nextpnr's log says about its phase, if anything."""
+    for pattern, text in _PHASES:
+        if match := pattern.match(line):
+            return text.format(*(int(number) for number in match.groups()))
+    return None
+
+
+def yosys_phase(line: str) -> str | None:
+    """What a line of Yosys' log says about its pass, if anything."""
+    match = _YOSYS_PASS.match(line)
+    return match[1].lower() if match else None
+
+
+class Teller:
+    """Tells a listener about one task, with the time since it began; the same text only once.
+
+    :param phase: what a line of the tool's output says.
+    """
+
+    def __init__(self, listener: Listener, task: str, phase: Callable[[str], str | None]) -> None:
+        self._listener = listener
+        self._task = task
+        self._phase = phase
+        self._begun = time.monotonic()
+        self._text = ""
+        self.tell("starting")
+
+    @property
+    def seconds(self) -> float:
+        """Since the task began."""
+        return time.monotonic() - self._begun
+
+    def line(self, line: str) -> None:
+        """Takes notice of a line."""
+        if text := self._phase(line):
+            self.tell(text)
+
+    def tell(self, text: str, done: bool = False) -> None:
+        """Says where the task stands."""
+        if text != self._text or done:
+            self._text = text
+            self._listener(Standing(self._task, text, self.seconds, done))

@@ -1,0 +1,87 @@
+"""What a placed design takes of its FPGA, and whether that stays within the board's budget."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dither.boards import Board
+
+__all__ = ["Usage", "Verdict", "count_cells", "read_usage", "verdicts"]
+
+_BLOCKS = {
+    "ecp5": {
+        "lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_ram": "DP16KD",
+        "pll": "EHXPLLL", "pins": "TRELLIS_IO",
+    },
+    "ice40": {
+        "lut4": "ICESTORM_LC", "ff": "ICESTORM_LC", "multipliers": "ICESTORM_DSP", "block_ram": "ICESTORM_RAM",
+        "large_ram": "ICESTORM_SPRAM", "pll": "ICESTORM_PLL", "pins": "SB_IO",
+    },
+}  # fmt: skip
+"""nextpnr's names of what people count. A logic cell of an iCE40 has a LUT and a flip-flop, and counts as LUT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one kind of block."""
+
+    used: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One budget, held or not."""
+
+    name: str
+    value: float
+    limit: float
+    kept: bool
+
+    @property
+    def text(self) -> str:
+        """One line: what, how much, and by how much too much."""
+        if self.name == "fmax_mhz":
+            excess = "" if self.kept else f": {self.limit - self.value:.1f} MHz too slow"
+            return f"fmax_mhz: {self.value:.1f} of at least {self.limit:g}{excess}"
+        excess = "" if self.kept else f": {self.value - self.limit:,.0f} too many"
+        return f"{self.name}: {self.value:,.0f} of at most {self.limit:,.0f}{excess}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "text": self.text}
+
+
+def read_usage(family: str, utilization: dict[str, dict[str, int]], netlist: Path) -> dict[str, Usage]:
+    """What is used and what there is, by people's names.
+
+    :param utilization: that part of nextpnr's report.
+    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts with their LUTs.
+    """
+    usage = {}
+    for name, block in _BLOCKS[family].items():
+        entry = utilization.get(block, {"used": 0, "available": 0})
+        usage[name] = Usage(entry["used"], entry["available"])
+    if family == "ice40":
+        usage["ff"] = Usage(count_cells(netlist, "SB_DFF"), usage["ff"].available)
+    return usage
+
+
+def count_cells(netlist: Path, prefix: str) -> int:
+    """Cells of a netlist's top module whose type begins like this."""
+    cells = json.loads(netlist.read_text())["modules"]["top"]["cells"].values()
+    return sum(cell["type"].startswith(prefix) for cell in cells)
+
+
+def verdicts(board: Board, fmax_mhz: float, usage: dict[str, Usage]) -> list[Verdict]:
+    """The board's budgets: first the clock, which every build must reach, then the others in the file's order."""
+    clock = max(board.clock.hz / 1e6, board.budget.fmax_mhz or 0)
+    found = [Verdict("fmax_mhz", fmax_mhz, clock, fmax_mhz >= clock)]
+    for name in ("lut4", "ff", "multipliers", "block_ram"):
+        limit, used = getattr(board.budget, name), usage[name].used
+        if limit is not None:
+            found.append(Verdict(name, used, limit, used <= limit))
+    return found

@@ -1,0 +1,138 @@
+"""The tools, one after the other: synthesis, placements, packing. Each is cached by the content of what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from dither.boards import Board
+from dither.tools.cache import cached, digest, forget
+from dither.tools.toolchain import tool_command, tool_version
+
+from .design import Design
+from .floorplan import PlacedCell, read_cells
+from .processes import Processes
+from .progress import Listener, Teller, nextpnr_phase, yosys_phase
+from .timing import Timing, read_timing
+
+__all__ = ["Placement", "pack", "place", "synthesise"]
+
+_PACK_OPTIONS = {"ecp5": ("--compress",), "ice40": ()}
+_PLACED = "placed.json"
+_FORGIVING = ("--timing-allow-fail",)
+"""A placement that misses the clock is still wanted: the budget's verdict comes later, with figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What nextpnr made with one seed."""
+
+    seed: int
+    folder: Path
+    """Holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or ``top.asc``."""
+    timing: Timing
+    seconds: float
+    """That it took, when it was made."""
+
+    def cells(self) -> list[PlacedCell]:
+        """What stands where."""
+        return [PlacedCell(*values) for values in json.loads((self.folder / "cells.json").read_text())]
+
+
+def synthesise(design: Design, listener: Listener, *, again: bool = False) -> Path:
+    """Folder with the netlist, ``top.json``, Yosys' ``log`` and the ``seconds`` that it took.
+
+    :param again: even if the cache has it.
+    :raises DeviceError: if Yosys fails.
+    """
+    command = tool_command("yosys")
+    key = digest(design.rtlil, design.script, tool_version("yosys"))
+
+    def build(directory: Path) -> None:
+        (directory / "top.il").write_text(design.rtlil)
+        teller = Teller(listener, "synthesis", yosys_phase)
+        with Processes() as processes, (directory / "log").open("w") as log:
+
+            def line(text: str) -> None:
+                log.write(f"{text}\n")
+                teller.line(text)
+
+            processes.run("Yosys", [*command, "-p", design.script], directory, line)
+        (directory / "top.il").unlink()
+        (directory / "seconds").write_text(f"{teller.seconds:.1f}")
+        teller.tell("done", done=True)
+
+    if again:
+        forget("synthesis", key)
+    return cached("synthesis", key, build)
+
+
+def place(
+    design: Design, board: Board, netlist: Path, seeds: Sequence[int], jobs: int, listener: Listener, *,
+    again: bool = False,
+) -> list[Placement]:  # fmt: skip
+    """Placed and routed once for each seed, ``jobs`` at a time.
+
+    :param netlist: folder of :func:`synthesise`.
+    :raises DeviceError: if nextpnr fails, as for a design that does not fit.
+    """
+    tool = design.tools[1]
+    command = [*tool_command(tool), *_place_options(design, board)]
+    content = hashlib.sha256((netlist / "top.json").read_bytes()).hexdigest()
+    shared = digest(content, design.pins, _place_options(design, board), tool_version(tool))
+
+    def one(seed: int, processes: Processes) -> Placement:
+        def build(directory: Path) -> None:
+            shutil.copy(netlist / "top.json", directory / "top.json")
+            (directory / design.pins_file).write_text(design.pins)
+            teller = Teller(listener, f"seed {seed}", nextpnr_phase)
+            processes.run(f"{tool} with seed {seed}", [*command, "--seed", str(seed)], directory, teller.line)
+            timing = read_timing(directory / "report.json", board.clock.hz)
+            (directory / "seconds").write_text(f"{teller.seconds:.1f}")
+            (directory / "cells.json").write_text(
+                json.dumps([astuple(cell) for cell in read_cells(directory / _PLACED)])
+            )
+            # With all its wires it is the largest file of all.
+            (directory / _PLACED).unlink()
+            (directory / "top.json").unlink()
+            teller.tell(f"{timing.fmax_mhz:.1f} MHz", done=True)
+
+        key = digest(shared, seed)
+        if again:
+            forget("placement", key)
+        folder = cached("placement", key, build)
+        seconds = float((folder / "seconds").read_text())
+        return Placement(seed, folder, read_timing(folder / "report.json", board.clock.hz), seconds)
+
+    with Processes() as processes:
+        return processes.all([lambda seed=seed: one(seed, processes) for seed in seeds], jobs)  # type: ignore[misc]
+
+
+def _place_options(design: Design, board: Board) -> list[str]:
+    pins = ["--lpf", design.pins_file] if design.family == "ecp5" else ["--pcf", design.pins_file]
+    result = ["--textcfg", "top.config"] if design.family == "ecp5" else ["--asc", "top.asc"]
+    frequency = f"{board.clock.hz / 1e6:.6f}".rstrip("0").rstrip(".")
+    return [
+        *design.place_options, "--json", "top.json", *pins, *result, "--freq", frequency, "--report", "report.json",
+        "--write", _PLACED, "--log", "log", *_FORGIVING, *board.build.place,
+    ]  # fmt: skip
+
+
+def pack(design: Design, board: Board, placement: Placement, directory: Path) -> Path:
+    """Writes the bitstream into a directory: ``top.bit`` or ``top.bin``.
+
+    :raises DeviceError: if the packer fails.
+    """
+    tool = design.tools[2]
+    ecp5 = design.family == "ecp5"
+    source, name = ("top.config", "top.bit") if ecp5 else ("top.asc", "top.bin")
+    options = (*_PACK_OPTIONS[design.family], *board.build.pack)
+    shutil.copy(placement.folder / source, directory / source)
+    with Processes() as processes:
+        processes.run(tool, [*tool_command(tool), *options, source, name], directory)
+    (directory / source).unlink()
+    return directory / name

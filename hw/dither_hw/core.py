@@ -1,0 +1,104 @@
+"""What stands behind a board's pins: the link and an engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.link.protocol import CRC_SLACK, Identity
+
+from .engine import Engine
+from .link.link import Link
+
+__all__ = ["BoardCore"]
+
+
+class BoardCore(wiring.Component):
+    """An engine with its serial link, in one clock domain.
+
+    Attributes
+    ----------
+    rx, tx : In(1), Out(1)
+        The serial line, asynchronous; ``tx`` is high from the first cycle on.
+    busy : Out(1)
+        The engine runs.
+    error : Out(1)
+        The last program met a fault, or a broken frame came in this session.
+    session : Out(1)
+        A driver has opened a session.
+
+    :param config: of the engine.
+    :param clock_hz: of the domain ``sync``.
+    :param baud: bits a second on the line; at most an eighth of the clock.
+    :param board: name that the board tells its host, up to 16 ASCII characters.
+    :param build_id: 64 bits that it tells besides.
+    :param input_bytes: of the input buffer, a power of two.
+    :param output_bytes: of the output buffer, a power of two.
+    :param engine: what to use instead of a :class:`dither_hw.engine.Engine`: a component with the same ports.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        clock_hz: int,
+        baud: int,
+        board: str = "",
+        build_id: int = 0,
+        input_bytes: int = 8192,
+        output_bytes: int = 1024,
+        engine: Any = None,
+    ) -> None:
+        self.identity = Identity.of(
+            config,
+            clock=clock_hz,
+            baud=baud,
+            input=input_bytes - CRC_SLACK,
+            output=output_bytes,
+            build=build_id,
+            board=board,
+        )
+        self._link = Link(
+            config,
+            clock_hz=clock_hz,
+            baud=baud,
+            identity=self.identity.encode(),
+            input_bytes=input_bytes,
+            output_bytes=output_bytes,
+        )
+        self._engine = Engine(config) if engine is None else engine
+        super().__init__(
+            {
+                "rx": In(1),
+                "tx": Out(1, init=1),
+                "busy": Out(1),
+                "error": Out(1),
+                "session": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.link = link = self._link
+        engine = self._engine
+        m.submodules.engine = ResetInserter(link.engine_reset)(engine)
+        m.d.comb += [
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            engine.host_addr.eq(link.host_addr),
+            engine.host_write.eq(link.host_write),
+            engine.host_wdata.eq(link.host_wdata),
+            link.host_rdata.eq(engine.host_rdata),
+            link.busy.eq(engine.busy),
+            link.fault.eq(engine.fault),
+            self.busy.eq(engine.busy),
+            self.error.eq(engine.fault | link.error),
+            self.session.eq(link.session),
+        ]
+        wiring.connect(m, link.input, engine.input)
+        wiring.connect(m, engine.output, link.output)
+        return m

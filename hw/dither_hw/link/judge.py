@@ -1,0 +1,242 @@
+"""What becomes of a request: checks in the order of docs/protocol.md, then its effect."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.link.protocol import MAX_READ_WORDS, MAX_RESPONSE_BODY, Reason, RequestType
+from dither.regmap import MAGIC
+
+from .columns import COLUMN, FIELD_BITS, Column, RequestField
+from .serial import SLOT, any_bit, constant_bit, exceeds
+
+__all__ = ["KIND_BITS", "Judge"]
+
+KIND_BITS = 3
+"""Of a request's type; higher bits are zero in all there are."""
+
+
+class Judge(wiring.Component):
+    """Goes through the header of a frame when it is whole, field by field, and lets the request have its effect or not.
+
+    Nine slots from a frame's end to the end of its effect; the frame behind it brings its first byte no sooner.
+
+    Resources: 19 registers, about 95 LUTs.
+
+    Attributes
+    ----------
+    slot : In
+    ended, sound, begun, done : In(1), In(1), In(1), Out(1)
+        From the intake; frames that are not ``sound`` have no effect but, if ``begun``, that ``error`` stays until the
+        next session.
+    field, bit : Out(2), In(1)
+        Of the request.
+    session, next, reason : columns
+        The last is what is to be answered.
+    bodyless, words, overflow, nonempty, within : In(1) each
+        From the buffers.
+    busy, writing, occupied : In(1), In(1), In(1)
+        The engine runs or has output; a WRITE is under way; one of HELLO, READ, FETCH and PING waits to be answered.
+    commit, settle, acknowledge, start, write : Out(1) each
+        Effects, for a whole slot.
+    clear, forget : Out(1), Out(1)
+        A new session: pulse behind the gap, and for the whole slot; there is such a slot behind a reset, too.
+    remember, query : Out(1), Out(1)
+        Pulse: this request is to be answered; it is one of the four.
+    urgent : Out(1)
+        For a whole slot: registers and their address are needed now.
+    opened, error : Out(1), Out(1)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "slot": In(SLOT),
+                "ended": In(1),
+                "sound": In(1),
+                "begun": In(1),
+                "done": Out(1),
+                "field": Out(FIELD_BITS),
+                "bit": In(1),
+                "bodyless": In(1),
+                "words": In(1),
+                "overflow": In(1),
+                "nonempty": In(1),
+                "within": In(1),
+                "busy": In(1),
+                "writing": In(1),
+                "occupied": In(1),
+                "commit": Out(1),
+                "settle": Out(1),
+                "acknowledge": Out(1),
+                "start": Out(1),
+                "write": Out(1),
+                "clear": Out(1),
+                "remember": Out(1),
+                "query": Out(1),
+                "urgent": Out(1),
+                "forget": Out(1),
+                "session": In(COLUMN),
+                "next": In(COLUMN),
+                "reason": In(COLUMN),
+                "opened": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        slot, bit = self.slot, self.bit
+        session = Column(m, slot, self.session, "session")
+        following = Column(m, slot, self.next, "next")
+
+        kind = Signal(KIND_BITS)
+        reason = Signal(Reason)
+        known = Signal()
+        own = Signal()
+        effect = Signal()
+        hello, read, write, start, data, fetch = (
+            kind == request.value
+            for request in (
+                RequestType.HELLO, RequestType.READ, RequestType.WRITE, RequestType.START, RequestType.DATA,
+                RequestType.FETCH,
+            )
+        )  # fmt: skip
+        sequenced = Signal()
+        m.d.comb += sequenced.eq(Cat(*(kind == request.value for request in RequestType if request.sequenced)).any())
+
+        # What a field is held against, and how much it may be.
+        wanted = Signal()
+        limit = Signal()
+        m.d.comb += [
+            wanted.eq(following.out),
+            limit.eq(constant_bit(slot, MAX_RESPONSE_BODY)),
+        ]
+        with m.If(hello):
+            m.d.comb += wanted.eq(constant_bit(slot, MAGIC & 0xFFFF))
+        with m.If(read):
+            m.d.comb += limit.eq(constant_bit(slot, MAX_READ_WORDS))
+        with m.If(self.field == RequestField.SESSION):
+            m.d.comb += wanted.eq(session.out)
+        differs = any_bit(m, slot, bit ^ wanted, "differs")
+        something = any_bit(m, slot, bit, "something")
+        excess = exceeds(m, slot, bit, limit, "excess")
+
+        def leave(following: str) -> None:
+            with m.If(slot.last):
+                m.next = following
+
+        malformed = Signal()
+        with m.Switch(kind):
+            with m.Case(RequestType.HELLO, RequestType.START):
+                m.d.comb += malformed.eq(~self.bodyless)
+            with m.Case(RequestType.READ):
+                m.d.comb += malformed.eq(~self.bodyless | excess | ~something)
+            with m.Case(RequestType.WRITE):
+                m.d.comb += malformed.eq(self.bodyless | ~self.words)
+            with m.Case(RequestType.DATA):
+                m.d.comb += malformed.eq(self.bodyless)
+            with m.Case(RequestType.FETCH):
+                m.d.comb += malformed.eq(~self.bodyless | excess)
+            with m.Case(RequestType.PING):
+                m.d.comb += malformed.eq(excess)
+            with m.Default():
+                m.d.comb += malformed.eq(1)
+
+        # What is found first, stays.
+        refused = Signal()
+        why = Signal(Reason, init=Reason.MALFORMED)
+        with m.If(slot.last & refused & (reason == Reason.OK)):
+            m.d.sync += reason.eq(why)
+
+        with m.FSM():
+            with m.State("WAIT"):
+                m.d.sync += [known.eq(1), reason.eq(Reason.OK)]
+                with m.If(slot.last & self.ended):
+                    m.next = "TYPE"
+                    with m.If(~self.sound):
+                        m.d.sync += self.error.eq(self.error | self.begun)
+                        m.next = "SETTLE"
+            with m.State("TYPE"):
+                m.d.comb += self.field.eq(RequestField.TYPE)
+                with m.If(~slot.gap & (slot.bit < KIND_BITS)):
+                    m.d.sync += kind.eq(Cat(kind[1:], bit))
+                with m.Elif(~slot.gap & (slot.bit < 8)):
+                    m.d.sync += known.eq(known & ~bit)
+                leave("ARGUMENT")
+            with m.State("ARGUMENT"):
+                m.d.comb += [self.field.eq(RequestField.ARGUMENT), refused.eq(malformed | ~known)]
+                leave("SESSION")
+            with m.State("SESSION"):
+                m.d.comb += [
+                    self.field.eq(RequestField.SESSION),
+                    refused.eq(Mux(hello, ~something, differs)),
+                    why.eq(Mux(hello, Reason.MALFORMED, Reason.SESSION)),
+                ]
+                with m.If(slot.last):
+                    m.d.sync += own.eq(~differs)
+                leave("NUMBER")
+            with m.State("NUMBER"):
+                m.d.comb += [
+                    self.field.eq(RequestField.NUMBER),
+                    refused.eq(Mux(fetch, ~self.within, (hello | sequenced) & differs)),
+                    why.eq(Mux(fetch, Reason.POSITION, Mux(hello, Reason.MALFORMED, Reason.SEQUENCE))),
+                ]
+                leave("STATE")
+            with m.State("STATE"):
+                blocked = (write | start) & (self.busy | self.writing | (write & self.nonempty))
+                m.d.comb += [
+                    refused.eq(blocked | ((data | write) & (self.overflow | self.writing))),
+                    why.eq(Mux(blocked, Reason.BUSY, Reason.ROOM)),
+                ]
+                leave("EFFECT")
+            with m.State("EFFECT"):
+                m.d.comb += [self.field.eq(RequestField.ARGUMENT), effect.eq(1)]
+                with m.If(hello):
+                    m.d.comb += self.field.eq(RequestField.SESSION)
+                with m.If(fetch):
+                    m.d.comb += self.field.eq(RequestField.NUMBER)
+                leave("SETTLE")
+            with m.State("SETTLE"):
+                m.d.comb += [self.settle.eq(1), self.done.eq(slot.last)]
+                leave("WAIT")
+
+        works = Signal()
+        new = Signal()
+        fresh = Signal(init=1)
+        with m.If(slot.last):
+            m.d.sync += fresh.eq(0)
+        m.d.comb += [
+            works.eq(effect & (reason == Reason.OK)),
+            new.eq(works & hello & ~own),
+            self.write.eq(works & write),
+            self.commit.eq(works & (write | data)),
+            self.start.eq(works & start),
+            # A FETCH that will not be answered must not free what an earlier one still asks for.
+            self.acknowledge.eq(works & fetch & ~self.occupied),
+            self.urgent.eq(works & (write | start)),
+            # A memory's numbers keep what they hold through a reset.
+            self.forget.eq(new | fresh),
+            self.query.eq(known & ~sequenced & (kind != 0)),
+            self.remember.eq(effect & slot.last & ~self.occupied),
+        ]
+        with m.If(effect & ~self.occupied):
+            # In the upper byte, as in a response.
+            m.d.comb += self.reason.enter.eq(Cat(reason, 0).bit_select(slot.bit[:2], 1) & (slot.bit[2:] == 0b10))
+        with m.Else():
+            m.d.comb += self.reason.enter.eq(self.reason.out)
+        # From a register, as it goes everywhere.
+        m.d.sync += self.clear.eq(new & slot.gap)
+        following.step(works & sequenced)
+        with m.If(new):
+            m.d.comb += session.enter.eq(bit)
+            m.d.sync += self.opened.eq(1)
+        with m.If(self.forget):
+            m.d.comb += following.enter.eq(0)
+        with m.If(fresh):
+            m.d.comb += session.enter.eq(0)
+        with m.If(self.clear):
+            m.d.sync += self.error.eq(0)
+        return m

@@ -1,0 +1,229 @@
+"""The board's end of the link, whole."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, ResetInserter
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.link.protocol import RESPONSE, Identity
+
+from ..interfaces import ADDRESS_BITS
+from .buffer import InputBuffer, OutputBuffer
+from .cobs import ROM_BYTES, CobsDecoder, FrameMemory
+from .columns import ColumnMemory
+from .intake import Intake
+from .judge import Judge
+from .packing import Packer, Unpacker
+from .registers import RegisterAccess
+from .responder import Responder
+from .serial import SlotCounter
+from .uart import UartReceiver, UartTransmitter
+
+__all__ = ["Link"]
+
+_FIRST_CODE = 1
+"""A frame's first byte is COBS's, before the payload."""
+
+
+class Link(wiring.Component):
+    """Serial line on one side, an engine on the other; docs/protocol.md is what it does.
+
+    A frame has its effect six to eight slots of 17 cycles behind its last byte; its answer begins a dozen slots later,
+    and one more for each byte of a body (three for each register).
+
+    Resources, measured: with the preset ``1x8-compact``, 32 KB of input and 512 bytes of output buffer on an iCE40UP5K
+    821 logic cells, 3 block RAMs, a single-port RAM, 37 MHz; with the preset ``4x32`` (beats of 576 bits), 8 KB
+    and 1 KB on an ECP5 of speed grade 6 1.3 k LUTs, 1.7 k registers, 6 block RAMs, 123 MHz.
+
+    Attributes
+    ----------
+    rx, tx : In(1), Out(1)
+        The line, asynchronous; ``tx`` is high from the first cycle on.
+    host_addr, host_write, host_wdata, host_rdata : Out, Out, Out, In
+        To the engine's host port.
+    busy, fault : In(1), In(1)
+        From the engine.
+    input, output : streams of beats
+        To and from the engine.
+    engine_reset : Out(1)
+        Pulse: a new session; the engine forgets what it was at, but not its memories.
+    session, error : Out(1), Out(1)
+        A driver has opened a session; a broken frame has come since.
+
+    :param config: of the engine.
+    :param clock_hz: of the domain ``sync``.
+    :param baud: bits a second, at most an eighth of the clock.
+    :param identity: what HELLO answers.
+    :param input_bytes: of the input buffer, a power of two.
+    :param output_bytes: of the output buffer, a power of two.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        clock_hz: int,
+        baud: int,
+        identity: Identity | bytes,
+        input_bytes: int,
+        output_bytes: int,
+    ) -> None:
+        self._identity = identity.encode() if isinstance(identity, Identity) else identity
+        most = ROM_BYTES - RESPONSE.size - _FIRST_CODE
+        if len(self._identity) > most:
+            raise ValueError(f"an identity has up to {most} bytes, not {len(self._identity)}")
+        self._uart = {"clock_hz": clock_hz, "baud": baud}
+        self._receiver, self._transmitter = UartReceiver(**self._uart), UartTransmitter(**self._uart)
+        self._input_buffer, self._output_buffer = InputBuffer(input_bytes), OutputBuffer(output_bytes)
+        self._config = config
+        super().__init__(
+            {
+                "rx": In(1),
+                "tx": Out(1, init=1),
+                "host_addr": Out(ADDRESS_BITS),
+                "host_write": Out(1),
+                "host_wdata": Out(32),
+                "host_rdata": In(32),
+                "busy": In(1),
+                "fault": In(1),
+                "input": Out(stream.Signature(config.beat_width)),
+                "output": In(stream.Signature(config.beat_width)),
+                "engine_reset": Out(1),
+                "session": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.counter = counter = SlotCounter()
+        m.submodules.receiver = receiver = self._receiver
+        m.submodules.transmitter = transmitter = self._transmitter
+        m.submodules.decoder = decoder = CobsDecoder()
+        m.submodules.intake = intake = Intake()
+        m.submodules.columns = columns = ColumnMemory()
+        m.submodules.judge = judge = Judge()
+        m.submodules.responder = responder = Responder(len(self._identity))
+        m.submodules.frame = frame = FrameMemory(bytes(_FIRST_CODE + RESPONSE.size) + self._identity)
+        received, sent = self._input_buffer, self._output_buffer
+        unpacker, packer, registers = Unpacker(self._config), Packer(self._config), RegisterAccess()
+        for name, component in (
+            ("input_buffer", received), ("output_buffer", sent), ("unpacker", unpacker), ("packer", packer),
+            ("registers", registers),
+        ):  # fmt: skip
+            m.submodules[name] = ResetInserter(judge.clear)(component)
+        for component in (intake, columns, judge, responder, received, sent, registers):
+            m.d.comb += component.slot.eq(counter.slot)
+
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            decoder.data.eq(receiver.data),
+            decoder.valid.eq(receiver.valid),
+            decoder.error.eq(receiver.error),
+            intake.payload.eq(decoder.payload),
+            intake.emit.eq(decoder.emit),
+            intake.end.eq(decoder.end),
+            intake.good.eq(decoder.good),
+            received.write.eq(intake.body),
+            received.data.eq(intake.data),
+            columns.write.eq(intake.header),
+            columns.write_field.eq(intake.field),
+            columns.write_bit.eq(intake.bit),
+            self.tx.eq(transmitter.tx),
+        ]
+        wiring.connect(m, frame.output, transmitter.input)
+        m.d.comb += [
+            judge.ended.eq(intake.ended),
+            judge.sound.eq(intake.sound & received.complete & ~received.overlong),
+            judge.begun.eq(intake.begun),
+            intake.done.eq(judge.done),
+            judge.bit.eq(columns.bit),
+            judge.bodyless.eq(received.bodyless),
+            judge.words.eq(received.words),
+            judge.overflow.eq(received.overflow),
+            judge.nonempty.eq(received.nonempty | unpacker.held),
+            judge.within.eq(sent.within),
+            judge.busy.eq(self.busy | packer.held),
+            judge.writing.eq(registers.writing),
+            judge.occupied.eq(responder.occupied),
+            columns.field.eq(judge.field),
+            columns.asked_field.eq(responder.field),
+            columns.remember.eq(judge.remember),
+            self.engine_reset.eq(judge.clear),
+            self.session.eq(judge.opened),
+            self.error.eq(judge.error),
+        ]
+        m.d.comb += [
+            responder.remember.eq(judge.remember),
+            responder.query.eq(judge.query),
+            responder.clear.eq(judge.clear),
+            responder.urgent.eq(judge.urgent),
+            responder.wait.eq(registers.writing | registers.starting),
+            responder.asked.eq(columns.asked_bit),
+            responder.reason.eq(columns.reason.out),
+            responder.busy.eq(judge.busy),
+            responder.fault.eq(self.fault),
+            responder.writing.eq(registers.writing),
+            responder.session.eq(columns.session.out),
+            responder.next.eq(columns.next.out),
+            responder.free.eq(received.free),
+            responder.produced.eq(sent.produced),
+            responder.fetched.eq(sent.bit),
+            responder.more.eq(sent.more),
+            responder.word.eq(registers.word_bit),
+            responder.constant.eq(frame.constant),
+            responder.sending.eq(frame.sending),
+            frame.start.eq(responder.start),
+            frame.data.eq(responder.data),
+            frame.valid.eq(responder.valid),
+            frame.finish.eq(responder.finish),
+        ]
+        m.d.comb += [
+            received.commit.eq(judge.commit),
+            received.forget.eq(judge.forget),
+            received.settle.eq(judge.settle),
+            received.want.eq(Mux(registers.writing, registers.want, unpacker.want)),
+            received.held.eq(unpacker.held),
+            unpacker.bits.eq(received.bits & ~registers.writing),
+            unpacker.bit.eq(received.bit),
+            sent.offer.eq(packer.held),
+            sent.input_bit.eq(packer.bit),
+            packer.take.eq(sent.take),
+            sent.hold.eq(responder.composing),
+            sent.number.eq(columns.bit),
+            sent.forget.eq(judge.forget),
+            sent.acknowledge.eq(judge.acknowledge),
+            sent.seek.eq(responder.seek),
+            sent.seek_number.eq(columns.asked_bit),
+            sent.next.eq(responder.fetch),
+        ]
+        m.d.comb += [
+            registers.argument.eq(columns.bit),
+            registers.start.eq(judge.start),
+            registers.write.eq(judge.write),
+            registers.bits.eq(received.bits),
+            registers.bit.eq(received.bit),
+            registers.remains.eq(received.remains),
+            registers.seek.eq(responder.seek),
+            registers.seek_number.eq(columns.asked_bit),
+            registers.load.eq(responder.load),
+            registers.shift.eq(responder.shift),
+            self.host_addr.eq(registers.host_addr),
+            self.host_write.eq(registers.host_write),
+            self.host_wdata.eq(registers.host_wdata),
+            registers.host_rdata.eq(self.host_rdata),
+        ]
+        for column, user in (
+            (columns.session, judge.session),
+            (columns.next, judge.next),
+            (columns.reason, judge.reason),
+            (columns.kept, received.kept),
+            (columns.acknowledged, sent.acknowledged),
+            (columns.left, responder.left),
+        ):
+            wiring.connect(m, column, user)
+        wiring.connect(m, unpacker.output, wiring.flipped(self.input))
+        wiring.connect(m, wiring.flipped(self.output), packer.input)
+        return m

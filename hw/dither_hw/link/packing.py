@@ -1,0 +1,140 @@
+"""The engine's streams as the link carries them: beats in chunks, those left out that tell nothing new."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.engine import EngineConfig
+from dither.link.packing import beat_chunks
+
+__all__ = ["Packer", "Unpacker"]
+
+
+class Unpacker(wiring.Component):
+    """Makes beats of bits: a chunk that is left out is as in the beat before.
+
+    The beat is a ring of chunks, so the one before is what the next is made from; a chunk takes a cycle if it is left
+    out, else one more than it has bits. A beat is offered once its last byte is over.
+
+    Resources: a register for each bit of a beat, without logic; 10 more, about 40 LUTs.
+
+    Attributes
+    ----------
+    want : Out(1)
+        Eight more bits are wanted.
+    bits, bit : In(1), In(1)
+        A bit comes, eight in a row.
+    held : Out(1)
+        A beat has begun and was not taken yet.
+    output : stream of beats
+
+    :param config: of the engine.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "want": Out(1),
+                "bits": In(1),
+                "bit": In(1),
+                "held": Out(1),
+                "output": Out(stream.Signature(config.beat_width)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width, chunks = self.config.width, beat_chunks(self.config)
+        beat = Signal(chunks * width)
+        chunk = Signal(range(chunks))
+        place = Signal(range(width))
+        within = Signal()
+        done = Signal()
+        last = Signal()
+        m.d.comb += [
+            last.eq(chunk == chunks - 1),
+            self.want.eq(~done),
+            self.output.valid.eq(done & ~self.bits),
+            self.output.payload.eq(beat),
+        ]
+        with m.If(self.bits & ~done):
+            m.d.sync += self.held.eq(1)
+            with m.If(~within):
+                m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(self.bit)]
+            with m.Else():
+                top = beat[-width:]
+                m.d.sync += [top.eq(Cat(top[1:], self.bit)), place.eq(place + 1)]
+            complete = Mux(within, place == width - 1, ~self.bit)
+            with m.If(complete):
+                m.d.sync += [within.eq(0), place.eq(0), chunk.eq(Mux(last, 0, chunk + 1)), done.eq(last)]
+        with m.If(self.output.valid & self.output.ready):
+            m.d.sync += [done.eq(0), self.held.eq(0)]
+        return m
+
+
+class Packer(wiring.Component):
+    """Makes bits of beats: a chunk of zeros is left out.
+
+    Resources: a register for each bit of a beat, 10 more; a LUT for each bit of a beat, about 45 more.
+
+    Attributes
+    ----------
+    input : stream of beats
+    held : Out(1)
+        There is a beat whose bits have not all been taken.
+    take : In(1)
+        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``.
+    bit : Out(1)
+
+    :param config: of the engine.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "input": In(stream.Signature(config.beat_width)),
+                "held": Out(1),
+                "take": In(1),
+                "bit": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width, chunks = self.config.width, beat_chunks(self.config)
+        beat = Signal(chunks * width)
+        chunk = Signal(range(chunks))
+        place = Signal(range(width))
+        within = Signal()
+        done = Signal()
+        last = Signal()
+        low = beat[:width]
+        m.d.comb += [
+            last.eq(chunk == chunks - 1),
+            self.input.ready.eq(~self.held),
+            self.bit.eq(~done & Mux(within, low[0], low.any())),
+        ]
+        with m.If(self.take & ~done):
+            with m.If(within):
+                m.d.sync += [low.eq(low >> 1), place.eq(place + 1)]
+            with m.Else():
+                m.d.sync += within.eq(self.bit)
+            with m.If(Mux(within, place == width - 1, ~self.bit)):
+                if chunks > 1:
+                    m.d.sync += beat.eq(beat >> width)
+                m.d.sync += [
+                    within.eq(0),
+                    place.eq(0),
+                    chunk.eq(Mux(last, 0, chunk + 1)),
+                    done.eq(last),
+                ]
+        # The byte in which a beat ends is filled up; then the next may come.
+        with m.If(done & ~self.take):
+            m.d.sync += [done.eq(0), self.held.eq(0)]
+        with m.If(self.input.valid & self.input.ready):
+            m.d.sync += [beat.eq(self.input.payload), self.held.eq(1)]
+        return m

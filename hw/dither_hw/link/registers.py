@@ -1,0 +1,121 @@
+"""The link at the engine's host port: WRITE's words out of the input buffer, READ's into a response, START."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.regmap import REGISTERS
+
+from ..interfaces import ADDRESS_BITS
+from .serial import SLOT, Circulating, constant_bit
+
+__all__ = ["RegisterAccess"]
+
+_START = next(register.address for register in REGISTERS if register.name == "start")
+_WORD_BYTES = 4
+
+
+class RegisterAccess(wiring.Component):
+    """One address that counts up and one word, for all three.
+
+    A WRITE takes four slots a word, a READ three. No START and no other WRITE may come while a WRITE is at work; a READ
+    that they interrupt has to begin anew.
+
+    Resources: 55 registers, about 60 LUTs.
+
+    Attributes
+    ----------
+    slot : In
+    argument : In(1)
+        Bits of an address or a program's entry.
+    start : In(1)
+        For a whole slot: start the program at ``argument``, two slots later.
+    write : In(1)
+        For a whole slot: write what the buffer holds, from address ``argument`` on.
+    starting, writing : Out(1), Out(1)
+        Not done yet.
+    want, bits, bit, remains : Out(1), In(1), In(1), In(1)
+        From the input buffer.
+    seek, seek_number : In(1), In(1)
+        For a whole slot: this is the address of what is read next, bit by bit.
+    load : In(1)
+        For a whole slot: read the next register.
+    shift : In(1)
+        For two slots: its bits, one a cycle.
+    word_bit : Out(1)
+    host_addr, host_write, host_wdata, host_rdata : Out, Out, Out, In
+        Host port of the engine.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "slot": In(SLOT),
+                "argument": In(1),
+                "start": In(1),
+                "write": In(1),
+                "starting": Out(1),
+                "writing": Out(1),
+                "want": Out(1),
+                "bits": In(1),
+                "bit": In(1),
+                "remains": In(1),
+                "seek": In(1),
+                "seek_number": In(1),
+                "load": In(1),
+                "shift": In(1),
+                "word_bit": Out(1),
+                "host_addr": Out(ADDRESS_BITS),
+                "host_write": Out(1),
+                "host_wdata": Out(32),
+                "host_rdata": In(32),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        slot = self.slot
+        address = Circulating(m, slot, "address")
+        word = Signal(32)
+        count = Signal(range(_WORD_BYTES))
+        due = Signal()
+        first = Signal()
+        m.d.comb += [
+            self.want.eq(self.writing),
+            self.host_addr.eq(address.value),
+            self.host_wdata.eq(word),
+            self.host_write.eq(due & slot.gap),
+            self.word_bit.eq(word[0]),
+        ]
+        m.d.sync += first.eq(slot.gap)
+        with m.If(slot.gap):
+            m.d.sync += due.eq(0)
+
+        address.step(due | self.load)
+        with m.If(self.seek):
+            m.d.comb += address.enter.eq(self.seek_number)
+        with m.If(self.write):
+            m.d.comb += address.enter.eq(self.argument)
+        with m.If(self.start):
+            m.d.comb += address.enter.eq(constant_bit(slot, _START))
+
+        filling = self.writing & self.bits
+        with m.If(self.load & first):
+            # The register whose address stood there in the gap.
+            m.d.sync += word.eq(self.host_rdata)
+        with m.Elif(filling | ((self.start | self.starting | self.shift) & ~slot.gap)):
+            m.d.sync += word.eq(Cat(word[1:], Mux(self.writing, self.bit, self.argument & self.start)))
+        with m.If(filling & (slot.bit[:3] == 7)):
+            m.d.sync += [count.eq(count + 1), due.eq(count == _WORD_BYTES - 1)]
+
+        with m.If(slot.last):
+            m.d.sync += self.starting.eq(self.start)
+            with m.If(self.starting):
+                m.d.sync += due.eq(1)
+            with m.If(self.write):
+                m.d.sync += self.writing.eq(1)
+            with m.Elif(~self.remains):
+                m.d.sync += self.writing.eq(0)
+        return m

@@ -1,0 +1,339 @@
+"""Boards, as data: one TOML file each, see ``constraints/README.md``.
+
+A file says which FPGA platform a board has, what engine fits, how fast it runs, which pins carry the link, and what it
+may cost. Nothing here knows Amaranth: :mod:`dither_hw.board` turns a board into gateware.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .device import DeviceError
+from .engine import EngineConfig, preset
+from .link.protocol import BOARD_NAME_BYTES
+
+__all__ = [
+    "MAX_BAUD", "Board", "BoardError", "Budget", "Build", "Clock", "Link", "Programmer", "Uart", "board",
+    "board_folder", "boards", "load_board",
+]  # fmt: skip
+
+MAX_BAUD = 3_000_000
+"""Bits a second that USB bridges of common boards can do."""
+_RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class BoardError(DeviceError):
+    """A board's file is missing or wrong; the message names file and key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Where the engine's clock comes from."""
+
+    hz: int
+    """The engine's clock, exactly; a PLL makes it where it is not the input's."""
+    resource: str | None = None
+    """The platform's clock input; by default its default clock."""
+    pll: str = "pad"
+    """iCE40: ``pad`` where the clock's pin is the PLL's own, ``core`` where it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uart:
+    """The pins of the link: a resource of the platform, or pins by name."""
+
+    baud: int
+    """Bits a second, at most :data:`MAX_BAUD`."""
+    bridge: str = "external adapter"
+    """What makes a serial port of the pins."""
+    resource: str = "uart"
+    number: int = 0
+    rx: str | None = None
+    """Pin that the board receives on, where the platform has no resource."""
+    tx: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    """Of pins given by name, such as ``IO_TYPE``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Buffers of the link."""
+
+    input_bytes: int
+    """What the host may send ahead."""
+    output_bytes: int
+    """What the board keeps for retries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """Options of the tools."""
+
+    seeds: tuple[int, ...] = (1,)
+    """Placements tried; the fastest wins."""
+    synthesis: tuple[str, ...] = ()
+    """Further options of ``synth_ecp5`` or ``synth_ice40``."""
+    place: tuple[str, ...] = ()
+    """Further options of nextpnr."""
+    pack: tuple[str, ...] = ()
+    """Further options of ecppack or icepack."""
+    preferences: tuple[str, ...] = ()
+    """Lines added to the pin file (LPF or PCF)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most a build may take, and the least clock rate it must reach; None: as it comes."""
+
+    lut4: int | None = None
+    """LUTs with four inputs, carries' ones too."""
+    ff: int | None = None
+    multipliers: int | None = None
+    block_ram: int | None = None
+    fmax_mhz: float | None = None
+    """By default the engine's clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programmer:
+    """How a bitstream gets onto the board."""
+
+    tool: str
+    """Command, looked up in ``PATH``; the bitstream's path comes last."""
+    load: tuple[str, ...] = ()
+    """Arguments that load into the FPGA."""
+    flash: tuple[str, ...] | None = None
+    """Arguments that write the flash memory; None: the board has no such way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One board."""
+
+    name: str
+    """As ``--board`` takes it: the file's name."""
+    title: str
+    """For people: maker's name and FPGA."""
+    platform: str
+    """``module:class`` of the Amaranth platform."""
+    engine: EngineConfig
+    clock: Clock
+    uart: Uart
+    link: Link
+    build: Build
+    budget: Budget
+    program: Programmer
+    notes: str = ""
+    """What to know before using it."""
+
+    def describe(self) -> dict[str, Any]:
+        """All that a bitstream depends on, as plain data: whatever is only for people is left out."""
+        return {
+            "platform": self.platform,
+            "engine": self.engine.to_dict(),
+            "clock": [self.clock.hz, self.clock.resource, self.clock.pll],
+            "uart": [self.uart.baud, self.uart.resource, self.uart.number, self.uart.rx, self.uart.tx,
+                     self.uart.attributes],
+            "link": [self.link.input_bytes, self.link.output_bytes],
+            "build": [self.build.synthesis, self.build.place, self.build.pack, self.build.preferences],
+        }  # fmt: skip
+
+
+def board_folder() -> Path:
+    """Where the boards' files are: ``constraints`` of the repository, or where an installed package put them.
+
+    :raises BoardError: if they are in neither place.
+    """
+    source = Path(__file__).parents[2] / "constraints"
+    if source.is_dir():
+        return source
+    try:
+        files = metadata.files("dither") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.suffix == ".toml" and file.parent.name == "boards":
+            return Path(str(file.locate())).resolve().parent
+    raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+
+
+def boards() -> dict[str, Board]:
+    """All boards by name, in alphabetical order.
+
+    :raises BoardError: if a file is wrong.
+    """
+    return {path.stem: load_board(path) for path in sorted(board_folder().glob("*.toml"), key=lambda path: path.stem)}
+
+
+def board(name: str) -> Board:
+    """The board of this name, or of the file of this path if it ends in ``.toml``.
+
+    :raises BoardError: naming the known ones if there is none, or what is wrong with its file.
+    """
+    if name.endswith(".toml"):
+        return load_board(Path(name))
+    path = board_folder() / f"{name}.toml"
+    if not _NAME.fullmatch(name) or not path.is_file():
+        known = ", ".join(sorted(path.stem for path in board_folder().glob("*.toml")))
+        raise BoardError(f"unknown board {name!r}; known: {known}")
+    return load_board(path)
+
+
+def load_board(path: Path) -> Board:
+    """The board that a file describes.
+
+    :raises BoardError: with one line naming file and key, if it can't be read or something in it is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise BoardError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BoardError(f"{path}: {error}") from None
+    if not _NAME.fullmatch(path.stem) or len(path.stem) > BOARD_NAME_BYTES:
+        raise BoardError(f"{path}: a board's name has up to {BOARD_NAME_BYTES} small letters, digits and hyphens")
+    top = _Table(path, "", values)
+    found = Board(
+        name=path.stem,
+        title=top.text("title"),
+        platform=top.text("platform", _CLASS, "module:class"),
+        notes=top.text("notes", default=""),
+        engine=_engine(top.table("engine")),
+        clock=_clock(top.table("clock")),
+        uart=_uart(top.table("uart")),
+        link=_link(top.table("link")),
+        build=_build(top.table("build", optional=True)),
+        budget=_budget(top.table("budget", optional=True)),
+        program=_programmer(top.table("program")),
+    )
+    top.finish()
+    return found
+
+
+class _Table:
+    """A table of a file: hands out its values once, checked, and complains about what is left."""
+
+    def __init__(self, path: Path, name: str, values: dict[str, Any]) -> None:
+        self.path = path
+        self.name = name
+        self.rest = dict(values)
+        self.inner: list[_Table] = []
+
+    def wrong(self, key: str, complaint: str) -> BoardError:
+        return BoardError(f"{self.path}: {self.name}{key}: {complaint}")
+
+    def take(self, key: str, kind: type, what: str, default: Any = ...) -> Any:
+        if key not in self.rest:
+            if default is ...:
+                raise self.wrong(key, "is missing")
+            return default
+        value = self.rest.pop(key)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.wrong(key, f"must be {what}, not {value!r}")
+        return value
+
+    def table(self, key: str, optional: bool = False) -> _Table:
+        inner = _Table(self.path, f"{self.name}{key}.", self.take(key, dict, "a table", {} if optional else ...))
+        self.inner.append(inner)
+        return inner
+
+    def text(self, key: str, pattern: re.Pattern[str] | None = None, what: str = "", default: Any = ...) -> str:
+        value: str = self.take(key, str, "text", default)
+        if pattern is not None and not pattern.fullmatch(value):
+            raise self.wrong(key, f"must be {what}, not {value!r}")
+        return value
+
+    def integer(self, key: str, least: int, most: int, default: Any = ...) -> Any:
+        value = self.take(key, int, "an integer", default)
+        if value is not default and not least <= value <= most:
+            raise self.wrong(key, f"must be from {least} to {most}, not {value}")
+        return value
+
+    def texts(self, key: str, default: Any = ()) -> Any:
+        values = self.take(key, list, "a list of texts", default)
+        if values is default:
+            return default
+        if not all(isinstance(value, str) for value in values):
+            raise self.wrong(key, f"must be a list of texts, not {values!r}")
+        return tuple(values)
+
+    def finish(self) -> None:
+        if self.rest:
+            raise self.wrong(min(self.rest), "is not known")
+        for inner in self.inner:
+            inner.finish()
+
+
+def _engine(table: _Table) -> EngineConfig:
+    name = table.take("preset", str, "text", None)
+    values, table.rest = table.rest, {}
+    try:
+        return EngineConfig.from_dict({**(preset(name).to_dict() if name is not None else {}), **values})
+    except ValueError as error:
+        raise BoardError(f"{table.path}: engine: {error}") from None
+
+
+def _clock(table: _Table) -> Clock:
+    return Clock(
+        hz=table.integer("hz", 1_000_000, 400_000_000),
+        resource=table.take("resource", str, "text", None),
+        pll=table.text("pll", re.compile("pad|core"), "pad or core", "pad"),
+    )
+
+
+def _uart(table: _Table) -> Uart:
+    uart = Uart(
+        baud=table.integer("baud", 9600, MAX_BAUD),
+        bridge=table.text("bridge", default="external adapter"),
+        resource=table.text("resource", default="uart"),
+        number=table.integer("number", 0, 99, 0),
+        rx=table.take("rx", str, "text", None),
+        tx=table.take("tx", str, "text", None),
+        attributes=table.take("attributes", dict, "a table", {}),
+    )
+    if (uart.rx is None) != (uart.tx is None):
+        raise table.wrong("rx" if uart.rx is None else "tx", "is missing: pins come in pairs")
+    if not all(isinstance(value, str) for value in uart.attributes.values()):
+        raise table.wrong("attributes", f"must be texts, not {uart.attributes!r}")
+    return uart
+
+
+def _link(table: _Table) -> Link:
+    sizes = {name: table.integer(name, 256, 32768) for name in ("input_bytes", "output_bytes")}
+    for name, size in sizes.items():
+        if size & (size - 1):
+            raise table.wrong(name, f"must be a power of two, not {size}")
+    return Link(**sizes)
+
+
+def _build(table: _Table) -> Build:
+    seeds = table.take("seeds", list, "a list of integers", [1])
+    if not seeds or not all(type(seed) is int and seed > 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise table.wrong("seeds", f"must be different positive integers, not {seeds!r}")
+    return Build(
+        seeds=tuple(seeds),
+        synthesis=table.texts("synthesis"),
+        place=table.texts("place"),
+        pack=table.texts("pack"),
+        preferences=table.texts("preferences"),
+    )
+
+
+def _budget(table: _Table) -> Budget:
+    fmax = table.take("fmax_mhz", (int, float), "a number", None)  # type: ignore[arg-type]
+    if fmax is not None and fmax <= 0:
+        raise table.wrong("fmax_mhz", f"must be positive, not {fmax}")
+    limits = {name: table.integer(name, 0, 1 << 20, None) for name in _RESOURCES}
+    return Budget(fmax_mhz=None if fmax is None else float(fmax), **limits)
+
+
+def _programmer(table: _Table) -> Programmer:
+    return Programmer(tool=table.text("tool"), load=table.texts("load"), flash=table.texts("flash", None))

@@ -1,0 +1,60 @@
+"""``dither boards``, and boards as values on the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..boards import Board, board_folder, load_board
+from ..boards import boards as all_boards
+from .group import suggest
+
+__all__ = ["BOARD", "boards"]
+
+
+class BoardType(click.ParamType[Board]):
+    """A board's name, or the path of a board's file."""
+
+    name = "board"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Board:
+        if isinstance(value, Board):
+            return value
+        if value.endswith(".toml"):
+            return load_board(Path(value))
+        known = {path.stem: path for path in board_folder().glob("*.toml")}
+        if value not in known:
+            raise click.UsageError(
+                f"unknown board {value!r}; {suggest(value, sorted(known))} (or a path of a .toml file)"
+            )
+        return load_board(known[value])
+
+
+BOARD = BoardType()
+_HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
+
+
+@click.command(short_help="List the boards.")
+@click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
+def boards(markdown: bool) -> None:
+    """List the boards that `dither build` knows, with engine, clock and link."""
+    rows = [_row(board) for board in all_boards().values()]
+    if markdown:
+        lines = [_HEADINGS, ["---"] * len(_HEADINGS), *rows]
+        click.echo("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        return
+    table = Table(*_HEADINGS, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    # Lines cut for a terminal of 80 columns are no use to a pipe.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _row(board: Board) -> list[str]:
+    megahertz, link = f"{board.clock.hz / 1e6:g} MHz", f"{board.uart.baud:,} baud, {board.uart.bridge}"
+    return [board.name, board.title, board.engine.geometry, str(board.engine.multipliers), megahertz, link]

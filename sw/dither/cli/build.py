@@ -1,0 +1,123 @@
+"""``dither build`` and ``dither program``."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ..boards import Board, BoardError
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..tools.toolchain import programmer
+from .boards import BOARD
+from .building import BuildDisplay
+
+__all__ = ["build", "program"]
+
+
+_BOARD = click.option("--board", type=BOARD, required=True, metavar="NAME",
+                      help="A board of `dither boards`, or the path of such a file.")  # fmt: skip
+
+
+def _overrides(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
+    found = {}
+    for value in values:
+        key, _, number = value.partition("=")
+        if key not in EngineConfig.__dataclass_fields__:
+            raise click.BadParameter(f"{key!r} is no parameter; known: {', '.join(EngineConfig.__dataclass_fields__)}")
+        try:
+            found[key] = int(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r}: must be KEY=INTEGER") from None
+    return found
+
+
+@click.command(
+    short_help="Make a board's bitstream.",
+    epilog="""\b
+Examples:
+  dither build --board icebreaker                      build/icebreaker/top.bin, report.html
+  dither build --board ulx3s-85f --seeds 4 --jobs 2    the best of four placements
+""",
+)
+@_BOARD
+@click.option("--seeds", type=click.IntRange(1, 64), metavar="N",
+              help="Try N placements, with seeds 1 to N; the fastest wins.  [default: the board's]")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N",
+              help="Placements at a time.  [default: as many as processors]")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder to write.  [default: build/BOARD]")  # fmt: skip
+@click.option("--force", is_flag=True, help="Run the tools even where the cache has what they would make.")
+@click.option("--engine-override", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides,
+              help="Another value for a parameter of the engine; may be repeated.")  # fmt: skip
+@click.pass_context
+def build(
+    context: click.Context, board: Board, seeds: int | None, jobs: int | None, out: Path | None, force: bool,
+    overrides: dict[str, int],
+) -> None:  # fmt: skip
+    """Make a board's bitstream from its gateware with open tools, and a report of what it takes.
+
+    The exit code is 1 if the clock is not reached or a budget of the board's file is not kept.
+    """
+    try:
+        if overrides:
+            board = replace(board, engine=EngineConfig.from_dict({**board.engine.to_dict(), **overrides}))
+    except ValueError as error:
+        raise click.UsageError(f"--engine-override: {error}") from None
+    gateware = _gateware()
+    signal.signal(signal.SIGTERM, _interrupt)
+    with BuildDisplay(Console(stderr=True)) as display:
+        result = gateware.build(
+            board,
+            out or Path("build") / board.name,
+            seeds=None if seeds is None else range(1, seeds + 1),
+            jobs=jobs,
+            again=force,
+            listener=display.listen,
+        )
+    for verdict in result.verdicts:
+        click.echo(verdict.text, err=not verdict.kept)
+    click.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
+    if not result.kept:
+        context.exit(1)
+
+
+def _gateware() -> Any:
+    try:
+        from dither_hw import build as gateware
+    except ImportError as error:
+        raise DeviceError(f"the gateware is not installed ({error})") from None
+    return gateware
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """What ends this process shall end its tools too."""
+    raise KeyboardInterrupt
+
+
+@click.command(short_help="Load a bitstream into a board.")
+@_BOARD
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Folder that `dither build` wrote.  [default: build/BOARD]")  # fmt: skip
+@click.option("--flash", is_flag=True, help="Write the board's flash memory, so that it stays.")
+@click.pass_context
+def program(context: click.Context, board: Board, out: Path | None, flash: bool) -> None:
+    """Load the bitstream of `dither build` into a board that is plugged in."""
+    folder = out or Path("build") / board.name
+    found = [path for path in (folder / "top.bit", folder / "top.bin") if path.is_file()]
+    if not found:
+        raise BoardError(f"there is no bitstream in {folder}; make it: dither build --board {board.name}")
+    arguments = board.program.flash if flash else board.program.load
+    if arguments is None:
+        raise BoardError(f"{board.name}: there is no other way than without --flash")
+    command = [programmer(board.program.tool), *arguments, str(found[0])]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise BoardError(f"{board.program.tool} failed with exit code {code}; is the board plugged in?")
+    click.echo(f"{found[0]} is on {board.name}")

@@ -1,0 +1,243 @@
+"""``dither virtual-board`` and ``dither link-cost``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..boards import Board
+from ..boards import board as find_board
+from ..device import DeviceError
+from ..engine import EngineConfig, engine_name
+from ..experiment import Experiment
+from ..tasks import task_names
+from .parameters import ENGINE, Suggesting
+from .train import RECIPE, train
+
+__all__ = ["link_cost", "virtual_board"]
+
+CLOCK_HZ, BAUD = 24_000_000, 3_000_000
+"""Where there is no board to take them from: few cycles a bit simulate fast."""
+_REFRESH_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The board to simulate."""
+
+    config: EngineConfig
+    options: dict[str, Any]
+    """Of :class:`dither_sim.board.BoardSimulation`."""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        clock, baud = self.options["clock_hz"], self.options["baud"]
+        return f"{engine_name(self.config)} engine, {clock / 1e6:g} MHz, {baud:,} baud"
+
+
+def _choose(
+    board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, *, netlist: bool = False
+) -> _Chosen:  # fmt: skip
+    if board is None:
+        if engine is None:
+            raise click.UsageError("which board? --board NAME, or --engine NAME without any")
+        return _Chosen(engine, {"clock_hz": clock or CLOCK_HZ, "baud": baud or BAUD})
+    found = find_board(board)
+    if netlist and not _platform(found).startswith("iCE40"):
+        raise click.UsageError(f"--netlist: there are models of an iCE40's cells only, not of {found.title}'s")
+    options: dict[str, Any] = {
+        "clock_hz": clock or found.clock.hz, "baud": baud or found.uart.baud, "board": found.name,
+        "input_bytes": found.link.input_bytes, "output_bytes": found.link.output_bytes,
+        "synthesis": found.build.synthesis,
+    }  # fmt: skip
+    return _Chosen(engine or found.engine, options)
+
+
+_BOARD_OPTIONS = (
+    click.option("--board", metavar="NAME|FILE", help="Engine, clock, baud rate and buffers of this board."),
+    click.option("--engine", type=ENGINE, metavar="NAME", help="Another engine than the board's."),
+    click.option("--baud", type=click.IntRange(300), metavar="N",
+                 help=f"Another baud rate than the board's.  [default without a board: {BAUD}]"),
+    click.option("--clock", type=click.IntRange(1), metavar="HZ",
+                 help=f"Another clock than the board's.  [default without a board: {CLOCK_HZ}]"),
+)  # fmt: skip
+
+
+def _board_options(command: Any) -> Any:
+    for option in reversed(_BOARD_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(
+    "virtual-board",
+    short_help="Simulate a whole board behind a pseudo-terminal.",
+    epilog="""\b
+Examples:
+  dither virtual-board --engine 1x8                 then: dither train digits --device /dev/pts/N
+  dither virtual-board --board icebreaker --link /tmp/board
+  dither virtual-board --board icebreaker --netlist      what synthesis made of it
+  dither virtual-board --engine 1x8 --waves board.fst
+""",
+)
+@_board_options
+@click.option("--netlist", is_flag=True, help="Simulate what synthesis for an iCE40 makes of the board.")
+@click.option("--waves", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write waveforms (.fst or .vcd) of all cycles; they grow by megabytes a second.")  # fmt: skip
+@click.option("--link", type=click.Path(path_type=Path), metavar="PATH",
+              help="Make this symbolic link to the pseudo-terminal.")  # fmt: skip
+def virtual_board(
+    board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, netlist: bool,
+    waves: Path | None, link: Path | None,
+) -> None:  # fmt: skip
+    """Simulate a board from its UART's pins on, and offer it at a path that drivers open like a serial port.
+
+    Drivers may come and go until Ctrl-C. Simulated time passes while bytes are on the line or the engine is busy.
+    """
+    console = Console(soft_wrap=True)
+    chosen = _choose(board, engine, baud, clock, netlist=netlist)
+    simulator = _part("dither_sim.board")
+    try:
+        with console.status("") as status:
+            machine = simulator.VirtualBoard(
+                chosen.config, link=link, netlist=netlist, waves=waves,
+                on_status=lambda text: status.update(escape(text)), **chosen.options,
+            )  # fmt: skip
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    with _until_told(), machine:
+        click.echo(machine.path if link is None else link)
+        console.print(f"{escape(chosen.text)}{', netlist' if netlist else ''}; Ctrl-C ends", highlight=False)
+        _watch(console, machine, chosen.options["clock_hz"])
+    console.print(_line(machine.standing, chosen.options["clock_hz"]), highlight=False)
+
+
+@contextmanager
+def _until_told() -> Iterator[None]:
+    """Ctrl-C and a request to terminate are how this ends well."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _watch(console: Console, machine: Any, clock_hz: int) -> None:
+    """A live line, as long as there is a terminal; until a signal comes or the simulation fails."""
+    with console.status("") as status:
+        before, rate = machine.standing.cycles, 0.0
+        while machine.running:
+            time.sleep(_REFRESH_SECONDS)
+            now = machine.standing
+            rate = (now.cycles - before) / _REFRESH_SECONDS
+            before = now.cycles
+            speed = f", {rate / 1e3:,.0f} kHz ({clock_hz / rate:,.0f} times slower)" if rate else ""
+            status.update(f"{_line(now, clock_hz)}{speed}, {'busy' if now.busy else 'idle'}")
+
+
+def _line(standing: Any, clock_hz: int) -> str:
+    text = f"{standing.cycles / clock_hz:.3f} s simulated, {standing.bytes_in:,} bytes in, {standing.bytes_out:,} out"
+    return text + (f", {standing.broken:,} broken" if standing.broken else "")
+
+
+def _part(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DeviceError(f"the simulated gateware is not installed ({error})") from None
+
+
+def _platform(board: Board) -> str:
+    """What a board's FPGA is called."""
+    return str(_part("dither_hw.board").create_platform(board).device)
+
+
+_ROWS = (
+    ("steps", "training steps", "{:,}"),
+    ("cycles", "cycles", "{:,}"),
+    ("cycles_wait", "of these, waiting for the link", "{:,}"),
+    ("wait_share", "share of waiting", "{:.2%}"),
+    ("seconds", "time on the board, s", "{:.3f}"),
+    ("input_bytes", "input stream, bytes", "{:,}"),
+    ("input_packed", "packed", "{:,}"),
+    ("output_bytes", "output stream, bytes", "{:,}"),
+    ("output_packed", "packed", "{:,}"),
+    ("line_in", "bytes on the line to the board", "{:,}"),
+    ("line_out", "bytes on the line from the board", "{:,}"),
+    ("resent", "requests sent again", "{:,}"),
+    ("simulated_hz", "speed of the simulation, cycles/s", "{:,.0f}"),
+)
+
+
+@click.command(
+    "link-cost",
+    short_help="Measure what the link costs a training step.",
+    epilog="""\b
+Examples:
+  dither link-cost digits --engine 1x8
+  dither link-cost mnist --board ulx3s-85f          takes some minutes
+  dither link-cost digits --board icebreaker --baud 1000000 --steps 4
+""",
+)
+@click.argument("task", type=Suggesting("task", task_names()))
+@_board_options
+@click.option("--steps", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="Steps of the one command that is measured.")  # fmt: skip
+@click.option("--turnaround", type=click.FloatRange(0, 1), default=0.001, show_default=True, metavar="SECONDS",
+              help="What a USB bridge and its system need until a program has what the board has sent.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def link_cost(
+    task: str, board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, steps: int,
+    turnaround: float, as_json: bool, data: Path | None, network: str | None, stencil: str | None, **recipe: Any,
+) -> None:  # fmt: skip
+    """Train on a simulated board, line and all, and count the cycles in which the engine waits for its host.
+
+    Takes the recipe options of dither train.
+    """
+    chosen = _choose(board, engine, baud, clock)
+    simulator = _part("dither_sim.board")
+    console = Console(stderr=True)
+    try:
+        experiment = Experiment.of_task(
+            task, device="golden", engine=chosen.config, steps=steps, data=data, network=network, stencil=stencil,
+            recipe={name: value for name, value in recipe.items() if value is not None},
+        )  # fmt: skip
+        with console.status("compiling") as status:
+            values = simulator.measure_steps(
+                experiment, turnaround=turnaround, on_status=lambda text: status.update(escape(text)), **chosen.options
+            )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    table = Table(title=f"{task}: {chosen.text}")
+    table.add_column("figure")
+    table.add_column("", justify="right")
+    for key, meaning, form in _ROWS:
+        table.add_row(meaning, form.format(values[key]))
+    Console().print(table)
+
+
+link_cost.params += [
+    parameter for parameter in train.params if parameter.name in (*RECIPE, "data", "network", "stencil")
+]

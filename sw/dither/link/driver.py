@@ -1,0 +1,307 @@
+"""A board at the other end of a line, as a :class:`dither.device.Device`."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device import DeviceError, RunResult
+from ..engine import EngineConfig
+from ..isa import WORD_BITS
+from ..regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
+from ..streams import Expect, Segment, physical_beats, unpack
+from .exchange import RESUME, Exchange, LinkError, Response, Statistics
+from .packing import longest_beat, unpack_output
+from .protocol import (
+    MAX_READ_WORDS,
+    MAX_REQUEST_BODY,
+    MAX_RESPONSE_BODY,
+    POSITION_BITS,
+    VERSION,
+    Flag,
+    Identity,
+    RequestType,
+    config_fields,
+)
+from .transport import Transport
+from .upload import Upload
+
+__all__ = ["LinkDevice", "board_config"]
+
+_MODULUS = 1 << POSITION_BITS
+_ADDRESS = {register.name: register.address for register in REGISTERS}
+_WORD_BYTES = WORD_BITS // 8
+_WORTHWHILE = 256
+"""Bytes of a DATA that is sent while others are on their way; fewer wait for more room."""
+_POLLS = (0.0002, 0.01)
+"""Seconds between two questions while the engine computes: at first, at last."""
+_STUCK_SECONDS = 2.0
+"""Without a byte moving, after which a program is asked whether it waits for the host."""
+_OPEN_SECONDS = 6.0
+
+
+def board_config(identity: Identity, name: str = "the board") -> EngineConfig:
+    """The configuration of the engine that a board says it has.
+
+    :param name: of the line, for messages.
+    :raises DeviceError: if this version of dither does not know such engines.
+    """
+    known = config_fields()
+    if identity.version != VERSION:
+        raise DeviceError(f"{name} speaks version {identity.version} of the link, this driver version {VERSION}; "
+                          "load a bitstream of this version of dither")  # fmt: skip
+    if set(identity.config) != set(known):
+        missing = ", ".join(sorted(set(known) - set(identity.config)))
+        raise DeviceError(f"{name} has an engine of another version of dither: it does not tell {missing}; "
+                          "load a bitstream of this version")  # fmt: skip
+    try:
+        config = EngineConfig.from_dict(identity.config)
+    except ValueError as error:
+        raise DeviceError(f"{name} has an engine that this version of dither does not know: {error}") from None
+    if int(config.digest(), 16) != identity.configuration:
+        raise DeviceError(f"{name} has an engine of another version of dither: parameters as known here would have "
+                          f"digest {config.digest()}, not {identity.configuration:08x}; load a bitstream of this "
+                          "version")  # fmt: skip
+    return config
+
+
+def _check_config(wanted: EngineConfig, found: EngineConfig, name: str) -> None:
+    if wanted == found:
+        return
+    theirs = found.to_dict()
+    differences = [f"{key} {value} on the board {theirs[key]}" for key, value in wanted.to_dict().items()
+                   if value != theirs[key]]  # fmt: skip
+    raise DeviceError(
+        f"asked for a {wanted.geometry} engine ({wanted.digest()}), {name} has a {found.geometry} one "
+        f"({found.digest()}): {'; '.join(differences)}; leave out --engine"
+    )
+
+
+class LinkDevice:
+    """A board that runs programs.
+
+    :param transport: the line; the device closes it.
+    :param config: what the engine must be; whatever the board has if None.
+    :param patience: seconds of silence after which the board counts as lost.
+    :param shortest_timeout: seconds that an answer is waited for at least.
+    :raises DeviceError: if nobody answers, or the board has another engine; the transport is closed then.
+    """
+
+    def __init__(
+        self, transport: Transport, config: EngineConfig | None = None, *, patience: float = 20.0,
+        shortest_timeout: float = 0.03,
+    ) -> None:  # fmt: skip
+        self.name = transport.name
+        self._exchange = Exchange(transport, patience=patience, shortest_timeout=shortest_timeout)
+        self._ready = False
+        self._lost: LinkError | None = None
+        try:
+            self.identity: Identity = self._exchange.open(min(_OPEN_SECONDS, patience))
+            self.config = board_config(self.identity, self.name)
+            if config is not None:
+                _check_config(config, self.config, self.name)
+            self._check_registers()
+        except BaseException:
+            transport.close()
+            raise
+        self._last: NDArray[np.uint32] | None = None
+        self._position = 0
+        self._ready = True
+        self.payload_sent = 0
+        """Bytes of packed input streams sent so far, repetitions left out."""
+        self.payload_fetched = 0
+        """Bytes of packed output streams fetched so far."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """What went over the line so far."""
+        return self._exchange.statistics
+
+    def ping(self, size: int = 0, answer: int = 0) -> float:
+        """Seconds of one round trip.
+
+        :param size: bytes of the request's body.
+        :param answer: bytes of the response's body.
+        """
+        self._prepare()
+        begun = time.perf_counter()
+        self._exchange.query(RequestType.PING, 0, answer, bytes(size))
+        return time.perf_counter() - begun
+
+    def read(self, address: int, count: int = 1) -> list[int]:
+        """Registers from ``address`` on."""
+        self._prepare()
+        return self._registers(address, count)
+
+    def write_program(self, words: Sequence[int]) -> None:
+        """See :meth:`dither.device.Device.write_program`."""
+        if len(words) > self.config.program_depth:
+            raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
+        self._prepare()
+        self._ready = False
+        try:
+            # A WRITE's words wait in the input buffer.
+            size = min(MAX_REQUEST_BODY, self.identity.input) // _WORD_BYTES
+            for start in range(0, len(words), size):
+                part = [int(word) & 0xFFFFFFFF for word in words[start : start + size]]
+                self._exchange.submit(RequestType.WRITE, PROGRAM_WINDOW + start, struct.pack(f"<{len(part)}I", *part))
+                self._exchange.flush()
+        except LinkError as error:
+            self._lost = error
+            raise
+        self._ready = True
+
+    def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
+        """See :meth:`dither.device.Device.run`; may be interrupted (Ctrl-C).
+
+        :raises LinkError: if the board is lost; nothing can be done with the device then.
+        """
+        self._prepare()
+        given = Upload(self.config, inputs, self._last)
+        self._ready = False
+        try:
+            output = self._stream(entry, given, sum(physical_beats(self.config, expect) for expect in expects))
+            counters = self._counters()
+        except LinkError as error:
+            self._lost = error
+            raise
+        outputs = self._split(output, expects)
+        self._last = given.last
+        self._ready = True
+        return RunResult(outputs, counters)
+
+    def close(self) -> None:
+        """See :meth:`dither.device.Device.close`."""
+        self._exchange.transport.close()
+        self._lost = self._lost or LinkError("the device is closed")
+
+    def __enter__(self) -> LinkDevice:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _prepare(self) -> None:
+        """Brings the link in order after a run that did not end as it should; memories keep what they hold."""
+        if self._lost is not None:
+            raise self._lost
+        if self._ready:
+            return
+        try:
+            # A board that was switched off meanwhile has lost its memories: it must not be taken for this one.
+            self._exchange.abandon()
+            self._exchange.query(RequestType.PING)
+            self._exchange.open(_OPEN_SECONDS)
+        except LinkError as error:
+            self._lost = error
+            raise
+        self._last, self._position, self._ready = None, 0, True
+
+    def _check_registers(self) -> None:
+        found = dict(zip(("magic", "configuration"), self._registers(_ADDRESS["magic"], 2), strict=True))
+        for name, expected in (("magic", MAGIC), ("configuration", int(self.config.digest(), 16))):
+            if found[name] != expected:
+                raise DeviceError(f"the engine's register {name!r} is {found[name]:#010x} instead of {expected:#010x}")
+
+    def _registers(self, address: int, count: int) -> list[int]:
+        values: list[int] = []
+        while len(values) < count:
+            size = min(MAX_READ_WORDS, count - len(values))
+            body = self._exchange.query(RequestType.READ, address + len(values), size).body
+            if len(body) != size * _WORD_BYTES:
+                raise LinkError(f"{self.name}: {len(body)} bytes for {size} registers; {RESUME}")
+            values += struct.unpack(f"<{size}I", body)
+        return values
+
+    def _counters(self) -> Mapping[str, int]:
+        values = self._registers(COUNTER_BASE, len(COUNTERS))
+        return {counter.name: value for counter, value in zip(COUNTERS, values, strict=True)}
+
+    def _stream(self, entry: int, given: Upload, expected: int) -> bytearray:
+        """Starts a program, sends its input and fetches its output, to its end."""
+        exchange, output, watch = self._exchange, bytearray(), _Watch(self)
+        longest, poll = expected * longest_beat(self.config), _POLLS[0]
+        start = exchange.submit(RequestType.START, entry)
+        while True:
+            self._send(given)
+            exchange.ask(RequestType.FETCH, self._position, MAX_RESPONSE_BODY)
+            while (response := exchange.receive(_POLLS[1])) is None:
+                self._send(given)
+            output += response.body
+            self.payload_fetched += len(response.body)
+            self._position = (self._position + len(response.body)) % _MODULUS
+            if len(output) > longest:
+                raise DeviceError(f"the program sent more than the {expected} beats expected")
+            # The board is idle before START takes effect, too; this response was composed behind what it acknowledges.
+            if exchange.taken > start and not response.busy and self._position == response.produced:
+                self._finish(given, response)
+                return output
+            if watch.moved(response):
+                poll = _POLLS[0]
+                continue
+            watch.check(given, response)
+            exchange.receive(poll)
+            poll = min(2 * poll, _POLLS[1])
+
+    def _send(self, given: Upload) -> None:
+        """Sends as much of the input as there is room for."""
+        exchange = self._exchange
+        while room := min(exchange.room, MAX_REQUEST_BODY):
+            if room < _WORTHWHILE and exchange.pending and given.left(room + 1) > room:
+                return
+            body = given.take(room)
+            if not body:
+                return
+            self.payload_sent += len(body)
+            exchange.submit(RequestType.DATA, 0, body)
+
+    def _finish(self, given: Upload, last: Response) -> None:
+        """What must hold when a program is over."""
+        if last.flags & Flag.FAULT:
+            raise DeviceError("the program faulted: unknown opcode, or stack overflow or underflow")
+        if given.left(1) or self._exchange.pending or last.free < self.identity.input:
+            raise DeviceError(f"the program consumed fewer than the {given.beats} beats it was given")
+
+    def _split(self, output: bytearray, expects: Sequence[Expect]) -> list[NDArray[np.int64]]:
+        beats, used = unpack_output(self.config, bytes(output))
+        ends = np.cumsum([physical_beats(self.config, expect) for expect in expects])
+        expected = int(ends[-1]) if len(ends) else 0
+        if used < len(output) or len(beats) != expected:
+            raise DeviceError(f"the program sent {len(beats)} of the {expected} beats expected")
+        parts = np.split(beats, ends[:-1]) if len(ends) else []
+        return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
+
+
+class _Watch:
+    """Notices a program that waits for what nobody will send."""
+
+    def __init__(self, device: LinkDevice) -> None:
+        self._device = device
+        self._state: tuple[int, ...] = ()
+        self._since = time.monotonic()
+        self._counters: Mapping[str, int] | None = None
+
+    def moved(self, response: Response) -> bool:
+        """Whether anything has happened since the last response."""
+        state = (response.next, response.free, response.produced, len(response.body))
+        if state == self._state and not response.body:
+            return False
+        self._state, self._since, self._counters = state, time.monotonic(), None
+        return True
+
+    def check(self, given: Upload, last: Response) -> None:
+        """Looks at the counters now and then, if all input is taken and nothing has happened for some time.
+
+        :raises DeviceError: if the engine has done nothing but wait between two looks.
+        """
+        device = self._device
+        if time.monotonic() - self._since < _STUCK_SECONDS or given.left(1) or last.free < device.identity.input:
+            return
+        before, now = self._counters, device._counters()
+        self._counters, self._since = now, time.monotonic()
+        if before is not None and {name for name in now if now[name] != before[name]} == {"cycles_wait"}:
+            raise DeviceError(f"the program waits for more than the {given.beats} beats it was given")

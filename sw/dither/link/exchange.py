@@ -1,0 +1,398 @@
+"""Requests and responses over an unreliable line: one query at a time, sequenced requests through a sliding window.
+
+Every transmission has an *order*, a running number whose lowest byte is its tag. Bytes arrive in the order in which
+they were sent, so a response to a transmission tells what became of all before it: a sequenced request that had not
+taken effect by then was lost or refused, and is sent again at once with all behind it (go-back-N). Only silence needs a
+timeout.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from ..device import DeviceError
+from ..regmap import MAGIC
+from .frames import FrameDecoder, encode_frame
+from .protocol import POSITION_BITS, REQUEST, RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType
+from .transport import Transport
+
+__all__ = ["RESUME", "Exchange", "LinkError", "Response", "Statistics"]
+
+RESUME = "the run goes on with dither train --resume RUN"
+_MODULUS = 1 << POSITION_BITS
+_TAGS = 256
+_WINDOW = 64
+"""Sequenced requests on their way, at most: fewer than there are tags."""
+_BYTE_BITS = 10
+_FIRST_TIMEOUT = 0.15
+_LONGEST_TIMEOUT = 2.0
+
+
+class LinkError(DeviceError):
+    """The line or the board is not what it was; nothing that was on its way can be trusted."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What went over the line so far."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    requests: int = 0
+    """Frames sent, repetitions included."""
+    responses: int = 0
+    resent: int = 0
+    """Frames sent again."""
+    timeouts: int = 0
+    """Queries that nobody answered in time."""
+    damaged: int = 0
+    """Frames received that were none."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Responses to requests without effect, by reason."""
+    round_trips: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    """Seconds, of the last queries."""
+    waited: float = 0.0
+    """Seconds spent waiting for the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the board said."""
+
+    type: int
+    tag: int
+    session: int
+    flags: int
+    reason: int
+    next: int
+    free: int
+    produced: int
+    body: bytes
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine runs."""
+        return bool(self.flags & Flag.BUSY)
+
+
+@dataclass(slots=True)
+class _Sequenced:
+    kind: RequestType
+    number: int
+    argument: int
+    body: bytes
+    order: int = -1
+    """Of its last transmission; -1 if it is to be sent (again)."""
+
+
+@dataclass(slots=True)
+class _Query:
+    kind: RequestType
+    number: int
+    argument: int
+    body: bytes
+    sent: dict[int, float]
+    """When, by the tags of all its transmissions."""
+    deadline: float
+
+
+class Exchange:
+    """One driver's end of the link.
+
+    :param transport: the line.
+    :param patience: seconds of silence, or without any effect of what is sent, after which the board counts as lost.
+    :param shortest_timeout: seconds that a query's answer is waited for at least.
+    """
+
+    def __init__(self, transport: Transport, *, patience: float = 20.0, shortest_timeout: float = 0.03) -> None:
+        self.transport = transport
+        self.patience = patience
+        self.shortest_timeout = shortest_timeout
+        self.statistics = Statistics()
+        self.session = 0
+        self._decoder = FrameDecoder(RESPONSE.size)
+        self._round_trip: float | None = None
+        self._orders = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self.free = 0
+        """Bytes of the input buffer that were free when the last response was composed."""
+        self.taken = 0
+        """Sequenced requests that took effect, as far as is known."""
+        self._number = 0
+        self._abandoned = False
+        self._window: deque[_Sequenced] = deque()
+        self._query: _Query | None = None
+        self._tries = 0
+        self._heard = self._moved = time.monotonic()
+
+    # Sessions
+
+    def open(self, patience: float) -> Identity:
+        """Opens a session; the board forgets all that came before.
+
+        :param patience: seconds to try.
+        :raises DeviceError: if nobody answers, or it is no board that this driver understands.
+        """
+        end = time.monotonic() + patience
+        bauds: list[int | None] = [*self.transport.bauds] or [None]
+        self.transport.reset_input()
+        timeout = min(max(self.shortest_timeout, _FIRST_TIMEOUT), patience)
+        self._choose()
+        while True:
+            for baud in bauds:
+                if baud is not None and baud != self.transport.baud:
+                    self.transport.set_baud(baud)
+                response = self._hello(min(timeout, end - time.monotonic()))
+                if response is not None and (response.next or response.produced or response.busy):
+                    # The board had this very number from before, and so forgot nothing.
+                    self._choose()
+                elif response is not None:
+                    return self._identified(response)
+                if time.monotonic() >= end:
+                    rates = f" at {' or '.join(map(str, self.transport.bauds))} baud" if self.transport.bauds else ""
+                    raise LinkError(
+                        f"no board answers on {self.transport.name}{rates}; is it on, and loaded with a bitstream of "
+                        "dither (dither program)?"
+                    )
+            timeout = min(2 * timeout, _LONGEST_TIMEOUT)
+
+    def _choose(self) -> None:
+        self.session = 1 + secrets.randbelow(_MODULUS - 1)
+
+    def _hello(self, timeout: float) -> Response | None:
+        self._reset()
+        self._decoder.reset()
+        begun = time.monotonic()
+        tag = self._transmit(RequestType.HELLO, MAGIC % _MODULUS, 0, b"", afresh=True) % _TAGS
+        while (left := begun + timeout - time.monotonic()) > 0:
+            for response in self._responses(left):
+                mine = (RequestType.HELLO | RESPONSE_BIT, tag, self.session, Reason.OK)
+                if (response.type, response.tag, response.session, response.reason) == mine:
+                    self._note_round_trip(time.monotonic() - begun)
+                    self.free, self._heard = response.free, time.monotonic()
+                    return response
+        return None
+
+    def _identified(self, response: Response) -> Identity:
+        try:
+            return Identity.decode(response.body)
+        except ValueError as error:
+            raise LinkError(f"{self.transport.name}: {error}") from None
+
+    # Sequenced requests
+
+    @property
+    def pending(self) -> int:
+        """Sequenced requests that have not taken effect yet, as far as is known."""
+        return len(self._window)
+
+    @property
+    def room(self) -> int:
+        """Bytes that the body of a DATA may have now; 0 where the window is full."""
+        on_its_way = sum(len(request.body) for request in self._window if request.kind is RequestType.DATA)
+        return max(0, self.free - on_its_way) if len(self._window) < _WINDOW else 0
+
+    def submit(self, kind: RequestType, argument: int = 0, body: bytes = b"") -> int:
+        """Sends a sequenced request without waiting for its effect.
+
+        :returns: what :attr:`taken` exceeds once it has taken effect.
+        """
+        if not self._window:
+            self._moved = time.monotonic()
+        self._window.append(_Sequenced(kind, self._number, argument, body))
+        self._number = (self._number + 1) % _MODULUS
+        self._catch_up()
+        return self.taken + len(self._window) - 1
+
+    def flush(self) -> None:
+        """Waits until all sequenced requests have taken effect.
+
+        :raises LinkError: if they don't.
+        """
+        while self._window:
+            self.query(RequestType.PING)
+
+    def abandon(self) -> None:
+        """Forgets what is on its way. Only queries make sense then, until the next :meth:`open`."""
+        self._window.clear()
+        self._query, self._tries = None, 0
+        self._abandoned = True
+        self._heard = time.monotonic()
+
+    def _catch_up(self) -> None:
+        """Sends what is to be sent of the window."""
+        afresh = True
+        for request in self._window:
+            if request.order < 0:
+                request.order = self._transmit(
+                    request.kind, request.number, request.argument, request.body, afresh=afresh and self._tries > 0
+                )
+                afresh = False
+
+    # Queries
+
+    @property
+    def asking(self) -> bool:
+        """Whether a query is on its way."""
+        return self._query is not None
+
+    def query(self, kind: RequestType, number: int = 0, argument: int = 0, body: bytes = b"") -> Response:
+        """Asks, and waits for the answer.
+
+        :raises LinkError: if none comes.
+        """
+        self.ask(kind, number, argument, body)
+        while True:
+            response = self.receive()
+            if response is not None:
+                return response
+
+    def ask(self, kind: RequestType, number: int = 0, argument: int = 0, body: bytes = b"") -> None:
+        """Sends a query; :meth:`receive` gives the answer. There may be only one on its way."""
+        if self._query is not None:
+            raise RuntimeError("a query is on its way already")
+        self._tries = 0
+        self._query = _Query(kind, number, argument, body, {}, 0.0)
+        self._send_query(self._query)
+
+    def _send_query(self, query: _Query) -> None:
+        order = self._transmit(query.kind, query.number, query.argument, query.body, afresh=self._tries > 0)
+        now = time.monotonic()
+        query.sent[order % _TAGS] = now
+        query.deadline = now + self._timeout()
+
+    def _timeout(self) -> float:
+        """Seconds after which an answer counts as lost: by the round trips seen, what is on the line, and tries."""
+        usual = self.shortest_timeout if self._round_trip is None else 4 * self._round_trip
+        bits = _BYTE_BITS * (sum(len(request.body) + 16 for request in self._window) + 512)
+        line = 2 * bits / self.transport.baud if self.transport.baud else 0.0
+        return float(min((max(self.shortest_timeout, usual) + line) * 2.0**self._tries, _LONGEST_TIMEOUT + line))
+
+    def receive(self, timeout: float | None = None) -> Response | None:
+        """Takes what comes until the query is answered; None if ``timeout`` seconds pass before.
+
+        :raises LinkError: if the board is lost.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            now = time.monotonic()
+            if end is not None and now >= end:
+                return None
+            limits = [self._query.deadline] if self._query else []
+            wait = min([*limits, now + self.patience, *([] if end is None else [end])]) - now
+            answer = None
+            for response in self._responses(max(0.0, wait)):
+                answer = self._take(response) or answer
+            self._catch_up()
+            if answer is not None:
+                return answer
+            self._check_silence()
+
+    def _take(self, response: Response) -> Response | None:
+        """Learns from a response; gives it if it is the query's answer."""
+        if response.session != self.session:
+            raise LinkError(self._lost(response.session))
+        now = time.monotonic()
+        self._heard = now
+        if response.reason:
+            self.statistics.refusals[Reason(response.reason).name] += 1
+        if not self._abandoned:
+            base = self._window[0].number if self._window else self._number
+            done = (response.next - base) % _MODULUS
+            if done > len(self._window):
+                return None  # From before: something repeated it on its way.
+            for _ in range(done):
+                self._window.popleft()
+            if done:
+                self._moved = now
+                self.taken += done
+            self.free = response.free
+            self._go_back(response)
+        query = self._query
+        if query is None or response.tag not in query.sent or response.type != query.kind | RESPONSE_BIT:
+            return None
+        if response.reason:
+            raise LinkError(
+                f"{self.transport.name}: the board refuses {query.kind.name} ({Reason(response.reason).name}); {RESUME}"
+            )
+        self._note_round_trip(now - query.sent[response.tag])
+        self._query, self._tries = None, 0
+        return response
+
+    def _go_back(self, response: Response) -> None:
+        """Marks what was lost or refused before this response, and all behind it, to be sent again."""
+        if not self._window:
+            return
+        order = self._orders - 1 - (self._orders - 1 - response.tag) % _TAGS
+        if 0 <= self._window[0].order <= order:
+            self.statistics.resent += len(self._window)
+            for request in self._window:
+                request.order = -1
+            if time.monotonic() - self._moved > self.patience:
+                raise LinkError(
+                    f"{self.transport.name}: {self._window[0].kind.name} has had no effect for {self.patience:g} s; "
+                    f"{RESUME}"
+                )
+
+    def _check_silence(self) -> None:
+        now = time.monotonic()
+        if now - self._heard > self.patience:
+            raise LinkError(
+                f"{self.transport.name}: the board has not answered for {self.patience:g} s; is it still on? {RESUME}"
+            )
+        query = self._query
+        if query is not None and now >= query.deadline:
+            self._tries += 1
+            self.statistics.timeouts += 1
+            self.statistics.resent += 1
+            self._send_query(query)
+
+    def _lost(self, session: int) -> str:
+        if session:
+            return f"{self.transport.name}: another driver has opened the board; {RESUME} once that one is done"
+        return f"{self.transport.name}: the board has forgotten the session (reset, or switched off); {RESUME}"
+
+    # The line
+
+    def _transmit(self, kind: RequestType, number: int, argument: int, body: bytes, *, afresh: bool) -> int:
+        """Sends one frame; its order.
+
+        :param afresh: end what may have been left over of a frame before.
+        """
+        order, self._orders = self._orders, self._orders + 1
+        header = REQUEST.pack(type=kind, tag=order % _TAGS, session=self.session, number=number, argument=argument)
+        frame = (b"\0" if afresh else b"") + encode_frame(header + body)
+        self.statistics.requests += 1
+        self.statistics.bytes_sent += len(frame)
+        try:
+            self.transport.write(frame)
+        except DeviceError as error:
+            raise LinkError(f"{error}; {RESUME}") from None
+        return order
+
+    def _responses(self, timeout: float) -> list[Response]:
+        """The responses that come within so many seconds, as soon as there are any bytes."""
+        begun = time.monotonic()
+        try:
+            data = self.transport.read(timeout)
+        except DeviceError as error:
+            raise LinkError(f"{error}; {RESUME}") from None
+        statistics = self.statistics
+        statistics.waited += time.monotonic() - begun
+        statistics.bytes_received += len(data)
+        found = [
+            Response(**RESPONSE.unpack(payload), body=payload[RESPONSE.size :]) for payload in self._decoder.feed(data)
+        ]
+        statistics.damaged = self._decoder.dropped
+        statistics.responses += len(found)
+        return found
+
+    def _note_round_trip(self, seconds: float) -> None:
+        self.statistics.round_trips.append(seconds)
+        before = seconds if self._round_trip is None else self._round_trip
+        self._round_trip = max(seconds, 0.9 * before + 0.1 * seconds)

@@ -1,0 +1,171 @@
+"""The engine's streams as they travel over the link: beats with what repeats left out (docs/protocol.md, "Streams").
+
+Beats are arrays of shape (beats, words) as :func:`dither.streams.pack` makes them: 32-bit words, the lowest first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine import EngineConfig
+from ..isa import WORD_BITS
+from ..streams import beat_words
+
+__all__ = ["beat_chunks", "longest_beat", "pack_input", "pack_output", "unpack_input", "unpack_output"]
+
+Beats = NDArray[np.uint32]
+_SLICE = 1 << 13
+"""Beats packed at once, so that what is at work stays in the cache."""
+
+
+def beat_chunks(config: EngineConfig) -> int:
+    """Chunks of W bits that a beat is cut into."""
+    return -(-config.beat_width // config.width)
+
+
+def longest_beat(config: EngineConfig) -> int:
+    """Bytes that a beat takes when none of its chunks is left out."""
+    return -(-beat_chunks(config) * (config.width + 1) // 8)
+
+
+def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None) -> tuple[bytes, Beats]:
+    """Beats as the body of DATA: chunks that repeat the beat before are left out.
+
+    :param beats: shape (beats, words).
+    :param previous: the beat before, shape (words,); zeros if None, as at the start of a session.
+    :returns: the bytes, and the last beat for the next call.
+    :raises ValueError: if the shapes are not those of this engine.
+    """
+    beats = _checked(config, beats)
+    last = np.zeros(beat_words(config), np.uint32) if previous is None else _checked(config, previous[None])[0]
+    parts = []
+    for start in range(0, len(beats), _SLICE):
+        part = _split(config, np.concatenate([last[None], beats[start : start + _SLICE]]))
+        parts.append(_pack(config, part[1:], part[1:] != part[:-1]))
+        last = beats[min(start + _SLICE, len(beats)) - 1]
+    return b"".join(parts), last
+
+
+def pack_output(config: EngineConfig, beats: Beats) -> bytes:
+    """Beats as the bodies of FETCH's responses: chunks of zeros are left out.
+
+    :param beats: shape (beats, words).
+    :raises ValueError: if the shape is not that of this engine.
+    """
+    beats = _checked(config, beats)
+    parts = [_split(config, beats[start : start + _SLICE]) for start in range(0, len(beats), _SLICE)]
+    return b"".join(_pack(config, part, part != 0) for part in parts)
+
+
+def unpack_input(
+    config: EngineConfig, data: bytes, previous: Beats | None = None, limit: int | None = None
+) -> tuple[Beats, int]:
+    """The whole beats at the front of a packed input stream.
+
+    :param previous: the beat before, shape (words,); zeros if None.
+    :param limit: beats at most.
+    :returns: shape (beats, words), and how many bytes they took.
+    """
+    held = np.zeros((1, beat_words(config)), np.uint32) if previous is None else _checked(config, previous[None])
+    return _unpack(config, data, _split(config, held)[0].tolist(), limit)
+
+
+def unpack_output(config: EngineConfig, data: bytes, limit: int | None = None) -> tuple[Beats, int]:
+    """The whole beats at the front of a packed output stream.
+
+    :param limit: beats at most.
+    :returns: shape (beats, words), and how many bytes they took.
+    """
+    return _unpack(config, data, None, limit)
+
+
+def _checked(config: EngineConfig, beats: Beats) -> Beats:
+    words = beat_words(config)
+    if beats.ndim != 2 or beats.shape[1] != words:
+        raise ValueError(f"beats of this engine have {words} words, not shape {beats.shape}")
+    return np.ascontiguousarray(beats, np.uint32)
+
+
+def _split(config: EngineConfig, beats: Beats) -> Beats:
+    """Chunks of W bits, shape (beats, chunks), the lowest first."""
+    width, chunks = config.width, beat_chunks(config)
+    padded = np.zeros((len(beats), beats.shape[1] + 1), np.uint64)
+    padded[:, :-1] = beats
+    starts = np.arange(chunks) * width
+    words, shifts = starts // WORD_BITS, (starts % WORD_BITS).astype(np.uint64)
+    pairs = padded[:, words] | (padded[:, words + 1] << np.uint64(WORD_BITS))
+    chunk: Beats = ((pairs >> shifts) & np.uint64((1 << width) - 1)).astype(np.uint32)
+    return chunk
+
+
+def _join(config: EngineConfig, chunks: Beats) -> Beats:
+    """The inverse of :func:`_split`."""
+    words = beat_words(config)
+    beats = np.zeros((len(chunks), words + 2), np.uint32)
+    for number, start in enumerate(range(0, config.beat_width, config.width)):
+        word, shift = divmod(start, WORD_BITS)
+        shifted = chunks[:, number].astype(np.uint64) << np.uint64(shift)
+        beats[:, word] |= shifted.astype(np.uint32)
+        beats[:, word + 1] |= (shifted >> np.uint64(WORD_BITS)).astype(np.uint32)
+    return np.ascontiguousarray(beats[:, :words])
+
+
+def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes:
+    """A flag for each chunk, and the chunk where it is kept; each beat filled up to a whole byte."""
+    width, (beats, count) = config.width, chunks.shape
+    lengths = np.where(kept, width + 1, 1)
+    ends = np.cumsum(lengths, axis=1)
+    row_words = -(-count * (width + 1) // WORD_BITS) + 1
+    bits = np.zeros(beats * row_words, np.uint32)
+    begin = np.arange(beats) * (row_words * WORD_BITS)
+    for number in range(count):
+        # Only chunks that are kept leave ones; no two of a column share a word.
+        rows = np.flatnonzero(kept[:, number])
+        places = begin[rows] + ends[rows, number] - (width + 1)
+        values = (chunks[rows, number].astype(np.uint64) << np.uint64(1)) | np.uint64(1)
+        shifted = values << (places % WORD_BITS).astype(np.uint64)
+        words = places // WORD_BITS
+        bits[words] |= shifted.astype(np.uint32)
+        bits[words + 1] |= (shifted >> np.uint64(WORD_BITS)).astype(np.uint32)
+    table = bits.astype("<u4", copy=False).view(np.uint8).reshape(beats, row_words * 4)
+    sizes = (ends[:, -1] + 7) // 8
+    return table[np.arange(row_words * 4) < sizes[:, None]].tobytes()
+
+
+def _unpack(config: EngineConfig, data: bytes, held: list[int] | None, limit: int | None) -> tuple[Beats, int]:
+    """Beats whose left-out chunks are those of the beat before, from ``held`` on, or zeros if that is None.
+
+    Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
+    """
+    width, count, longest = config.width, beat_chunks(config), longest_beat(config)
+    mask, empty = (1 << width) - 1, [0] * count
+    found: list[list[int]] = []
+    position = 0
+    while position < len(data) and (limit is None or len(found) < limit):
+        window = data[position : position + longest]
+        stream, bits = int.from_bytes(window, "little"), 0
+        beat = empty.copy() if held is None else held.copy()
+        chunk = 0
+        while chunk < count:
+            if not stream:
+                bits += count - chunk
+                break
+            skipped = (stream & -stream).bit_length() - 1
+            if chunk + skipped >= count:
+                bits += count - chunk
+                break
+            chunk += skipped
+            beat[chunk] = (stream >> (skipped + 1)) & mask
+            stream >>= skipped + 1 + width
+            bits += skipped + 1 + width
+            chunk += 1
+        size = (bits + 7) // 8
+        if size > len(window):
+            break
+        position += size
+        found.append(beat)
+        if held is not None:
+            held = beat
+    chunks = np.array(found, np.uint32).reshape(len(found), count)
+    return _join(config, chunks), position

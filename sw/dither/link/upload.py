@@ -1,0 +1,78 @@
+"""A program's input stream on its way to a board: packed piece by piece, so that megabytes need no memory twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device import DeviceError
+from ..engine import EngineConfig
+from ..streams import Segment, pack, physical_beats, slots
+from .packing import pack_input
+
+__all__ = ["Upload"]
+
+_PIECE = 2048
+"""Beats packed at once."""
+
+
+class Upload:
+    """The packed bytes of input segments.
+
+    :param config: of the engine.
+    :param inputs: in the order in which the program takes them.
+    :param previous: the last beat sent in this session; None if none was.
+    :raises DeviceError: if a segment's values have another shape than its kind needs.
+    """
+
+    def __init__(self, config: EngineConfig, inputs: Sequence[Segment], previous: NDArray[np.uint32] | None) -> None:
+        for segment in inputs:
+            count, shape = slots(config, segment.kind)[0], np.shape(segment.values)
+            if len(shape) != 2 or shape[1] != count:
+                kind = "scalars" if segment.kind is None else segment.kind.name
+                raise DeviceError(f"a segment of {kind} needs {count} slots a beat, not shape {shape}")
+        self.beats = sum(physical_beats(config, segment) for segment in inputs)
+        """Beats in all."""
+        self.last = previous
+        """The last beat packed so far."""
+        self._config = config
+        self._pieces = self._pack(inputs)
+        self._held = b""
+
+    def left(self, enough: int) -> int:
+        """Bytes that are still to be taken, as far as that is at most ``enough``."""
+        while len(self._held) < enough:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self._held += piece
+        return min(enough, len(self._held))
+
+    def take(self, size: int) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
+        part = self._held[: self.left(size)]
+        self._held = self._held[len(part) :]
+        return part
+
+    def _pack(self, inputs: Sequence[Segment]) -> Iterator[bytes]:
+        for group in _groups(inputs):
+            packed, self.last = pack_input(self._config, pack(self._config, group), self.last)
+            yield packed
+
+
+def _groups(inputs: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """The segments, cut and put together so that each group has about as many beats as should be packed at once."""
+    group: list[Segment] = []
+    beats = 0
+    for segment in inputs:
+        for start in range(0, len(segment.values), _PIECE):
+            part = segment.values[start : start + _PIECE]
+            group.append(Segment(segment.kind, part))
+            beats += len(part)
+            if beats >= _PIECE:
+                yield group
+                group, beats = [], 0
+    if group:
+        yield group

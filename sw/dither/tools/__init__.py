@@ -1,0 +1,1 @@
+"""What gateware and simulator share: finding tools, running them, keeping what they made."""

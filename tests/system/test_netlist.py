@@ -1,0 +1,126 @@
+"""What synthesis makes of the gateware, simulated with the models of an iCE40's cells, against the golden machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dither.device import Device
+from dither.engine import EngineConfig
+from dither.experiment import Experiment
+from dither.golden import GoldenMachine
+from dither.isa import Memory
+from dither.link.driver import LinkDevice
+from dither.session import Session, pack_state
+from dither.streams import Expect
+from dither.tasks import load_task
+from dither_sim.board import BoardSimulation, SimulatedTransport
+from dither_sim.netlist import cell_models, emit_netlist
+from dither_sim.verilated import Pauses, VerilatedDevice
+from tests.programs import programs
+from tests.system.test_rtl_device import CONFIG, Echo, segment
+
+ENGINE = EngineConfig(
+    rows=1, lanes=8, width=16, activation_depth=256, parameter_depth=768, program_depth=512, table_bits=6,
+    activation_tables=0, wide_probes=0, local_learning=0,
+)  # fmt: skip
+"""Holds the digits' network."""
+
+
+def test_streams_and_registers_of_a_netlist() -> None:
+    sent = segment(CONFIG, 100)
+    pauses = Pauses(idle=100, back_pressure=100)
+    with VerilatedDevice(CONFIG, engine=Echo(CONFIG), netlist=True, pauses=pauses) as device:
+        assert device.name == "netlist"
+        result = device.run(100, [sent], [Expect(Memory.ACTIVATION, 100)])
+    assert np.array_equal(result.outputs[0], ~sent.values)
+    assert result.counters["row_steps"] == 100
+
+
+def test_a_netlist_has_nothing_but_cells() -> None:
+    text = emit_netlist(Echo(CONFIG), "engine").removeprefix(cell_models())
+    assert re.findall(r"^module (\w+)", text, re.MULTILINE) == ["engine"]
+    cells = set(re.findall(r"^  ([A-Z]\w+) (?:#\(|\\?\S+ \()", text, re.MULTILINE))
+    assert {"SB_LUT4", "SB_CARRY"} <= cells
+    assert all(cell.startswith("SB_") for cell in cells)
+    assert not re.search(r"^\s*(always|initial|reg)\b", text, re.MULTILINE)
+
+
+def test_models_of_lookup_tables_are_the_synthesisers() -> None:
+    """The one rewritten model, read as Verilog's own words: a tree that ends in each bit of the table, in order."""
+    (expression,) = re.findall(r"module SB_LUT4 .*?assign O = (.*?);", cell_models(), re.DOTALL)
+    python = re.sub(r"LUT_INIT\[(\d+)\]", r"\1", expression)
+    while match := re.search(r"\((I\d) \? ([^()]+) : ([^()]+)\)", python):
+        python = python.replace(match[0], f"[{match[2]} if {match[1]} else {match[3]}][0]")
+    for number in range(16):
+        inputs = {f"I{i}": number >> i & 1 for i in range(4)}
+        assert eval(python, inputs) == number
+
+
+@pytest.fixture(scope="module")
+def netlist() -> Iterator[VerilatedDevice]:
+    with VerilatedDevice(ENGINE, netlist=True) as device:
+        yield device
+
+
+class Step(NamedTuple):
+    """All that a training step leaves behind."""
+
+    losses: list[int]
+    counters: dict[str, int]
+    state: dict[str, bytes]
+
+
+def train(device: Device) -> Step:
+    """The digits' task with its own recipe."""
+    experiment, task = (
+        Experiment.of_task("digits", device="golden", engine=ENGINE, steps=1, recipe={}),
+        load_task("digits"),
+    )
+    compiled = experiment.compile(task, ENGINE)
+    session = Session(device, compiled)
+    session.load(compiled.initial_state(experiment.initial_parameters))
+    losses = session.train(0, *task.batches(experiment.recipe).take(0, 1))
+    counters = {name: value for name, value in session.counters.items() if name != "cycles_wait"}
+    return Step(losses, counters, {name: part.tobytes() for name, part in pack_state(session.state()).items()})
+
+
+@pytest.mark.slow
+def test_a_training_step_on_the_netlist(netlist: Device) -> None:
+    step = train(netlist)
+    assert step == train(GoldenMachine(ENGINE))
+    assert step.counters["cycles_contract"] > 100_000
+
+
+@pytest.mark.slow
+def test_a_training_step_on_a_boards_netlist() -> None:
+    """Link and all."""
+    with (
+        BoardSimulation(
+            ENGINE, clock_hz=24_000_000, baud=3_000_000, input_bytes=1024, output_bytes=512, netlist=True
+        ) as board,
+        LinkDevice(SimulatedTransport(board), ENGINE) as device,
+    ):
+        assert train(device) == train(GoldenMachine(ENGINE))
+        assert not board.standing.error
+
+
+@pytest.mark.slow
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.data())
+def test_random_programs_on_the_netlist(netlist: Device, data: st.DataObject) -> None:
+    program = data.draw(programs(ENGINE))
+    results = []
+    for device in (netlist, GoldenMachine(ENGINE)):
+        device.write_program(program.words)
+        results.append(device.run(0, program.inputs, program.expects))
+    actual, expected = results
+    for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
+    assert {name: actual.counters[name] for name in expected.counters} == dict(expected.counters)

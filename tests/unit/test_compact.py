@@ -1,0 +1,104 @@
+"""What software knows of compact engines: configurations, beats, cycles of their sequencer's program."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dither.engine import EngineConfig, preset
+from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory
+from dither.streams import Expect, Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
+from dither.timing import execution_cycles, fetch_cycles
+from dither_hw.compact.control_program import control_program
+from dither_hw.compact.control_words import DEPTH, Job, Next, Program, Source
+
+COMPACT = preset("1x8-compact")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rows": 2}, "rows of a compact engine must be 1"),
+        ({"width": 18}, "width of a compact engine must be 16"),
+        ({"local_learning": 1}, "local_learning of a compact engine must be 0"),
+        ({"lanes": 16}, "lanes of a compact engine must be at most 8"),
+        ({"parameter_depth": 2049}, "parameter_depth of a compact engine must be at most 2048"),
+        ({"compact": 2}, "compact must be 0 or 1, not 2"),
+    ],
+)
+def test_configurations_out_of_range_are_refused(values, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        EngineConfig.from_dict(COMPACT.to_dict() | values)
+
+
+def test_widths():
+    assert COMPACT.accumulator_width == 40
+    assert COMPACT.beat_width == 16
+    assert beat_words(COMPACT) == 1
+
+
+@pytest.mark.parametrize(("kind", "beats"), [
+    (None, 2), (Memory.ACTIVATION, 8), (Memory.MASTER, 2), (Memory.GRADIENT, 3), (Memory.WEIGHT, 2),
+    (Memory.SCALAR_TABLE, 3),
+])  # fmt: skip
+def test_words_are_several_beats(kind, beats):
+    assert beats_per_word(COMPACT, kind) == beats
+    assert physical_beats(COMPACT, Expect(kind, 5)) == 5 * beats
+    count, width, pitch = slots(COMPACT, kind)
+    if kind is Memory.WEIGHT:
+        width = COMPACT.width
+    values = np.random.default_rng(1).integers(0, 1 << (width - 1), (4, count))
+    values[1] = 0 if kind is Memory.SCALAR_TABLE else -1
+    segment = Segment(kind, values)
+    assert physical_beats(COMPACT, segment) == 4 * beats
+    packed = pack(COMPACT, [segment, segment])
+    assert packed.shape == (8 * beats, 1)
+    assert packed.max() < 1 << 16
+    np.testing.assert_array_equal(unpack(COMPACT, kind, packed[: 4 * beats]), values)
+    first = sum((value % (1 << pitch)) << (slot * pitch) for slot, value in enumerate(values[0].tolist()))
+    assert sum(word << (16 * i) for i, (word,) in enumerate(packed[:beats].tolist())) == first
+
+
+def test_the_sequencers_program_fits_and_jumps_to_words_there_are():
+    program = control_program()
+    words = program.encode()
+    assert 1 << 8 < len(words) <= DEPTH
+    for word in program.words:
+        if isinstance(word.address, str):
+            assert word.address in program.labels
+        elif word.next not in (Next.FOLLOW, Next.REPEAT_CARRY, Next.REPEAT_COUNT, Next.REPEAT_WAIT, Next.DISPATCH):
+            pytest.fail(f"a jump without a label: {word}")
+        assert word.source is Source.NOTHING or not word.indexed or word.job is not Job.SCALAR
+
+
+def test_programs_are_checked():
+    program = Program()
+    program.label("here")
+    with pytest.raises(ValueError, match="label 'here' stands twice"):
+        program.label("here")
+    program("here", source=Source.LOW)
+    with pytest.raises(ValueError, match="word 0 jumps and writes"):
+        program.encode()
+    for _ in range(DEPTH):
+        program()
+    with pytest.raises(ValueError, match="513 words do not fit into 512"):
+        program.encode()
+
+
+def test_every_instruction_has_its_cycles():
+    for form in INSTRUCTIONS:
+        cycles = fetch_cycles(form, COMPACT.compact)
+        assert (cycles > form.words) == (form.name not in LOCAL_INSTRUCTIONS), form.name
+
+
+def test_a_term_takes_a_cycle_and_idle_ones_are_not_needed():
+    (form,) = (form for form in INSTRUCTIONS if form.name == "CONTRACT")
+
+    def cycles(**fields: int) -> int:
+        values = {field.name: 0 for field in form.fields} | {f"n_{loop}": 1 for loop in LOOPS} | {"last_rows": 1}
+        return execution_cycles(COMPACT, Instruction("CONTRACT", values | fields))
+
+    assert cycles(n_k0=100) - cycles() == 99
+    assert cycles(bias=1, idle=200) == cycles()
+    # A tile of K terms: K cycles, and twelve for everything between two tiles.
+    assert cycles(n_o0=11, n_k0=30) - cycles(n_k0=30) == 10 * (30 + 12)
