@@ -21,7 +21,7 @@ from dither.tools.toolchain import run_yosys, yosys_version
 
 __all__ = ["ICE40UP5K", "Fabric", "cell_models", "emit_netlist"]
 
-_SCRIPT = "read_rtlil in.il; synth_ice40 -dsp -top {top} {options}; write_verilog -noattr -norename out.v"
+_SCRIPT = "read_rtlil in.il; synth_ice40 -top {top} {options}; write_verilog -noattr -norename out.v"
 """``-norename``: Yosys' own names are the same from run to run as they are."""
 
 

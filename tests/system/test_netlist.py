@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dither.boards import board
 from dither.device import Device
-from dither.engine import EngineConfig
 from dither.experiment import Experiment
 from dither.golden import GoldenMachine
 from dither.isa import Memory
@@ -26,10 +26,8 @@ from dither_sim.verilated import Pauses, VerilatedDevice
 from tests.programs import programs
 from tests.system.test_rtl_device import CONFIG, Echo, segment
 
-ENGINE = EngineConfig(
-    rows=1, lanes=8, width=16, activation_depth=256, parameter_depth=768, program_depth=512, table_bits=6,
-    activation_tables=0, wide_probes=0, local_learning=0,
-)  # fmt: skip
+BOARD = board("icebreaker")
+ENGINE = BOARD.engine
 """Holds the digits' network."""
 
 
@@ -103,12 +101,17 @@ def test_a_training_step_on_a_boards_netlist() -> None:
     """Link and all."""
     with (
         BoardSimulation(
-            ENGINE, clock_hz=24_000_000, baud=3_000_000, input_bytes=1024, output_bytes=512, netlist=True
-        ) as board,
-        LinkDevice(SimulatedTransport(board), ENGINE) as device,
+            ENGINE,
+            clock_hz=BOARD.clock.hz,
+            baud=BOARD.uart.baud,
+            input_bytes=BOARD.link.input_bytes,
+            output_bytes=BOARD.link.output_bytes,
+            netlist=True,
+        ) as simulation,
+        LinkDevice(SimulatedTransport(simulation), ENGINE) as device,
     ):
         assert train(device) == train(GoldenMachine(ENGINE))
-        assert not board.standing.error
+        assert not simulation.standing.error
 
 
 @pytest.mark.slow

@@ -33,11 +33,12 @@ _ECP5_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381"
 _ICE40_DEVICES = {"iCE40UP3K": "--up3k", "iCE40UP5K": "--up5k", "iCE40HX1K": "--hx1k", "iCE40HX4K": "--hx4k",
                   "iCE40HX8K": "--hx8k"}  # fmt: skip
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
+# Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design instantiates itself.
 # Registers that were duplicated on purpose end in _copy; without ``keep`` they would be merged again.
 _READ = "read_rtlil top.il; proc; flatten; setattr -set keep 1 w:*_copy %ci1"
 _SYNTHESIS = {
     "ecp5": "synth_ecp5 -top top {options}",
-    "ice40": "synth_ice40 -dsp -device {delays} -top top {options}",
+    "ice40": "synth_ice40 -device {delays} -top top {options}",
 }
 _ICE40_DELAYS = {"iCE40UP": "u", "iCE40HX": "hx"}
 """Whose delays synthesis shall think of."""
