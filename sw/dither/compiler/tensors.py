@@ -11,13 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
 from ..generator import index_pitch
-from ..isa import Distribution
+from ..isa import MASTER_BITS, Distribution
 from .errors import CompileError, shortage
 from .planner import LayerPlan
 
-__all__ = ["INDICES_PER_BLOCK", "MASTER_WIDTH", "Layout", "Tensor", "layouts", "place_tensors"]
+__all__ = ["INDICES_PER_BLOCK", "Layout", "Tensor", "layouts", "place_tensors"]
 
-MASTER_WIDTH = 32
 INDICES_PER_BLOCK = 64
 _BLOCKS = 1 << 20 >> 4
 """Blocks of one bit a parameter, so that the most generous distribution finds its own too."""
@@ -128,7 +127,7 @@ class Tensor:
     @property
     def master(self) -> FixedPoint:
         """Format of the master parameters: the same range as the working weights', with guard bits."""
-        return FixedPoint(MASTER_WIDTH, self.format.frac + MASTER_WIDTH - self.format.width)
+        return FixedPoint(MASTER_BITS, self.format.frac + MASTER_BITS - self.format.width)
 
     def pack(self, values: ArrayLike) -> NDArray[np.int64]:
         """Integers of the tensor's shape as memory words, shape (words, R); word t*K + k, padding zero."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
+from ..isa import MASTER_BITS
 from ..metrics import Metric
 from ..regmap import PHASES, SATURATIONS
 from ..runs import CurveRow, RunFolder, TensorRecord
 
 __all__ = ["Facts", "MemoryBar", "Phase", "Range", "collect"]
 
-MASTER_WIDTH = 32
 _PLACES = {
     "requantise": "activations, where an accumulator is requantised",
     "weight": "working weights, where a perturbed master is rounded",
@@ -176,7 +176,7 @@ def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Ran
     for tensor in tensors:
         values = history[:, position : position + tensor.size]
         position += tensor.size
-        form = FixedPoint(MASTER_WIDTH, tensor.frac)
+        form = FixedPoint(MASTER_BITS, tensor.frac)
         now, ever = ((int(part.min()), int(part.max())) for part in (values[-1], values))
         ranges.append(
             Range(
