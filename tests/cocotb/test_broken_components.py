@@ -106,7 +106,7 @@ SUITES = {
         Sequencer, "bench_sequencer", {"count": 40},
         (
             Change("a loop once more", "count", value(lambda old: old + 1)),
-            Change("no fault is one", "failing", value(lambda old: Const(0))),
+            Change("no fault is one", "fails", value(lambda old: Const(0))),
             Change("left and right swapped", "value", only("-", lambda old: old.operands[1] - old.operands[0])),
             Change("the last operand is not read", "sources", value(lambda old: Mux(old > 1, old - 1, old))),
             Change("results of units are lost", "result__data", value(lambda old: Const(0))),
@@ -129,7 +129,7 @@ SUITES = {
         lambda: HostRegisters(SMALL), "bench_host", {"config": SMALL, "count": 10},
         (
             Change("starts while busy", "start", lambda old, host, m: host.write & (host.addr == START)),
-            Change("the window is everywhere", "load__en", lambda old, host, m: host.write),
+            Change("the window is everywhere", "write__enable", lambda old, host, m: host.write),
             Change("a counter is not cleared", "saturations_loss", lambda old, host, m: Mux(host.start, 1, old)),
             Change("idle cycles count", "cycles_fetch_step", lambda old, host, m: host.phase == 0),
         ),
