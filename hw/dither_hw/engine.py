@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import data, wiring
 
 from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
@@ -16,7 +15,7 @@ from .compact.engine import CompactEngine
 from .contract import ContractUnit
 from .dither import DitherUnit
 from .host import HostRegisters
-from .interfaces import ADDRESS_BITS, instruction_layout
+from .interfaces import EnginePorts, instruction_layout
 from .loss import LossUnit
 from .memories import BankedMemory
 from .parameters import ParameterUnit
@@ -42,14 +41,7 @@ class Engine(wiring.Component):
     One instruction is at work at a time; its unit owns the memories until it is done, so the memories' ports are
     multiplexed by unit and need no arbitration.
 
-    Attributes
-    ----------
-    host_addr, host_write, host_wdata, host_rdata : In, In, In, Out
-        Register port, see :mod:`dither.regmap`; reads take one cycle.
-    busy, fault : Out
-        As in the register ``status``.
-    input, output : streams of ``config.beat_width`` bits
-        What LOAD and PULL take, what STORE and EMIT send; slots as :mod:`dither.streams` has them.
+    Ports: :class:`~dither_hw.interfaces.EnginePorts`.
 
     :param config: geometry and numerics; at most 64 lanes.
     """
@@ -62,18 +54,7 @@ class Engine(wiring.Component):
         if config.lanes > _MAX_LANES:
             raise ValueError(f"gateware takes up to {_MAX_LANES} lanes, not {config.lanes}")
         self.config = config
-        super().__init__(
-            {
-                "host_addr": In(ADDRESS_BITS),
-                "host_write": In(1),
-                "host_wdata": In(32),
-                "host_rdata": Out(32),
-                "busy": Out(1),
-                "fault": Out(1),
-                "input": In(stream.Signature(config.beat_width)),
-                "output": Out(stream.Signature(config.beat_width)),
-            }
-        )
+        super().__init__(EnginePorts(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

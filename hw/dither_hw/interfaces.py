@@ -1,14 +1,17 @@
-"""What the units of the engine have in common: instruction layouts, memory ports, start and done."""
+"""What engines and their units have in common: an engine's ports, instruction layouts, memory ports."""
 
 from __future__ import annotations
 
 from amaranth.hdl import Shape, Value, ValueLike, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Field
 
-__all__ = ["ADDRESS_BITS", "LaneWritePort", "ReadPort", "WritePort", "instruction_layout", "instruction_view"]
+__all__ = [
+    "ADDRESS_BITS", "EnginePorts", "LaneWritePort", "ReadPort", "WritePort", "instruction_layout", "instruction_view",
+]  # fmt: skip
 
 ADDRESS_BITS = 16
 """Width of every memory address in instructions and on ports; memories use the low bits."""
@@ -54,3 +57,27 @@ class LaneWritePort(wiring.Signature):
 
     def __init__(self, lanes: int, width: int) -> None:
         super().__init__({"enable": Out(lanes), "addr": Out(ADDRESS_BITS), "data": Out(width)})
+
+
+class EnginePorts(wiring.Signature):
+    """An engine's ports, from its own side.
+
+    ``host_addr``, ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.regmap`; reads take one
+    cycle. ``busy``, ``fault``: as in the register ``status``. ``input``, ``output``: streams of beats, what LOAD and
+    PULL take, what STORE and EMIT send (:mod:`dither.streams`).
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        beats = stream.Signature(config.beat_width)
+        super().__init__(
+            {
+                "host_addr": In(ADDRESS_BITS),
+                "host_write": In(1),
+                "host_wdata": In(32),
+                "host_rdata": Out(32),
+                "busy": Out(1),
+                "fault": Out(1),
+                "input": In(beats),
+                "output": Out(beats),
+            }
+        )

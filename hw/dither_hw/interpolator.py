@@ -98,7 +98,6 @@ class Interpolator(wiring.Component):
 
         m.submodules.multiplier = multiplier = Multiplier(a=signed(self.slope_width), b=unsigned(F))
         m.d.comb += [
-            multiplier.enable.eq(~0),
             multiplier.a.eq(fetched.slope),
             multiplier.b.eq(fractions[-1]),
         ]

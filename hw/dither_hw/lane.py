@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -29,8 +29,8 @@ class _Lane(wiring.Component):
     The accumulators are copied when their tile is complete, so that the next tile starts at once; the numbers held form
     a chain that moves one row down every time that a row is taken from its end.
 
-    With ``local_learning``, a multiplier can take the lane's own activation instead of the common weight (``load``) and
-    keep it (``hold``) for the terms that follow.
+    With ``local_learning``, a multiplier takes either the ``common`` weight or the lane's own activation (``load``),
+    and keeps it until the next.
 
     Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96 flip-flops, and 72
     more as long as the multiplier's own registers aren't used; and one requantiser.
@@ -41,7 +41,6 @@ class _Lane(wiring.Component):
         ports = {
             "weight": In(signed(config.width)).array(config.rows),
             "x": In(signed(config.width)),
-            "multiply": In(MULTIPLIER_LATENCY),
             "accumulate": In(1),
             "first": In(1),
             "copy": In(1),
@@ -54,8 +53,8 @@ class _Lane(wiring.Component):
         if config.local_learning:
             ports |= {
                 "load": In(config.rows),
+                "common": In(1),
                 "kind": In(Operand),
-                "hold": In(1),
                 "product": Out(signed(2 * config.width)).array(config.rows),
             }
         super().__init__(ports)
@@ -78,15 +77,10 @@ class _Lane(wiring.Component):
         for r, number in enumerate(held):
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
             accumulator = Signal.like(number, name=f"accumulator{r}")
-            m.d.comb += [
-                multiplier.enable.eq(self.multiply),
-                multiplier.a.eq(self.weight[r]),
-                multiplier.b.eq(self.x),
-            ]
+            m.d.comb += [multiplier.a.eq(self.weight[r]), multiplier.b.eq(self.x)]
             if config.local_learning:
                 m.d.comb += [
-                    multiplier.enable[0].eq(self.multiply[0] | self.load[r]),
-                    multiplier.hold.eq(self.hold),
+                    multiplier.hold.eq(~(self.common | self.load[r])),
                     self.product[r].eq(multiplier.product),
                 ]
                 with m.If(self.load[r]):
@@ -202,18 +196,15 @@ class LaneGroup(wiring.Component):
         with m.If(self.valid):
             m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
         accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")[-1]
-        entering: Value = valid
         if config.local_learning:
             take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
-            hold, correlate = Signal(name="hold_copy"), Signal(name="correlate_copy")
+            common, correlate = Signal(name="common_copy"), Signal(name="correlate_copy")
             m.d.sync += [
                 take.eq(self.take),
                 kind.eq(self.kind),
-                hold.eq(self.keep | self.correlate),
+                common.eq(self.valid & ~self.keep),
                 correlate.eq(self.correlate),
             ]
-            entering = valid | correlate
-        multiply = delay_line(m, entering, MULTIPLIER_LATENCY - 1, "multiply")
         starts = delay_line(m, first, MULTIPLIER_LATENCY, "first")[-1]
         copy = delay_line(m, last, MULTIPLIER_LATENCY + 1, "last")[-1]
         stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
@@ -225,7 +216,6 @@ class LaneGroup(wiring.Component):
             m.d.comb += [
                 *(port.eq(source) for port, source in zip(lane.weight, weights, strict=True)),
                 lane.x.eq(self.x[i]),
-                lane.multiply.eq(Cat(*multiply)),
                 lane.accumulate.eq(accumulate),
                 lane.first.eq(starts),
                 lane.copy.eq(copy),
@@ -234,7 +224,7 @@ class LaneGroup(wiring.Component):
                 lane.relu.eq(mode.relu),
             ]
             if config.local_learning:
-                m.d.comb += [lane.load.eq(take), lane.kind.eq(kind), lane.hold.eq(hold)]
+                m.d.comb += [lane.load.eq(take), lane.kind.eq(kind), lane.common.eq(common)]
             lanes.append(lane)
         if config.local_learning:
             due = delay_line(m, correlate, MULTIPLIER_LATENCY + max(0, self.levels - 1), "correlate")

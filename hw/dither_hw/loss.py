@@ -360,7 +360,6 @@ class LossUnit(wiring.Component):
         uses, firsts = (delay_line(m, tag, MULTIPLIER_LATENCY + 1, "tag")[-1] for tag in (use, first))
         m.d.comb += [
             magnitude.eq(Mux(distance[-1], -distance, distance)),
-            multiplier.enable.eq(~0),
             multiplier.a.eq(magnitude),
             multiplier.b.eq(magnitude),
         ]

@@ -29,9 +29,7 @@ class Multiplier(wiring.Component):
     Resources: one 18x18 multiplier for operands of up to 18 bits, on ECP5 with its own registers; elsewhere one
     flip-flop for every operand and product bit besides.
 
-    ``enable`` has a bit for each stage, driven by the caller because many multipliers share them: bit 0 belongs to the
-    operands, bit 1, a cycle later, to the product. A register without its bit keeps its value, and with ``hold`` the
-    first operand's does so anyway.
+    It never pauses; but with ``hold`` the first operand's register keeps its value.
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.
@@ -45,23 +43,18 @@ class Multiplier(wiring.Component):
             if not 1 <= width <= MAX_OPERAND_WIDTH:
                 raise ValueError(f"operand {name} must have from 1 to {MAX_OPERAND_WIDTH} bits, not {width}")
         product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
-        super().__init__(
-            {"enable": In(MULTIPLIER_LATENCY), "hold": In(1), "a": In(a), "b": In(b), "product": Out(product)}
-        )
+        super().__init__({"hold": In(1), "a": In(a), "b": In(b), "product": Out(product)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if vendor.family(platform) == vendor.ECP5:
-            ecp5.multiplier(m, a=self.a, b=self.b, enable=self.enable, hold=self.hold, product=self.product)
+            ecp5.multiplier(m, a=self.a, b=self.b, hold=self.hold, product=self.product)
             return m
         a = Signal.like(self.a, reset_less=True)
         b = Signal.like(self.b, reset_less=True)
         product = Signal.like(self.product, reset_less=True)
-        with m.If(self.enable[0] & ~self.hold):
+        with m.If(~self.hold):
             m.d.sync += a.eq(self.a)
-        with m.If(self.enable[0]):
-            m.d.sync += b.eq(self.b)
-        with m.If(self.enable[1]):
-            m.d.sync += product.eq(a * b)
+        m.d.sync += [b.eq(self.b), product.eq(a * b)]
         m.d.comb += self.product.eq(product)
         return m

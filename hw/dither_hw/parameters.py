@@ -269,8 +269,7 @@ class ParameterUnit(wiring.Component):
         m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(_XI_BITS))
         amount = Mux(self.accumulate, self.difference, self.fields.amplitude)[:MASTER_BITS]
         m.d.comb += [high.a.eq(amount[half:]), low.a.eq(amount[:half])]
-        for part in (high, low):
-            m.d.comb += [part.enable.eq(~0), part.b.eq(xi)]
+        m.d.comb += [part.b.eq(xi) for part in (high, low)]
         # The half takes bits that the high product leaves free.
         rounding = Signal(half)
         m.d.comb += rounding.eq(Mux(self.accumulate, 0, 1 << (MASTER_BITS - self.config.width - 1)))

@@ -53,8 +53,7 @@ class WideMultiplier(wiring.Component):
         m.submodules.high = high = Multiplier(a=signed(half), b=signed(width))
         m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(width))
         m.d.comb += [high.a.eq(self.a[half:]), low.a.eq(self.a[:half])]
-        for part in (high, low):
-            m.d.comb += [part.enable.eq(~0), part.b.eq(self.b)]
+        m.d.comb += [part.b.eq(self.b) for part in (high, low)]
 
         missing: Value = Mux(self.b[-1], self.a, 0)
         for i in range(MULTIPLIER_LATENCY + 1):

@@ -22,9 +22,7 @@ from .isa import (
     LossMode,
     Operand,
 )
-from .microcode.cycles import cycles as scalar_cycles
-from .microcode.layout import STATE_MEMORIES
-from .timing_compact import compact_contract, compact_fetch_cycles, compact_transfer
+from .timing_compact import compact_execution_cycles, compact_fetch_cycles
 
 __all__ = [
     "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY",
@@ -126,20 +124,11 @@ def _scalar(config: EngineConfig, instruction: Instruction) -> int:
     return 2
 
 
-def _compact_transfer(config: EngineConfig, instruction: Instruction) -> int:
-    state = scalar_cycles(config, instruction) if instruction["memory"] in STATE_MEMORIES else 0
-    return compact_transfer(config.lanes, instruction, state)
-
-
 def _load(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return _compact_transfer(config, instruction)
     return instruction["count"] + 2
 
 
 def _store(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return _compact_transfer(config, instruction)
     return (MEMORY_LATENCY + 1) * instruction["count"] + 1
 
 
@@ -156,8 +145,6 @@ def _issue(instruction: Instruction, tile: int) -> int:
 
 
 def _contract(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return compact_contract(config.lanes, instruction)
     activation = Activation(instruction["activation"])
     terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS) + instruction["bias"]
     issue = _issue(instruction, terms * cycles_per_term(Operand(instruction["operand"])))
@@ -191,8 +178,6 @@ def generator_cycles(rounds_per_cycle: int) -> int:
 
 
 def _loss(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return scalar_cycles(config, instruction)
     outputs, mode = instruction["count"], LossMode(instruction["mode"])
     finish = 1 + LOSS_FINISH_CYCLES
     if mode is LossMode.DIFFER:
@@ -229,8 +214,6 @@ def _items_by_block(step: int, columns: int, inner: int, bits: int) -> tuple[int
 
 
 def _parameters(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return scalar_cycles(config, instruction)
     write = 4 if instruction.name == "PERTURB" else 3  # cycles from a word's address to its write
     bits = _RANDOM_BITS.get(instruction["distribution"], 0)
     inner, tiles = instruction["inner"], instruction["tiles"]
@@ -244,8 +227,6 @@ def _parameters(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _update(config: EngineConfig, instruction: Instruction) -> int:
-    if config.compact:
-        return scalar_cycles(config, instruction)
     return 1 + UPDATE_INTERVAL * (config.rows * instruction["count"] - 1) + UPDATE_LATENCY + 1
 
 
@@ -280,4 +261,6 @@ _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
 
 def execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
     """From an instruction's start to its end, without cycles spent waiting for a stream."""
+    if config.compact:
+        return compact_execution_cycles(config, instruction)
     return _EXECUTION.get(instruction.name, _control)(config, instruction)

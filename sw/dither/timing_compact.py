@@ -1,15 +1,18 @@
-"""Cycle costs of a compact engine's sequencer, which executes all but the scalar unit's instructions step by step.
+"""Cycle costs of compact engines: the sequencer's, which executes step by step what is not the scalar unit's.
 
-Its program is ``dither_hw.compact.control_program``; the numbers here are lengths of paths through it.
+The sequencer's program is ``dither_hw.compact.control_program``; the numbers here are lengths of paths through it.
 """
 
 from __future__ import annotations
 
 import math
 
+from .engine import EngineConfig
 from .isa import OUTER_LOOPS, REDUCTION_LOOPS, Instruction, InstructionFormat, Memory
+from .microcode.cycles import cycles as scalar_cycles
+from .microcode.layout import STATE_MEMORIES
 
-__all__ = ["COMPACT_FETCH", "compact_contract", "compact_fetch_cycles", "compact_transfer"]
+__all__ = ["COMPACT_FETCH", "compact_execution_cycles", "compact_fetch_cycles"]
 
 COMPACT_FETCH = {
     "HALT": 7, "LOOP": 42, "END": 25, "CALL": 22, "RETURN": 16, "SET": 28, "ADD": 31, "SUBTRACT": 31, "PULL": 13,
@@ -29,6 +32,8 @@ _DRAINED = 6
 """Cycles of a drain besides those of its lanes: order, requantiser."""
 _STATE = 3
 """Cycles before the scalar unit is started for a LOAD or a STORE."""
+_SCALAR, _CONTROL = 2, 1
+"""PULL's and EMIT's cycles, and those of instructions that only control."""
 
 
 def compact_fetch_cycles(form: InstructionFormat) -> int:
@@ -36,7 +41,22 @@ def compact_fetch_cycles(form: InstructionFormat) -> int:
     return COMPACT_FETCH.get(form.name, 0)
 
 
-def compact_contract(lanes: int, instruction: Instruction) -> int:
+def compact_execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
+    """As :func:`dither.timing.execution_cycles`, of a compact engine."""
+    match instruction.name:
+        case "PULL" | "EMIT":
+            return _SCALAR
+        case "LOAD" | "STORE":
+            return _transfer(config, instruction)
+        case "CONTRACT":
+            return _contract(config.lanes, instruction)
+        case "LOSS" | "PERTURB" | "ACCUMULATE" | "UPDATE":
+            return scalar_cycles(config, instruction)
+        case _:
+            return _CONTROL
+
+
+def _contract(lanes: int, instruction: Instruction) -> int:
     """CONTRACT: one cycle a term, and those in which loops advance. A tile always lasts longer than its drain, so
     ``idle`` is ignored."""
     reduction = [instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS]
@@ -51,16 +71,13 @@ def compact_contract(lanes: int, instruction: Instruction) -> int:
     return _SETUP + tiles * (math.prod(reduction) + inner) + outside + lanes + _DRAINED
 
 
-def compact_transfer(lanes: int, instruction: Instruction, state: int) -> int:
-    """LOAD and STORE, without waiting.
-
-    :param state: cycles of the scalar unit, if the memory is one of its own.
-    """
+def _transfer(config: EngineConfig, instruction: Instruction) -> int:
+    """LOAD and STORE, without waiting."""
     count, load = instruction["count"], instruction.name == "LOAD"
-    match Memory(instruction["memory"]):
+    match memory := Memory(instruction["memory"]):
         case Memory.ACTIVATION:
-            return 7 + count * (lanes + (1 if load else 2))
+            return 7 + count * (config.lanes + (1 if load else 2))
         case Memory.WEIGHT:
             return 6 + count * (3 if load else 4)
         case _:
-            return _STATE + state
+            return _STATE + (scalar_cycles(config, instruction) if memory in STATE_MEMORIES else 0)

@@ -7,14 +7,13 @@ from functools import reduce
 from operator import or_
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
 from dither.engine import EngineConfig
 
-from ..interfaces import ADDRESS_BITS
-from ..vendor import ice40
+from ..interfaces import EnginePorts
+from ..vendor import ice40_memory
 from .contract import ContractDatapath
 from .control_words import Job
 from .host import CompactHost
@@ -23,8 +22,6 @@ from .scalar import ScalarUnit
 from .sequencer import CompactSequencer
 
 __all__ = ["CompactEngine"]
-
-_MAX_LANES = 64
 
 
 class CompactEngine(wiring.Component):
@@ -38,36 +35,17 @@ class CompactEngine(wiring.Component):
     Resources of 1x8 on iCE40UP5K, 256 activation words and 768 parameters: 1,885 logic cells, 8 SB_MAC16, 27 block
     RAMs, 3 single-port RAMs; 26 MHz in nextpnr, limited by the scalar unit.
 
-    Attributes
-    ----------
-    host_addr, host_write, host_wdata, host_rdata : In, In, In, Out
-        Register port, see :class:`~dither_hw.compact.host.CompactHost`.
-    busy, fault : Out
-        As in the register ``status``.
-    input, output : streams of 16 bits
-        Words of all memories as successive beats, as :mod:`dither.streams` has them.
+    Ports: :class:`~dither_hw.interfaces.EnginePorts`. The registers are :class:`~dither_hw.compact.host.CompactHost`'s;
+    words of all memories are successive beats of 16 bits.
 
-    :param config: with ``compact``; at most 64 lanes.
+    :param config: with ``compact``.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         if not config.compact:
             raise ValueError("this configuration is not a compact one")
-        if config.lanes > _MAX_LANES:
-            raise ValueError(f"gateware takes up to {_MAX_LANES} lanes, not {config.lanes}")
         self.config = config
-        super().__init__(
-            {
-                "host_addr": In(ADDRESS_BITS),
-                "host_write": In(1),
-                "host_wdata": In(32),
-                "host_rdata": Out(32),
-                "busy": Out(1),
-                "fault": Out(1),
-                "input": In(stream.Signature(config.beat_width)),
-                "output": Out(stream.Signature(config.beat_width)),
-            }
-        )
+        super().__init__(EnginePorts(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -81,7 +59,7 @@ class CompactEngine(wiring.Component):
         for name, part in {"host": host, "sequencer": sequencer, "path": path, "scalar": scalar}.items():
             m.submodules[name] = ResetInserter(fresh)(part)
         m.d.comb += sequencer.fresh.eq(fresh)
-        m.submodules.state = state = WideMemory(depth=ice40.SPRAM_DEPTH, bits=ice40.SPRAM_BITS)
+        m.submodules.state = state = WideMemory(depth=ice40_memory.SPRAM_DEPTH, bits=ice40_memory.WORD_BITS)
         scalar_works = Signal()
         m.d.comb += [
             scalar_works.eq(sequencer.job == Job.SCALAR_WORK),

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .. import vendor
-from ..vendor import ice40
+from ..vendor import ice40_memory
 
 __all__ = ["BlockMemory", "WideMemory"]
 
@@ -48,7 +48,7 @@ class BlockMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if vendor.family(platform) == vendor.ICE40UP:
-            ice40.block_ram(
+            ice40_memory.word_ram(
                 m, name="memory", depth=self.depth, write_enable=self.write, write_addr=self.write_addr,
                 write_data=self.write_data, read_addr=self.addr, word=self.word, init=self.init,
             )  # fmt: skip
@@ -78,19 +78,19 @@ class WideMemory(wiring.Component):
     """
 
     def __init__(self, *, depth: int, bits: int) -> None:
-        if depth > ice40.SPRAM_DEPTH:
-            raise ValueError(f"a memory with one port has up to {ice40.SPRAM_DEPTH} words, not {depth}")
+        if depth > ice40_memory.SPRAM_DEPTH:
+            raise ValueError(f"a memory with one port has up to {ice40_memory.SPRAM_DEPTH} words, not {depth}")
         self.depth = depth
         self.bits = bits
         super().__init__({"addr": In(ceil_log2(depth)), "word": Out(bits), "write": In(1), "data": In(bits)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = ice40.SPRAM_BITS
+        width = ice40_memory.WORD_BITS
         if vendor.family(platform) == vendor.ICE40UP:
             for i in range(self.bits // width):
                 part = slice(i * width, (i + 1) * width)
-                ice40.single_port_ram(
+                ice40_memory.single_port_ram(
                     m, name=f"ram{i}", addr=self.addr, write=self.write, data=self.data[part], word=self.word[part]
                 )
             return m

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from amaranth.hdl import Module, Mux, ResetInserter
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
 from dither.link.protocol import RESPONSE, Identity
 
-from ..interfaces import ADDRESS_BITS
+from ..interfaces import EnginePorts
 from .buffer import InputBuffer, OutputBuffer
 from .cobs import ROM_BYTES, CobsDecoder, FrameMemory
 from .columns import ColumnMemory
@@ -41,12 +41,8 @@ class Link(wiring.Component):
     ----------
     rx, tx : In(1), Out(1)
         The line, asynchronous; ``tx`` is high from the first cycle on.
-    host_addr, host_write, host_wdata, host_rdata : Out, Out, Out, In
-        To the engine's host port.
-    busy, fault : In(1), In(1)
-        From the engine.
-    input, output : streams of beats
-        To and from the engine.
+    host_addr and so on
+        The other side of an engine's ports (:class:`~dither_hw.interfaces.EnginePorts`).
     engine_reset : Out(1)
         Pulse: a new session; the engine forgets what it was at, but not its memories.
     session, error : Out(1), Out(1)
@@ -82,14 +78,7 @@ class Link(wiring.Component):
             {
                 "rx": In(1),
                 "tx": Out(1, init=1),
-                "host_addr": Out(ADDRESS_BITS),
-                "host_write": Out(1),
-                "host_wdata": Out(32),
-                "host_rdata": In(32),
-                "busy": In(1),
-                "fault": In(1),
-                "input": Out(stream.Signature(config.beat_width)),
-                "output": In(stream.Signature(config.beat_width)),
+                **{name: port.flip() for name, port in EnginePorts(config).members.items()},
                 "engine_reset": Out(1),
                 "session": Out(1),
                 "error": Out(1),

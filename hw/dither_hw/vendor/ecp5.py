@@ -19,12 +19,14 @@ BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 """Data bits and address bits of a block RAM's ways to be used, the widest first."""
 
 
-def multiplier(m: Module, *, a: Signal, b: Signal, enable: Value, hold: Value, product: Signal) -> None:
+def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal) -> None:
     """Makes ``product`` of MULT18X18D's output register: two cycles behind the operands.
+
+    Four neighbouring multipliers share their clock enables; with more than one of their own, placing them would become
+    a puzzle.
 
     :param a: up to 18 bits; its register keeps its value with ``hold``.
     :param b: up to 18 bits.
-    :param enable: bit 0 for the operands' registers, bit 1 for the product's.
     """
     ports: dict[str, object] = {}
     for name, operand in (("A", a), ("B", b)):
@@ -38,7 +40,7 @@ def multiplier(m: Module, *, a: Signal, b: Signal, enable: Value, hold: Value, p
     ports |= {f"i_C{i}": Const(0, 1) for i in range(MULTIPLIER_BITS)}
     result = Signal(2 * MULTIPLIER_BITS)
     ports |= {f"o_P{i}": result[i] for i in range(len(result))}
-    enables = (enable[0] & ~hold, enable[0], enable[1], Const(0, 1))
+    enables = (~hold, Const(1, 1), Const(1, 1), Const(1, 1))
     ports |= {f"i_CE{i}": value for i, value in enumerate(enables)}
     ports |= {f"i_CLK{i}": ClockSignal() if i == 0 else Const(0, 1) for i in range(4)}
     ports |= {f"i_RST{i}": Const(0, 1) for i in range(4)}

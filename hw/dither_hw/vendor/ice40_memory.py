@@ -1,4 +1,4 @@
-"""iCE40: memories of bytes and of single bits, as the link needs them. Sources: Lattice FPGA-TN-02002, FPGA-TN-02022.
+"""iCE40: memories of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002, FPGA-TN-02022.
 
 Reading in the cycle of a write gives anything. What Yosys infers promises the old value instead, for up to seventy
 logic cells a block RAM.
@@ -6,16 +6,20 @@ logic cells a block RAM.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
-__all__ = ["byte_ram", "column_ram", "single_port_bytes"]
+__all__ = ["SPRAM_DEPTH", "WORD_BITS", "byte_ram", "column_ram", "single_port_bytes", "single_port_ram", "word_ram"]
 
-_BLOCK_BYTES = 512
-_WORD_BITS = 16
+WORD_BITS = 16
+"""Of every memory at its widest."""
+SPRAM_DEPTH = 1 << 14
+"""Words of a single-port RAM."""
 _BLOCK_WORDS = 256
+_BLOCK_BYTES = 512
 _ADDRESS_BITS = 11
 _INITS = 16
-_SINGLE_PORT_ADDRESS_BITS = 14
 
 
 def _block(
@@ -39,15 +43,70 @@ def _block(
         i_RCLK=ClockSignal(),
         i_RCLKE=Const(1, 1),
         i_RE=read_enable,
-        i_RADDR=Cat(read_addr, Const(0, _ADDRESS_BITS))[:_ADDRESS_BITS],
+        i_RADDR=_wide(read_addr, _ADDRESS_BITS),
         i_WCLK=ClockSignal(),
         i_WCLKE=Const(1, 1),
         i_WE=write_enable,
-        i_WADDR=Cat(write_addr, Const(0, _ADDRESS_BITS))[:_ADDRESS_BITS],
+        i_WADDR=_wide(write_addr, _ADDRESS_BITS),
         i_MASK=mask,
         i_WDATA=write_data,
         o_RDATA=word,
     )
+
+
+def _wide(value: Value, bits: int) -> Value:
+    """A value with zeros above it."""
+    return Cat(value, Const(0, bits))[:bits]
+
+
+def word_ram(
+    m: Module,
+    *,
+    name: str,
+    depth: int,
+    write_enable: Value,
+    write_addr: Value,
+    write_data: Value,
+    read_addr: Value,
+    word: Signal,
+    init: Sequence[int] = (),
+) -> None:
+    """Block RAMs side by side and one behind the other: ``word`` is what stood at ``read_addr`` a cycle ago.
+
+    :param init: words that are not zero at first, from address 0 on.
+    """
+    bits, low = len(word), (_BLOCK_WORDS - 1).bit_length()
+    columns, segments = -(-bits // WORD_BITS), -(-depth // _BLOCK_WORDS)
+    parts = []
+    for segment in range(segments):
+        enable = write_enable if segments == 1 else write_enable & (write_addr[low:] == segment)
+        own = init[segment * _BLOCK_WORDS : (segment + 1) * _BLOCK_WORDS]
+        outputs = []
+        for column in range(columns):
+            place = column * WORD_BITS
+            output = Signal(WORD_BITS, name=f"{name}_{segment}_{column}")
+            outputs.append(output)
+            m.submodules[f"{name}_ram{segment}_{column}"] = _block(
+                mode=0,
+                contents=sum(
+                    (value >> place & ((1 << WORD_BITS) - 1)) << (WORD_BITS * i) for i, value in enumerate(own)
+                ),
+                write=(
+                    enable,
+                    write_addr[:low],
+                    _wide(write_data[place : place + WORD_BITS], WORD_BITS),
+                    Const(0, WORD_BITS),
+                ),
+                read=(Const(1, 1), read_addr[:low]),
+                word=output,
+            )
+        parts.append(Cat(*outputs)[:bits])
+    if segments == 1:
+        m.d.comb += word.eq(parts[0])
+    else:
+        select = Signal((segments - 1).bit_length(), name=f"{name}_select")
+        m.d.sync += select.eq(read_addr[low:])
+        m.d.comb += word.eq(Array(parts)[select])
 
 
 def byte_ram(
@@ -76,13 +135,13 @@ def byte_ram(
         contents = 0
         for address, byte in enumerate(own):
             half, place = divmod(address, _BLOCK_WORDS)
-            contents |= sum((byte >> i & 1) << (_WORD_BITS * place + 2 * i + half) for i in range(8))
+            contents |= sum((byte >> i & 1) << (WORD_BITS * place + 2 * i + half) for i in range(8))
         enable = write_enable if segments == 1 else write_enable & (write_addr[low:] == segment)
-        word = Signal(_WORD_BITS, name=f"byte_ram{segment}_word")
+        word = Signal(WORD_BITS, name=f"byte_ram{segment}_word")
         m.submodules[f"byte_ram{segment}"] = _block(
             mode=1,
             contents=contents,
-            write=(enable, write_addr[:address_bits], spread, Const(0, _WORD_BITS)),
+            write=(enable, write_addr[:address_bits], spread, Const(0, WORD_BITS)),
             read=(read_enable, read_addr[:address_bits]),
             word=word,
         )
@@ -98,21 +157,47 @@ def byte_ram(
 
 def column_ram(m: Module, *, write_enables: Value, write_addr: Value, write_data: Value, read_addr: Value) -> Signal:
     """256 words of up to 16 bits, each with a write enable of its own: what stood at ``read_addr`` a cycle ago."""
-    word = Signal(_WORD_BITS, name="column_ram_word")
-    padding = Const(0, _WORD_BITS)
+    word = Signal(WORD_BITS, name="column_ram_word")
     m.submodules.column_ram = _block(
         mode=0,
         contents=0,
-        write=(
-            Const(1, 1),
-            write_addr,
-            Cat(write_data, padding)[:_WORD_BITS],
-            ~Cat(write_enables, padding)[:_WORD_BITS],
-        ),
+        write=(Const(1, 1), write_addr, _wide(write_data, WORD_BITS), ~_wide(write_enables, WORD_BITS)),
         read=(Const(1, 1), read_addr),
         word=word,
     )
     return word
+
+
+def _single_port(*, enable: Value, write: Value, addr: Value, data: Value, mask: Value, word: Signal) -> Instance:
+    """One SB_SPRAM256KA.
+
+    :param mask: an enable of writing for each four bits.
+    """
+    return Instance(
+        "SB_SPRAM256KA",
+        i_CLOCK=ClockSignal(),
+        i_ADDRESS=_wide(addr, (SPRAM_DEPTH - 1).bit_length()),
+        i_DATAIN=data,
+        i_MASKWREN=mask,
+        i_WREN=write,
+        i_CHIPSELECT=enable,
+        i_STANDBY=Const(0, 1),
+        i_SLEEP=Const(0, 1),
+        i_POWEROFF=Const(1, 1),  # active low
+        o_DATAOUT=word,
+    )
+
+
+def single_port_ram(m: Module, *, name: str, addr: Value, write: Value, data: Value, word: Signal) -> None:
+    """16K words of 16 bits: ``word`` is what stood at ``addr`` a cycle ago, unless that was written.
+
+    :param addr: 14 bits.
+    """
+    output = Signal(WORD_BITS, name=f"{name}_word")
+    m.submodules[name] = _single_port(
+        enable=Const(1, 1), write=write, addr=addr, data=data, mask=Const(0b1111, 4), word=output
+    )
+    m.d.comb += word.eq(output)
 
 
 def single_port_bytes(m: Module, *, enable: Value, write: Value, lane: Value, addr: Value, data: Value) -> Signal:
@@ -124,19 +209,8 @@ def single_port_bytes(m: Module, *, enable: Value, write: Value, lane: Value, ad
     :param addr: of the word.
     :param data: the byte to write.
     """
-    word = Signal(_WORD_BITS, name="single_port_word")
-    m.submodules.single_port = Instance(
-        "SB_SPRAM256KA",
-        i_CLOCK=ClockSignal(),
-        i_ADDRESS=Cat(addr, Const(0, _SINGLE_PORT_ADDRESS_BITS))[:_SINGLE_PORT_ADDRESS_BITS],
-        i_DATAIN=data.replicate(2),
-        # One enable for each four bits.
-        i_MASKWREN=Cat(~lane, ~lane, lane, lane),
-        i_WREN=write,
-        i_CHIPSELECT=enable,
-        i_STANDBY=Const(0, 1),
-        i_SLEEP=Const(0, 1),
-        i_POWEROFF=Const(1, 1),  # active low
-        o_DATAOUT=word,
+    word = Signal(WORD_BITS, name="single_port_word")
+    m.submodules.single_port = _single_port(
+        enable=enable, write=write, addr=addr, data=data.replicate(2), mask=Cat(~lane, ~lane, lane, lane), word=word
     )
     return word
