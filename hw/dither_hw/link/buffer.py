@@ -33,9 +33,9 @@ class InputBuffer(wiring.Component):
 
     A frame's body and CRC are written behind what is there; at the frame's end they are kept without the CRC
     (``commit``) or not, and the next frame begins behind what is kept (``settle``). One byte a slot goes in, or else
-    one may go out.
+    one may go out, or two that share a word.
 
-    Resources: one block RAM or more, or one single-port RAM of an iCE40UP5K; 51 registers, about 70 LUTs.
+    Resources: one block RAM or more, or one single-port RAM of an iCE40UP5K; 53 registers, about 80 LUTs.
 
     Attributes
     ----------
@@ -54,8 +54,11 @@ class InputBuffer(wiring.Component):
         Of what was written, in the slots behind it: more than a frame may have; more than there was room for.
     want : In(1)
         In the gap: a byte is wanted in this slot.
+    pair : In(1)
+        In the gap: two bytes would do as well.
     bits, bit : Out(1), Out(1)
-        A wanted byte is there: its bits come in these eight cycles, the last of the slot.
+        A wanted byte is there: its bits come in these eight cycles, the last of the slot. The sixteen of a pair begin
+        six cycles earlier and end two cycles later, behind the next gap.
     nonempty : Out(1)
         There was something at the end of the slot before.
     remains : Out(1)
@@ -85,6 +88,7 @@ class InputBuffer(wiring.Component):
                 "overlong": Out(1),
                 "overflow": Out(1),
                 "want": In(1),
+                "pair": In(1),
                 "bits": Out(1),
                 "bit": Out(1),
                 "nonempty": Out(1),
@@ -102,6 +106,7 @@ class InputBuffer(wiring.Component):
         kept = Column(m, slot, self.kept, "kept")
         full = Signal()
         taking = Signal()
+        several, both = Signal(), Signal()
         lane = Signal()
 
         m.submodules.memory = memory = RingMemory(self.size)
@@ -112,15 +117,17 @@ class InputBuffer(wiring.Component):
             memory.position.eq(position),
             memory.data.eq(self.data),
         ]
-        # A register apart from the memory's way out.
-        m.d.sync += self.bits.eq(taking & slot.ahead[-1])
-        m.d.sync += self.bit.eq(memory.word.bit_select(Cat(slot.ahead[:3], lane), 1))
+        # A register apart from the memory's way out. Of a pair, bit k - 1 enters it in the cycle of bit k, the last in
+        # the gap; the memory has the word from bit 1 on.
+        at = Mux(both, slot.bit - 1, Cat(slot.ahead[:3], lane))
+        m.d.sync += self.bits.eq(Mux(both, slot.gap | (slot.bit != 0), taking & slot.ahead[-1]))
+        m.d.sync += self.bit.eq(memory.word.bit_select(at[:4], 1))
         take = self.want & self.nonempty & ~self.write
         with m.If(slot.gap):
-            m.d.sync += [taking.eq(take), lane.eq(position[0])]
+            m.d.sync += [taking.eq(take), lane.eq(position[0]), both.eq(take & self.pair & several & ~position[0])]
 
         written.step(self.write)
-        taken.step(take)
+        taken.step(take, two=both)
         body_end = subtract(m, slot, written.out, constant_bit(slot, CRC_BYTES), "body_end")
         with m.If(self.settle):
             m.d.comb += written.enter.eq(kept.out)
@@ -136,6 +143,7 @@ class InputBuffer(wiring.Component):
         split = any_bit(m, slot, length & (slot.bit < 2), "length_split")
         too_long = exceeds(m, slot, length, constant_bit(slot, MAX_REQUEST_BODY + CRC_BYTES), "too_long")
         unequal = any_bit(m, slot, taken.enter ^ kept.enter, "unequal")
+        apart = any_bit(m, slot, (taken.enter ^ kept.enter) & (slot.bit != 0), "apart")
         # Positions that differ by the whole size are the same but for one bit.
         whole = self.size.bit_length() - 1
         roomy = any_bit(m, slot, (written.enter ^ taken.enter ^ (slot.bit == whole)) & (slot.bit <= whole), "roomy")
@@ -144,6 +152,7 @@ class InputBuffer(wiring.Component):
                 self.overlong.eq((self.overlong | too_long) & ~self.settle),
                 self.overflow.eq((self.overflow | (self.write & full)) & ~self.settle),
                 self.nonempty.eq(self.remains),
+                several.eq(apart),
                 full.eq(~roomy),
             ]
         m.d.comb += [

@@ -174,6 +174,7 @@ class Link(wiring.Component):
             received.forget.eq(judge.forget),
             received.settle.eq(judge.settle),
             received.want.eq(Mux(registers.writing, registers.want, unpacker.want)),
+            received.pair.eq(unpacker.pair & ~registers.writing),
             received.held.eq(unpacker.held),
             unpacker.bits.eq(received.bits & ~registers.writing),
             unpacker.bit.eq(received.bit),

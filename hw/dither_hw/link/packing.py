@@ -11,6 +11,10 @@ from dither.link.packing import beat_chunks
 
 __all__ = ["Packer", "Unpacker"]
 
+_BYTE = 8
+_LATE_BITS = 2
+"""Of a pair of bytes, those that come in the next slot's gap and behind it."""
+
 
 class Unpacker(wiring.Component):
     """Makes beats of bits: a chunk that is left out is as in the beat before.
@@ -18,14 +22,14 @@ class Unpacker(wiring.Component):
     The beat is a ring of chunks, so the one before is what the next is made from; a chunk takes a cycle if it is left
     out, else one more than it has bits. A beat is offered once its last byte is over.
 
-    Resources: a register for each bit of a beat, without logic; 10 more, about 40 LUTs.
+    Resources: a register for each bit of a beat, without logic; about 20 more, about 60 LUTs.
 
     Attributes
     ----------
-    want : Out(1)
-        Eight more bits are wanted.
+    want, pair : Out(1), Out(1)
+        Eight more bits are wanted; sixteen are, as the beat cannot end in the first eight of them.
     bits, bit : In(1), In(1)
-        A bit comes, eight in a row.
+        A bit comes, eight or sixteen in a row. While they do, up to two are to come that ``want`` has to think of.
     held : Out(1)
         A beat has begun and was not taken yet.
     output : stream of beats
@@ -38,6 +42,7 @@ class Unpacker(wiring.Component):
         super().__init__(
             {
                 "want": Out(1),
+                "pair": Out(1),
                 "bits": In(1),
                 "bit": In(1),
                 "held": Out(1),
@@ -49,29 +54,31 @@ class Unpacker(wiring.Component):
         m = Module()
         width, chunks = self.config.width, beat_chunks(self.config)
         beat = Signal(chunks * width)
-        chunk = Signal(range(chunks))
         place = Signal(range(width))
         within = Signal()
-        done = Signal()
-        last = Signal()
+        least = Signal(range(chunks * (width + 1) + 1), init=chunks)
+        """Bits that the beat takes from here on if all chunks to come are left out."""
+        done = least == 0
+        coming = Mux(self.bits, _LATE_BITS, 0)
         m.d.comb += [
-            last.eq(chunk == chunks - 1),
-            self.want.eq(~done),
+            self.want.eq(least > coming),
+            self.pair.eq(least > coming + _BYTE),
             self.output.valid.eq(done & ~self.bits),
             self.output.payload.eq(beat),
         ]
         with m.If(self.bits & ~done):
-            m.d.sync += self.held.eq(1)
+            m.d.sync += [self.held.eq(1), least.eq(least - 1)]
             with m.If(~within):
                 m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(self.bit)]
+                with m.If(self.bit):
+                    m.d.sync += least.eq(least + (width - 1))
             with m.Else():
                 top = beat[-width:]
                 m.d.sync += [top.eq(Cat(top[1:], self.bit)), place.eq(place + 1)]
-            complete = Mux(within, place == width - 1, ~self.bit)
-            with m.If(complete):
-                m.d.sync += [within.eq(0), place.eq(0), chunk.eq(Mux(last, 0, chunk + 1)), done.eq(last)]
+                with m.If(place == width - 1):
+                    m.d.sync += [within.eq(0), place.eq(0)]
         with m.If(self.output.valid & self.output.ready):
-            m.d.sync += [done.eq(0), self.held.eq(0)]
+            m.d.sync += [least.eq(chunks), self.held.eq(0)]
         return m
 
 

@@ -64,12 +64,17 @@ class Number:
         self.enter = Signal(name=f"{name}_enter")
         m.d.comb += self.enter.eq(out)
 
-    def step(self, step: ValueLike, *, down: bool = False) -> None:
-        """Counts in every slot in whose gap ``step`` is 1. Resources: 2 LUTs and a register."""
+    def step(self, step: ValueLike, *, down: bool = False, two: ValueLike = 0) -> None:
+        """Counts in every slot in whose gap ``step`` is 1; by two, an even number, if ``two`` is 1 in the cycle behind.
+
+        Resources: 2 LUTs and a register, two more LUTs for ``two``.
+        """
         carry = Signal(name=f"{self._name}_carry")
         passing = ~self.out if down else self.out
-        self._m.d.sync += carry.eq(Mux(self._slot.gap, step, carry & passing))
-        self._m.d.comb += self.enter.eq(self.out ^ carry)
+        # The carry of a one into an even number stops at its lowest bit: there it is moved up.
+        moved = Value.cast(two) & (self._slot.ahead == 1)
+        self._m.d.sync += carry.eq(Mux(self._slot.gap, step, (carry & passing) | moved))
+        self._m.d.comb += self.enter.eq(self.out ^ (carry & ~moved))
 
 
 class Circulating(Number):

@@ -10,7 +10,7 @@ from typing import Any
 
 import cocotb
 
-from dither.link.packing import pack_input, pack_output
+from dither.link.packing import longest_beat, pack_input, pack_output
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .beats import Sink, Source
@@ -32,21 +32,26 @@ async def unpacker(dut: Any) -> None:
     sink = Sink(dut, "output", parameters["pattern"], random)
     beats = random_beats(config, random, parameters["count"])
     data = _bits(pack_input(config, beat_array(config, beats))[0])
-    left, waited, wanted = 0, 0, False
+    left, waited, due, pairs = 0, 0, 0, 0
     while len(sink.beats) < len(beats):
-        if not left and wanted and data and random.random() < 0.6:
-            left = _BITS
+        if not left:
+            left, due = due, 0
         dut.bits.value, dut.bit.value = left > 0, data.pop(0) if left else random.randrange(2)
         sink.drive()
         await settled(dut)
         sink.settle()
-        left, waited, wanted = max(0, left - 1), waited + 1, bool(int(dut.want.value))
+        # Asked between two bytes, or when two bits of a pair are to come.
+        if left in (0, 2) and not due and data and random.random() < 0.6 and int(dut.want.value):
+            due = 2 * _BITS if int(dut.pair.value) and random.random() < 0.8 else _BITS
+            pairs += due > _BITS
+        left, waited = max(0, left - 1), waited + 1
         assert int(dut.held.value) or left or not int(dut.output__valid.value), "a beat is on offer and not held"
         assert waited < _PATIENCE * len(beats), f"{len(sink.beats)} beats of {len(beats)}"
         await next_cycle(dut)
         dut.bits.value = 0
     assert sink.beats == beats
     assert not data, f"{len(data)} bits too many"
+    assert pairs or longest_beat(config) <= 2, "never two bytes at once"
 
 
 @cocotb.test(skip=bench_parameters()["part"] != "packer")
