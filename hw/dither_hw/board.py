@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from amaranth.build import Attrs, Pins, Resource, ResourceError, Subsignal
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Module, ResetSignal, Signal, Value
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Module, Signal, Value
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
@@ -24,7 +24,8 @@ _START_SECONDS = 15e-6
 _INDICATORS = ("led", "rgb_led")
 
 Core = Callable[[Board, int], Any]
-"""Makes what stands behind the pins, of board and build id: a component with ``rx``, ``tx``, ``busy`` and ``error``."""
+"""Makes what stands behind the pins, of board and build id: a component with ``reset``, ``rx``, ``tx``, ``busy`` and
+``error``, in a domain ``sync`` without a reset."""
 
 
 def board_core(board: Board, build_id: int) -> Any:
@@ -123,17 +124,18 @@ class BoardTop(Elaboratable):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        self._clock(m, platform)
+        reset = self._clock(m, platform)
         m.submodules.core = core = self.core(self.board, self.build_id)
         pins = platform.request(self.board.uart.resource, self.board.uart.number, dir="-")
         m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
         m.submodules.tx_pin = tx_pin = io.Buffer("o", pins.tx)
-        m.d.comb += [core.rx.eq(rx_pin.i), tx_pin.o.eq(core.tx)]
+        m.d.comb += [core.reset.eq(reset), core.rx.eq(rx_pin.i), tx_pin.o.eq(core.tx)]
         for number, status in enumerate((core.busy, core.error)):
             self._indicator(m, platform, number, status)
         return m
 
-    def _clock(self, m: Module, platform: Any) -> None:
+    def _clock(self, m: Module, platform: Any) -> Value:
+        """Makes the domain ``sync``, which has no reset; returns the one for the core."""
         name = self.board.clock.resource or platform.default_clk
         resource = platform.lookup(name)
         if resource.clock is None:
@@ -163,14 +165,14 @@ class BoardTop(Elaboratable):
             m.submodules.reset_pin = reset = io.Buffer("i", platform.request(platform.default_rst, 0, dir="-"))
             locked = locked & ~reset.i
 
-        m.domains.sync = ClockDomain()
+        m.domains.sync = ClockDomain(reset_less=True)
         m.submodules.start = start = StartUp(math.ceil(_START_SECONDS * output_hz))
         m.d.comb += [
             ClockSignal("sync").eq(clock),
             start.clock.eq(clock),
             start.steady.eq(locked),
-            ResetSignal("sync").eq(start.reset),
         ]
+        return start.reset
 
     def _indicator(self, m: Module, platform: Any, number: int, status: Value) -> None:
         """Shows ``status`` on the board's LED of this number, if it has one whose pin does nothing else."""

@@ -115,8 +115,7 @@ class ContractUnit(wiring.Component):
         ]
 
         weights = [Signal(signed(W), name=f"weight{r}", reset_less=True) for r in range(config.rows)]
-        with m.If(fetched.valid):
-            m.d.sync += [weights[r].eq(self.weight.data[r * W : (r + 1) * W]) for r in range(config.rows)]
+        m.d.sync += [weights[r].eq(self.weight.data[r * W : (r + 1) * W]) for r in range(config.rows)]
         if config.activation_tables:
             # A register in front of all groups: the loading unit is far away from most of them.
             sources = self.table.addr, self.table.value, self.table.slope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,9 @@ class BoardCore(wiring.Component):
 
     Attributes
     ----------
+    reset : In(1)
+        Nothing begins before it is low. Besides the domain's, which an FPGA need not have: thousands of registers are
+        better off with the few that each unit has for itself.
     rx, tx : In(1), Out(1)
         The serial line, asynchronous; ``tx`` is high from the first cycle on.
     busy : Out(1)
@@ -73,6 +76,7 @@ class BoardCore(wiring.Component):
         self._engine = Engine(config) if engine is None else engine
         super().__init__(
             {
+                "reset": In(1),
                 "rx": In(1),
                 "tx": Out(1, init=1),
                 "busy": Out(1),
@@ -83,10 +87,13 @@ class BoardCore(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.link = link = self._link
-        engine = self._engine
-        m.submodules.engine = ResetInserter(link.engine_reset)(engine)
+        link, engine = self._link, self._engine
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(self.reset)
+        m.submodules.link = ResetInserter(reset)(link)
+        m.submodules.engine = engine
         m.d.comb += [
+            engine.reset.eq(reset | link.reset),
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             engine.host_addr.eq(link.host_addr),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from amaranth.hdl import Cat, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 
 from dither.engine import EngineConfig
@@ -27,6 +27,7 @@ from .update import UpdateUnit
 
 __all__ = ["Engine"]
 
+_C = TypeVar("_C", bound=wiring.Component)
 _MAX_LANES = 64
 _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 _PROBE_OPERANDS = next(form.sources for form in INSTRUCTIONS if form.name == "ACCUMULATE")
@@ -39,7 +40,8 @@ class Engine(wiring.Component):
     :mod:`dither.timing` says.
 
     One instruction is at work at a time; its unit owns the memories until it is done, so the memories' ports are
-    multiplexed by unit and need no arbitration.
+    multiplexed by unit and need no arbitration. Units are far apart on an FPGA, so each has a register of its own for
+    the reset, and each bank of a memory has its own for whose data it takes.
 
     Ports: :class:`~dither_hw.interfaces.EnginePorts`.
 
@@ -59,13 +61,13 @@ class Engine(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        m.submodules.host = host = HostRegisters(config)
-        m.submodules.sequencer = sequencer = Sequencer(local_learning=bool(config.local_learning))
-        m.submodules.transfer = transfer = TransferUnit(config)
-        m.submodules.contract = contract = ContractUnit(config)
-        m.submodules.loss = loss = LossUnit(config)
-        m.submodules.parameters = parameters = ParameterUnit(config)
-        m.submodules.update = update = UpdateUnit(config)
+        host = self._add(m, "host", HostRegisters(config))
+        sequencer = self._add(m, "sequencer", Sequencer(local_learning=bool(config.local_learning)))
+        transfer = self._add(m, "transfer", TransferUnit(config))
+        contract = self._add(m, "contract", ContractUnit(config))
+        loss = self._add(m, "loss", LossUnit(config))
+        parameters = self._add(m, "parameters", ParameterUnit(config))
+        update = self._add(m, "update", UpdateUnit(config))
         units: dict[Unit, Any] = {
             Unit.TRANSFER: transfer,
             Unit.CONTRACT: contract,
@@ -75,8 +77,8 @@ class Engine(wiring.Component):
         }
         clips: Value = contract.saturations
         if config.local_learning:
-            m.submodules.dither = units[Unit.DITHER] = dither = DitherUnit(config)
-            m.submodules.transpose = units[Unit.TRANSPOSE] = TransposeUnit(config)
+            units[Unit.DITHER] = dither = self._add(m, "dither", DitherUnit(config))
+            units[Unit.TRANSPOSE] = self._add(m, "transpose", TransposeUnit(config))
             clips = clips | dither.saturations  # one of them is zero
 
         m.d.comb += [
@@ -113,6 +115,13 @@ class Engine(wiring.Component):
         self._connect_memories(m, sequencer, units)
         return m
 
+    def _add(self, m: Module, name: str, component: _C) -> _C:
+        """A submodule that forgets everything a cycle after a ``reset``."""
+        reset = Signal(name=f"{name}_reset_copy")
+        m.d.sync += reset.eq(self.reset)
+        m.submodules[name] = ResetInserter(reset)(component)
+        return component
+
     def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Gives every unit its view of the instruction and its operands."""
         instruction, operands = sequencer.instruction, sequencer.operands
@@ -147,39 +156,47 @@ class Engine(wiring.Component):
     def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
         config = self.config
+        names: dict[BankedMemory, str] = {}
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
         parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
 
-        def active(unit: Unit) -> Value:
-            return sequencer.unit[unit.value]
+        def owns(unit: Unit, name: str) -> Value:
+            """A register of whether the unit at work is this one."""
+            own = Signal(name=f"{name}_{unit.name.lower()}_copy")
+            m.d.sync += own.eq(sequencer.unit[unit.value])
+            return own
 
         def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, separate: bool = False) -> BankedMemory:
             bank = BankedMemory(depth=depth, banks=banks, bits=bits, separate=separate)
-            m.submodules[name] = bank
-            with m.If(transfer.memory == kind):
+            m.submodules[name], names[bank] = bank, name
+            chosen = Signal(name=f"{name}_chosen")
+            m.d.sync += chosen.eq(transfer.memory == kind)
+            with m.If(chosen):
                 m.d.comb += bank.write.enable.eq(transfer.write_enable.replicate(len(bank.write.enable)))
             m.d.comb += [bank.write.addr.eq(transfer.addr), bank.read.addr.eq(transfer.addr)]
             return bank
 
         def reader(bank: BankedMemory, unit: Unit, port: Any) -> None:
-            with m.If(active(unit)):
+            with m.If(owns(unit, f"{names[bank]}_read")):
                 m.d.comb += bank.read.addr.eq(port.addr)
             m.d.comb += port.data.eq(bank.read.data)
 
         def writer(bank: BankedMemory, unit: Unit, port: Any) -> None:
-            with m.If(active(unit)):
+            with m.If(owns(unit, f"{names[bank]}_write")):
                 m.d.comb += [
                     bank.write.enable.eq(port.enable.replicate(len(bank.write.enable))),
                     bank.write.addr.eq(port.addr),
-                    bank.write.data.eq(port.data),
                 ]
+            for i in range(bank.banks):
+                with m.If(owns(unit, f"{names[bank]}{i}")):
+                    m.d.comb += bank.part(bank.write.data, i).eq(bank.part(port.data, i))
 
         local = bool(config.local_learning)
         activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION, local)
         if local:
             # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is idle gives zero.
             m.d.comb += activation.write.data.eq(transfer.write_data | loss.result.data.replicate(config.lanes))
-            with m.If(active(Unit.LOSS)):
+            with m.If(owns(Unit.LOSS, "activation_write")):
                 m.d.comb += [
                     activation.write.enable.eq(loss.result.enable),
                     activation.write.addr.eq(loss.result.addr),
@@ -214,15 +231,18 @@ class Engine(wiring.Component):
             reader(state["gradient"], Unit.CONTRACT, contract.gradient)
             writer(state["gradient"], Unit.CONTRACT, contract.gradient_write)
 
-        weights = (weight.read.data[i * width : (i + 1) * width].as_signed() for i in range(rows))
-        with m.Switch(transfer.memory):
-            with m.Case(Memory.ACTIVATION):
-                m.d.comb += transfer.read_data.eq(activation.read.data)
-            with m.Case(Memory.WEIGHT):
-                m.d.comb += transfer.read_data.eq(Cat(*(_extend(value, pitch) for value in weights)))
-            for name, kind in _STATE.items():
-                with m.Case(kind):
-                    m.d.comb += transfer.read_data.eq(state[name].read.data)
+        stored: Value = Const(0, 1)
+        for bank, kind in (
+            (activation, Memory.ACTIVATION), (weight, Memory.WEIGHT), *((state[name], _STATE[name]) for name in state),
+        ):  # fmt: skip
+            parts = []
+            for i in range(bank.banks):
+                wanted = Signal(name=f"{names[bank]}{i}_stored_copy")
+                m.d.sync += wanted.eq(transfer.stores & (transfer.memory == kind))
+                part = bank.part(bank.read.data, i) & wanted.replicate(bank.bits)
+                parts.append(_extend(part, pitch) if bank is weight else part)
+            stored |= Cat(*parts)
+        m.d.sync += transfer.read_data.eq(stored)
         self._connect_tables(m, transfer, contract, loss, update)
 
     def _connect_tables(

@@ -52,7 +52,9 @@ class HostRegisters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = BankedMemory(depth=self.config.program_depth, banks=1, bits=WORD_BITS)
+        m.submodules.program = program = BankedMemory(
+            depth=self.config.program_depth, banks=1, bits=WORD_BITS, near=True
+        )
         m.d.comb += [
             program.read.addr.eq(self.program_addr),
             self.program_data.eq(program.read.data),
@@ -69,6 +71,8 @@ class HostRegisters(wiring.Component):
         increments["row_steps"] = self.row_steps
         increments |= {f"saturations_{place}": getattr(self, f"saturations_{place}") for place in SATURATIONS}
         value = Signal(32)
+        started = Signal()
+        m.d.sync += started.eq(self.start)
         with m.Switch(self.addr):
             with m.Case(_ADDRESS["magic"]):
                 m.d.comb += value.eq(MAGIC)
@@ -80,7 +84,7 @@ class HostRegisters(wiring.Component):
                 step = increments[counter.name]
                 late = Signal(len(step), name=f"{counter.name}_step")
                 total = Signal(32, name=counter.name)
-                m.d.sync += [late.eq(step), total.eq(Mux(self.start, 0, total + late))]
+                m.d.sync += [late.eq(step), total.eq(Mux(started, 0, total + late))]
                 with m.Case(COUNTER_BASE + i):
                     m.d.comb += value.eq(total)
         m.d.sync += self.rdata.eq(value)

@@ -62,6 +62,7 @@ class LaneWritePort(wiring.Signature):
 class EnginePorts(wiring.Signature):
     """An engine's ports, from its own side.
 
+    ``reset``: a pulse makes the engine forget what it was at, but not its memories.
     ``host_addr``, ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.regmap`; reads take one
     cycle. ``busy``, ``fault``: as in the register ``status``. ``input``, ``output``: streams of beats, what LOAD and
     PULL take, what STORE and EMIT send (:mod:`dither.streams`).
@@ -71,6 +72,7 @@ class EnginePorts(wiring.Signature):
         beats = stream.Signature(config.beat_width)
         super().__init__(
             {
+                "reset": In(1),
                 "host_addr": In(ADDRESS_BITS),
                 "host_write": In(1),
                 "host_wdata": In(32),

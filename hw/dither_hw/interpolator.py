@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
+from dither.timing import BLOCK_RAM_LATENCY, INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY
 
 from .interfaces import ADDRESS_BITS
 from .memories import BankedMemory
@@ -15,7 +15,7 @@ from .multiplier import MAX_OPERAND_WIDTH, Multiplier
 
 __all__ = ["Interpolator", "TablePort"]
 
-assert INTERPOLATOR_LATENCY == MEMORY_LATENCY + MULTIPLIER_LATENCY + 2, "table, product, sum, clip"
+assert INTERPOLATOR_LATENCY == BLOCK_RAM_LATENCY + MULTIPLIER_LATENCY + 2, "table, product, sum, clip"
 
 
 class TablePort(wiring.Signature):
@@ -85,7 +85,9 @@ class Interpolator(wiring.Component):
         F, width = self.fraction_bits, self.value.width
 
         entry = data.StructLayout({"value": self.value, "slope": signed(self.slope_width)})
-        m.submodules.memory = memory = BankedMemory(depth=self.tables << self.index_bits, banks=1, bits=entry.size)
+        m.submodules.memory = memory = BankedMemory(
+            depth=self.tables << self.index_bits, banks=1, bits=entry.size, near=True
+        )
         m.d.comb += [
             memory.write.enable.eq(self.load.enable),
             memory.write.addr.eq(self.load.addr),
@@ -93,7 +95,7 @@ class Interpolator(wiring.Component):
             memory.read.addr.eq(Cat(self.x[F:], self.table) if self.tables > 1 else self.x[F:]),
         ]
         fetched = data.View(entry, memory.read.data)
-        fractions = [Signal(F, name=f"fraction{i}", reset_less=True) for i in range(MEMORY_LATENCY)]
+        fractions = [Signal(F, name=f"fraction{i}", reset_less=True) for i in range(BLOCK_RAM_LATENCY)]
         m.d.sync += [register.eq(source) for register, source in zip(fractions, [self.x[:F], *fractions], strict=False)]
 
         m.submodules.multiplier = multiplier = Multiplier(a=signed(self.slope_width), b=unsigned(F))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -11,6 +11,7 @@ from dither.engine import EngineConfig
 from dither.isa import Operand
 from dither.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, REQUANTISER_LATENCY
 
+from .accumulator import next_sum
 from .interpolator import Interpolator, TablePort
 from .multiplier import Multiplier
 from .pipeline import delay_line, registered_sum, tree_sum
@@ -18,6 +19,9 @@ from .requantiser import Requantiser
 
 __all__ = ["LaneGroup", "Mode"]
 
+
+_NEAR_ROWS = 4
+"""Rows of a lane that share their registers of what to do."""
 
 Mode = data.StructLayout({"shift": 6, "relu": 1, "use_table": 1, "table": 2})
 """What an instruction does to all its outputs; steady while it runs."""
@@ -41,9 +45,10 @@ class _Lane(wiring.Component):
         ports = {
             "weight": In(signed(config.width)).array(config.rows),
             "x": In(signed(config.width)),
-            "accumulate": In(1),
+            "due": In(1),
             "first": In(1),
-            "copy": In(1),
+            "last": In(1),
+            "drain": In(1),
             "stages": In(REQUANTISER_LATENCY),
             "shift": In(6),
             "relu": In(1),
@@ -74,9 +79,12 @@ class _Lane(wiring.Component):
                 with m.Case(Operand.SIGN):
                     m.d.comb += own.eq(Cat(self.x.any(), self.x[-1].replicate(config.width - 1)))
         held = [Signal(sums, name=f"held{r}", reset_less=True) for r in range(config.rows)]
+        controls = [self._controls(m, start // _NEAR_ROWS) for start in range(0, config.rows, _NEAR_ROWS)]
         for r, number in enumerate(held):
+            accumulate, begin, copy, load = controls[r // _NEAR_ROWS]
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
-            accumulator = Signal.like(number, name=f"accumulator{r}")
+            accumulator = Signal(sums, name=f"accumulator{r}", reset_less=True)
+            total = next_sum(m, platform, multiplier.product, accumulator, begin, f"total{r}")
             m.d.comb += [multiplier.a.eq(self.weight[r]), multiplier.b.eq(self.x)]
             if config.local_learning:
                 m.d.comb += [
@@ -85,16 +93,10 @@ class _Lane(wiring.Component):
                 ]
                 with m.If(self.load[r]):
                     m.d.comb += multiplier.a.eq(own)
-            with m.If(self.accumulate):
-                with m.If(self.first):
-                    m.d.sync += accumulator.eq(multiplier.product)
-                with m.Else():
-                    m.d.sync += accumulator.eq(accumulator + multiplier.product)
-            with m.If(self.copy):
-                m.d.sync += number.eq(accumulator)
-            if r + 1 < config.rows:
-                with m.Elif(self.stages[0]):
-                    m.d.sync += number.eq(held[r + 1])
+            with m.If(accumulate):
+                m.d.sync += accumulator.eq(total)
+            with m.If(load):
+                m.d.sync += number.eq(Mux(copy, accumulator, held[r + 1]) if r + 1 < config.rows else accumulator)
 
         m.submodules.requantiser = requantiser = Requantiser(width=config.accumulator_width, output=config.width)
         m.d.comb += [
@@ -106,6 +108,15 @@ class _Lane(wiring.Component):
             self.clipped.eq(requantiser.clipped),
         ]
         return m
+
+    def _controls(self, m: Module, number: int) -> tuple[Signal, Signal, Signal, Signal]:
+        """A few rows' own registers of what they are to do: to accumulate, to begin with that; to hold a copy of the
+        accumulator, to hold that or the next row's."""
+        accumulate, begin, copy, load = (
+            Signal(name=f"{name}{number}_copy") for name in ("accumulate", "begin", "hold", "load")
+        )
+        m.d.sync += Cat(accumulate, begin, copy, load).eq(Cat(self.due, self.first, self.last, self.last | self.drain))
+        return accumulate, begin, copy, load
 
 
 class LaneGroup(wiring.Component):
@@ -193,9 +204,9 @@ class LaneGroup(wiring.Component):
             drain.eq(self.drain),
         ]
         weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
-        with m.If(self.valid):
-            m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
-        accumulate = delay_line(m, valid, MULTIPLIER_LATENCY, "valid")[-1]
+        m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
+        # What the lanes see a cycle ahead of their registers.
+        due = delay_line(m, valid, MULTIPLIER_LATENCY - 1, "valid")[-1]
         if config.local_learning:
             take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
             common, correlate = Signal(name="common_copy"), Signal(name="correlate_copy")
@@ -205,8 +216,8 @@ class LaneGroup(wiring.Component):
                 common.eq(self.valid & ~self.keep),
                 correlate.eq(self.correlate),
             ]
-        starts = delay_line(m, first, MULTIPLIER_LATENCY, "first")[-1]
-        copy = delay_line(m, last, MULTIPLIER_LATENCY + 1, "last")[-1]
+        starts = delay_line(m, first, MULTIPLIER_LATENCY - 1, "first")[-1]
+        ends = delay_line(m, last, MULTIPLIER_LATENCY, "last")[-1]
         stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
         rounded = stages.pop()
 
@@ -216,9 +227,10 @@ class LaneGroup(wiring.Component):
             m.d.comb += [
                 *(port.eq(source) for port, source in zip(lane.weight, weights, strict=True)),
                 lane.x.eq(self.x[i]),
-                lane.accumulate.eq(accumulate),
+                lane.due.eq(due),
                 lane.first.eq(starts),
-                lane.copy.eq(copy),
+                lane.last.eq(ends),
+                lane.drain.eq(self.drain),
                 lane.stages.eq(Cat(*stages)),
                 lane.shift.eq(mode.shift),
                 lane.relu.eq(mode.relu),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
-from dither.timing import MEMORY_LATENCY
+from dither.timing import BLOCK_RAM_LATENCY
 
 from . import vendor
 from .interfaces import ADDRESS_BITS, ReadPort, WritePort
@@ -20,37 +22,50 @@ class BankedMemory(wiring.Component):
     """A memory of ``depth`` words, cut across its width into ``banks`` that share both addresses.
 
     Banks keep each lane's (or row's) bits in block RAMs of their own, next to the logic that uses them, and have
-    registers of their own for writes, so that the way there takes a whole cycle. One read and one write a cycle. A read
-    gives, :data:`dither.timing.MEMORY_LATENCY` cycles later, what was written up to
+    registers of their own for addresses and writes, so that the way there takes a whole cycle. One read and one write a
+    cycle. A read gives, :data:`dither.timing.MEMORY_LATENCY` cycles later, what was written up to
     :data:`dither.timing.WRITE_LATENCY` cycles before it. What it gives of a word that is just being written is not
     defined: anything on an FPGA; in simulation the complement of the old value, so that whatever depends on it fails.
 
+    A memory that is ``near`` whoever reads it takes his address as it is: its latency is
+    :data:`dither.timing.BLOCK_RAM_LATENCY`, and what is read must have been written a cycle earlier.
+
     Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.ecp5.BlockRamLayout.of`, and a flip-flop for
-    each bit of a write.
+    each bit of a write and of an address.
 
     :param depth: words.
     :param banks: banks of a word.
     :param bits: bits of one bank's part of a word.
     :param separate: every bank has a write enable of its own.
+    :param near: without registers for the address of a read.
     """
 
-    def __init__(self, *, depth: int, banks: int, bits: int, separate: bool = False) -> None:
-        self.depth, self.banks, self.bits, self.separate = depth, banks, bits, separate
+    def __init__(
+        self, *, depth: int, banks: int, bits: int, separate: bool = False, near: bool = False
+    ) -> None:  # fmt: skip
+        self.depth, self.banks, self.bits, self.separate, self.near = depth, banks, bits, separate, near
         write = WritePort(banks * bits, banks if separate else 1)
         super().__init__({"read": In(ReadPort(banks * bits)), "write": In(write)})
+
+    def part(self, word: Any, bank: int) -> Any:
+        """A bank's part of a word."""
+        return word[bank * self.bits : (bank + 1) * self.bits]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         for i in range(self.banks):
-            part = slice(i * self.bits, (i + 1) * self.bits)
             enable = Signal(name=f"write_enable{i}_copy")
             addr = Signal(ADDRESS_BITS, name=f"write_addr{i}_copy", reset_less=True)
             value = Signal(self.bits, name=f"write_data{i}", reset_less=True)
             m.d.sync += [
                 enable.eq(self.write.enable[i if self.separate else 0]),
                 addr.eq(self.write.addr),
-                value.eq(self.write.data[part]),
+                value.eq(self.part(self.write.data, i)),
             ]
+            read_addr = self.read.addr
+            if not self.near:
+                read_addr = Signal(ADDRESS_BITS, name=f"read_addr{i}_copy", reset_less=True)
+                m.d.sync += read_addr.eq(self.read.addr)
             if vendor.family(platform) == vendor.ECP5:
                 word: Value = ecp5.block_ram(
                     m,
@@ -58,27 +73,29 @@ class BankedMemory(wiring.Component):
                     write_enable=enable,
                     write_addr=addr,
                     write_data=value,
-                    read_addr=self.read.addr,
+                    read_addr=read_addr,
                     name=f"bank{i}",
                 )
             else:
-                word = self._bank(m, i, enable, addr, value, simulated=platform is None)
-            m.d.comb += self.read.data[part].eq(word)
+                word = self._bank(m, i, enable, addr, value, read_addr, simulated=platform is None)
+            m.d.comb += self.part(self.read.data, i).eq(word)
         return m
 
-    def _bank(self, m: Module, number: int, enable: Value, addr: Value, value: Value, simulated: bool) -> Value:
+    def _bank(
+        self, m: Module, number: int, enable: Value, addr: Value, value: Value, read_addr: Value, simulated: bool
+    ) -> Value:  # fmt: skip
         """A bank without primitives."""
         memory = Memory(shape=self.bits, depth=self.depth, init=[])
         m.submodules[f"bank{number}"] = memory
         write = memory.write_port()
         read = memory.read_port()
-        m.d.comb += [write.en.eq(enable), write.addr.eq(addr), write.data.eq(value), read.addr.eq(self.read.addr)]
+        m.d.comb += [write.en.eq(enable), write.addr.eq(addr), write.data.eq(value), read.addr.eq(read_addr)]
         word: Value = read.data
         if simulated:
             clash = Signal(name=f"clash{number}")
             m.d.sync += clash.eq(enable & (addr[: len(read.addr)] == read.addr))
             word = word ^ clash.replicate(self.bits)
-        for stage in range(1, MEMORY_LATENCY):
+        for stage in range(1, BLOCK_RAM_LATENCY):
             delayed = Signal(self.bits, name=f"bank{number}_stage{stage}")
             m.d.sync += delayed.eq(word)
             word = delayed

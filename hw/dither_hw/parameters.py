@@ -17,7 +17,7 @@ from .multiplier import Multiplier
 
 __all__ = ["ParameterUnit"]
 
-assert MEMORY_LATENCY == 2, "two stages select the signs while a word is read"
+assert MEMORY_LATENCY == 3, "three stages select the signs while a word is read"
 assert PROBE_PRODUCT_CYCLES == MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY, "bits, product, sum of its halves"
 
 _NARROW_BITS = MASTER_BITS + 2
@@ -37,7 +37,7 @@ class ParameterUnit(wiring.Component):
 
     Cycles: :func:`dither.timing.execution_cycles`. A block of n items costs ``max(n, generator_cycles)``; the first
     one cannot be hidden. NONE and COORDINATE wait for no block. Nothing depends on data.
-    From a word's address to its write: PERTURB 4 cycles, ACCUMULATE 3 (no word is visited twice, so a
+    From a word's address to its write: PERTURB 6 cycles, ACCUMULATE 5 (no word is visited twice, so a
     read-modify-write needs no forwarding); :data:`dither.timing.PROBE_PRODUCT_CYCLES` more from an item of UNIFORM or
     GAUSSIAN.
 
@@ -241,7 +241,7 @@ class ParameterUnit(wiring.Component):
         return current
 
     def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:
-        """R signs (1: plus) in the cycle in which the word's data arrive; and, a cycle before, the byte and the
+        """R signs (1: plus) in the cycle in which the word's data arrive; and, two cycles before, the byte and the
         sixteen bits that the item begins with."""
         rows = self.config.rows
         byte = Signal(INDEX_ALIGNMENT)
@@ -249,17 +249,19 @@ class ParameterUnit(wiring.Component):
         pair = Signal(16)
         near = Signal()
         spot = Signal((rows - 1).bit_length())
-        signs = Signal(rows)
+        picked, coordinate, signs = Signal(rows), Signal(rows), Signal(rows)
         m.d.sync += [
             byte.eq(bits.word_select(position[3:], INDEX_ALIGNMENT)),
             pair.eq(bits.word_select(position[4:], 16)),
             place.eq(position[:3]),
             near.eq(distance[len(spot) :] == 0),
             spot.eq(distance[: len(spot)]),
-            signs.eq(byte.bit_select(place, rows)),
+            picked.eq(byte.bit_select(place, rows)),
+            coordinate.eq(near << spot),
+            signs.eq(picked),
         ]
         with m.If(self._is(Distribution.COORDINATE)):
-            m.d.sync += signs.eq(near << spot)
+            m.d.sync += signs.eq(coordinate)
         return signs, byte, pair
 
     def _product(self, m: Module, xi: Value) -> Value:
@@ -295,31 +297,36 @@ class ParameterUnit(wiring.Component):
             m.d.sync += plus.eq(half + amount)
 
         # What travels along with a word.
-        stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 2)]
+        stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 3)]
         read = data.View(self._item, source)
         for stage in stages:
             m.d.sync += stage.eq(source)
             source = stage.as_value()
-        arrived, summed, saturated = stages[-3:]
+        chosen, summed, saturated = stages[-3:]
 
         sums = Signal(data.ArrayLayout(signed(GRADIENT_BITS), config.rows), reset_less=True)
         clipped = Signal(config.rows)
         reach = MASTER_BITS + _XI_BITS if config.wide_probes else _NARROW_BITS
         for row in range(config.rows):
             accumulator = slice(row * GRADIENT_BITS, (row + 1) * GRADIENT_BITS)
-            old = Signal(signed(GRADIENT_BITS), name=f"old{row}")
-            addend: Value = Mux(signs[row], plus, minus)
-            if config.wide_probes:
-                addend = Mux(wide, product, addend)
-            m.d.comb += old.eq(self.master.data.word_select(row, MASTER_BITS).as_signed())
+            old = Signal(signed(GRADIENT_BITS), name=f"old{row}", reset_less=True)
+            addend = Signal(signed(reach), name=f"addend{row}", reset_less=True)
+            m.d.sync += [
+                old.eq(self.master.data.word_select(row, MASTER_BITS).as_signed()),
+                addend.eq(Mux(signs[row], plus, minus)),
+            ]
             with m.If(self.accumulate):
-                m.d.comb += old.eq(self.gradient.data[accumulator])
-            with m.If(~wide | (arrived.row == row)):
+                m.d.sync += old.eq(self.gradient.data[accumulator])
+            if config.wide_probes:
+                with m.If(wide):
+                    m.d.sync += addend.eq(product)
+            with m.If(~wide | (chosen.row == row)):
                 m.d.sync += sums[row].eq(old + addend)
 
             rounded = sums[row][discarded:reach]
             sign, high = rounded[-1], rounded[config.width - 1 : -1]
-            weight = self.weight_write.data.word_select(row, config.width)
+            weight = Signal(config.width, name=f"weight{row}", reset_less=True)
+            m.d.comb += self.weight_write.data.word_select(row, config.width).eq(weight)
             m.d.comb += clipped[row].eq(Mux(sign, ~high.all(), high.any()))
             limit = Cat((~sign).replicate(config.width - 1), sign)
             m.d.sync += weight.eq(Mux(clipped[row], limit, rounded[: config.width]))

@@ -7,7 +7,7 @@ that a value needs to live on while the next items come, and free phases of shar
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 
 __all__ = ["Kept", "Schedule", "Slots"]
 
@@ -23,22 +23,27 @@ class Schedule:
         self.m = m
         self.interval = interval
         self._phases = Signal(interval)
+        self._following = Signal(interval)
 
     def begin(self, start: Value) -> None:
         """Makes the cycle behind ``start`` time 0 of the first item."""
-        with self.m.If(start):
-            self.m.d.sync += self._phases.eq(1)
-        with self.m.Else():
-            self.m.d.sync += self._phases.eq(self._phases.rotate_left(1))
+        self.m.d.comb += self._following.eq(Mux(start, 1, self._phases.rotate_left(1)))
+        self.m.d.sync += self._phases.eq(self._following)
 
     def at(self, time: int) -> Value:
         """Whether some item, if there is one, is at this time."""
         return self._phases[time % self.interval]
 
+    def copy(self, time: int, name: str) -> Signal:
+        """The same as :meth:`at`, in a register for one purpose: all of them together would be far apart."""
+        due = Signal(name=f"{name}_due_copy")
+        self.m.d.sync += due.eq(self._following[time % self.interval])
+        return due
+
     def keep(self, value: Value, time: int, name: str, *, clear: Value | None = None) -> Kept:
         """A register that takes ``value`` at ``time``; ``clear`` empties it and its copies."""
         register = Signal(Value.cast(value).shape(), name=name, reset_less=clear is None)
-        with self.m.If(self.at(time)):
+        with self.m.If(self.copy(time, name)):
             self.m.d.sync += register.eq(value)
         if clear is not None:
             with self.m.If(clear):

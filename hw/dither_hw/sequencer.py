@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -19,7 +19,7 @@ from dither.isa import (
     InstructionFormat,
 )
 from dither.regmap import PHASES
-from dither.timing import MEMORY_LATENCY, SHORTEST_FETCH
+from dither.timing import BLOCK_RAM_LATENCY, SHORTEST_FETCH
 
 from .interfaces import ADDRESS_BITS, instruction_layout
 
@@ -78,13 +78,14 @@ class Sequencer(wiring.Component):
         A program runs; the last one ended by an unknown opcode, a loop of no iterations, a stack overflow, an
         underflow, or an END or RETURN without its LOOP or CALL.
     program_addr, program_data : Out, In
-        Read port of the program memory, latency :data:`dither.timing.MEMORY_LATENCY`.
+        Read port of the program memory, latency :data:`dither.timing.BLOCK_RAM_LATENCY`.
     instruction : Out
         The instruction at work, opcode in the lowest bits; stable from a unit's start to its done.
     operands : Out
         Values of its source registers, in the order of :attr:`dither.isa.InstructionFormat.sources`.
     unit, unit_start, unit_done : Out, Out, In
-        A bit for each :class:`Unit`: which is at work, and a pulse that starts it; then a pulse in its last cycle.
+        A bit for each :class:`Unit`: which one the instruction is for, a register that is there two cycles before the
+        start and stays until the next instruction comes; a pulse that starts it; then a pulse in its last cycle.
     result : In(32)
         The unit's result in its last cycle, for instructions with a target register.
     waiting : In(1)
@@ -122,10 +123,15 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        words = Array(Signal(WORD_BITS, name=f"word{i}") for i in range(INSTRUCTION_WORDS))
+        words = Array(Signal(WORD_BITS, name=f"word{i}", reset_less=True) for i in range(INSTRUCTION_WORDS))
         self._word = Cat(*words)
-        self._operand = [Signal(32, name=f"operand{i}") for i in range(OPERANDS)]
-        m.d.sync += [self.instruction.eq(self._word), self.operands.eq(Cat(*self._operand))]
+        self._operand = [Signal(32, name=f"operand{i}", reset_less=True) for i in range(OPERANDS)]
+        instruction, operands = (
+            Signal(Shape.cast(port.shape()).width, name=name, reset_less=True)
+            for port, name in ((self.instruction, "shown"), (self.operands, "values"))
+        )
+        m.d.sync += [instruction.eq(self._word), operands.eq(Cat(*self._operand))]
+        m.d.comb += [self.instruction.eq(instruction), self.operands.eq(operands)]
         opcode = words[0][:OPCODE_BITS]
 
         m.submodules.registers = registers = Memory(shape=32, depth=REGISTERS, init=[])
@@ -133,19 +139,19 @@ class Sequencer(wiring.Component):
         result = registers.write_port()
 
         # Properties of the instruction, in registers. Its length is needed first: it is looked up on the way in.
-        index = Signal(range(INSTRUCTION_WORDS + MEMORY_LATENCY + 1))
+        index = Signal(range(INSTRUCTION_WORDS + BLOCK_RAM_LATENCY + 1))
         length = Signal(range(INSTRUCTION_WORDS + 1))
         arrived = Signal.like(index)  # the cycle in which its last word is there
         sources = Signal(range(OPERANDS + 1))
         fetching = Signal()
-        with m.If(fetching & (index == MEMORY_LATENCY)):
-            m.d.sync += [length.eq(1), arrived.eq(MEMORY_LATENCY - 1 + SHORTEST_FETCH), sources.eq(0)]
+        with m.If(fetching & (index == BLOCK_RAM_LATENCY)):
+            m.d.sync += [length.eq(1), arrived.eq(BLOCK_RAM_LATENCY - 1 + SHORTEST_FETCH), sources.eq(0)]
             with m.Switch(self.program_data[:OPCODE_BITS]):
                 for form in self.instructions:
                     with m.Case(form.opcode):
                         m.d.sync += [
                             length.eq(form.words),
-                            arrived.eq(MEMORY_LATENCY - 1 + max(form.words, SHORTEST_FETCH)),
+                            arrived.eq(BLOCK_RAM_LATENCY - 1 + max(form.words, SHORTEST_FETCH)),
                             sources.eq(len(form.sources)),
                         ]
         unit = Signal(len(Unit))
@@ -185,11 +191,11 @@ class Sequencer(wiring.Component):
                 with m.If(index == 0):
                     m.d.sync += following.eq(pc)
                 for i in range(INSTRUCTION_WORDS):
-                    with m.If(index == MEMORY_LATENCY + i):
+                    with m.If(index == BLOCK_RAM_LATENCY + i):
                         m.d.sync += words[i].eq(self.program_data)
-                with m.If(index == MEMORY_LATENCY + 1):
+                with m.If(index == BLOCK_RAM_LATENCY + 1):
                     m.d.sync += following.eq(following + length)
-                with m.If((index > MEMORY_LATENCY) & (index == arrived)):
+                with m.If((index > BLOCK_RAM_LATENCY) & (index == arrived)):
                     m.d.sync += index.eq(0)
                     with m.If(sources == 0):
                         m.next = "DECODE"
@@ -222,7 +228,7 @@ class Sequencer(wiring.Component):
             m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
 
         m.d.comb += [
-            self.unit.eq(Mux(executing | working, unit, 0)),
+            self.unit.eq(unit),
             self.unit_start.eq(Mux(executing, unit, 0)),
             self.phase.eq(PHASES.index("fetch")),
         ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
-from dither.timing import MEMORY_LATENCY
+from dither.timing import STORE_INTERVAL
 
 from .interfaces import ADDRESS_BITS, instruction_layout
 
@@ -20,11 +20,11 @@ _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 class TransferUnit(wiring.Component):
     """Moves beats one way at a time.
 
-    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``MEMORY_LATENCY + 1`` cycles, because
-    it holds the address until the beat is taken; PULL and EMIT take two cycles. Waiting for a stream comes on top and
-    is shown on ``waiting``.
+    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``STORE_INTERVAL`` cycles, because it
+    holds the address until the beat is taken; PULL takes two cycles and EMIT three. Waiting for a stream comes on top
+    and is shown on ``waiting``.
 
-    Resources: one register of a beat's width, two 16-bit counters.
+    Resources: two registers of a beat's width, two 16-bit counters.
 
     Attributes
     ----------
@@ -34,15 +34,20 @@ class TransferUnit(wiring.Component):
         EMIT's value.
     input, output : streams of beats
     write_enable, addr, write_data : Out
-        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it. Outside of
-        LOADs ``write_data`` is zero, so others' data can be joined to it without a multiplexer.
+        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it. With
+        ``local_learning``, outside of LOADs ``write_data`` is zero, so others' data can be joined to it without a
+        multiplexer.
+    stores : Out(1)
+        STORE, not EMIT.
     read_data : In
-        The word at ``addr`` of the memory selected, latency ``MEMORY_LATENCY``.
+        The word at ``addr`` of ``memory`` if ``stores``, else zero; a register, so ``MEMORY_LATENCY + 1`` cycles behind
+        the address.
     result : Out(32)
         PULL's value, in the last cycle.
     """
 
     def __init__(self, config: EngineConfig) -> None:
+        self._clears = bool(config.local_learning)
         super().__init__(
             {
                 "start": In(1),
@@ -56,6 +61,7 @@ class TransferUnit(wiring.Component):
                 "write_enable": Out(1),
                 "addr": Out(ADDRESS_BITS),
                 "write_data": Out(config.beat_width),
+                "stores": Out(1),
                 "read_data": In(config.beat_width),
                 "result": Out(32),
                 "waiting": Out(1),
@@ -64,15 +70,21 @@ class TransferUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        beat = Signal.like(self.input.payload)
+        beat = Signal.like(self.input.payload, reset_less=not self._clears)
         remaining = Signal(16)
-        latency = Signal(range(MEMORY_LATENCY + 1))
+        latency = Signal(range(STORE_INTERVAL))
         last = remaining == 1
+        emitted = Signal.like(self.operand)  # one of the two is zero
         m.d.comb += [
             self.memory.eq(self.fields.memory),
             self.write_data.eq(beat),
             self.result.eq(self.input.payload[:32]),
+            self.stores.eq(self.opcode == _OPCODES["STORE"]),
+            self.output.payload.eq(self.read_data | emitted),
         ]
+        m.d.sync += emitted.eq(Mux(self.opcode == _OPCODES["EMIT"], self.operand, 0))
+        if not self._clears:
+            m.d.sync += beat.eq(self.input.payload)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [self.addr.eq(self.fields.base), remaining.eq(self.fields.count), latency.eq(0)]
@@ -91,12 +103,12 @@ class TransferUnit(wiring.Component):
                     m.next = "IDLE"
             with m.State("EMIT"):
                 m.d.comb += [
-                    self.output.valid.eq(1),
-                    self.output.payload.eq(self.operand),
-                    self.done.eq(self.output.ready),
-                    self.waiting.eq(~self.output.ready),
+                    self.output.valid.eq(latency == 1),
+                    self.done.eq(self.output.valid & self.output.ready),
+                    self.waiting.eq(self.output.valid & ~self.output.ready),
                 ]
-                with m.If(self.output.ready):
+                m.d.sync += latency.eq(1)
+                with m.If(self.done):
                     m.next = "IDLE"
             with m.State("LOAD"):
                 m.d.comb += [self.input.ready.eq(1), self.waiting.eq(~self.input.valid)]
@@ -104,21 +116,21 @@ class TransferUnit(wiring.Component):
                 with m.If(self.write_enable):
                     m.d.sync += self.addr.eq(self.addr + 1)
                 with m.If(self.input.valid):
-                    m.d.sync += [beat.eq(self.input.payload), remaining.eq(remaining - 1)]
+                    m.d.sync += remaining.eq(remaining - 1)
+                    if self._clears:
+                        m.d.sync += beat.eq(self.input.payload)
                     with m.If(last):
                         m.next = "WRITE"
             with m.State("WRITE"):
                 m.d.comb += self.done.eq(1)
-                m.d.sync += [self.write_enable.eq(0), beat.eq(0)]
+                m.d.sync += self.write_enable.eq(0)
+                if self._clears:
+                    m.d.sync += beat.eq(0)
                 m.next = "IDLE"
             with m.State("STORE"):
                 m.d.sync += latency.eq(latency + 1)
-                with m.If(latency == MEMORY_LATENCY):
-                    m.d.comb += [
-                        self.output.valid.eq(1),
-                        self.output.payload.eq(self.read_data),
-                        self.waiting.eq(~self.output.ready),
-                    ]
+                with m.If(latency == STORE_INTERVAL - 1):
+                    m.d.comb += [self.output.valid.eq(1), self.waiting.eq(~self.output.ready)]
                     m.d.sync += latency.eq(latency)
                     with m.If(self.output.ready):
                         m.d.sync += [latency.eq(0), self.addr.eq(self.addr + 1), remaining.eq(remaining - 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,6 +23,9 @@ _SHIFTED_PRODUCT_BITS = 36
 _DIRECTION_BITS = 18
 _SIGN_UNIT = 4096
 _MOMENT_FRAC = 10
+_NEAR_ROWS = 4
+_SELECTION = 1
+"""Cycles between the two steps by which a row is selected."""
 _MANTISSA_BITS = SCALAR_INPUT_BITS - 1
 _MEMORIES = {"gradient": GRADIENT_BITS, "master": MASTER_BITS, "moment1": MASTER_BITS, "moment2": MASTER_BITS}
 
@@ -60,11 +63,9 @@ class WideMultiplier(wiring.Component):
             delayed = Signal(signed(MASTER_BITS), name=f"missing{i}", reset_less=True)
             m.d.sync += delayed.eq(missing)
             missing = delayed
-        total = Signal.like(self.product, reset_less=True)
-        m.d.sync += [
-            total.eq((high.product << half) + low.product),
-            self.product.eq(total + (missing << width)),
-        ]
+        total, product = (Signal.like(self.product, name=name, reset_less=True) for name in ("total", "whole"))
+        m.d.sync += [total.eq((high.product << half) + low.product), product.eq(total + (missing << width))]
+        m.d.comb += self.product.eq(product)
         return m
 
 
@@ -99,15 +100,16 @@ class RoundingShifter(wiring.Component):
         coarse = Signal.like(value)
         fine_amount = Signal(3)
         fine = Signal(signed(self.RESULT_BITS + 1), reset_less=True)
+        result = Signal.like(self.result, reset_less=True)
         m.d.sync += [
             value.eq(self.value << 1),
             amount.eq(self.amount),
             coarse.eq(value >> (amount[3:] << 3)),
             fine_amount.eq(amount[:3]),
             fine.eq(coarse >> fine_amount),
-            self.result.eq((fine + 1) >> 1),
+            result.eq((fine + 1) >> 1),
         ]
-        m.d.comb += self.floor.eq(fine >> 1)
+        m.d.comb += [self.floor.eq(fine >> 1), self.result.eq(result)]
         return m
 
 
@@ -186,9 +188,10 @@ class UpdateUnit(wiring.Component):
         shifted = shifter.result[:_SHIFTED_PRODUCT_BITS].as_signed()
 
         # h = sat17(rnd(g, gradient_shift))
-        gradient = pipeline.read("gradient", MEMORY_LATENCY)
-        pipeline.write("gradient", Const(0, GRADIENT_BITS), MEMORY_LATENCY + 1, Const(1))
-        t = shifts.reserve(MEMORY_LATENCY + 1)
+        t = MEMORY_LATENCY + _SELECTION
+        gradient = pipeline.read("gradient", t)
+        pipeline.write("gradient", Const(0, GRADIENT_BITS), t + 1, Const(1))
+        t = shifts.reserve(t + 1)
         shifts.use(t, gradient.at(t).as_signed(), fields.gradient_shift)
         t += shifter.LATENCY
         h = pipeline.saturate(shifter.result, _SHIFTED_BITS, t, "h", Const(1))
@@ -301,17 +304,27 @@ class _Pipeline:
         self._row = Kept(schedule, row, -1, "row")
 
     def read(self, memory: str, time: int) -> Kept:
-        """The parameter's value in a memory, taken at a time."""
-        port = getattr(self._unit, memory)
-        self._m.d.comb += port.addr.eq(self._address.at(time - MEMORY_LATENCY))
-        return self._schedule.keep(port.data.word_select(self._row.at(time), _MEMORIES[memory]), time, memory)
+        """The parameter's value in a memory, taken at a time. Its row is selected from groups of four, then from those:
+        the memory's banks lie far apart."""
+        port, bits = getattr(self._unit, memory), _MEMORIES[memory]
+        t = time - _SELECTION
+        self._m.d.comb += port.addr.eq(self._address.at(t - MEMORY_LATENCY))
+        groups: list[Value] = []
+        for start in range(0, self._rows, _NEAR_ROWS):
+            rows = min(_NEAR_ROWS, self._rows - start)
+            part = port.data[start * bits : (start + rows) * bits]
+            place = self._row.at(t)[: (rows - 1).bit_length()]
+            name = f"{memory}_group{len(groups)}"
+            groups.append(self._schedule.keep(part.word_select(place, bits) if rows > 1 else part, t, name).at(time))
+        group = self._row.at(time)[(_NEAR_ROWS - 1).bit_length() :]
+        return self._schedule.keep(Array(groups)[group] if len(groups) > 1 else groups[0], time, memory)
 
     def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
         """Collects the value at a time; a full word is written in the next cycle."""
         port = getattr(self._unit, f"{memory}_write")
         bits = _MEMORIES[memory]
         word = Signal(self._rows * bits, name=f"{memory}_word", reset_less=True)
-        with self._m.If(self._schedule.at(time)):
+        with self._m.If(self._schedule.copy(time, f"{memory}_word")):
             self._m.d.sync += word.eq(Cat(word, value)[bits:])
         t = time + 1
         full = self._row.at(t) == self._rows - 1

@@ -21,6 +21,7 @@ from dither.engine import EngineConfig
 from dither.tools import toolchain
 from dither.tools.cache import cache_directory, cached, digest
 
+from .fabrics import Fabric
 from .verilog import emit
 
 __all__ = ["BenchError", "bench_config", "bench_parameters", "run_bench"]
@@ -55,20 +56,21 @@ def run_bench(
     parameters: Mapping[str, Any] | None = None,
     waves: bool = False,
     timeout: float = 300.0,
+    fabric: Fabric | None = None,
 ) -> None:
     """Simulates ``component`` (top module ``name``) under all cocotb tests of ``dither_sim.benches.<bench_module>``.
 
     A module name with a dot is taken as it is. ``parameters`` reach the bench through :func:`bench_parameters`; values
     are what JSON can say, or an :class:`~dither.engine.EngineConfig` (``config=``, for :func:`bench_config`). The
     compiled simulation is cached. ``waves`` keeps a ``dump.vcd`` in the ``waves`` directory of the cache. ``timeout``
-    bounds the run without the compilation, in seconds of real time.
+    bounds the run without the compilation, in seconds of real time. ``fabric``: see :func:`~dither_sim.verilog.emit`.
 
     :raises BenchError: if any test fails.
     :raises DeviceError: if a tool is missing.
     """
     __tracebackhide__ = True
     module = bench_module if "." in bench_module else f"dither_sim.benches.{bench_module}"
-    binaries = _build(emit(component, name), name, waves)
+    binaries = _build(emit(component, name, fabric=fabric), name, waves)
     environment = {_PARAMETERS: json.dumps(dict(parameters or {}), default=EngineConfig.to_dict)}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         place = cache_directory() / "waves" / name if waves else Path(scratch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,12 @@ from dither.device import DeviceError
 from dither.tools.cache import cached, digest
 from dither.tools.toolchain import run_yosys, yosys_version
 
-__all__ = ["ICE40UP5K", "Fabric", "cell_models", "emit_netlist"]
+from .fabrics import ICE40UP5K, Fabric
+
+__all__ = ["cell_models", "emit_netlist"]
 
 _SCRIPT = "read_rtlil in.il; synth_ice40 -top {top} {options}; write_verilog -noattr -norename out.v"
 """``-norename``: Yosys' own names are the same from run to run as they are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fabric:
-    """An FPGA without pins: all that gateware asks a platform for when it chooses primitives."""
-
-    device: str
-    """As Amaranth's platforms call it."""
-
-
-ICE40UP5K = Fabric("iCE40UP5K")
 
 
 def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, options: Sequence[str] = ()) -> str:

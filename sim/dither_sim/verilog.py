@@ -17,6 +17,7 @@ from dither.tools.sources import source_files
 from dither.tools.toolchain import run_yosys, yosys_version
 
 from . import registers
+from .fabrics import CELL_MODELS, Fabric
 
 __all__ = ["emit", "emit_engine", "emit_part"]
 
@@ -27,7 +28,9 @@ _SCRIPT = "read_rtlil in.il; proc -nomux -norom; memory_collect; write_verilog -
 _ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
 
 
-def emit(component: Any, name: str, ports: Sequence[Any] | None = None) -> str:
+def emit(
+    component: Any, name: str, ports: Sequence[Any] | None = None, *, fabric: Fabric | None = None
+) -> str:  # fmt: skip
     """SystemVerilog text of a component and all below it; the top module is ``name``.
 
     Ports are those of the component's signature, flat (``input__payload``), and ``clk`` and ``rst``; other
@@ -35,9 +38,12 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None) -> str:
     states start them so anyhow, and thousands of assignments take minutes to compile. Registers are rewritten for
     speed by :mod:`dither_sim.registers`. The text is cached under the RTLIL's digest.
 
+    :param fabric: the FPGA whose cells the component is to use, for those with :data:`fabrics.CELL_MODELS`; their
+        models come with the text.
     :raises DeviceError: if Yosys is missing or fails.
     """
-    text = rtlil.convert(component, name=name, ports=ports, emit_src=False)
+    text = rtlil.convert(component, name=name, ports=ports, platform=fabric, emit_src=False)
+    models = CELL_MODELS[fabric].read_text() if fabric is not None else ""
 
     def build(directory: Path) -> None:
         (directory / "in.il").write_text(text)
@@ -46,7 +52,7 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None) -> str:
         verilog = directory / "out.sv"
         verilog.write_text(registers.merge_registers(_ZEROS.sub("", verilog.read_text())))
 
-    return (cached("verilog", digest(text, *_method()), build) / "out.sv").read_text()
+    return models + (cached("verilog", digest(text, *_method()), build) / "out.sv").read_text()
 
 
 def emit_engine(config: EngineConfig) -> str:

@@ -25,25 +25,28 @@ from .isa import (
 from .timing_compact import compact_execution_cycles, compact_fetch_cycles
 
 __all__ = [
-    "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY", "ISSUE_LATENCY",
-    "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LOGARITHM_STAGE", "LOSS_PAUSE", "LOSS_RESULT_CYCLES",
-    "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY", "PROBE_PRODUCT_CYCLES",
-    "REQUANTISER_LATENCY", "SHORTEST_FETCH", "UPDATE_INTERVAL", "UPDATE_LATENCY", "WRITE_LATENCY", "cycles_per_term",
-    "dither_start", "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles",
-    "lane_sum_cycles",
+    "BLOCK_RAM_LATENCY", "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY",
+    "ISSUE_LATENCY", "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LOGARITHM_STAGE", "LOSS_PAUSE",
+    "LOSS_RESULT_CYCLES", "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY",
+    "PROBE_PRODUCT_CYCLES", "REQUANTISER_LATENCY", "SHORTEST_FETCH", "STORE_INTERVAL", "UPDATE_INTERVAL",
+    "UPDATE_LATENCY", "WRITE_LATENCY", "cycles_per_term", "dither_start", "drain_cycles_per_row", "execution_cycles",
+    "fetch_cycles", "generator_cycles", "lane_sum_cycles",
 ]  # fmt: skip
 
-MEMORY_LATENCY = 2
-"""Cycles from an address to usable data in every data memory (block RAM and its output register)."""
+BLOCK_RAM_LATENCY = 2
+"""Cycles from an address to usable data in program memory and tables: block RAM and its output register."""
 
-WRITE_LATENCY = 2
-"""Cycles from a write to the first read that gives what was written: registers in front of the block RAM, and the block
-RAM itself."""
+MEMORY_LATENCY = 1 + BLOCK_RAM_LATENCY
+"""Cycles from an address to usable data in every data memory: each of its banks has a register for the address."""
+
+WRITE_LATENCY = 1
+"""Cycles from a write to the first read that gives what was written: both pass a register in front of the block RAM,
+and the block RAM needs one."""
 
 MULTIPLIER_LATENCY = 2
 """Cycles from operands to their product: operand registers and a product register."""
 
-INTERPOLATOR_LATENCY = MEMORY_LATENCY + MULTIPLIER_LATENCY + 2
+INTERPOLATOR_LATENCY = BLOCK_RAM_LATENCY + MULTIPLIER_LATENCY + 2
 """Cycles from an argument to the value of a piecewise-linear table: entry, product, sum, clip."""
 
 ISSUE_LATENCY = 4
@@ -52,7 +55,7 @@ ISSUE_LATENCY = 4
 BROADCAST_LATENCY = 2
 """CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
 
-CORRELATE_DISTANCE = 3 + WRITE_LATENCY
+CORRELATE_DISTANCE = MEMORY_LATENCY + 1 + WRITE_LATENCY
 """CORRELATE's least number of cycles between two visits of the same gradient word."""
 
 REQUANTISER_LATENCY = 4
@@ -86,8 +89,11 @@ part of the derivatives' exponents, so it must be there in the cycle before they
 DITHER_ALIGNMENT = 14
 """DITHER's cycles for shifting up to 63 signs at the most: seven times eight of them, and seven times one."""
 
-PROBE_PRODUCT_CYCLES = 2
+PROBE_PRODUCT_CYCLES = MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY
 """PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there with the data."""
+
+STORE_INTERVAL = MEMORY_LATENCY + 2
+"""STORE's cycles from beat to beat: the word, a register in front of the stream, and the beat is taken."""
 
 SHORTEST_FETCH = 2
 """Words that an instruction takes the time of, at least: what it is has to be looked up."""
@@ -95,7 +101,7 @@ SHORTEST_FETCH = 2
 UPDATE_INTERVAL = 6
 """UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
 
-UPDATE_LATENCY = 63
+UPDATE_LATENCY = 65
 """UPDATE's cycles from a parameter's entry to its write."""
 
 
@@ -108,7 +114,7 @@ def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
     if compact:
         return compact_fetch_cycles(form)
     operands = len(form.sources)
-    return MEMORY_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
+    return BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
 
 
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
@@ -120,8 +126,12 @@ def _control(config: EngineConfig, instruction: Instruction) -> int:
     return 1
 
 
-def _scalar(config: EngineConfig, instruction: Instruction) -> int:
+def _pull(config: EngineConfig, instruction: Instruction) -> int:
     return 2
+
+
+def _emit(config: EngineConfig, instruction: Instruction) -> int:
+    return 3
 
 
 def _load(config: EngineConfig, instruction: Instruction) -> int:
@@ -129,7 +139,7 @@ def _load(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _store(config: EngineConfig, instruction: Instruction) -> int:
-    return (MEMORY_LATENCY + 1) * instruction["count"] + 1
+    return STORE_INTERVAL * instruction["count"] + 1
 
 
 def cycles_per_term(operand: Operand) -> int:
@@ -214,7 +224,8 @@ def _items_by_block(step: int, columns: int, inner: int, bits: int) -> tuple[int
 
 
 def _parameters(config: EngineConfig, instruction: Instruction) -> int:
-    write = 4 if instruction.name == "PERTURB" else 3  # cycles from a word's address to its write
+    # Cycles from a word's address to its write: choice of the addends, sum, clip.
+    write = MEMORY_LATENCY + (3 if instruction.name == "PERTURB" else 2)
     bits = _RANDOM_BITS.get(instruction["distribution"], 0)
     inner, tiles = instruction["inner"], instruction["tiles"]
     if bits == 0:
@@ -253,7 +264,7 @@ def _transpose(config: EngineConfig, instruction: Instruction) -> int:
 
 
 _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
-    "PULL": _scalar, "EMIT": _scalar, "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
+    "PULL": _pull, "EMIT": _emit, "LOAD": _load, "STORE": _store, "CONTRACT": _contract, "LOSS": _loss,
     "CORRELATE": _correlate, "PERTURB": _parameters, "ACCUMULATE": _parameters, "UPDATE": _update,
     "DITHER": _dither, "TRANSPOSE": _transpose,
 }  # fmt: skip

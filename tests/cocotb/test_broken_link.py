@@ -137,7 +137,7 @@ LINK_FAULTS = {
         Change("unread output is written over", "link.output_buffer.full", never),
         Change("a position is as good as any", "link.within", always),
         Change("registers are read again and again", "link.registers.address_carry", never),
-        Change("the engine is not reset", "link.engine_reset", never),
+        Change("the engine is not reset", "link.reset", never),
         Change("buffers outlive their session", "link.judge.forget", never),
         Change("what the packer holds does not count", "link.busy", only("|", lambda old: old.operands[0])),
         Change("a beat that waits does not count", "link.held", never),

@@ -8,8 +8,10 @@ from dither_hw.memories import BankedMemory
 from dither_sim.cocotb_runner import run_bench
 
 
-@pytest.mark.parametrize(("depth", "banks", "bits"), [(16, 1, 32), (100, 3, 18), (64, 4, 7)])
-def test_random_traffic(depth: int, banks: int, bits: int) -> None:
-    memory = BankedMemory(depth=depth, banks=banks, bits=bits)
-    parameters = {"depth": depth, "width": banks * bits, "count": 4000}
+@pytest.mark.parametrize(("depth", "banks", "bits", "near"), [
+    (16, 1, 32, False), (100, 3, 18, False), (64, 4, 7, False), (64, 1, 36, True),
+])  # fmt: skip
+def test_random_traffic(depth: int, banks: int, bits: int, near: bool) -> None:
+    memory = BankedMemory(depth=depth, banks=banks, bits=bits, near=near)
+    parameters = {"depth": depth, "width": banks * bits, "near": near, "count": 4000}
     run_bench(memory, "bench_memories", name=f"memory_{depth}x{banks}x{bits}", parameters=parameters)

@@ -34,6 +34,7 @@ class Echo(wiring.Component):
         beat = stream.Signature(config.beat_width)
         super().__init__(
             {
+                "reset": In(1),
                 "host_addr": In(16),
                 "host_write": In(1),
                 "host_wdata": In(32),

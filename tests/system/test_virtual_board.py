@@ -51,8 +51,11 @@ class Echo(wiring.Component):
     def __init__(self, divisor: int = CLOCK // BAUD) -> None:
         self.divisor = divisor
         super().__init__(
-            {"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1), "session": Out(1)}
-        )
+            {
+                "reset": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1),
+                "session": Out(1),
+            }
+        )  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
@@ -47,7 +47,7 @@ class CompactEngine(wiring.Component):
         self.config = config
         super().__init__(EnginePorts(config))
 
-    def elaborate(self, platform: object) -> Module:
+    def elaborate(self, platform: object) -> Elaboratable:
         m = Module()
         config = self.config
         host, sequencer = CompactHost(config), CompactSequencer(config)
@@ -123,7 +123,7 @@ class CompactEngine(wiring.Component):
                 m.d.comb += self.output.payload.eq(scalar.data)
             with m.Default():
                 m.d.comb += self.output.payload.eq(sequencer.accumulator)
-        return m
+        return ResetInserter(self.reset)(m)
 
     def _activations(
         self, m: Module, sequencer: CompactSequencer, path: ContractDatapath, scalar: ScalarUnit, scalar_works: Signal

@@ -41,10 +41,9 @@ class Link(wiring.Component):
     ----------
     rx, tx : In(1), Out(1)
         The line, asynchronous; ``tx`` is high from the first cycle on.
-    host_addr and so on
-        The other side of an engine's ports (:class:`~dither_hw.interfaces.EnginePorts`).
-    engine_reset : Out(1)
-        Pulse: a new session; the engine forgets what it was at, but not its memories.
+    reset, host_addr and so on
+        The other side of an engine's ports (:class:`~dither_hw.interfaces.EnginePorts`). A new session begins with a
+        reset.
     session, error : Out(1), Out(1)
         A driver has opened a session; a broken frame has come since.
 
@@ -79,7 +78,6 @@ class Link(wiring.Component):
                 "rx": In(1),
                 "tx": Out(1, init=1),
                 **{name: port.flip() for name, port in EnginePorts(config).members.items()},
-                "engine_reset": Out(1),
                 "session": Out(1),
                 "error": Out(1),
             }
@@ -140,7 +138,7 @@ class Link(wiring.Component):
             columns.field.eq(judge.field),
             columns.asked_field.eq(responder.field),
             columns.remember.eq(judge.remember),
-            self.engine_reset.eq(judge.clear),
+            self.reset.eq(judge.clear),
             self.session.eq(judge.opened),
             self.error.eq(judge.error),
         ]

@@ -113,7 +113,7 @@ class Packer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, chunks = self.config.width, beat_chunks(self.config)
-        beat = Signal(chunks * width)
+        beat = Signal(chunks * width, reset_less=True)
         chunk = Signal(range(chunks))
         place = Signal(range(width))
         within = Signal()

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
 
-__all__ = ["BLOCK_RAM_MODES", "BlockRamLayout", "block_ram", "multiplier"]
+__all__ = ["BLOCK_RAM_MODES", "BlockRamLayout", "block_ram", "masked_adder", "multiplier"]
 
 MULTIPLIER_BITS = 18
+_MASKED_SUM = 0xA6AA
+"""A carry cell's LUT: with D, A xor B, or A where C; without, A, which is also the carry where they agree."""
 _ADDRESS_BITS = 14
 BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 """Data bits and address bits of a block RAM's ways to be used, the widest first."""
@@ -51,6 +53,27 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
         "MULT18X18D", p_REG_PIPELINE_CLK="NONE", p_GSR="DISABLED", p_RESETMODE="SYNC", **parameters, **ports
     )
     m.d.comb += product.eq(result)
+
+
+def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal) -> None:
+    """Makes ``total`` a + b, or a where ``mask`` is 1, of carry cells alone: all three operands have one width.
+
+    A carry cell has a LUT of four inputs in front of its carry, of which an adder as Yosys makes it uses two.
+    """
+    width = len(total)
+    carry: Value = Const(0, 1)
+    for i in range(0, width, 2):
+        ports: dict[str, object] = {"i_CIN": carry}
+        carry = Signal(name=f"carry{i + 2}")
+        for k in range(2):
+            # Past the end, the sum of zeros.
+            bits = (a[i + k], b[i + k]) if i + k < width else (Const(0, 1), Const(0, 1))
+            ports |= {f"i_{pin}{k}": bit for pin, bit in zip("ABCD", (*bits, mask, Const(1, 1)), strict=True)}
+            ports[f"o_S{k}"] = total[i + k] if i + k < width else Signal(name="beyond")
+        parameters = {f"p_INIT{k}": Const(_MASKED_SUM, 16) for k in range(2)} | {
+            f"p_INJECT1_{k}": "NO" for k in range(2)
+        }
+        m.submodules += Instance("CCU2C", o_COUT=carry, **parameters, **ports)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,14 @@ class _Driver:
 
     async def begin(self) -> None:
         await begin(
-            self.dut, host_addr=0, host_write=0, host_wdata=0, input__valid=0, input__payload=0, output__ready=0
+            self.dut,
+            reset=0,
+            host_addr=0,
+            host_write=0,
+            host_wdata=0,
+            input__valid=0,
+            input__payload=0,
+            output__ready=0,
         )
         assert await self.read("magic") == MAGIC
         assert await self.read("configuration") == int(self.config.digest(), 16)

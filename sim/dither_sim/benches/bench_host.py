@@ -12,7 +12,7 @@ from typing import Any
 import cocotb
 
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PHASES, PROGRAM_WINDOW, REGISTERS, SATURATIONS
-from dither.timing import MEMORY_LATENCY
+from dither.timing import BLOCK_RAM_LATENCY
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .cycles import begin, next_cycle, settled
@@ -122,11 +122,11 @@ async def program_window(dut: Any) -> None:
         await host.write(PROGRAM_WINDOW + address, words[address])
     for address in range(depth):
         await host.write(address % PROGRAM_WINDOW, random.getrandbits(32))
-    asked: deque[int] = deque(maxlen=MEMORY_LATENCY)
+    asked: deque[int] = deque(maxlen=BLOCK_RAM_LATENCY)
     for address in [*range(depth), *(random.randrange(depth) for _ in range(200))]:
         dut.program_addr.value = address
         await settled(dut)
-        if len(asked) == MEMORY_LATENCY:
+        if len(asked) == BLOCK_RAM_LATENCY:
             assert int(dut.program_data.value) == words[asked[0]], f"word {asked[0]}"
         asked.append(address)
         await next_cycle(dut)

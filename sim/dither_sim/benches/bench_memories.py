@@ -1,6 +1,6 @@
 """BankedMemory: random traffic on few words, so that reads and writes often meet.
 
-Parameters: ``depth``, ``width`` (bits of a word of all banks), ``count`` of cycles.
+Parameters: ``depth``, ``width`` (bits of a word of all banks), ``near``, ``count`` of cycles.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import cocotb
 
-from dither.timing import MEMORY_LATENCY, WRITE_LATENCY
+from dither.timing import BLOCK_RAM_LATENCY, MEMORY_LATENCY, WRITE_LATENCY
 
 from ..cocotb_runner import bench_parameters
 from .cycles import begin, next_cycle, settled
@@ -23,8 +23,9 @@ async def random_traffic(dut: Any) -> None:
     depth, width = parameters["depth"], parameters["width"]
     await begin(dut, write__enable=0, write__addr=0, write__data=0, read__addr=0)
     words = [0] * depth
-    expected: deque[int | None] = deque([None] * MEMORY_LATENCY)
-    written: deque[tuple[int, int] | None] = deque([None] * (WRITE_LATENCY - 1))
+    expected: deque[int | None] = deque([None] * (BLOCK_RAM_LATENCY if parameters["near"] else MEMORY_LATENCY))
+    latency = WRITE_LATENCY + parameters["near"]
+    written: deque[tuple[int, int] | None] = deque([None] * (latency - 1))
     meetings = near = 0
     for cycle in range(parameters["count"]):
         # First every word is written once. Then a few neighbours for a while, now and then any word.

@@ -17,7 +17,7 @@ import cocotb
 
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, REGISTERS, STACK_DEPTH, WORD_BITS, Instruction
 from dither.regmap import PHASES
-from dither.timing import MEMORY_LATENCY
+from dither.timing import BLOCK_RAM_LATENCY
 from dither_hw.sequencer import UNITS
 
 from ..cocotb_runner import bench_parameters
@@ -49,8 +49,8 @@ class _Units:
         dut = self.dut
         unit, start = int(dut.unit.value), int(dut.unit_start.value)
         if self._job is None:
-            assert unit == start, "a unit is at work that was not started"
             if start:
+                assert unit == start, "a unit is started that does not own the memories"
                 assert self.jobs, "a unit is started after the end of the program"
                 self._job, self._cycle = self.jobs.pop(0), 0
                 self._check(start)
@@ -77,10 +77,10 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
     """Run one program and compare; starts while it runs are noise that must not matter."""
     units, cycles = _Units(dut, outcome.jobs, random), Counter[str]()
     limit = outcome.cycles.total() + 20
-    addresses, busy = deque([0] * MEMORY_LATENCY, maxlen=MEMORY_LATENCY), True
+    addresses, busy = deque([0] * BLOCK_RAM_LATENCY, maxlen=BLOCK_RAM_LATENCY), True
     dut.start.value, dut.entry.value = 1, entry
     await settled(dut)
-    assert (int(dut.busy.value), int(dut.unit.value)) == (0, 0), "busy before the start"
+    assert (int(dut.busy.value), int(dut.unit_start.value)) == (0, 0), "busy before the start"
     await next_cycle(dut)
     while busy:
         assert cycles.total() < limit, f"not done after {limit} cycles"

@@ -1,4 +1,4 @@
-"""TransferUnit: random LOAD, STORE, PULL and EMIT between random streams and the bench's memories of latency 2.
+"""TransferUnit: random LOAD, STORE, PULL and EMIT between random streams and the bench's memories.
 
 Beats both ways, memories, results, and cycles: those not spent waiting are exactly those of :mod:`dither.timing`.
 
@@ -38,6 +38,7 @@ class _Bench:
         self.memories: dict[tuple[int, int], int] = {}
         """Words by memory and address, where known."""
         self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
+        self.wanted, self.stored = False, 0
         self.waited = 0
 
     def word(self, memory: int, address: int) -> int:
@@ -48,8 +49,10 @@ class _Bench:
         dut = self.dut
         self.source.drive()
         self.sink.drive()
-        dut.read_data.value = self.reads.popleft()
+        dut.read_data.value = self.stored
         await settled(dut)
+        self.stored = self.reads.popleft() * self.wanted
+        self.wanted = bool(int(dut.stores.value))
         self.source.settle()
         self.sink.settle()
         memory, address = int(dut.memory.value), int(dut.addr.value)

@@ -10,7 +10,7 @@ from random import Random
 from dither.device import DeviceError
 from dither.golden.control import Stack, wrap
 from dither.isa import INSTRUCTIONS, REGISTERS, STACK_DEPTH, Instruction, InstructionFormat, decode_program
-from dither.timing import MEMORY_LATENCY, SHORTEST_FETCH, fetch_cycles
+from dither.timing import BLOCK_RAM_LATENCY, SHORTEST_FETCH, fetch_cycles
 
 __all__ = ["Job", "Outcome", "Twin", "layout", "random_program"]
 
@@ -61,7 +61,7 @@ class Twin:
         while outcome.steps < _MAX_STEPS:
             outcome.steps += 1
             if words[address] & 0xFF not in _KNOWN:
-                outcome.cycles += Counter(fetch=MEMORY_LATENCY + SHORTEST_FETCH + 1, control=1)
+                outcome.cycles += Counter(fetch=BLOCK_RAM_LATENCY + SHORTEST_FETCH + 1, control=1)
                 outcome.fault = True
                 return outcome
             _, instruction = next(decode_program(list(words[address:])))

@@ -182,7 +182,7 @@ class Twins:
                     self.starts.append(data)
                 else:
                     self.writes.append((address, data))
-            if int(dut.engine_reset.value):
+            if int(dut.reset.value):
                 self.resets += 1
                 self.source.beats.clear()
             await next_cycle(dut)

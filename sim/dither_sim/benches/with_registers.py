@@ -42,10 +42,10 @@ class WithRegisters(wiring.Component):
         m.d.sync += link.host_rdata.eq(Cat(link.host_addr, ~link.host_addr) ^ _SEED)
         for name in ("rx", "busy", "fault"):
             m.d.comb += getattr(link, name).eq(getattr(self, name))
-        for name in ("tx", "host_addr", "host_write", "host_wdata", "engine_reset", "session", "error"):
+        for name in ("tx", "host_addr", "host_write", "host_wdata", "reset", "session", "error"):
             m.d.comb += getattr(self, name).eq(getattr(link, name))
         wiring.connect(m, link.input, wiring.flipped(self.input))
         wiring.connect(m, wiring.flipped(self.output), link.output)
         beats = (self.input.valid & self.willing) | (self.output.valid & self.output.ready)
-        m.d.comb += self.attention.eq(beats | self.host_write | self.engine_reset)
+        m.d.comb += self.attention.eq(beats | self.host_write | self.reset)
         return m

@@ -19,6 +19,7 @@ module bench (
     board board (
         .clk(clk),
         .rst(reset),
+        .reset(1'b0),
         .rx(line),
         .tx(tx),
         .busy(busy),

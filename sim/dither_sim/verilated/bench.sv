@@ -33,6 +33,7 @@ module bench #(parameter BEAT_WIDTH = 36) (
     engine engine (
         .clk(clk),
         .rst(reset),
+        .reset(1'b0),
         .host_addr(address),
         .host_write(write),
         .host_wdata(data),
