@@ -131,6 +131,9 @@ class _Rewriter:
     def _statements(self, statements: Iterable[Any], path: str) -> Iterator[Any]:
         for statement in statements:
             match statement:
+                case Assign() if not any(signal.name for signal in statement.lhs._lhs_signals()):
+                    # Amaranth makes a flag without a name for every state of a machine; hardly anybody asks for it.
+                    yield statement
                 case Assign():
                     names = tuple(f"{path}{signal.name}" for signal in statement.lhs._lhs_signals())
                     yield statement.lhs.eq(self._value(statement.rhs, names))

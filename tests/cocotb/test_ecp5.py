@@ -16,7 +16,8 @@ CONFIG = EngineConfig(rows=2, lanes=4, lanes_per_table=2, table_bits=6, activati
 
 
 @pytest.mark.parametrize(("bits", "depth"), [
-    *((width, 3 << address_bits >> 2) for width, address_bits in BLOCK_RAM_MODES[:3]), (20, 100), (18, 2500), (36, 1024),
+    *((width, 3 << address_bits >> 2) for width, address_bits in BLOCK_RAM_MODES[:3]),
+    (20, 100), (18, 2500), (36, 1024),
 ])  # fmt: skip
 def test_block_ram(bits: int, depth: int) -> None:
     parameters = {"depth": depth, "width": bits, "near": False, "count": depth + 4000}

@@ -13,6 +13,7 @@ from dither.boards import Board
 from dither.tools.cache import cached, digest, forget
 from dither.tools.toolchain import tool_command, tool_version
 
+from .arrangement import arrange
 from .design import Design
 from .floorplan import PlacedCell, read_cells
 from .processes import Processes
@@ -82,12 +83,16 @@ def place(
     """
     tool = design.tools[1]
     command = [*tool_command(tool), *_place_options(design, board)]
-    content = hashlib.sha256((netlist / "top.json").read_bytes()).hexdigest()
-    shared = digest(content, design.pins, _place_options(design, board), tool_version(tool))
+    content = (netlist / "top.json").read_bytes()
+    placed = _arranged(content, design.device)
+    shared = digest(
+        hashlib.sha256(content).hexdigest(), sorted(placed.items()), design.pins, _place_options(design, board),
+        tool_version(tool),
+    )  # fmt: skip
 
     def one(seed: int, processes: Processes) -> Placement:
         def build(directory: Path) -> None:
-            shutil.copy(netlist / "top.json", directory / "top.json")
+            (directory / "top.json").write_bytes(_fixed(content, placed))
             (directory / design.pins_file).write_text(design.pins)
             teller = Teller(listener, f"seed {seed}", nextpnr_phase)
             processes.run(f"{tool} with seed {seed}", [*command, "--seed", str(seed)], directory, teller.line)
@@ -110,6 +115,23 @@ def place(
 
     with Processes() as processes:
         return processes.all([lambda seed=seed: one(seed, processes) for seed in seeds], jobs)  # type: ignore[misc]
+
+
+def _arranged(netlist: bytes, device: str) -> dict[str, str]:
+    """Sites of the cells that :mod:`~dither_hw.build.arrangement` knows a place for."""
+    cells = json.loads(netlist)["modules"]["top"]["cells"]
+    return arrange(device, {name: cell["type"] for name, cell in cells.items()})
+
+
+def _fixed(netlist: bytes, sites: dict[str, str]) -> bytes:
+    """A netlist whose cells stand at these sites."""
+    if not sites:
+        return netlist
+    design = json.loads(netlist)
+    cells = design["modules"]["top"]["cells"]
+    for name, site in sites.items():
+        cells[name]["attributes"]["BEL"] = site
+    return json.dumps(design).encode()
 
 
 def _place_options(design: Design, board: Board) -> list[str]:

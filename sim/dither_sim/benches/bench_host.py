@@ -77,7 +77,7 @@ class _Host:
             dut.write.value = 0
             totals += Counter(increments) + Counter({f"cycles_{PHASES[phase]}": 1})
         # An idle engine still has a phase, which nobody counts; units are quiet.
-        dut.busy.value, dut.phase.value = 0, random.randrange(len(PHASES))
+        dut.busy.value, dut.phase.value = 0, random.choice((0, random.randrange(len(PHASES))))
         for name in ("row_steps", *(f"saturations_{place}" for place in SATURATIONS)):
             getattr(dut, name).value = 0
         return totals

@@ -40,6 +40,7 @@ class _Bench:
         self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
         self.wanted, self.stored = False, 0
         self.waited = 0
+        self.loading = False
 
     def word(self, memory: int, address: int) -> int:
         return self.memories.setdefault((memory, address % _DEPTH), self.random.getrandbits(self.config.beat_width))
@@ -59,6 +60,8 @@ class _Bench:
         self.reads.append(self.word(memory, address))
         if int(dut.write_enable.value):
             self.memories[memory, address] = int(dut.write_data.value)
+        if self.config.local_learning and not self.loading:
+            assert int(dut.write_data.value) == 0, "data to write without a LOAD"
         done, waiting = bool(int(dut.done.value)), bool(int(dut.waiting.value))
         self.waited = self.waited + 1 if waiting else 0
         assert self.waited < _PATIENCE, "the unit waits for ever"
@@ -77,6 +80,7 @@ class _Bench:
         predicted = execution_cycles(self.config, instruction)
         cycles = waits = 0
         done = False
+        self.loading = instruction.name == "LOAD"
         while not done:
             assert cycles - waits < predicted + 10, f"not done after {cycles} cycles: {instruction}"
             done, waiting = await self.cycle()
@@ -84,6 +88,7 @@ class _Bench:
             result = int(dut.result.value)
             await next_cycle(dut)
             dut.start.value = 0
+        self.loading = False
         assert cycles - waits == predicted, f"{cycles} cycles, {waits} of them waits, not {predicted}: {instruction}"
         return result
 

@@ -1,0 +1,169 @@
+"""Where an engine's multipliers and block RAMs stand on an ECP5.
+
+A placer sees a hundred like multipliers in front of a hundred like memories, all connected to each other in the end,
+and spreads them about; with the few that matter fixed it needs two thirds of the wires. Lanes stand side by side along
+the rows of multipliers and turn at the end of each, so that the lanes of a group are neighbours; their activations are
+in the block RAMs next to them; the memories of parameters, whose units work on them one word at a time, share the block
+RAMs at one edge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+__all__ = ["arrange"]
+
+Place = tuple[int, int]
+"""Column and row of the chip."""
+Site = tuple[Place, str]
+"""A place, and the name there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chip:
+    """The columns at which blocks of four begin, and the rows that they are in (from nextpnr's data base)."""
+
+    blocks: tuple[int, ...]
+    multiplier_rows: tuple[int, ...]
+    memory_rows: tuple[int, ...]
+
+    def multipliers(self, block: int, row: int) -> list[Site]:
+        """The four sites of a block of multipliers, and their names."""
+        return _sites(self.blocks[block], row, _MULTIPLIERS)
+
+    def memories(self) -> list[Site]:
+        """All sites of block RAMs."""
+        return [site for x, y in product(self.blocks, self.memory_rows) for site in _sites(x, y, _MEMORIES)]
+
+
+_MULTIPLIERS = {0: "MULT18_0", 1: "MULT18_1", 4: "MULT18_4", 5: "MULT18_5"}
+_MEMORIES = {0: "EBR0", 2: "EBR1", 4: "EBR2", 6: "EBR3"}
+"""Names of a block's sites, by their distance from its first column."""
+_25 = _Chip((4, 13, 22, 33, 42, 51, 60), (13,), (25, 37))
+_45 = _Chip((4, 13, 22, 31, 42, 51, 60, 69, 78), (46, 22), (10, 34, 58))
+_85 = _Chip((4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114), (58, 34, 10), (22, 46, 70, 82))
+_CHIPS = {"12": _25, "25": _25, "45": _45, "85": _85}
+_FAR = 2
+"""Memory rows, at the end of the chip, that the parameters' memories gather around, of three or more."""
+
+_LANE = re.compile(r"(.*)\.contract\.group(\d+)\.lane(\d+)\.multiplier(\d+)\.U\$\d+")
+_INTERPOLATOR = re.compile(r".*\.contract\.group(\d+)\.interpolator\.multiplier\.U\$\d+")
+_ACTIVATION = re.compile(r".*\.activation\.bank(\d+)_ram\d+_\d+")
+_PARAMETERS = re.compile(r".*\.(gradient|master|moment1|moment2)\.bank(\d+)_ram\d+_\d+")
+
+
+def arrange(device: str, cells: dict[str, str]) -> dict[str, str]:
+    """Sites of those cells that are better fixed, as values of nextpnr's attribute ``BEL``.
+
+    Empty for chips and designs that this module doesn't know, and where not all lanes find a place.
+
+    :param device: the FPGA, as its maker calls it.
+    :param cells: types of the netlist's cells, by name.
+    """
+    size = re.match(r"LFE5U\w*-(\d+)F", device)
+    chip = _CHIPS.get(size[1]) if size is not None else None
+    if chip is None:
+        return {}
+    return _Arrangement(chip, cells).sites
+
+
+class _Arrangement:
+    """:attr:`sites` as far as they are known."""
+
+    def __init__(self, chip: _Chip, cells: dict[str, str]) -> None:
+        self._chip = chip
+        self.sites: dict[str, str] = {}
+        multipliers = [name for name, kind in cells.items() if kind == "MULT18X18D"]
+        memories = [name for name, kind in cells.items() if kind == "DP16KD"]
+        if self._lanes(multipliers):
+            self._others(multipliers)
+            self._memories(memories)
+
+    def _put(self, cell: str, site: Site) -> None:
+        self.sites[cell] = _bel(site)
+
+    def _free(self, sites: Iterable[Site]) -> list[Site]:
+        taken = set(self.sites.values())
+        return [site for site in sites if _bel(site) not in taken]
+
+    def _lanes(self, multipliers: list[str]) -> bool:
+        """Lanes in order, as many whole ones to a row as its blocks hold; the middle block of a row is for others."""
+        lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        for name in multipliers:
+            if match := _LANE.fullmatch(name):
+                lanes.setdefault((int(match[2]), int(match[3])), []).append((int(match[4]), name))
+        rows = max(map(len, lanes.values()), default=0)
+        if not rows:
+            return False
+        chip, middle = self._chip, len(self._chip.blocks) // 2
+        turns: list[list[Site]] = []
+        for turn, row in enumerate(chip.multiplier_rows):
+            blocks = [block for block in range(len(chip.blocks)) if block != middle]
+            sites = [site for block in blocks for site in chip.multipliers(block, row)]
+            whole = len(sites) // rows * rows
+            places = [sites[i : i + rows] for i in range(0, whole, rows)]
+            turns += places[::-1] if turn % 2 else places
+        if len(turns) < len(lanes):
+            return False
+        self.lanes: dict[tuple[int, int], Place] = {}
+        for key, sites in zip(sorted(lanes), turns, strict=False):
+            for (_, name), site in zip(sorted(lanes[key]), sites, strict=True):
+                self._put(name, site)
+            self.lanes[key] = sites[len(sites) // 2][0]
+        return True
+
+    def _others(self, multipliers: list[str]) -> None:
+        """Interpolators near their lanes; those of units that there are once, in the middle."""
+        chip = self._chip
+        everywhere = [
+            site for block, row in product(range(len(chip.blocks)), chip.multiplier_rows)
+            for site in chip.multipliers(block, row)
+        ]  # fmt: skip
+        centre = chip.blocks[len(chip.blocks) // 2], chip.multiplier_rows[0]
+        for name in sorted(set(multipliers) - set(self.sites), key=lambda name: ("group" in name, name)):
+            match = _INTERPOLATOR.fullmatch(name)
+            anchor = centre
+            if match is not None:
+                anchor = _mean([place for (group, _), place in self.lanes.items() if group == int(match[1])])
+            if free := self._free(everywhere):
+                self._put(name, min(free, key=lambda site: (_distance(site[0], anchor), site)))
+
+    def _memories(self, memories: list[str]) -> None:
+        """Memories of parameters by row at the edge, those of activations next to their lanes."""
+        chip = self._chip
+        parameters = sorted(
+            (int(match[2]), match[1], name) for name in memories if (match := _PARAMETERS.fullmatch(name))
+        )
+        edge = chip.memory_rows[-_FAR:] if len(chip.memory_rows) > _FAR else chip.memory_rows[-1:]
+        anchor = chip.blocks[len(chip.blocks) // 2] + 4, round(sum(edge) / len(edge))
+        sites = sorted(chip.memories(), key=lambda site: (_distance(site[0], anchor), site))[: len(parameters)]
+        for (*_, name), site in zip(parameters, sorted(sites), strict=False):
+            self._put(name, site)
+        lanes = sorted(self.lanes)
+        activations = sorted((int(match[1]), name) for name in memories if (match := _ACTIVATION.fullmatch(name)))
+        for lane, name in activations:
+            if free := self._free(chip.memories()):
+                near = self.lanes[lanes[lane]]
+                self._put(name, min(free, key=lambda site: (_distance(site[0], near), site[0][::-1])))
+
+
+def _distance(a: Place, b: Place) -> int:
+    return abs(a[0] - b[0]) + abs(a[1] - b[1])
+
+
+def _mean(places: list[Place]) -> Place:
+    return sum(x for x, _ in places) // len(places), sum(y for _, y in places) // len(places)
+
+
+def _bel(site: Site) -> str:
+    """As nextpnr calls it."""
+    (x, y), name = site
+    return f"X{x}/Y{y}/{name}"
+
+
+def _sites(x: int, y: int, names: dict[int, str]) -> list[Site]:
+    """A block's four sites."""
+    return [((x + offset, y), name) for offset, name in names.items()]
