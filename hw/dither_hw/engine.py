@@ -123,33 +123,43 @@ class Engine(wiring.Component):
         return component
 
     def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
-        """Gives every unit its view of the instruction and its operands."""
+        """Gives every unit its view of the instruction and its operands, in registers of its own."""
         instruction, operands = sequencer.instruction, sequencer.operands
-        opcode = instruction[:OPCODE_BITS]
+
+        def near(value: Value, name: str) -> Signal:
+            register = Signal(len(value), name=f"{name}_copy", reset_less=True)
+            m.d.sync += register.eq(value)
+            return register
 
         def fields(name: str) -> data.View:
             layout = instruction_layout(name)
-            return data.View(layout, instruction[: layout.size])
+            return data.View(layout, near(instruction[: layout.size], f"{name.lower()}_fields"))
+
+        def operand(number: int, unit: str) -> Signal:
+            return near(operands[number], f"{unit}_operand{number}")
+
+        def opcode(unit: str) -> Signal:
+            return near(instruction[:OPCODE_BITS], f"{unit}_opcode")
 
         transfer, parameters, update = units[Unit.TRANSFER], units[Unit.PARAMETER], units[Unit.UPDATE]
         m.d.comb += [
-            transfer.opcode.eq(opcode),
+            transfer.opcode.eq(opcode("transfer")),
             transfer.fields.eq(fields("LOAD")),
-            transfer.operand.eq(operands[0]),
+            transfer.operand.eq(operand(0, "transfer")),
             units[Unit.CONTRACT].fields.eq(fields("CONTRACT")),
-            *(index.eq(operand) for index, operand in zip(units[Unit.CONTRACT].index, operands, strict=False)),
+            *(index.eq(operand(i, "contract")) for i, index in enumerate(units[Unit.CONTRACT].index)),
             units[Unit.LOSS].fields.eq(fields("LOSS")),
-            parameters.accumulate.eq(opcode == _OPCODES["ACCUMULATE"]),
+            parameters.accumulate.eq(opcode("parameters") == _OPCODES["ACCUMULATE"]),
             parameters.fields.eq(fields("PERTURB")),
-            *(getattr(parameters, name).eq(operands[i]) for i, name in enumerate(_PROBE_OPERANDS)),
+            *(getattr(parameters, name).eq(operand(i, "parameters")) for i, name in enumerate(_PROBE_OPERANDS)),
             update.fields.eq(fields("UPDATE")),
-            update.rate.eq(operands[0]),
+            update.rate.eq(operand(0, "update")),
         ]
         if self.config.local_learning:
             dither = units[Unit.DITHER]
             m.d.comb += [
                 dither.fields.eq(fields("DITHER")),
-                *(getattr(dither, name).eq(operands[i]) for i, name in enumerate(_SIGN_OPERANDS)),
+                *(getattr(dither, name).eq(operand(i, "dither")) for i, name in enumerate(_SIGN_OPERANDS)),
                 units[Unit.TRANSPOSE].fields.eq(fields("TRANSPOSE")),
             ]
 
@@ -231,7 +241,11 @@ class Engine(wiring.Component):
             reader(state["gradient"], Unit.CONTRACT, contract.gradient)
             writer(state["gradient"], Unit.CONTRACT, contract.gradient_write)
 
-        stored: Value = Const(0, 1)
+        # What is at the edge of the chip is put together there.
+        near_state, others = (
+            Signal(config.beat_width, name=name, reset_less=True) for name in ("stored_state", "stored")
+        )
+        gathered: dict[Any, Value] = {"state": Const(0, 1), "others": Const(0, 1)}
         for bank, kind in (
             (activation, Memory.ACTIVATION), (weight, Memory.WEIGHT), *((state[name], _STATE[name]) for name in state),
         ):  # fmt: skip
@@ -241,8 +255,9 @@ class Engine(wiring.Component):
                 m.d.sync += wanted.eq(transfer.stores & (transfer.memory == kind))
                 part = bank.part(bank.read.data, i) & wanted.replicate(bank.bits)
                 parts.append(_extend(part, pitch) if bank is weight else part)
-            stored |= Cat(*parts)
-        m.d.sync += transfer.read_data.eq(stored)
+            gathered["others" if bank in (activation, weight) else "state"] |= Cat(*parts)
+        m.d.sync += [near_state.eq(gathered["state"]), others.eq(gathered["others"])]
+        m.d.sync += transfer.read_data.eq(near_state | others)
         self._connect_tables(m, transfer, contract, loss, update)
 
     def _connect_tables(

@@ -21,10 +21,10 @@ __all__ = ["BankedMemory"]
 class BankedMemory(wiring.Component):
     """A memory of ``depth`` words, cut across its width into ``banks`` that share both addresses.
 
-    Banks keep each lane's (or row's) bits in block RAMs of their own, next to the logic that uses them, and have
-    registers of their own for addresses and writes, so that the way there takes a whole cycle. One read and one write a
-    cycle. A read gives, :data:`dither.timing.MEMORY_LATENCY` cycles later, what was written up to
-    :data:`dither.timing.WRITE_LATENCY` cycles before it. What it gives of a word that is just being written is not
+    Banks keep each lane's (or row's) bits in block RAMs of their own, next to the logic that uses them. Addresses and
+    writes go through a register for all of them and one for each, so that the way there, across a chip, has two cycles.
+    One read and one write a cycle. A read gives, :data:`dither.timing.MEMORY_LATENCY` cycles later, what was written up
+    to :data:`dither.timing.WRITE_LATENCY` cycles before it. What it gives of a word that is just being written is not
     defined: anything on an FPGA; in simulation the complement of the old value, so that whatever depends on it fails.
 
     A memory that is ``near`` whoever reads it takes his address as it is: its latency is
@@ -53,19 +53,25 @@ class BankedMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        write, read_addr = self.write, self.read.addr
+        if not self.near:
+            write = WritePort(self.banks * self.bits, len(self.write.enable)).create()
+            read_addr = Signal(ADDRESS_BITS, name="read_addr", reset_less=True)
+            m.d.sync += [getattr(write, name).eq(getattr(self.write, name)) for name in write.signature.members]
+            m.d.sync += read_addr.eq(self.read.addr)
         for i in range(self.banks):
             enable = Signal(name=f"write_enable{i}_copy")
             addr = Signal(ADDRESS_BITS, name=f"write_addr{i}_copy", reset_less=True)
             value = Signal(self.bits, name=f"write_data{i}", reset_less=True)
             m.d.sync += [
-                enable.eq(self.write.enable[i if self.separate else 0]),
-                addr.eq(self.write.addr),
-                value.eq(self.part(self.write.data, i)),
+                enable.eq(write.enable[i if self.separate else 0]),
+                addr.eq(write.addr),
+                value.eq(self.part(write.data, i)),
             ]
-            read_addr = self.read.addr
+            own_addr = read_addr
             if not self.near:
-                read_addr = Signal(ADDRESS_BITS, name=f"read_addr{i}_copy", reset_less=True)
-                m.d.sync += read_addr.eq(self.read.addr)
+                own_addr = Signal(ADDRESS_BITS, name=f"read_addr{i}_copy", reset_less=True)
+                m.d.sync += own_addr.eq(read_addr)
             if vendor.family(platform) == vendor.ECP5:
                 word: Value = ecp5.block_ram(
                     m,
@@ -73,11 +79,11 @@ class BankedMemory(wiring.Component):
                     write_enable=enable,
                     write_addr=addr,
                     write_data=value,
-                    read_addr=read_addr,
+                    read_addr=own_addr,
                     name=f"bank{i}",
                 )
             else:
-                word = self._bank(m, i, enable, addr, value, read_addr, simulated=platform is None)
+                word = self._bank(m, i, enable, addr, value, own_addr, simulated=platform is None)
             m.d.comb += self.part(self.read.data, i).eq(word)
         return m
 

@@ -17,7 +17,7 @@ from .multiplier import Multiplier
 
 __all__ = ["ParameterUnit"]
 
-assert MEMORY_LATENCY == 3, "three stages select the signs while a word is read"
+assert MEMORY_LATENCY == 4, "four stages select the signs while a word is read"
 assert PROBE_PRODUCT_CYCLES == MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY, "bits, product, sum of its halves"
 
 _NARROW_BITS = MASTER_BITS + 2
@@ -37,7 +37,7 @@ class ParameterUnit(wiring.Component):
 
     Cycles: :func:`dither.timing.execution_cycles`. A block of n items costs ``max(n, generator_cycles)``; the first
     one cannot be hidden. NONE and COORDINATE wait for no block. Nothing depends on data.
-    From a word's address to its write: PERTURB 6 cycles, ACCUMULATE 5 (no word is visited twice, so a
+    From a word's address to its write: PERTURB 7 cycles, ACCUMULATE 6 (no word is visited twice, so a
     read-modify-write needs no forwarding); :data:`dither.timing.PROBE_PRODUCT_CYCLES` more from an item of UNIFORM or
     GAUSSIAN.
 
@@ -241,7 +241,7 @@ class ParameterUnit(wiring.Component):
         return current
 
     def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:
-        """R signs (1: plus) in the cycle in which the word's data arrive; and, two cycles before, the byte and the
+        """R signs (1: plus) in the cycle in which the word's data arrive; and, three cycles before, the byte and the
         sixteen bits that the item begins with."""
         rows = self.config.rows
         byte = Signal(INDEX_ALIGNMENT)
@@ -249,7 +249,7 @@ class ParameterUnit(wiring.Component):
         pair = Signal(16)
         near = Signal()
         spot = Signal((rows - 1).bit_length())
-        picked, coordinate, signs = Signal(rows), Signal(rows), Signal(rows)
+        picked, coordinate, chosen, signs = (Signal(rows, name=name) for name in ("picked", "spots", "chosen", "signs"))
         m.d.sync += [
             byte.eq(bits.word_select(position[3:], INDEX_ALIGNMENT)),
             pair.eq(bits.word_select(position[4:], 16)),
@@ -258,10 +258,11 @@ class ParameterUnit(wiring.Component):
             spot.eq(distance[: len(spot)]),
             picked.eq(byte.bit_select(place, rows)),
             coordinate.eq(near << spot),
-            signs.eq(picked),
+            chosen.eq(picked),
+            signs.eq(chosen),
         ]
         with m.If(self._is(Distribution.COORDINATE)):
-            m.d.sync += signs.eq(coordinate)
+            m.d.sync += chosen.eq(coordinate)
         return signs, byte, pair
 
     def _product(self, m: Module, xi: Value) -> Value:

@@ -64,8 +64,8 @@ class Sequencer(wiring.Component):
 
     An instruction is fetched in ``dither.timing.fetch_cycles``; control instructions then execute in one cycle, units
     take as long as they do. What is known of an opcode, operands' addresses and results go through registers of their
-    own, so that no path leads from one memory to another; and units see copies of instruction and operands, so that the
-    way to them is no part of what the sequencer decides.
+    own, so that no path leads from one memory to another; and units see copies of instruction, operands and start, so
+    that the way to them is no part of what the sequencer decides.
 
     Resources: the instruction register (one flip-flop a bit of the longest instruction), two small memories
     (registers, stack), two 32-bit adders.
@@ -229,13 +229,13 @@ class Sequencer(wiring.Component):
 
         m.d.comb += [
             self.unit.eq(unit),
-            self.unit_start.eq(Mux(executing, unit, 0)),
             self.phase.eq(PHASES.index("fetch")),
         ]
         with m.If(self.waiting):
             m.d.comb += self.phase.eq(PHASES.index("wait"))
-        with m.Elif(executing | working):
+        with m.Elif((executing & (unit == 0)) | working):
             m.d.comb += self.phase.eq(phase)
+        m.d.sync += self.unit_start.eq(Mux(executing, unit, 0))
 
         self._execute(m, control, executing, pc, following)
         finished = Signal()

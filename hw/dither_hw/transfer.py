@@ -21,7 +21,7 @@ class TransferUnit(wiring.Component):
     """Moves beats one way at a time.
 
     LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``STORE_INTERVAL`` cycles, because it
-    holds the address until the beat is taken; PULL takes two cycles and EMIT three. Waiting for a stream comes on top
+    holds the address until the beat is taken; PULL takes two cycles and EMIT four. Waiting for a stream comes on top
     and is shown on ``waiting``.
 
     Resources: two registers of a beat's width, two 16-bit counters.
@@ -40,8 +40,8 @@ class TransferUnit(wiring.Component):
     stores : Out(1)
         STORE, not EMIT.
     read_data : In
-        The word at ``addr`` of ``memory`` if ``stores``, else zero; a register, so ``MEMORY_LATENCY + 1`` cycles behind
-        the address.
+        The word at ``addr`` of ``memory`` if ``stores``, else zero; two registers, so ``MEMORY_LATENCY + 2`` cycles
+        behind the address.
     result : Out(32)
         PULL's value, in the last cycle.
     """
@@ -103,11 +103,12 @@ class TransferUnit(wiring.Component):
                     m.next = "IDLE"
             with m.State("EMIT"):
                 m.d.comb += [
-                    self.output.valid.eq(latency == 1),
+                    self.output.valid.eq(latency == 2),
                     self.done.eq(self.output.valid & self.output.ready),
                     self.waiting.eq(self.output.valid & ~self.output.ready),
                 ]
-                m.d.sync += latency.eq(1)
+                with m.If(~self.output.valid):
+                    m.d.sync += latency.eq(latency + 1)
                 with m.If(self.done):
                     m.next = "IDLE"
             with m.State("LOAD"):

@@ -36,12 +36,13 @@ __all__ = [
 BLOCK_RAM_LATENCY = 2
 """Cycles from an address to usable data in program memory and tables: block RAM and its output register."""
 
-MEMORY_LATENCY = 1 + BLOCK_RAM_LATENCY
-"""Cycles from an address to usable data in every data memory: each of its banks has a register for the address."""
+MEMORY_LATENCY = 2 + BLOCK_RAM_LATENCY
+"""Cycles from an address to usable data in every data memory: it has a register for the address, and so has each of its
+banks."""
 
 WRITE_LATENCY = 1
-"""Cycles from a write to the first read that gives what was written: both pass a register in front of the block RAM,
-and the block RAM needs one."""
+"""Cycles from a write to the first read that gives what was written: both pass the same registers in front of the block
+RAM, and the block RAM needs one."""
 
 MULTIPLIER_LATENCY = 2
 """Cycles from operands to their product: operand registers and a product register."""
@@ -92,8 +93,8 @@ DITHER_ALIGNMENT = 14
 PROBE_PRODUCT_CYCLES = MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY
 """PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there with the data."""
 
-STORE_INTERVAL = MEMORY_LATENCY + 2
-"""STORE's cycles from beat to beat: the word, a register in front of the stream, and the beat is taken."""
+STORE_INTERVAL = MEMORY_LATENCY + 3
+"""STORE's cycles from beat to beat: the word, two registers in front of the stream, and the beat is taken."""
 
 SHORTEST_FETCH = 2
 """Words that an instruction takes the time of, at least: what it is has to be looked up."""
@@ -101,20 +102,22 @@ SHORTEST_FETCH = 2
 UPDATE_INTERVAL = 6
 """UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
 
-UPDATE_LATENCY = 65
+UPDATE_LATENCY = 66
 """UPDATE's cycles from a parameter's entry to its write."""
 
 
 def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
     """From the end of the last instruction to the start of this one.
 
-    The program memory's latency and a cycle for each word; if registers are read, one for each and one more; and one to
-    decode. In a compact engine all cycles of an instruction but its execution, before it and behind it.
+    The program memory's latency and a cycle for each word; if registers are read, one for each and one more; one to
+    decode; and one on the way to a unit. In a compact engine all cycles of an instruction but its execution, before it
+    and behind it.
     """
     if compact:
         return compact_fetch_cycles(form)
     operands = len(form.sources)
-    return BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
+    cycles = BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
+    return cycles + (form.phase != "control")
 
 
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
@@ -131,7 +134,7 @@ def _pull(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _emit(config: EngineConfig, instruction: Instruction) -> int:
-    return 3
+    return 4
 
 
 def _load(config: EngineConfig, instruction: Instruction) -> int:

@@ -38,7 +38,7 @@ class _Bench:
         self.memories: dict[tuple[int, int], int] = {}
         """Words by memory and address, where known."""
         self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
-        self.wanted, self.stored = False, 0
+        self.wanted, self.gathered, self.stored = False, 0, 0
         self.waited = 0
         self.loading = False
 
@@ -52,7 +52,7 @@ class _Bench:
         self.sink.drive()
         dut.read_data.value = self.stored
         await settled(dut)
-        self.stored = self.reads.popleft() * self.wanted
+        self.stored, self.gathered = self.gathered, self.reads.popleft() * self.wanted
         self.wanted = bool(int(dut.stores.value))
         self.source.settle()
         self.sink.settle()
