@@ -96,6 +96,15 @@ def test_page_says_what_the_run_says(tmp_path: Path) -> None:
     assert "<task>" not in text
 
 
+def test_page_says_what_streaming_cost(tmp_path: Path) -> None:
+    assert "Streaming" not in render_report(make(tmp_path / "golden"))
+    values = description()
+    values["progress"]["counters"]["cycles_wait"] = 2_500_000
+    run = make(tmp_path / "board", device="/dev/ttyUSB0@3000000", progress=values["progress"])
+    text = render_report(run)
+    assert "2\N{NARROW NO-BREAK SPACE}500\N{NARROW NO-BREAK SPACE}000 cycles besides, 20.0% of all" in text
+
+
 def test_report_before_the_first_step(tmp_path: Path) -> None:
     nothing = {counter.name: 0 for counter in COUNTERS}
     run = make(tmp_path / "run", rows=1, progress={"step": 0, "seconds": 0.0, "counters": nothing})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..engine import EngineConfig
 from ..fixedpoint import FixedPoint
 from ..isa import MASTER_BITS
+from ..link.ports import is_line
 from ..metrics import Metric
 from ..regmap import PHASES, SATURATIONS
 from ..runs import CurveRow, RunFolder, TensorRecord
@@ -80,6 +81,8 @@ class Facts:
     parameters: int
     steps: int
     cycles: int
+    waited: int | None
+    """Cycles besides in which a board's engine could do nothing but wait for the link; None without one."""
     phases: list[Phase]
     utilisation: float | None
     """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first step."""
@@ -125,6 +128,7 @@ def collect(run: RunFolder) -> Facts:
             parameters=run.parameters,
             steps=progress["step"],
             cycles=cycles,
+            waited=counters["cycles_wait"] if is_line(description["device"]) else None,
             phases=phases,
             utilisation=utilisation,
             saturations=[(_PLACES[place], counters[f"saturations_{place}"]) for place in SATURATIONS],
