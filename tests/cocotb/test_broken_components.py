@@ -6,7 +6,6 @@ Named faults, one compiled simulation for each component with all of its faults;
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -32,6 +31,8 @@ from dither_hw.update import UpdateUnit
 from dither_sim.benches.with_tables import WithTables
 from dither_sim.mutation import Change, Mutable, flips, survivors
 
+from .faults import Suite, only, value
+
 CONTRACT = EngineConfig(
     rows=2, lanes=4, lanes_per_table=2, activation_tables=4, table_bits=6, activation_depth=128, parameter_depth=64
 )
@@ -42,21 +43,6 @@ ENGINE = EngineConfig(
 )  # fmt: skip
 WAIT = PHASES.index("wait")
 START = next(register.address for register in REGISTERS if register.name == "start")
-
-
-def value(make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value]:
-    """A fault that needs nothing but the right value."""
-    return lambda old, component, m: make(old)
-
-
-def only(kind: type | str, make: Callable[[Any], Any]) -> Callable[[Value, Any, Module], Value | None]:
-    """A fault of those values alone that are of a class, or made by an operator."""
-
-    def made(old: Value, component: Any, m: Module) -> Value | None:
-        hit = isinstance(old, Operator) and old.operator == kind if isinstance(kind, str) else isinstance(old, kind)
-        return make(old) if hit else None
-
-    return made
 
 
 def field(name: str, make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value | None]:
@@ -89,16 +75,6 @@ def new_value(old: Value, memory: BankedMemory, m: Module) -> Value:
         written.eq(memory.write.data),
     ]
     return Mux(met, written, old)
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A component, its bench and what is to be wrong with it."""
-
-    component: Callable[[], Any]
-    bench: str
-    parameters: dict[str, Any]
-    faults: tuple[Change, ...]
 
 
 SUITES = {

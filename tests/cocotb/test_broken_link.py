@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
-from amaranth.hdl import Const, Module, Mux, Value
-from amaranth.hdl._ast import Concat, Operator
+from amaranth.hdl import Const, Mux
+from amaranth.hdl._ast import Concat
 
 from dither.engine import EngineConfig
 from dither.link.protocol import CRC_SLACK, RESPONSE, Identity
@@ -19,48 +15,17 @@ from dither_hw.link.uart import UartReceiver, UartTransmitter
 from dither_sim.benches.with_registers import WithRegisters
 from dither_sim.mutation import Change, survivors
 
+from .faults import Suite, always, never, only, value
+
 CONFIG = EngineConfig(rows=1, lanes=2, width=18, table_bits=6, lanes_per_table=1)
 CLOCK_HZ, BAUD = 24_000_000, 3_000_000
 CONSTANTS = bytes([0, *range(RESPONSE.size), 7, 0, 0, 255])
 IDENTITY = Identity.of(CONFIG, clock=CLOCK_HZ, baud=BAUD, input=2048 - CRC_SLACK, output=128, build=1, board="bench")
 
 
-def value(make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value]:
-    """A fault that needs nothing but the right value."""
-    return lambda old, component, m: make(old)
-
-
-def only(kind: type | str, make: Callable[[Any], Any]) -> Callable[[Value, Any, Module], Value | None]:
-    """A fault of those values alone that are of a class, or made by an operator."""
-
-    def made(old: Value, component: Any, m: Module) -> Value | None:
-        hit = isinstance(old, Operator) and old.operator == kind if isinstance(kind, str) else isinstance(old, kind)
-        return make(old) if hit else None
-
-    return made
-
-
-def never(old: Value, component: Any, m: Module) -> Value:
-    return Const(0)
-
-
-def always(old: Value, component: Any, m: Module) -> Value:
-    return Const(1)
-
-
 def _link() -> WithRegisters:
     buffers = {"input_bytes": IDENTITY.input + CRC_SLACK, "output_bytes": IDENTITY.output}
     return WithRegisters(Link(CONFIG, clock_hz=CLOCK_HZ, baud=BAUD, identity=IDENTITY, **buffers))
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A component, its bench and what is to be wrong with it."""
-
-    component: Callable[[], Any]
-    bench: str
-    parameters: dict[str, Any]
-    faults: tuple[Change, ...]
 
 
 UART = {"bit_cycles": CLOCK_HZ / BAUD, "count": 20}

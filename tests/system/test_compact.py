@@ -16,6 +16,8 @@ from dither.tasks import load_task
 from dither_sim.verilated import Pauses, VerilatedDevice
 from tests.programs import programs
 
+from .sameness import assert_same
+
 EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "40"))
 """Programs for each engine; more for a soak."""
 
@@ -39,20 +41,6 @@ def devices(request):
     rtl = VerilatedDevice(config)
     yield rtl, GoldenMachine(config)
     rtl.close()
-
-
-def assert_same(devices, program, waits=False):
-    """Every output and every counter; ``waits``: but for what waits for streams."""
-    results = []
-    for device in devices:
-        device.write_program(program.words)
-        results.append(device.run(0, program.inputs, program.expects))
-    actual, expected = results
-    for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
-        np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
-    differing = {name: (value, actual.counters[name]) for name, value in expected.counters.items()
-                 if value != actual.counters[name] and not (waits and name == "cycles_wait")}  # fmt: skip
-    assert not differing, "counter: (golden, RTL)"
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

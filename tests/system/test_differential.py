@@ -2,7 +2,6 @@
 
 import os
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +12,8 @@ from dither.golden import GoldenMachine
 from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from dither_sim.verilated import VerilatedDevice
 from tests.programs import programs
+
+from .sameness import assert_same
 
 EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "60"))
 """Programs for each engine; more for a soak."""
@@ -33,20 +34,6 @@ def devices(request):
     rtl = VerilatedDevice(config)
     yield rtl, GoldenMachine(config)
     rtl.close()
-
-
-def assert_same(devices, program):
-    """Every output and every counter."""
-    results = []
-    for device in devices:
-        device.write_program(program.words)
-        results.append(device.run(0, program.inputs, program.expects))
-    actual, expected = results
-    for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
-        np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
-    differing = {name: (value, actual.counters[name]) for name, value in expected.counters.items()
-                 if value != actual.counters[name]}  # fmt: skip
-    assert not differing, "counter: (golden, RTL)"
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

@@ -31,7 +31,7 @@ def nest(counts=None, *, d=None, x=None, g=None, **fields):
         found = steps_of_strides([counts[loop] for loop in loops], [(wanted or {}).get(loop, 0) for loop in loops])
         values |= {f"{name}_{loop}": step for loop, step in zip(loops, found, strict=True)}
     values |= {f"{name}_{kind}": 0 for name in "dxg" for kind in ("base", "index")}
-    return I("CORRELATE", **values | {"d_row": 1, "last_rows": 4, "idle": 3} | fields)
+    return I("CORRELATE", **values | {"d_row": 1, "last_rows": 4, "idle": CORRELATE_DISTANCE - 2} | fields)
 
 
 def memories(config, seed, magnitude=1.0):

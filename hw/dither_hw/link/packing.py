@@ -58,7 +58,8 @@ class Unpacker(wiring.Component):
         within = Signal()
         least = Signal(range(chunks * (width + 1) + 1), init=chunks)
         """Bits that the beat takes from here on if all chunks to come are left out."""
-        done = least == 0
+        done = Signal()
+        ends = (least == 1) & (within | ~self.bit)
         coming = Mux(self.bits, _LATE_BITS, 0)
         m.d.comb += [
             self.want.eq(least > coming),
@@ -67,7 +68,7 @@ class Unpacker(wiring.Component):
             self.output.payload.eq(beat),
         ]
         with m.If(self.bits & ~done):
-            m.d.sync += [self.held.eq(1), least.eq(least - 1)]
+            m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
             with m.If(~within):
                 m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(self.bit)]
                 with m.If(self.bit):
@@ -78,7 +79,7 @@ class Unpacker(wiring.Component):
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]
         with m.If(self.output.valid & self.output.ready):
-            m.d.sync += [least.eq(chunks), self.held.eq(0)]
+            m.d.sync += [least.eq(chunks), done.eq(0), self.held.eq(0)]
         return m
 
 
