@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dither.report.pages import render
 from dither.report.plots import inline_svg
-from dither.report.text import count, duration, number, percent
 
 from .floorplan import PlacedCell, draw
 
@@ -33,24 +32,14 @@ def render_page(report: dict[str, Any], cells: list[PlacedCell]) -> str:
     :param report: as in ``report.json``.
     :param cells: what stands where.
     """
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("dither_hw.build", "."), PackageLoader("dither.report", ".")]),
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "count": count,
-        "duration": duration,
-        "percent": percent,
-        "number": number,
-        "short": short_name,
-    }
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     floorplan = inline_svg(draw(cells), f"placement on {report['device']}")
     routing = sum(hop["delay_ns"] for hop in report["critical_path"] if hop["kind"] == "routing")
-    return environment.get_template("build.html").render(
+    return render(
+        "build.html",
+        package="dither_hw.build",
+        filters={"short": short_name},
         report=report,
         titles=_TITLES,
-        style=Markup(style),
         floorplan=Markup(floorplan),
         total=sum(hop["delay_ns"] for hop in report["critical_path"]),
         routing=routing,

@@ -16,6 +16,7 @@ from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTE
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .cycles import begin, next_cycle, settled
+from .host_port import HostPort
 
 _ADDRESS = {register.name: register.address for register in REGISTERS}
 _BUSY, _FAULT = 1, 2
@@ -27,34 +28,10 @@ _ENOUGH = 100
 _FORMS = [form for form in INSTRUCTIONS if form.name not in LOCAL_INSTRUCTIONS]
 
 
-class _Host:
-    def __init__(self, dut: Any, random: Random) -> None:
-        self.dut = dut
-        self.random = random
-
+class _Host(HostPort):
     async def begin(self) -> None:
         quiet = dict.fromkeys(_EVENTS, 0)
         await begin(self.dut, addr=0, write=0, wdata=0, busy=0, fault=0, program_addr=0, opcode=0, **quiet)
-
-    async def read(self, address: int) -> int:
-        dut = self.dut
-        dut.addr.value, dut.write.value = address, 0
-        await next_cycle(dut)
-        dut.addr.value = self.random.getrandbits(16)
-        await settled(dut)
-        value = int(dut.rdata.value)
-        await next_cycle(dut)
-        return value
-
-    async def write(self, address: int, value: int) -> int | None:
-        """Write a register; the entry if that is a start."""
-        dut = self.dut
-        dut.addr.value, dut.write.value, dut.wdata.value = address, 1, value
-        await settled(dut)
-        start = int(dut.entry.value) if int(dut.start.value) else None
-        await next_cycle(dut)
-        dut.write.value = 0
-        return start
 
     async def run(self, instructions: int) -> Counter[str]:
         """A program of some instructions with random events; what must have been counted."""

@@ -16,17 +16,14 @@ from dither.timing import BLOCK_RAM_LATENCY
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .cycles import begin, next_cycle, settled
+from .host_port import HostPort
 
 _ADDRESS = {register.name: register.address for register in REGISTERS}
 _LATE = 2
 """Cycles after the end of a program until the counters are final."""
 
 
-class _Host:
-    def __init__(self, dut: Any, random: Random) -> None:
-        self.dut = dut
-        self.random = random
-
+class _Host(HostPort):
     async def begin(self) -> None:
         quiet = {f"saturations_{place}": 0 for place in SATURATIONS}
         await begin(self.dut, addr=0, write=0, wdata=0, busy=0, fault=0, program_addr=0, phase=0, row_steps=0, **quiet)
@@ -34,27 +31,6 @@ class _Host:
     async def cycle(self) -> None:
         await settled(self.dut)
         await next_cycle(self.dut)
-
-    async def read(self, address: int) -> int:
-        """The register of this cycle's address comes in the next, whatever the address is then."""
-        dut = self.dut
-        dut.addr.value, dut.write.value = address, 0
-        await self.cycle()
-        dut.addr.value = self.random.getrandbits(16)
-        await settled(dut)
-        value = int(dut.rdata.value)
-        await next_cycle(dut)
-        return value
-
-    async def write(self, address: int, value: int) -> int | None:
-        """Write a register; the entry if that is a start."""
-        dut = self.dut
-        dut.addr.value, dut.write.value, dut.wdata.value = address, 1, value
-        await settled(dut)
-        start = int(dut.entry.value) if int(dut.start.value) else None
-        await next_cycle(dut)
-        dut.write.value = 0
-        return start
 
     async def count(self, cycles: int) -> Counter[str]:
         """That many cycles of a program, with random increments; then the counters that are expected."""

@@ -10,16 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "Vbench.h"
-#include "verilated.h"
-
-#if DITHER_TRACE == 1
-#include "verilated_vcd_c.h"
-using Trace = VerilatedVcdC;
-#elif DITHER_TRACE == 2
-#include "verilated_fst_c.h"
-using Trace = VerilatedFstC;
-#endif
+#include "clocked.h"
 
 namespace {
 
@@ -40,24 +31,8 @@ struct Moment {
     }
 };
 
-struct Noise {
-    uint32_t state = 1;
-
-    uint32_t next() {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        return state;
-    }
-};
-
-struct Harness {
-    VerilatedContext context;
-    std::unique_ptr<Vbench> model;
-#if DITHER_TRACE
-    std::unique_ptr<Trace> trace;
-#endif
-    uint64_t cycles = 0, active = 0;
+struct Harness : Clocked {
+    uint64_t active = 0;
 
     uint64_t bit = 0;    // cycles, 32 bits of fraction
     uint32_t gaps = 0;   // of 256 bytes, behind how many the line pauses for up to 4 bits
@@ -75,30 +50,9 @@ struct Harness {
     uint64_t silent = 0;  // when the last byte of the board ended
     uint64_t bytes_in = 0, bytes_out = 0, framing_errors = 0;
 
-    Harness(uint64_t bit, uint32_t gaps, uint32_t seed) : bit(bit), gaps(gaps), noise{seed * 2 + 1} {
-#if DITHER_TRACE
-        context.traceEverOn(true);
-#endif
-        model = std::make_unique<Vbench>(&context, "board");
-        model->clk = 0;
+    Harness(uint64_t bit, uint32_t gaps, uint32_t seed)
+        : Clocked("board"), bit(bit), gaps(gaps), noise{seed * 2 + 1} {
         model->rx = 1;
-    }
-
-    ~Harness() { model->final(); }
-
-    void evaluate() {
-        model->eval();
-#if DITHER_TRACE
-        if (trace) trace->dump(2 * cycles + model->clk);
-#endif
-    }
-
-    void tick() {
-        model->clk = 0;
-        evaluate();
-        model->clk = 1;
-        evaluate();
-        ++cycles;
     }
 
     // The next bit of the byte on the line, or the next byte.
@@ -170,20 +124,13 @@ struct Harness {
 
 }  // namespace
 
-#define API extern "C" __attribute__((visibility("default")))
-
 // `bit` is cycles per bit with 32 bits of fraction, as the bridge has it.
 API void* dither_board_create(uint64_t bit, uint32_t gaps, uint32_t seed, const char* waves) {
     auto harness = std::make_unique<Harness>(bit, gaps, seed);
 #if DITHER_TRACE
-    harness->trace = std::make_unique<Trace>();
-    harness->model->trace(harness->trace.get(), 99);
-    harness->trace->open(waves);
+    harness->open_trace(waves);
 #endif
-    harness->model->rst = 1;
-    for (int i = 0; i < RESET_CYCLES; ++i) harness->tick();
-    harness->model->rst = 0;
-    for (int i = 0; i < RESET_CYCLES; ++i) harness->tick();
+    harness->reset(RESET_CYCLES);
     harness->active = harness->cycles;
     return harness.release();
 }

@@ -31,6 +31,8 @@ _COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-w"]
 _FAST = ["-O2"]
 _SLOW = ["-O0"]
 _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
+_CLOCKED = Path(__file__).with_name("clocked.h")
+"""What all harnesses include."""
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
@@ -67,7 +69,7 @@ def build_library(
             "FST waveforms need lz4 and zlib: apt-get install liblz4-dev zlib1g-dev, or ask for a .vcd file"
         )
     key = digest(
-        [verilog, harness.bench.read_text(), harness.code.read_text()],
+        [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
         [dict(harness.parameters), dict(harness.macros), trace],
         [_VERILATE, _COMMON, _FAST, _SLOW, _LINK],
         [toolchain.verilator().version, toolchain.compiler_identity()],
@@ -118,7 +120,7 @@ def _compile_all(directory: Path, sources: dict[str, list[Path]], harness: Harne
     )
 
     own = _defines({**harness.macros, "DITHER_TRACE": TRACE_FORMATS[trace] if trace else 0})
-    _compile(directory, [harness.code], [*flags, *_FAST, *own, "-I."])
+    _compile(directory, [harness.code], [*flags, *_FAST, *own, "-I.", f"-I{_CLOCKED.parent}"])
     _compile(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
     _compile(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
     objects = [str(path) for place in (directory, runtime) for path in sorted(place.glob("*.o"))]

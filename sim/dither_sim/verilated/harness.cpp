@@ -8,16 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include "Vbench.h"
-#include "verilated.h"
-
-#if DITHER_TRACE == 1
-#include "verilated_vcd_c.h"
-using Trace = VerilatedVcdC;
-#elif DITHER_TRACE == 2
-#include "verilated_fst_c.h"
-using Trace = VerilatedFstC;
-#endif
+#include "clocked.h"
 
 namespace {
 
@@ -32,25 +23,12 @@ constexpr int SETTLE = 8;  // more than the cycles from a write until `status` s
 // Decides cycle by cycle whether a side of a stream pauses: a fraction of `pauses` / 256 of them.
 struct Pattern {
     uint32_t pauses = 0;
-    uint32_t state = 1;
+    Noise noise;
 
-    bool pause() {
-        if (pauses == 0) return false;
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        return ((state >> 11) & 255) < pauses;
-    }
+    bool pause() { return pauses != 0 && (noise.next() >> 11 & 255) < pauses; }
 };
 
-struct Harness {
-    VerilatedContext context;
-    std::unique_ptr<Vbench> model;
-#if DITHER_TRACE
-    std::unique_ptr<Trace> trace;
-#endif
-    uint64_t cycles = 0;
-
+struct Harness : Clocked {
     const uint32_t* input = nullptr;
     uint32_t* output = nullptr;
     uint64_t input_beats = 0, output_beats = 0, consumed = 0, produced = 0;
@@ -58,17 +36,7 @@ struct Harness {
     bool offering = false, willing = false;
     Pattern idle, back_pressure;
 
-    Harness() {
-#if DITHER_TRACE
-        context.traceEverOn(true);
-#endif
-        model = std::make_unique<Vbench>(&context, "engine");
-        model->clk = 0;
-        model->rst = 0;
-        release();
-    }
-
-    ~Harness() { model->final(); }
+    Harness() : Clocked("engine") { release(); }
 
     void release() {
         model->host_addr = 0;
@@ -76,21 +44,6 @@ struct Harness {
         model->host_wdata = 0;
         model->input_valid = offering = false;
         model->output_ready = willing = false;
-    }
-
-    void evaluate() {
-        model->eval();
-#if DITHER_TRACE
-        if (trace) trace->dump(2 * cycles + model->clk);
-#endif
-    }
-
-    void tick() {
-        model->clk = 0;
-        evaluate();
-        model->clk = 1;
-        evaluate();
-        ++cycles;
     }
 
     // One cycle of both streams; false if there is a beat more than expected. `offering` and `willing` are what the
@@ -121,8 +74,6 @@ struct Harness {
 
 }  // namespace
 
-#define API extern "C" __attribute__((visibility("default")))
-
 API void* dither_create() { return new Harness; }
 
 API void dither_destroy(void* handle) { delete static_cast<Harness*>(handle); }
@@ -130,10 +81,7 @@ API void dither_destroy(void* handle) { delete static_cast<Harness*>(handle); }
 API void dither_reset(void* handle) {
     auto& harness = *static_cast<Harness*>(handle);
     harness.release();
-    harness.model->rst = 1;
-    for (int i = 0; i < SETTLE; ++i) harness.tick();
-    harness.model->rst = 0;
-    for (int i = 0; i < SETTLE; ++i) harness.tick();
+    harness.reset(SETTLE);
 }
 
 API uint32_t dither_read(void* handle, uint32_t address) {
@@ -221,10 +169,7 @@ API void dither_spin(void* handle, uint64_t cycles) {
 
 #if DITHER_TRACE
 API void dither_trace_open(void* handle, const char* path) {
-    auto& harness = *static_cast<Harness*>(handle);
-    harness.trace = std::make_unique<Trace>();
-    harness.model->trace(harness.trace.get(), 99);
-    harness.trace->open(path);
+    static_cast<Harness*>(handle)->open_trace(path);
 }
 
 API void dither_trace_close(void* handle) {

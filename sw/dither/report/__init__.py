@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..checkpoint import write_atomically
 from ..runs import RunError, RunFolder
 from .facts import collect
+from .pages import render
 from .plots import inline_svg, learning_curves
-from .text import count, duration, number, percent
 
 __all__ = ["render_report", "write_report"]
 
@@ -22,15 +21,9 @@ def render_report(run: RunFolder) -> str:
     :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
     """
     facts = collect(run)
-    environment = Environment(
-        loader=PackageLoader("dither.report", "."), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"count": count, "duration": duration, "percent": percent, "number": number}
-    style = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
     figure = learning_curves([(facts.name, facts.rows)], facts.metric)
     curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
-    return environment.get_template("page.html").render(facts=facts, style=Markup(style), curves=Markup(curves))
+    return render("page.html", facts=facts, curves=Markup(curves))
 
 
 def write_report(run: RunFolder, out: Path | None = None) -> Path:

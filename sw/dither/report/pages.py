@@ -1,0 +1,33 @@
+"""Pages that need nothing else: templates, their filters, the one style."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from .text import count, duration, number, percent
+
+__all__ = ["render"]
+
+_OWN = "dither.report"
+_FILTERS = {"count": count, "duration": duration, "percent": percent, "number": number}
+
+
+def render(
+    template: str, *, package: str = _OWN, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any
+) -> str:  # fmt: skip
+    """A template with its values, ``style`` among them.
+
+    :param package: where the template is; what it includes may also be here.
+    :param filters: besides ``count``, ``duration``, ``percent`` and ``number``.
+    """
+    loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys((package, _OWN))])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {**_FILTERS, **(filters or {})}
+    style = Markup(loader.get_source(environment, "style.css")[0])
+    return environment.get_template(template).render(style=style, **values)
