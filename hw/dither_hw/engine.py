@@ -166,6 +166,7 @@ class Engine(wiring.Component):
     def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
         config = self.config
+        parts, part_bits = config.word_parts, (config.word_parts - 1).bit_length()
         names: dict[BankedMemory, str] = {}
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
         parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
@@ -176,15 +177,23 @@ class Engine(wiring.Component):
             m.d.sync += own.eq(sequencer.unit[unit.value])
             return own
 
-        def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, separate: bool = False) -> BankedMemory:
-            bank = BankedMemory(depth=depth, banks=banks, bits=bits, separate=separate)
+        def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, *, enables: int = 1) -> BankedMemory:
+            """A memory of whole words, whose parts have enables, or a state's, whose words are parts."""
+            whole = kind not in _STATE.values()
+            bank = BankedMemory(depth=depth, banks=banks, bits=bits, enables=enables)
             m.submodules[name], names[bank] = bank, name
             chosen = Signal(name=f"{name}_chosen")
             m.d.sync += chosen.eq(transfer.memory == kind)
             with m.If(chosen):
-                m.d.comb += bank.write.enable.eq(transfer.write_enable.replicate(len(bank.write.enable)))
-            m.d.comb += [bank.write.addr.eq(transfer.addr), bank.read.addr.eq(transfer.addr)]
+                place = transfer.place[:part_bits] if whole else 0
+                m.d.comb += bank.write.enable.eq(spread(transfer.write_enable << place, bank))
+            addr = transfer.place >> part_bits if whole else transfer.place
+            m.d.comb += [bank.write.addr.eq(addr), bank.read.addr.eq(addr)]
             return bank
+
+        def spread(enable: Value, bank: BankedMemory) -> Value:
+            """As many enables as a memory has, where there is one for all of them."""
+            return enable if len(enable) == len(bank.write.enable) else enable.replicate(len(bank.write.enable))
 
         def reader(bank: BankedMemory, unit: Unit, port: Any) -> None:
             with m.If(owns(unit, f"{names[bank]}_read")):
@@ -194,15 +203,17 @@ class Engine(wiring.Component):
         def writer(bank: BankedMemory, unit: Unit, port: Any) -> None:
             with m.If(owns(unit, f"{names[bank]}_write")):
                 m.d.comb += [
-                    bank.write.enable.eq(port.enable.replicate(len(bank.write.enable))),
+                    bank.write.enable.eq(spread(port.enable, bank)),
                     bank.write.addr.eq(port.addr),
                 ]
+            given = len(port.data) // bank.bits
             for i in range(bank.banks):
                 with m.If(owns(unit, f"{names[bank]}{i}")):
-                    m.d.comb += bank.part(bank.write.data, i).eq(bank.part(port.data, i))
+                    m.d.comb += bank.part(bank.write.data, i).eq(bank.part(port.data, i % given))
 
         local = bool(config.local_learning)
-        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION, local)
+        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION,
+                            enables=config.lanes if local else parts)  # fmt: skip
         if local:
             # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is idle gives zero.
             m.d.comb += activation.write.data.eq(transfer.write_data | loss.result.data.replicate(config.lanes))
@@ -212,7 +223,9 @@ class Engine(wiring.Component):
                     activation.write.addr.eq(loss.result.addr),
                 ]
         else:
-            m.d.comb += activation.write.data.eq(transfer.write_data)
+            m.d.comb += activation.write.data.eq(
+                transfer.write_data[: activation.bits * config.part_lanes].replicate(parts)
+            )
         reader(activation, Unit.CONTRACT, contract.activation)
         reader(activation, Unit.LOSS, loss.activation)
         writer(activation, Unit.CONTRACT, contract.result)
@@ -221,15 +234,19 @@ class Engine(wiring.Component):
             writer(activation, Unit.DITHER, units[Unit.DITHER].result)
 
         depth, rows, width, pitch = config.parameter_depth, config.rows, config.width, slots(config, Memory.WEIGHT)[2]
-        weight = memory("weight", depth, rows, width, Memory.WEIGHT)
-        m.d.comb += weight.write.data.eq(Cat(transfer.write_data[i * pitch : i * pitch + width] for i in range(rows)))
+        weight = memory("weight", depth, rows, width, Memory.WEIGHT, enables=parts)
+        part = Cat(transfer.write_data[i * pitch : i * pitch + width] for i in range(config.part_rows))
+        m.d.comb += weight.write.data.eq(part.replicate(parts))
         reader(weight, Unit.CONTRACT, contract.weight)
         writer(weight, Unit.PARAMETER, parameters.weight_write)
         if local:
             reader(weight, Unit.TRANSPOSE, units[Unit.TRANSPOSE].weight)
             writer(weight, Unit.TRANSPOSE, units[Unit.TRANSPOSE].result)
 
-        state = {name: memory(name, depth, rows, slots(config, kind)[1], kind) for name, kind in _STATE.items()}
+        state = {
+            name: memory(name, depth * parts, config.part_rows, slots(config, kind)[1], kind)
+            for name, kind in _STATE.items()
+        }
         for name, bank in state.items():
             m.d.comb += bank.write.data.eq(transfer.write_data)
             reader(bank, Unit.UPDATE, getattr(update, name))
@@ -249,13 +266,17 @@ class Engine(wiring.Component):
         for bank, kind in (
             (activation, Memory.ACTIVATION), (weight, Memory.WEIGHT), *((state[name], _STATE[name]) for name in state),
         ):  # fmt: skip
-            parts = []
-            for i in range(bank.banks):
-                wanted = Signal(name=f"{names[bank]}{i}_stored_copy")
-                m.d.sync += wanted.eq(transfer.stores & (transfer.memory == kind))
-                part = bank.part(bank.read.data, i) & wanted.replicate(bank.bits)
-                parts.append(_extend(part, pitch) if bank is weight else part)
-            gathered["others" if bank in (activation, weight) else "state"] |= Cat(*parts)
+            whole = bank in (activation, weight)
+            places = bank.banks // parts if whole else bank.banks
+            for first in range(0, bank.banks, places):
+                part = []
+                for i in range(first, first + places):
+                    wanted = Signal(name=f"{names[bank]}{i}_stored_copy")
+                    due = transfer.place[:part_bits] == first // places if whole else 1
+                    m.d.sync += wanted.eq(transfer.stores & (transfer.memory == kind) & due)
+                    value = bank.part(bank.read.data, i) & wanted.replicate(bank.bits)
+                    part.append(_extend(value, pitch) if bank is weight else value)
+                gathered["others" if whole else "state"] |= Cat(*part)
         m.d.sync += [near_state.eq(gathered["state"]), others.eq(gathered["others"])]
         m.d.sync += transfer.read_data.eq(near_state | others)
         self._connect_tables(m, transfer, contract, loss, update)
@@ -274,7 +295,7 @@ class Engine(wiring.Component):
             entry = Cat(port.value, port.slope)
             m.d.comb += [
                 port.enable.eq(transfer.write_enable & (transfer.memory == kind)),
-                port.addr.eq(transfer.addr),
+                port.addr.eq(transfer.place),
                 entry.eq(transfer.write_data),
             ]
 

@@ -36,15 +36,15 @@ class BankedMemory(wiring.Component):
     :param depth: words.
     :param banks: banks of a word.
     :param bits: bits of one bank's part of a word.
-    :param separate: every bank has a write enable of its own.
+    :param enables: write enables, each for as many banks, from the lowest on.
     :param near: without registers for the address of a read.
     """
 
     def __init__(
-        self, *, depth: int, banks: int, bits: int, separate: bool = False, near: bool = False
+        self, *, depth: int, banks: int, bits: int, enables: int = 1, near: bool = False
     ) -> None:  # fmt: skip
-        self.depth, self.banks, self.bits, self.separate, self.near = depth, banks, bits, separate, near
-        write = WritePort(banks * bits, banks if separate else 1)
+        self.depth, self.banks, self.bits, self.near = depth, banks, bits, near
+        write = WritePort(banks * bits, enables)
         super().__init__({"read": In(ReadPort(banks * bits)), "write": In(write)})
 
     def part(self, word: Any, bank: int) -> Any:
@@ -64,7 +64,7 @@ class BankedMemory(wiring.Component):
             addr = Signal(ADDRESS_BITS, name=f"write_addr{i}_copy", reset_less=True)
             value = Signal(self.bits, name=f"write_data{i}", reset_less=True)
             m.d.sync += [
-                enable.eq(write.enable[i if self.separate else 0]),
+                enable.eq(write.enable[i * len(write.enable) // self.banks]),
                 addr.eq(write.addr),
                 value.eq(self.part(write.data, i)),
             ]

@@ -26,18 +26,19 @@ _XI_BITS = 9
 
 
 class ParameterUnit(wiring.Component):
-    """Writes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE), one word a cycle or slower.
+    """Writes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE), a part of a word in a cycle or
+    slower.
 
     ``w = sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`` or ``gradient += difference * xi`` modulo 2**48. The
     traversal is that of ``docs/architecture.md``: inputs outside, row tiles inside, so that indices only grow and
     every generator block is used once. The next block is generated while this one is used.
 
-    An *item* enters the pipeline at a time: a word, or with UNIFORM and GAUSSIAN, of whose parameters a block feeds
-    8 or 4, a single parameter, so that one multiplier is enough.
+    An *item* enters the pipeline at a time: a part of a word, or with UNIFORM and GAUSSIAN, of whose parameters a block
+    feeds 8 or 4, a single parameter, so that one multiplier is enough.
 
     Cycles: :func:`dither.timing.execution_cycles`. A block of n items costs ``max(n, generator_cycles)``; the first
     one cannot be hidden. NONE and COORDINATE wait for no block. Nothing depends on data.
-    From a word's address to its write: PERTURB 7 cycles, ACCUMULATE 6 (no word is visited twice, so a
+    From a part's address to its write: PERTURB 7 cycles, ACCUMULATE 6 (no part is visited twice, so a
     read-modify-write needs no forwarding); :data:`dither.timing.PROBE_PRODUCT_CYCLES` more from an item of UNIFORM or
     GAUSSIAN.
 
@@ -56,17 +57,22 @@ class ParameterUnit(wiring.Component):
     seed, step, probe, difference : In(32)
         Values of the registers that the fields of these names choose.
     master, gradient : Out
-        Read ports, R times 32 and R times 48 bits.
-    gradient_write, weight_write : Out
-        Write ports, R times 48 and R times W bits.
+        Read ports, 32 and 48 bits for every parameter of a part of a word.
+    gradient_write : Out
+        Write port, 48 bits for each.
+    weight_write : Out
+        Write port, W bits for each, with an enable for every part; addresses are those of words.
     saturations : Out
-        Working weights clipped in the word that is written in this cycle.
+        Working weights clipped in the part that is written in this cycle.
 
-    :param config: gives R, W, the generator's rounds per cycle, and whether there are UNIFORM and GAUSSIAN.
+    :param config: gives R, W, the parts of a word, the generator's rounds per cycle, and whether there are UNIFORM and
+        GAUSSIAN.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
+        self._rows = rows = config.part_rows
+        self._part_bits = (config.word_parts - 1).bit_length()
         super().__init__(
             {
                 "start": In(1),
@@ -77,15 +83,15 @@ class ParameterUnit(wiring.Component):
                 "step": In(32),
                 "probe": In(32),
                 "difference": In(32),
-                "master": Out(ReadPort(config.rows * MASTER_BITS)),
-                "gradient": Out(ReadPort(config.rows * GRADIENT_BITS)),
-                "gradient_write": Out(WritePort(config.rows * GRADIENT_BITS)),
-                "weight_write": Out(WritePort(config.rows * config.width)),
-                "saturations": Out(range(config.rows + 1)),
+                "master": Out(ReadPort(rows * MASTER_BITS)),
+                "gradient": Out(ReadPort(rows * GRADIENT_BITS)),
+                "gradient_write": Out(WritePort(rows * GRADIENT_BITS)),
+                "weight_write": Out(WritePort(rows * config.width, config.word_parts)),
+                "saturations": Out(range(rows + 1)),
             }
         )
         self._item = data.StructLayout(
-            {"whole": 1, "last": 1, "addr": unsigned(ADDRESS_BITS), "row": unsigned((config.rows - 1).bit_length())}
+            {"whole": 1, "last": 1, "addr": unsigned(ADDRESS_BITS), "row": unsigned((rows - 1).bit_length())}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -125,8 +131,11 @@ class ParameterUnit(wiring.Component):
         """The item at hand: what travels along with it (if it is issued), the position of its first bit in the block,
         how many blocks it is the last of (its own, and one that is nothing but padding), and how far behind its first
         parameter the coordinate is. All are registers, found while the item before it is at hand."""
-        rows, fields, wide = self.config.rows, self.fields, self._wide
-        tiles_left, inner_left = Signal(16), Signal(16)
+        rows, fields, wide = self._rows, self.fields, self._wide
+        # Parts are counted like tiles; a word's are side by side.
+        shift = self._part_bits
+        tiles, inner, base = fields.tiles << shift, fields.inner << shift, fields.base << shift
+        tiles_left, inner_left = Signal.like(tiles), Signal(16)
         address, column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         row = Signal((rows - 1).bit_length())
         position = Signal(range(BLOCK_BITS))
@@ -137,14 +146,14 @@ class ParameterUnit(wiring.Component):
         behind = Signal(range(4 * BLOCK_BITS))
         advance, padding = Signal(range(17)), Signal(range(INDEX_ALIGNMENT << 4))
         missing = Signal(range(INDEX_ALIGNMENT))
-        m.d.comb += missing.eq(-(fields.tiles * rows))
+        m.d.comb += missing.eq(-(fields.tiles * self.config.rows))
         m.d.sync += [
             advance.eq(Mux(gaussian, 16, Mux(uniform, 8, rows))),
             padding.eq(Mux(gaussian, missing << 4, Mux(uniform, missing << 3, missing))),
         ]
         m.d.comb += [
             next_closes.eq(~wide | (row == (rows - 2) % rows)),
-            next_ends_row.eq(Mux(ends_row, fields.tiles == 1, tiles_left == 2)),
+            next_ends_row.eq(Mux(ends_row, tiles == 1, tiles_left == 2)),
             next_last.eq(next_ends_row & (inner_left == Mux(ends_row, 2, 1))),
             next_row_end.eq(next_closes & Mux(closes, next_ends_row, ends_row)),
             following.eq(position + advance + Mux(ends_row & closes, padding, 0)),
@@ -155,16 +164,16 @@ class ParameterUnit(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1),
-                tiles_left.eq(fields.tiles),
+                tiles_left.eq(tiles),
                 inner_left.eq(fields.inner),
-                address.eq(fields.base),
-                column.eq(fields.base),
+                address.eq(base),
+                column.eq(base),
                 row.eq(0),
                 position.eq(0),
                 closes.eq(~(uniform | gaussian) | (rows == 1)),
-                ends_row.eq(fields.tiles == 1),
+                ends_row.eq(tiles == 1),
                 leaves.eq(0),
-                last.eq((fields.tiles == 1) & (fields.inner == 1)),
+                last.eq((tiles == 1) & (fields.inner == 1)),
             ]
         with m.Elif(issue):
             m.d.sync += [
@@ -177,14 +186,15 @@ class ParameterUnit(wiring.Component):
             with m.If(closes):
                 m.d.sync += [ends_row.eq(next_ends_row), last.eq(next_last)]
                 with m.If(ends_row):
+                    following_column = column + self.config.word_parts
                     m.d.sync += [
-                        tiles_left.eq(fields.tiles),
+                        tiles_left.eq(tiles),
                         inner_left.eq(inner_left - 1),
-                        address.eq(column + 1),
-                        column.eq(column + 1),
+                        address.eq(following_column),
+                        column.eq(following_column),
                     ]
                 with m.Else():
-                    m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + fields.inner)]
+                    m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + self._to_next(address, inner))]
         with m.Elif(begun):
             # A single parameter and its padding may fill the first block; it is still to be generated.
             m.d.sync += leaves.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
@@ -203,6 +213,13 @@ class ParameterUnit(wiring.Component):
             item.row.eq(row),
         ]
         return item.as_value(), position, leaves, distance
+
+    def _to_next(self, address: Value, inner: Value) -> Value:
+        """From a part's address to that of the next one, in the same word or in the same column's next word."""
+        if not self._part_bits:
+            return inner
+        within = ~address[: self._part_bits].all()
+        return Mux(within, 1, inner - (self.config.word_parts - 1))
 
     def _bits(self, m: Module, active: Value, random: Value, leaves: Value, ready: Signal) -> Value:
         """The generator's block at hand."""
@@ -241,9 +258,9 @@ class ParameterUnit(wiring.Component):
         return current
 
     def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:
-        """R signs (1: plus) in the cycle in which the word's data arrive; and, three cycles before, the byte and the
+        """A part's signs (1: plus) in the cycle in which its data arrive; and, three cycles before, the byte and the
         sixteen bits that the item begins with."""
-        rows = self.config.rows
+        rows = self._rows
         byte = Signal(INDEX_ALIGNMENT)
         place = Signal(range(INDEX_ALIGNMENT))
         pair = Signal(16)
@@ -297,7 +314,7 @@ class ParameterUnit(wiring.Component):
         with m.If(self._is(Distribution.COORDINATE)):
             m.d.sync += plus.eq(half + amount)
 
-        # What travels along with a word.
+        # What travels along with a part.
         stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 3)]
         read = data.View(self._item, source)
         for stage in stages:
@@ -305,10 +322,10 @@ class ParameterUnit(wiring.Component):
             source = stage.as_value()
         chosen, summed, saturated = stages[-3:]
 
-        sums = Signal(data.ArrayLayout(signed(GRADIENT_BITS), config.rows), reset_less=True)
-        clipped = Signal(config.rows)
+        sums = Signal(data.ArrayLayout(signed(GRADIENT_BITS), self._rows), reset_less=True)
+        clipped = Signal(self._rows)
         reach = MASTER_BITS + _XI_BITS if config.wide_probes else _NARROW_BITS
-        for row in range(config.rows):
+        for row in range(self._rows):
             accumulator = slice(row * GRADIENT_BITS, (row + 1) * GRADIENT_BITS)
             old = Signal(signed(GRADIENT_BITS), name=f"old{row}", reset_less=True)
             addend = Signal(signed(reach), name=f"addend{row}", reset_less=True)
@@ -341,8 +358,8 @@ class ParameterUnit(wiring.Component):
             self.gradient.addr.eq(read.addr),
             self.gradient_write.enable.eq(summed.whole & self.accumulate),
             self.gradient_write.addr.eq(summed.addr),
-            self.weight_write.enable.eq(saturated.whole),
-            self.weight_write.addr.eq(saturated.addr),
+            self.weight_write.enable.eq(saturated.whole << saturated.addr[: self._part_bits]),
+            self.weight_write.addr.eq(saturated.addr >> self._part_bits),
             self.done.eq((summed.last & self.accumulate) | saturated.last),
         ]
         with m.If(summed.whole & ~self.accumulate):

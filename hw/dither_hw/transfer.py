@@ -24,6 +24,9 @@ class TransferUnit(wiring.Component):
     holds the address until the beat is taken; PULL takes two cycles and EMIT four. Waiting for a stream comes on top
     and is shown on ``waiting``.
 
+    A word is transferred in parts, from the lowest on, and each has a place of its own in the memory: ``word_parts``
+    times the word's address, and the part. Entries of tables have one place each.
+
     Resources: two registers of a beat's width, two 16-bit counters.
 
     Attributes
@@ -33,21 +36,22 @@ class TransferUnit(wiring.Component):
     operand : In(32)
         EMIT's value.
     input, output : streams of beats
-    write_enable, addr, write_data : Out
-        A write of ``write_data`` into ``memory``; ``addr`` is also the address of the word to read from it. With
+    write_enable, place, write_data : Out
+        A write of ``write_data`` into ``memory``; ``place`` is also that of the part to read from it. With
         ``local_learning``, outside of LOADs ``write_data`` is zero, so others' data can be joined to it without a
         multiplexer.
     stores : Out(1)
         STORE, not EMIT.
     read_data : In
-        The word at ``addr`` of ``memory`` if ``stores``, else zero; two registers, so ``MEMORY_LATENCY + 2`` cycles
-        behind the address.
+        What is at ``place`` of ``memory`` if ``stores``, else zero; two registers, so ``MEMORY_LATENCY + 2`` cycles
+        behind the place.
     result : Out(32)
         PULL's value, in the last cycle.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self._clears = bool(config.local_learning)
+        self._part_bits = (config.word_parts - 1).bit_length()
         super().__init__(
             {
                 "start": In(1),
@@ -59,7 +63,7 @@ class TransferUnit(wiring.Component):
                 "output": Out(stream.Signature(config.beat_width)),
                 "memory": Out(Memory),
                 "write_enable": Out(1),
-                "addr": Out(ADDRESS_BITS),
+                "place": Out(ADDRESS_BITS + self._part_bits),
                 "write_data": Out(config.beat_width),
                 "stores": Out(1),
                 "read_data": In(config.beat_width),
@@ -71,7 +75,7 @@ class TransferUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beat = Signal.like(self.input.payload, reset_less=not self._clears)
-        remaining = Signal(16)
+        remaining = Signal(16 + self._part_bits)
         latency = Signal(range(STORE_INTERVAL))
         last = remaining == 1
         emitted = Signal.like(self.operand)  # one of the two is zero
@@ -87,7 +91,12 @@ class TransferUnit(wiring.Component):
             m.d.sync += beat.eq(self.input.payload)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [self.addr.eq(self.fields.base), remaining.eq(self.fields.count), latency.eq(0)]
+                whole = (self.memory == Memory.ACTIVATION_TABLE) | (self.memory == Memory.SCALAR_TABLE)
+                m.d.sync += [
+                    self.place.eq(Mux(whole, self.fields.base, self.fields.base << self._part_bits)),
+                    remaining.eq(Mux(whole, self.fields.count, self.fields.count << self._part_bits)),
+                    latency.eq(0),
+                ]
                 with m.Switch(self.opcode):
                     with m.Case(_OPCODES["PULL"]):
                         m.next = "PULL"
@@ -115,7 +124,7 @@ class TransferUnit(wiring.Component):
                 m.d.comb += [self.input.ready.eq(1), self.waiting.eq(~self.input.valid)]
                 m.d.sync += self.write_enable.eq(self.input.valid)
                 with m.If(self.write_enable):
-                    m.d.sync += self.addr.eq(self.addr + 1)
+                    m.d.sync += self.place.eq(self.place + 1)
                 with m.If(self.input.valid):
                     m.d.sync += remaining.eq(remaining - 1)
                     if self._clears:
@@ -134,7 +143,7 @@ class TransferUnit(wiring.Component):
                     m.d.comb += [self.output.valid.eq(1), self.waiting.eq(~self.output.ready)]
                     m.d.sync += latency.eq(latency)
                     with m.If(self.output.ready):
-                        m.d.sync += [latency.eq(0), self.addr.eq(self.addr + 1), remaining.eq(remaining - 1)]
+                        m.d.sync += [latency.eq(0), self.place.eq(self.place + 1), remaining.eq(remaining - 1)]
                         with m.If(last):
                             m.d.comb += self.done.eq(1)
                             m.next = "IDLE"

@@ -119,8 +119,8 @@ class UpdateUnit(wiring.Component):
     A parameter enters every :data:`dither.timing.UPDATE_INTERVAL` cycles and is written
     :data:`dither.timing.UPDATE_LATENCY` cycles later, whatever the rule and the data; ten of them are under way at
     once. All six shifts of a parameter pass one shifter, all three products one multiplier (see
-    :mod:`dither_hw.schedule`). Every memory is read just when its value is needed, and written a word at a time, when
-    its last row is known.
+    :mod:`dither_hw.schedule`). Every memory is read just when its value is needed, and written a part of a word at a
+    time, when its last row is known.
 
     Cycles: :func:`dither.timing.execution_cycles`.
 
@@ -136,7 +136,7 @@ class UpdateUnit(wiring.Component):
     rate : In(32)
         Value of the register that the field of this name chooses; its lowest 18 bits count.
     gradient, master, moment1, moment2 : Out
-        Read ports, R times 48 bits and three of R times 32.
+        Read ports, for every row of a part of a word 48 bits, and three with 32.
     gradient_write, master_write, moment1_write, moment2_write : Out
         Write ports; a rule leaves the moments alone that it does not use.
     scalar : Out
@@ -144,12 +144,12 @@ class UpdateUnit(wiring.Component):
     saturations : Out
         Values clipped, from 0 to 4.
 
-    :param config: gives R.
+    :param config: gives R and the parts of a word.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        words = {name: config.rows * bits for name, bits in _MEMORIES.items()}
+        words = {name: config.part_rows * bits for name, bits in _MEMORIES.items()}
         ports = {name: Out(ReadPort(bits)) for name, bits in words.items()}
         ports |= {f"{name}_write": Out(WritePort(bits)) for name, bits in words.items()}
         super().__init__(
@@ -286,14 +286,17 @@ class _Pipeline:
 
     def __init__(self, unit: UpdateUnit, m: Module, schedule: Schedule) -> None:
         self._unit, self._m, self._schedule = unit, m, schedule
-        self._rows = unit.config.rows
+        self._rows = unit.config.part_rows
         self._clips: list[Value] = []
-        valid, words = Signal(), Signal(16)
+        # What are words here are parts of the instruction's.
+        shift = (unit.config.word_parts - 1).bit_length()
+        count, base = unit.fields.count << shift, unit.fields.base << shift
+        valid, words = Signal(), Signal.like(count)
         address, row = Signal(ADDRESS_BITS), Signal(range(max(self._rows, 2)))
         last_row, last = Signal(), Signal()
         m.d.comb += [last_row.eq(row == self._rows - 1), last.eq(last_row & (words == 1))]
         with m.If(unit.start):
-            m.d.sync += [valid.eq(1), words.eq(unit.fields.count), address.eq(unit.fields.base), row.eq(0)]
+            m.d.sync += [valid.eq(1), words.eq(count), address.eq(base), row.eq(0)]
         with m.Elif(schedule.at(-1) & valid):
             m.d.sync += [row.eq(row + 1), valid.eq(~last)]
             with m.If(last_row):

@@ -45,6 +45,10 @@ class EngineConfig:
     rounds_per_cycle: int = 1
     """Rounds of the perturbation generator computed per cycle: 1, 2 or 4."""
 
+    word_parts: int = 1
+    """Parts of a word that streams, PERTURB, ACCUMULATE and UPDATE handle one after the other: memories of masters,
+    gradients and moments, and beats, are so many times narrower. 1, or a divisor of ``rows`` and ``lanes``."""
+
     wide_probes: int = 1
     """1: probes may be uniform or Gaussian-like; 0: only Rademacher or a single coordinate."""
     local_learning: int = 1
@@ -81,6 +85,18 @@ class EngineConfig:
 
         for name in ("wide_probes", "local_learning", "compact"):
             require(getattr(self, name) in (0, 1), f"{name} must be 0 or 1, not {getattr(self, name)}")
+        parts = self.word_parts
+        require(
+            parts >= 1 and self.rows % parts == 0 and self.lanes % parts == 0,
+            f"word_parts must divide rows ({self.rows}) and lanes ({self.lanes}), not {parts}",
+        )
+        require(
+            self.parameter_depth * parts <= 1 << 16,
+            f"parameter_depth must be at most {(1 << 16) // parts} with {parts} word_parts, not {self.parameter_depth}",
+        )
+        require(
+            parts == 1 or not self.local_learning, "an engine with local_learning cannot have more than 1 word_parts"
+        )
         if self.compact:
             fixed = {"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0}
             for name, value in fixed.items():
@@ -97,6 +113,16 @@ class EngineConfig:
         return self.rows * self.lanes
 
     @property
+    def part_rows(self) -> int:
+        """Parameters in a part of a word."""
+        return self.rows // self.word_parts
+
+    @property
+    def part_lanes(self) -> int:
+        """Activations in a part of a word."""
+        return self.lanes // self.word_parts
+
+    @property
     def accumulator_width(self) -> int:
         """Bits of an accumulator: a product and twelve bits of headroom (4096 terms of any size); in a compact engine
         eight (256 terms)."""
@@ -104,10 +130,10 @@ class EngineConfig:
 
     @property
     def beat_width(self) -> int:
-        """Bits of one beat of the input and output streams: one word of the widest memory; in a compact engine 16."""
+        """Bits of a beat of the input and output streams: a part of the widest word; in a compact engine 16."""
         if self.compact:
             return 16
-        return max(self.lanes * self.width, self.rows * GRADIENT_BITS, 36)
+        return max(self.part_lanes * self.width, self.part_rows * GRADIENT_BITS, 36)
 
     @property
     def geometry(self) -> str:

@@ -130,7 +130,7 @@ class Experiment:
             return self.engine
         return replace(
             self.engine, rows=8, lanes=self.recipe.tile, lanes_per_table=1, activation_depth=_ROOMY,
-            parameter_depth=_ROOMY, program_depth=_ROOMY, compact=0,
+            parameter_depth=_ROOMY, program_depth=_ROOMY, word_parts=1, compact=0,
         )  # fmt: skip
 
     @property

@@ -64,7 +64,7 @@ LOOPS = REDUCTION_LOOPS + OUTER_LOOPS
 
 
 class Memory(IntEnum):
-    """Memories that LOAD and STORE reach; one stream beat is one word."""
+    """Memories that LOAD and STORE reach; one stream beat is one word, or one part of it (`word_parts`)."""
 
     ACTIVATION = 0
     """L samples of W bits, lane 0 lowest."""
@@ -309,7 +309,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         10,
         "load",
         (Field("memory", 3, "see Memory"), _address("base", "first word"), Field("count", 16, "words, at least 1")),
-        "Copies `count` beats of the input stream into a memory.",
+        "Copies `count` words of the input stream into a memory.",
     ),
     InstructionFormat(
         "STORE",

@@ -19,6 +19,8 @@ from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
 __all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physical_beats", "slots", "unpack"]
 
 SCALAR_TABLE_BITS = 18
+_WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
+"""What is never cut into parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,20 @@ def beat_words(config: EngineConfig) -> int:
 
 
 def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
-    """Beats that one word of a memory, or one scalar, takes: 1, but for compact engines, whose beats are narrow."""
+    """Beats that one word of a memory, or one scalar, takes: one for each of its parts; in compact engines, whose beats
+    are narrow, as many as it fills."""
     count, _, pitch = slots(config, kind)
-    return -(-count * pitch // config.beat_width)
+    if config.compact:
+        return -(-count * pitch // config.beat_width)
+    return 1 if kind in _WHOLE else config.word_parts
+
+
+def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
+    """Bits of a word that each of its beats carries, from its lowest bit on."""
+    if config.compact:
+        return config.beat_width
+    count, _, pitch = slots(config, kind)
+    return count * pitch // beats_per_word(config, kind)
 
 
 def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
@@ -77,8 +90,8 @@ def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
 
 
 def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
-    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words. What is
-    wider than a beat comes as several, the lowest first.
+    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words. What takes
+    several beats comes with the lowest slots, or in a compact engine bits, first.
 
     :raises ValueError: if a segment has another number of slots than its kind.
     """
@@ -89,7 +102,7 @@ def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32
 
 def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
     count, _, pitch = slots(config, segment.kind)
-    beats, width = beats_per_word(config, segment.kind), config.beat_width
+    beats, width = beats_per_word(config, segment.kind), _bits_per_beat(config, segment.kind)
     values = segment.values
     if values.ndim != 2 or values.shape[1] != count:
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
@@ -108,7 +121,8 @@ def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32])
     """
     count, width, pitch = slots(config, kind)
     physical = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
-    bits = physical[:, : config.beat_width].reshape(-1, beats_per_word(config, kind) * config.beat_width)
+    used = _bits_per_beat(config, kind)
+    bits = physical[:, :used].reshape(-1, beats_per_word(config, kind) * used)
     fields = bits[:, : count * pitch].reshape(len(bits), count, pitch)[:, :, :width].astype(np.int64)
     values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
     signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)

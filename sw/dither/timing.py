@@ -20,8 +20,10 @@ from .isa import (
     InstructionFormat,
     LossKind,
     LossMode,
+    Memory,
     Operand,
 )
+from .streams import beats_per_word
 from .timing_compact import compact_execution_cycles, compact_fetch_cycles
 
 __all__ = [
@@ -137,12 +139,16 @@ def _emit(config: EngineConfig, instruction: Instruction) -> int:
     return 4
 
 
+def _beats(config: EngineConfig, instruction: Instruction) -> int:
+    return instruction["count"] * beats_per_word(config, Memory(instruction["memory"]))
+
+
 def _load(config: EngineConfig, instruction: Instruction) -> int:
-    return instruction["count"] + 2
+    return _beats(config, instruction) + 2
 
 
 def _store(config: EngineConfig, instruction: Instruction) -> int:
-    return STORE_INTERVAL * instruction["count"] + 1
+    return STORE_INTERVAL * _beats(config, instruction) + 1
 
 
 def cycles_per_term(operand: Operand) -> int:
@@ -232,10 +238,10 @@ def _parameters(config: EngineConfig, instruction: Instruction) -> int:
     bits = _RANDOM_BITS.get(instruction["distribution"], 0)
     inner, tiles = instruction["inner"], instruction["tiles"]
     if bits == 0:
-        return 1 + inner * tiles + write
+        return 1 + inner * tiles * config.word_parts + write
     wide = bits > 1
     generation = generator_cycles(config.rounds_per_cycle)
-    *hiding, last = _items_by_block(1 if wide else config.rows, tiles * config.rows, inner, bits)
+    *hiding, last = _items_by_block(1 if wide else config.part_rows, tiles * config.rows, inner, bits)
     cycles = 1 + 2 + generation + sum(max(generation, items) for items in hiding) + last + write
     return cycles + PROBE_PRODUCT_CYCLES * wide
 

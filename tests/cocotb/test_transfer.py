@@ -12,6 +12,7 @@ from dither_sim.cocotb_runner import run_bench
 CONFIGURATIONS = {
     "narrow": EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
     "wide": EngineConfig(rows=2, lanes=6, lanes_per_table=3),
+    "parts": EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0),
 }
 
 

@@ -23,6 +23,8 @@ ENGINES = {
                             activation_tables=0, lanes_per_table=2, rounds_per_cycle=4, local_learning=0),
     "2x6 w18": EngineConfig(rows=2, lanes=6, width=18, activation_depth=128, parameter_depth=64, table_bits=6,
                             activation_tables=2, lanes_per_table=3, rounds_per_cycle=2),
+    "8x8 parts": EngineConfig(rows=8, lanes=8, word_parts=4, activation_depth=128, parameter_depth=48, table_bits=6,
+                              activation_tables=1, lanes_per_table=4, wide_probes=0, local_learning=0),
     "8x3 w16": EngineConfig(rows=8, lanes=3, width=16, activation_depth=256, parameter_depth=48, table_bits=8,
                             activation_tables=1, lanes_per_table=1),
 }  # fmt: skip

@@ -17,6 +17,13 @@ from dither.engine import PRESETS, EngineConfig, preset
         ({"activation_tables": 3}, "activation_tables must be 0, 1, 2 or 4, not 3"),
         ({"lanes": 32, "lanes_per_table": 5}, r"lanes_per_table must divide lanes \(32\), not 5"),
         ({"lanes_per_table": 0}, "lanes_per_table must divide lanes"),
+        ({"word_parts": 3}, r"word_parts must divide rows \(4\) and lanes \(32\), not 3"),
+        ({"word_parts": 0}, r"word_parts must divide rows \(4\) and lanes \(32\), not 0"),
+        ({"word_parts": 2}, "an engine with local_learning cannot have more than 1 word_parts"),
+        (
+            {"word_parts": 4, "local_learning": 0, "parameter_depth": 32768},
+            "parameter_depth must be at most 16384 with 4 word_parts, not 32768",
+        ),
         ({"rounds_per_cycle": 3}, "rounds_per_cycle must be 1, 2 or 4, not 3"),
         ({"rows": 4.0}, "rows must be an integer, not 4.0"),
         ({"lanes": True}, "lanes must be an integer, not True"),

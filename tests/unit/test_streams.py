@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from dither.engine import EngineConfig
 from dither.isa import Memory
-from dither.streams import Segment, beat_words, pack, slots, unpack
+from dither.streams import Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
 
 CONFIGS = [
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
     EngineConfig(rows=2, lanes=3, lanes_per_table=1, width=18),
     EngineConfig(rows=8, lanes=32, width=18),
+    EngineConfig(rows=8, lanes=16, width=18, word_parts=4, local_learning=0),
 ]
 KINDS = [None, *Memory]
 
@@ -37,10 +38,11 @@ def test_segments_survive_packing(config, parts, data):
     segments = [Segment(kind, _random(config, kind, beats, rng)) for kind, beats in parts]
     beats = pack(config, segments)
     assert beats.dtype == np.uint32
-    assert beats.shape == (sum(count for _, count in parts), beat_words(config))
+    lengths = [physical_beats(config, segment) for segment in segments]
+    assert beats.shape == (sum(lengths), beat_words(config))
     position = 0
-    for segment in segments:
-        part = beats[position : position + len(segment.values)]
+    for segment, length in zip(segments, lengths, strict=True):
+        part = beats[position : position + length]
         np.testing.assert_array_equal(unpack(config, segment.kind, part), segment.values)
         position += len(part)
 
@@ -49,8 +51,9 @@ def test_segments_survive_packing(config, parts, data):
 def test_a_beat_is_the_sum_of_its_slots(config, kind, seed):
     values = _random(config, kind, 3, np.random.default_rng(seed))
     count, _, pitch = slots(config, kind)
-    for beat, words in zip(values.tolist(), pack(config, [Segment(kind, values)]).tolist(), strict=True):
-        expected = sum((value % (1 << pitch)) << (slot * pitch) for slot, value in enumerate(beat[:count]))
+    parts = values.reshape(-1, count // beats_per_word(config, kind))
+    for beat, words in zip(parts.tolist(), pack(config, [Segment(kind, values)]).tolist(), strict=True):
+        expected = sum((value % (1 << pitch)) << (slot * pitch) for slot, value in enumerate(beat))
         assert sum(word << (32 * i) for i, word in enumerate(words)) == expected
 
 
@@ -59,7 +62,8 @@ def test_slots_fit_a_beat(config):
     for kind in KINDS:
         count, width, pitch = slots(config, kind)
         assert width <= pitch
-        assert count * pitch <= config.beat_width <= 32 * beat_words(config)
+        assert count * pitch <= config.beat_width * beats_per_word(config, kind)
+        assert config.beat_width <= 32 * beat_words(config)
 
 
 def test_scalars_are_one_beat_each():

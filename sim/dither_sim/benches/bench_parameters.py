@@ -20,7 +20,7 @@ from dither.timing import execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .memories import UnitMachine
-from .words import pack
+from .words import pack_parts
 
 DEPTH = 256
 LOWEST, HIGHEST = -(1 << (MASTER_BITS - 1)), (1 << (MASTER_BITS - 1)) - 1
@@ -55,9 +55,11 @@ async def random_instructions(dut: Any) -> None:
         dut,
         reads={"master": "master", "gradient": "gradient"},
         writes={"gradient_write": "gradient", "weight_write": "weight"},
+        parts={"weight_write": config.part_rows * W},
     )
     await machine.begin(accumulate=0, fields=0, seed=0, step=0, probe=0, difference=0)
     widths = {"master": MASTER_BITS, "gradient": GRADIENT_BITS, "weight": W}
+    parts = {"master": config.word_parts, "gradient": config.word_parts, "weight": 1}
     clips, hits = dict.fromkeys(Distribution, 0), 0
     for _ in range(count):
         instruction, operands = _instruction(random, config)
@@ -68,7 +70,7 @@ async def random_instructions(dut: Any) -> None:
             extremes = numbers.choice([-limit, limit - 1], (DEPTH, R))
             contents[name] = np.where(numbers.random((DEPTH, R)) < 0.1, extremes, values)
         contents["weight"] = numbers.integers(-(1 << (W - 1)), 1 << (W - 1), (DEPTH, R))
-        machine.memories = {name: [pack(word, widths[name]) for word in words] for name, words in contents.items()}
+        machine.memories = {name: pack_parts(words, parts[name], widths[name]) for name, words in contents.items()}
 
         words = instruction["inner"] * instruction["tiles"]
         places = (instruction["base"] + np.arange(words)) % DEPTH
@@ -86,10 +88,12 @@ async def random_instructions(dut: Any) -> None:
         predicted = execution_cycles(config, instruction)
         await machine.execute(instruction, predicted + 100, **operands)
         for name, expected in contents.items():
-            packed = [pack(word, widths[name]) for word in expected]
-            wrong = [i for i in range(DEPTH) if machine.memories[name][i] != packed[i]]
+            packed = pack_parts(expected, parts[name], widths[name])
+            wrong = [i for i, word in enumerate(packed) if machine.memories[name][i] != word]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        assert machine.writes == {(target, int(place)): 1 for place in places}, f"writes: {instruction}"
+        written = (int(place) * parts[target] + i for place in places for i in range(parts[target]))
+        times = config.word_parts // parts[target]
+        assert machine.writes == dict.fromkeys(((target, place) for place in written), times), f"writes: {instruction}"
         assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
         clips[distribution] += saturations
         if distribution is Distribution.COORDINATE:

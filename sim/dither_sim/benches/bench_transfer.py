@@ -15,6 +15,7 @@ import cocotb
 
 from dither.engine import EngineConfig
 from dither.isa import Instruction, Memory
+from dither.streams import beats_per_word
 from dither.timing import MEMORY_LATENCY, execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
@@ -35,15 +36,17 @@ class _Bench:
         self.random = random
         self.source = Source(dut, "input", parameters["input"], random)
         self.sink = Sink(dut, "output", parameters["output"], random)
+        self.depth = _DEPTH * config.word_parts
         self.memories: dict[tuple[int, int], int] = {}
-        """Words by memory and address, where known."""
+        """Parts of words by memory and place, where known."""
         self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
         self.wanted, self.gathered, self.stored = False, 0, 0
         self.waited = 0
         self.loading = False
 
     def word(self, memory: int, address: int) -> int:
-        return self.memories.setdefault((memory, address % _DEPTH), self.random.getrandbits(self.config.beat_width))
+        """What a memory has at an address, or of a word in parts, at a place."""
+        return self.memories.setdefault((memory, address % self.depth), self.random.getrandbits(self.config.beat_width))
 
     async def cycle(self) -> tuple[bool, bool]:
         """One cycle of streams and memories: whether the unit is done, whether it waits."""
@@ -56,7 +59,7 @@ class _Bench:
         self.wanted = bool(int(dut.stores.value))
         self.source.settle()
         self.sink.settle()
-        memory, address = int(dut.memory.value), int(dut.addr.value)
+        memory, address = int(dut.memory.value), int(dut.place.value)
         self.reads.append(self.word(memory, address))
         if int(dut.write_enable.value):
             self.memories[memory, address] = int(dut.write_data.value)
@@ -114,21 +117,24 @@ async def random_instructions(dut: Any) -> None:
         name = random.choice(("LOAD", "LOAD", "STORE", "STORE", "PULL", "EMIT"))
         memory, base = random.choice(list(Memory)), random.choice((0, _DEPTH - 1, random.randrange(_DEPTH)))
         count = random.choice((1, 1, 2, 3, random.randint(4, 60)))
+        parts = beats_per_word(config, memory)
+        places = [base * parts + i for i in range(count * parts)]
         operand = random.randint(-(1 << 31), (1 << 31) - 1)
         match name:
             case "LOAD":
-                beats = [random.getrandbits(width) for _ in range(count)]
-                before = bench.word(memory, base - 1), bench.word(memory, base + count)
+                beats = [random.getrandbits(width) for _ in places]
+                around = places[0] - 1, places[-1] + 1
+                before = [bench.word(memory, place) for place in around]
                 # The beat behind the last one is on offer, and not this instruction's.
                 bench.source.send([*beats, 0])
                 await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
                 assert len(bench.source.beats) == 1, f"LOAD left {len(bench.source.beats)} beats instead of one"
-                assert [bench.word(memory, base + i) for i in range(count)] == beats, "LOAD wrote other words"
-                assert before == (bench.word(memory, base - 1), bench.word(memory, base + count)), "LOAD wrote too much"
+                assert [bench.word(memory, place) for place in places] == beats, "LOAD wrote other words"
+                assert before == [bench.word(memory, place) for place in around], "LOAD wrote too much"
                 await bench.idle(random.randrange(6))
                 await bench.execute(Instruction.make("PULL", target=0), operand)
             case "STORE":
-                words = [bench.word(memory, base + i) for i in range(count)]
+                words = [bench.word(memory, place) for place in places]
                 await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
                 assert bench.sink.beats == words, "STORE sent other words"
             case "PULL":

@@ -22,7 +22,7 @@ from dither.timing import execution_cycles
 from ..cocotb_runner import bench_config, bench_parameters
 from .memories import UnitMachine
 from .scalars import load_scalar_tables
-from .words import pack
+from .words import pack_parts
 
 DEPTH = 64
 NAMES = ("gradient", "master", "moment1", "moment2")
@@ -66,7 +66,7 @@ def _contents(numbers: np.random.Generator, rows: int) -> dict[str, NDArray[np.i
 @cocotb.test()
 async def random_instructions(dut: Any) -> None:
     config, count = bench_config(), bench_parameters()["count"]
-    R = config.rows
+    R, parts = config.rows, config.word_parts
     random, numbers = Random(cocotb.RANDOM_SEED), np.random.default_rng(cocotb.RANDOM_SEED)
     machine = UnitMachine(dut, reads={name: name for name in NAMES}, writes={f"{name}_write": name for name in NAMES})
     await machine.begin(fields=0, rate=0, load__enable=0)
@@ -79,7 +79,7 @@ async def random_instructions(dut: Any) -> None:
         instruction, rate = _instruction(random, R), random.choice((0, 0xFFFFFFFF, random.getrandbits(32)))
         rule = Rule(instruction["rule"])
         contents = _contents(numbers, R)
-        machine.memories = {name: [pack(word, WIDTHS[name]) for word in words] for name, words in contents.items()}
+        machine.memories = {name: pack_parts(words, parts, WIDTHS[name]) for name, words in contents.items()}
 
         places = (instruction["base"] + np.arange(instruction["count"])) % DEPTH
         settings = {name: instruction[name] for name in ("gradient_shift", "decay1", "decay2", "rate_shift")}
@@ -94,10 +94,11 @@ async def random_instructions(dut: Any) -> None:
         predicted = execution_cycles(config, instruction)
         await machine.execute(instruction, predicted + 100, rate=rate)
         for name, words in contents.items():
-            packed = [pack(word, WIDTHS[name]) for word in words]
-            wrong = [i for i in range(DEPTH) if machine.memories[name][i] != packed[i]]
+            packed = pack_parts(words, parts, WIDTHS[name])
+            wrong = [i for i, part in enumerate(packed) if machine.memories[name][i] != part]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        writes = {(name, int(place)): 1 for name in WRITTEN[rule] for place in places}
+        written = [int(place) * parts + i for place in places for i in range(parts)]
+        writes = {(name, place): 1 for name in WRITTEN[rule] for place in written}
         assert machine.writes == writes, f"writes: {instruction}"
         assert (machine.cycles, machine.saturations) == (predicted, expected.clips), f"{instruction}"
         clips[rule] += expected.clips

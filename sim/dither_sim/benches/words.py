@@ -7,13 +7,18 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack", "pack_fields", "unpack"]
+__all__ = ["pack", "pack_fields", "pack_parts", "unpack"]
 
 
 def pack(numbers: Iterable[int], width: int) -> int:
     """One word of signed numbers of ``width`` bits, number 0 lowest."""
     mask = (1 << width) - 1
     return sum((int(number) & mask) << (width * i) for i, number in enumerate(numbers))
+
+
+def pack_parts(words: NDArray[np.int64], parts: int, width: int) -> list[int]:
+    """Words, shape (words, numbers), as a memory holds them whose words are so many parts of these."""
+    return [pack(part, width) for part in words.reshape(len(words) * parts, -1)]
 
 
 def unpack(word: int, count: int, width: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any
 from dither.experiment import Experiment
 from dither.link.driver import LinkDevice
 from dither.session import Session
-from dither.streams import pack
+from dither.streams import pack, physical_beats
 from dither.tasks import load_task
 
 from .simulation import BoardSimulation
@@ -67,7 +67,7 @@ def measure_steps(
             "seconds": cycles / simulation.clock_hz,
             "input_bytes": len(pack(experiment.engine, command.inputs)) * beat,
             "input_packed": device.payload_sent - sent,
-            "output_bytes": sum(expect.beats for expect in command.expects) * beat,
+            "output_bytes": sum(physical_beats(experiment.engine, expect) for expect in command.expects) * beat,
             "output_packed": device.payload_fetched - fetched,
             "line_in": end.bytes_in - line.bytes_in,
             "line_out": end.bytes_out - line.bytes_out,
