@@ -14,7 +14,7 @@ from .correlate import Correlator
 from .drain import Drain
 from .interfaces import ReadPort, WritePort, instruction_layout
 from .interpolator import TablePort
-from .lane import LaneGroup
+from .lane import LaneGroup, Mode
 from .loops import Indices, LoopNest
 from .pipeline import delay_line, tree_sum
 
@@ -149,6 +149,13 @@ class ContractUnit(wiring.Component):
         m.d.sync += self.activation.addr.eq(activation_addr)
         m.d.comb += self.done.eq(done)
 
+        mode = Signal(Mode)
+        m.d.sync += [
+            mode.shift.eq(fields.shift),
+            mode.relu.eq(fields.activation == Activation.RELU),
+            mode.use_table.eq(fields.activation == Activation.TABLE),
+            mode.table.eq(fields.table),
+        ]
         results, clips = [], []
         for g in range(self.groups):
             m.submodules[f"group{g}"] = group = LaneGroup(config)
@@ -158,10 +165,7 @@ class ContractUnit(wiring.Component):
                 group.first.eq(broadcast.first),
                 group.last.eq(broadcast.last),
                 group.drain.eq(drain.order),
-                group.mode.shift.eq(fields.shift),
-                group.mode.relu.eq(fields.activation == Activation.RELU),
-                group.mode.use_table.eq(fields.activation == Activation.TABLE),
-                group.mode.table.eq(fields.table),
+                group.mode.eq(mode),
             ]
             if config.local_learning:
                 m.d.comb += [

@@ -11,7 +11,9 @@ from amaranth.lib.wiring import In, Out
 from dither.engine import EngineConfig
 from dither.link.protocol import CRC_SLACK, Identity
 
+from .bridge import Bridge
 from .engine import Engine
+from .interfaces import host_read_cycles
 from .link.link import Link
 
 __all__ = ["BoardCore"]
@@ -65,6 +67,8 @@ class BoardCore(wiring.Component):
             build=build_id,
             board=board,
         )
+        # An engine that fills half a chip is far away from its link; a compact one has no room for registers.
+        self._bridge = None if config.compact else Bridge(config)
         self._link = Link(
             config,
             clock_hz=clock_hz,
@@ -72,6 +76,7 @@ class BoardCore(wiring.Component):
             identity=self.identity.encode(),
             input_bytes=input_bytes,
             output_bytes=output_bytes,
+            read_cycles=host_read_cycles(config) + (0 if self._bridge is None else 2),
         )
         self._engine = Engine(config) if engine is None else engine
         super().__init__(
@@ -92,20 +97,26 @@ class BoardCore(wiring.Component):
         m.d.sync += reset.eq(self.reset)
         m.submodules.link = ResetInserter(reset)(link)
         m.submodules.engine = engine
+        near: Any = engine
+        if self._bridge is not None:
+            m.submodules.bridge = bridge = self._bridge
+            wiring.connect(m, bridge.engine, engine)
+            m.d.comb += link.holds.eq(bridge.holds)
+            near = bridge.link
         m.d.comb += [
-            engine.reset.eq(reset | link.reset),
+            near.reset.eq(reset | link.reset),
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
-            engine.host_addr.eq(link.host_addr),
-            engine.host_write.eq(link.host_write),
-            engine.host_wdata.eq(link.host_wdata),
-            link.host_rdata.eq(engine.host_rdata),
-            link.busy.eq(engine.busy),
-            link.fault.eq(engine.fault),
+            near.host_addr.eq(link.host_addr),
+            near.host_write.eq(link.host_write),
+            near.host_wdata.eq(link.host_wdata),
+            link.host_rdata.eq(near.host_rdata),
+            link.busy.eq(near.busy),
+            link.fault.eq(near.fault),
             self.busy.eq(engine.busy),
-            self.error.eq(engine.fault | link.error),
+            self.error.eq(near.fault | link.error),
             self.session.eq(link.session),
         ]
-        wiring.connect(m, link.input, engine.input)
-        wiring.connect(m, engine.output, link.output)
+        wiring.connect(m, link.input, near.input)
+        wiring.connect(m, near.output, link.output)
         return m

@@ -167,7 +167,14 @@ class Engine(wiring.Component):
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
         config = self.config
         parts, part_bits = config.word_parts, (config.word_parts - 1).bit_length()
+        loads, loaded_place, loaded = Signal(), Signal.like(units[Unit.TRANSFER].place), Signal(config.beat_width)
+        m.d.sync += [
+            loads.eq(units[Unit.TRANSFER].write_enable),
+            loaded_place.eq(units[Unit.TRANSFER].place),
+            loaded.eq(units[Unit.TRANSFER].write_data),
+        ]
         names: dict[BankedMemory, str] = {}
+        chosen: dict[BankedMemory, Signal] = {}
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
         parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
 
@@ -182,13 +189,13 @@ class Engine(wiring.Component):
             whole = kind not in _STATE.values()
             bank = BankedMemory(depth=depth, banks=banks, bits=bits, enables=enables)
             m.submodules[name], names[bank] = bank, name
-            chosen = Signal(name=f"{name}_chosen")
-            m.d.sync += chosen.eq(transfer.memory == kind)
-            with m.If(chosen):
-                place = transfer.place[:part_bits] if whole else 0
-                m.d.comb += bank.write.enable.eq(spread(transfer.write_enable << place, bank))
-            addr = transfer.place >> part_bits if whole else transfer.place
-            m.d.comb += [bank.write.addr.eq(addr), bank.read.addr.eq(addr)]
+            chosen[bank] = Signal(name=f"{name}_chosen")
+            m.d.sync += chosen[bank].eq(transfer.memory == kind)
+            with m.If(chosen[bank]):
+                place = loaded_place[:part_bits] if whole else 0
+                m.d.comb += bank.write.enable.eq(spread(loads << place, bank))
+            for port, addr in ((bank.write, loaded_place), (bank.read, transfer.place)):
+                m.d.comb += port.addr.eq(addr >> part_bits if whole else addr)
             return bank
 
         def spread(enable: Value, bank: BankedMemory) -> Value:
@@ -216,16 +223,14 @@ class Engine(wiring.Component):
                             enables=config.lanes if local else parts)  # fmt: skip
         if local:
             # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is idle gives zero.
-            m.d.comb += activation.write.data.eq(transfer.write_data | loss.result.data.replicate(config.lanes))
+            m.d.comb += activation.write.data.eq(loaded | loss.result.data.replicate(config.lanes))
             with m.If(owns(Unit.LOSS, "activation_write")):
                 m.d.comb += [
                     activation.write.enable.eq(loss.result.enable),
                     activation.write.addr.eq(loss.result.addr),
                 ]
         else:
-            m.d.comb += activation.write.data.eq(
-                transfer.write_data[: activation.bits * config.part_lanes].replicate(parts)
-            )
+            m.d.comb += activation.write.data.eq(loaded[: activation.bits * config.part_lanes].replicate(parts))
         reader(activation, Unit.CONTRACT, contract.activation)
         reader(activation, Unit.LOSS, loss.activation)
         writer(activation, Unit.CONTRACT, contract.result)
@@ -235,7 +240,7 @@ class Engine(wiring.Component):
 
         depth, rows, width, pitch = config.parameter_depth, config.rows, config.width, slots(config, Memory.WEIGHT)[2]
         weight = memory("weight", depth, rows, width, Memory.WEIGHT, enables=parts)
-        part = Cat(transfer.write_data[i * pitch : i * pitch + width] for i in range(config.part_rows))
+        part = Cat(loaded[i * pitch : i * pitch + width] for i in range(config.part_rows))
         m.d.comb += weight.write.data.eq(part.replicate(parts))
         reader(weight, Unit.CONTRACT, contract.weight)
         writer(weight, Unit.PARAMETER, parameters.weight_write)
@@ -248,7 +253,7 @@ class Engine(wiring.Component):
             for name, kind in _STATE.items()
         }
         for name, bank in state.items():
-            m.d.comb += bank.write.data.eq(transfer.write_data)
+            m.d.comb += bank.write.data.eq(loaded)
             reader(bank, Unit.UPDATE, getattr(update, name))
             writer(bank, Unit.UPDATE, getattr(update, f"{name}_write"))
         reader(state["master"], Unit.PARAMETER, parameters.master)
@@ -258,14 +263,15 @@ class Engine(wiring.Component):
             reader(state["gradient"], Unit.CONTRACT, contract.gradient)
             writer(state["gradient"], Unit.CONTRACT, contract.gradient_write)
 
-        # What is at the edge of the chip is put together there.
+        # What STORE sends is registered at its bank, then put together: with a register between states, which are at
+        # the edge of the chip, and the others.
         near_state, others = (
             Signal(config.beat_width, name=name, reset_less=True) for name in ("stored_state", "stored")
         )
         gathered: dict[Any, Value] = {"state": Const(0, 1), "others": Const(0, 1)}
-        for bank, kind in (
-            (activation, Memory.ACTIVATION), (weight, Memory.WEIGHT), *((state[name], _STATE[name]) for name in state),
-        ):  # fmt: skip
+        stores = Signal()
+        m.d.sync += stores.eq(transfer.stores)
+        for bank in (activation, weight, *state.values()):
             whole = bank in (activation, weight)
             places = bank.banks // parts if whole else bank.banks
             for first in range(0, bank.banks, places):
@@ -273,8 +279,9 @@ class Engine(wiring.Component):
                 for i in range(first, first + places):
                     wanted = Signal(name=f"{names[bank]}{i}_stored_copy")
                     due = transfer.place[:part_bits] == first // places if whole else 1
-                    m.d.sync += wanted.eq(transfer.stores & (transfer.memory == kind) & due)
-                    value = bank.part(bank.read.data, i) & wanted.replicate(bank.bits)
+                    m.d.sync += wanted.eq(stores & chosen[bank] & due)
+                    value = Signal(bank.bits, name=f"{names[bank]}{i}_stored", reset_less=True)
+                    m.d.sync += value.eq(bank.part(bank.read.data, i) & wanted.replicate(bank.bits))
                     part.append(_extend(value, pitch) if bank is weight else value)
                 gathered["others" if whole else "state"] |= Cat(*part)
         m.d.sync += [near_state.eq(gathered["state"]), others.eq(gathered["others"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,14 +15,17 @@ from .memories import BankedMemory
 
 __all__ = ["HostRegisters"]
 
+_NEIGHBOURS = 2
+"""Address bits that tell registers from their neighbours."""
 _ADDRESS = {register.name: register.address for register in REGISTERS}
 
 
 class HostRegisters(wiring.Component):
     """Program memory, counters and control registers behind one 32-bit port (map: :mod:`dither.regmap`).
 
-    A read takes one cycle: ``rdata`` belongs to the address of the cycle before. Counters are cleared by a start and
-    count one cycle late, so they are final two cycles after ``busy`` falls, sooner than any host can ask.
+    A read takes two cycles: ``rdata`` belongs to the address of the cycle before the last one. Counters are cleared by
+    a start and count two cycles late, so they are final three cycles after ``busy`` falls, sooner than any host can
+    ask.
 
     Resources: the program memory, one 32-bit counter for each entry of the counter table and its share of a read
     multiplexer.
@@ -65,27 +68,39 @@ class HostRegisters(wiring.Component):
             self.entry.eq(self.wdata),
         ]
 
-        increments = {
-            f"cycles_{phase}": self.busy & (self.phase == i) for i, phase in enumerate(PHASES)
+        working, now = Signal(), Signal.like(self.phase)
+        m.d.sync += [working.eq(self.busy), now.eq(self.phase)]
+        increments: dict[str, Value] = {
+            f"cycles_{phase}": working & (now == i) for i, phase in enumerate(PHASES)
         }  # fmt: skip
         increments["row_steps"] = self.row_steps
         increments |= {f"saturations_{place}": getattr(self, f"saturations_{place}") for place in SATURATIONS}
-        value = Signal(32)
         started = Signal()
         m.d.sync += started.eq(self.start)
-        with m.Switch(self.addr):
-            with m.Case(_ADDRESS["magic"]):
-                m.d.comb += value.eq(MAGIC)
-            with m.Case(_ADDRESS["configuration"]):
-                m.d.comb += value.eq(int(self.config.digest(), 16))
-            with m.Case(_ADDRESS["status"]):
-                m.d.comb += value.eq(self.busy | (self.fault << 1))
-            for i, counter in enumerate(COUNTERS):
-                step = increments[counter.name]
-                late = Signal(len(step), name=f"{counter.name}_step")
-                total = Signal(32, name=counter.name)
-                m.d.sync += [late.eq(step), total.eq(Mux(started, 0, total + late))]
-                with m.Case(COUNTER_BASE + i):
-                    m.d.comb += value.eq(total)
-        m.d.sync += self.rdata.eq(value)
+        registers: dict[int, Value] = {
+            _ADDRESS["magic"]: Const(MAGIC, 32),
+            _ADDRESS["configuration"]: Const(int(self.config.digest(), 16), 32),
+            _ADDRESS["status"]: Cat(self.busy, self.fault),
+        }
+        for i, counter in enumerate(COUNTERS):
+            step = increments[counter.name]
+            late = Signal(len(step), name=f"{counter.name}_step")
+            total = registers[COUNTER_BASE + i] = Signal(32, name=counter.name)
+            m.d.sync += [late.eq(step), total.eq(Mux(started, 0, total + late))]
+        m.d.sync += self.rdata.eq(self._selected(m, registers))
         return m
+
+    def _selected(self, m: Module, registers: dict[int, Value]) -> Value:
+        """The register that the address of the cycle before names: some neighbours' share a first choice."""
+        block = Signal(len(self.addr) - _NEIGHBOURS)
+        m.d.sync += block.eq(self.addr >> _NEIGHBOURS)
+        value: Value = Const(0, 32)
+        for number in sorted({address >> _NEIGHBOURS for address in registers}):
+            chosen = Signal(32, name=f"block{number}", reset_less=True)
+            with m.Switch(self.addr[:_NEIGHBOURS]):
+                for address, register in registers.items():
+                    if address >> _NEIGHBOURS == number:
+                        with m.Case(address & ((1 << _NEIGHBOURS) - 1)):
+                            m.d.sync += chosen.eq(register)
+            value = value | (chosen & (block == number).replicate(32))
+        return value

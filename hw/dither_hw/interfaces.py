@@ -10,7 +10,8 @@ from dither.engine import EngineConfig
 from dither.isa import INSTRUCTIONS, OPCODE_BITS, Field
 
 __all__ = [
-    "ADDRESS_BITS", "EnginePorts", "LaneWritePort", "ReadPort", "WritePort", "instruction_layout", "instruction_view",
+    "ADDRESS_BITS", "EnginePorts", "LaneWritePort", "ReadPort", "WritePort", "host_read_cycles", "instruction_layout",
+    "instruction_view",
 ]  # fmt: skip
 
 ADDRESS_BITS = 16
@@ -59,13 +60,18 @@ class LaneWritePort(wiring.Signature):
         super().__init__({"enable": Out(lanes), "addr": Out(ADDRESS_BITS), "data": Out(width)})
 
 
+def host_read_cycles(config: EngineConfig) -> int:
+    """Cycles of an engine's host port from an address to its register's value."""
+    return 1 if config.compact else 2
+
+
 class EnginePorts(wiring.Signature):
     """An engine's ports, from its own side.
 
     ``reset``: a pulse makes the engine forget what it was at, but not its memories.
-    ``host_addr``, ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.regmap`; reads take one
-    cycle. ``busy``, ``fault``: as in the register ``status``. ``input``, ``output``: streams of beats, what LOAD and
-    PULL take, what STORE and EMIT send (:mod:`dither.streams`).
+    ``host_addr``, ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.regmap`; reads take
+    :func:`host_read_cycles`. ``busy``, ``fault``: as in the register ``status``. ``input``, ``output``: streams of
+    beats, what LOAD and PULL take, what STORE and EMIT send (:mod:`dither.streams`).
     """
 
     def __init__(self, config: EngineConfig) -> None:

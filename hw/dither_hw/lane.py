@@ -99,11 +99,13 @@ class _Lane(wiring.Component):
                 m.d.sync += number.eq(Mux(copy, accumulator, held[r + 1]) if r + 1 < config.rows else accumulator)
 
         m.submodules.requantiser = requantiser = Requantiser(width=config.accumulator_width, output=config.width)
+        shift, relu = Signal.like(self.shift, name="shift_copy"), Signal(name="relu_copy")
+        m.d.sync += [shift.eq(self.shift), relu.eq(self.relu)]
         m.d.comb += [
             requantiser.x.eq(held[0]),
             requantiser.stages.eq(self.stages),
-            requantiser.shift.eq(self.shift),
-            requantiser.relu.eq(self.relu),
+            requantiser.shift.eq(shift),
+            requantiser.relu.eq(relu),
             self.y.eq(requantiser.y),
             self.clipped.eq(requantiser.clipped),
         ]

@@ -17,7 +17,6 @@ from dither.timing import (
     LOSS_PAUSE,
     LOSS_SHORTEST_PASS,
     LOSS_SQUARE_STAGE,
-    MEMORY_LATENCY,
     MULTIPLIER_LATENCY,
 )
 
@@ -297,11 +296,12 @@ class LossUnit(wiring.Component):
         return tags, ahead, behind
 
     def _select(self, m: Module, ahead: Signal, behind: Signal) -> tuple[Signal, Signal]:
-        """The two lanes' parts of the word that was addressed ``MEMORY_LATENCY + 2`` cycles ago."""
+        """The two lanes' parts of the word that was addressed ``ARRIVAL`` cycles ago."""
         lanes, width = self.config.lanes, self.config.width
-        words = [self.activation.data[i * width : (i + 1) * width] for i in range(lanes)]
+        words = [Signal(width, name=f"lane{i}", reset_less=True) for i in range(lanes)]
+        m.d.sync += Cat(*words).eq(self.activation.data)
         # With behind = ahead - 1, ahead >> 1 is the even lane's place among the even ones, and behind >> 1 the odd's.
-        near = [delay_line(m, lane[1:4], MEMORY_LATENCY, name)[-1] for name, lane in (("even", ahead), ("odd", behind))]
+        near = [delay_line(m, lane[1:4], ARRIVAL - 2, name)[-1] for name, lane in (("even", ahead), ("odd", behind))]
         groups: list[Signal] = []
         for i in range(0, lanes, 2 * _FAN_IN):
             for parity, place in enumerate(near):
@@ -312,7 +312,7 @@ class LossUnit(wiring.Component):
                     groups.append(group)
         picked = []
         for name, lane in (("leading", ahead), ("element", behind)):
-            far = delay_line(m, Cat(lane[0], lane[4:]), MEMORY_LATENCY + 1, f"{name}_far")[-1]
+            far = delay_line(m, Cat(lane[0], lane[4:]), ARRIVAL - 1, f"{name}_far")[-1]
             element = Signal(signed(width), name=name, reset_less=True)
             m.d.sync += element.eq(Array(groups)[far])
             picked.append(element)
@@ -355,14 +355,11 @@ class LossUnit(wiring.Component):
         """The sum of squares, in cycle ``LOSS_SQUARE_STAGE`` of the lane's last element."""
         width = self.config.width
         m.submodules.multiplier = multiplier = Multiplier(a=unsigned(width), b=unsigned(width))
-        magnitude = Signal(width)
+        magnitude = Signal(width, reset_less=True)
         error = Signal(RAW_BITS, reset_less=True)
-        uses, firsts = (delay_line(m, tag, MULTIPLIER_LATENCY + 1, "tag")[-1] for tag in (use, first))
-        m.d.comb += [
-            magnitude.eq(Mux(distance[-1], -distance, distance)),
-            multiplier.a.eq(magnitude),
-            multiplier.b.eq(magnitude),
-        ]
+        uses, firsts = (delay_line(m, tag, MULTIPLIER_LATENCY + 2, "tag")[-1] for tag in (use, first))
+        m.d.sync += magnitude.eq(Mux(distance[-1], -distance, distance))
+        m.d.comb += [multiplier.a.eq(magnitude), multiplier.b.eq(magnitude)]
         with m.If(uses):
             m.d.sync += error.eq(Mux(firsts, 0, error) + multiplier.product)
         return error

@@ -8,14 +8,20 @@ from amaranth.lib.wiring import In, Out
 
 from dither.engine import EngineConfig
 from dither.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
-from dither.timing import INTERPOLATOR_LATENCY, LOSS_EXPONENTIAL_STAGE, LOSS_LOGARITHM_STAGE, MEMORY_LATENCY
+from dither.timing import (
+    INTERPOLATOR_LATENCY,
+    LOSS_EXPONENTIAL_STAGE,
+    LOSS_LANE_CHOICE,
+    LOSS_LOGARITHM_STAGE,
+    MEMORY_LATENCY,
+)
 
 from .pipeline import delay_line
 from .scalar_tables import ScalarPort
 
 __all__ = ["ARRIVAL", "COUNT_BITS", "MAX_FRAC", "CrossEntropy", "Ending"]
 
-ARRIVAL = MEMORY_LATENCY + 2
+ARRIVAL = MEMORY_LATENCY + LOSS_LANE_CHOICE
 """Cycles from an element's address to the element: the memory, and the selection of the lane in two levels."""
 COUNT_BITS = 16
 """Bits of a number of outputs."""

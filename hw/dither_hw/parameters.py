@@ -54,6 +54,7 @@ class ParameterUnit(wiring.Component):
         1: ACCUMULATE; 0: PERTURB. Like all operands stable from start to done.
     fields : In
         PERTURB's layout; ACCUMULATE's is the same up to ``distribution``, and what stands behind it is ignored then.
+        To be there a cycle before ``start``.
     seed, step, probe, difference : In(32)
         Values of the registers that the fields of these names choose.
     master, gradient : Out
@@ -108,7 +109,7 @@ class ParameterUnit(wiring.Component):
         m.d.comb += issue.eq(active & (ready | ~self._random))
 
         item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian)
-        bits = self._bits(m, active, random, leaves, ready)
+        bits = self._bits(m, active, leaves, ready)
         signs, byte, pair = self._select(m, bits, position, distance)
         source: Value = item
         product: Value = Const(0)
@@ -170,7 +171,7 @@ class ParameterUnit(wiring.Component):
                 column.eq(base),
                 row.eq(0),
                 position.eq(0),
-                closes.eq(~(uniform | gaussian) | (rows == 1)),
+                closes.eq(~wide | (rows == 1)),
                 ends_row.eq(tiles == 1),
                 leaves.eq(0),
                 last.eq((tiles == 1) & (fields.inner == 1)),
@@ -221,7 +222,7 @@ class ParameterUnit(wiring.Component):
         within = ~address[: self._part_bits].all()
         return Mux(within, 1, inner - (self.config.word_parts - 1))
 
-    def _bits(self, m: Module, active: Value, random: Value, leaves: Value, ready: Signal) -> Value:
+    def _bits(self, m: Module, active: Value, leaves: Value, ready: Signal) -> Value:
         """The generator's block at hand."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
@@ -235,7 +236,7 @@ class ParameterUnit(wiring.Component):
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | left)),
             discards.eq(Mux(left, leaves[1], padding)),
-            generator.load_key.eq(self.start & random),
+            generator.load_key.eq(self.start & self._random),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
             generator.block.eq(block),

@@ -139,12 +139,13 @@ class Sequencer(wiring.Component):
         result = registers.write_port()
 
         # Properties of the instruction, in registers. Its length is needed first: it is looked up on the way in.
+        # What is taken from the program memory or the registers goes where a one in a shift register says.
         index = Signal(range(INSTRUCTION_WORDS + BLOCK_RAM_LATENCY + 1))
+        word_due, operand_due = Signal(INSTRUCTION_WORDS), Signal(OPERANDS + 2)
         length = Signal(range(INSTRUCTION_WORDS + 1))
         arrived = Signal.like(index)  # the cycle in which its last word is there
         sources = Signal(range(OPERANDS + 1))
-        fetching = Signal()
-        with m.If(fetching & (index == BLOCK_RAM_LATENCY)):
+        with m.If(word_due[0]):
             m.d.sync += [length.eq(1), arrived.eq(BLOCK_RAM_LATENCY - 1 + SHORTEST_FETCH), sources.eq(0)]
             with m.Switch(self.program_data[:OPCODE_BITS]):
                 for form in self.instructions:
@@ -155,24 +156,26 @@ class Sequencer(wiring.Component):
                             sources.eq(len(form.sources)),
                         ]
         unit = Signal(len(Unit))
+        own = Signal()  # no unit's
         known = Signal()
         writes = Signal()
         phase = Signal(range(len(PHASES)))
-        address = Signal.like(operand.addr)
-        m.d.sync += [unit.eq(0), known.eq(0), writes.eq(0), phase.eq(PHASES.index("control"))]
+        numbers = Signal(data.ArrayLayout(len(operand.addr), OPERANDS))
+        m.d.sync += [unit.eq(0), own.eq(1), known.eq(0), writes.eq(0), phase.eq(PHASES.index("control"))]
         with m.Switch(opcode):
             for form in self.instructions:
                 with m.Case(form.opcode):
                     m.d.sync += [known.eq(1), phase.eq(PHASES.index(form.phase))]
                     fields = self._fields(form)
-                    with m.Switch(index):
-                        for i, source in enumerate(form.sources):
-                            with m.Case(i):
-                                m.d.sync += address.eq(fields[source])
+                    m.d.sync += [numbers[i].eq(fields[source]) for i, source in enumerate(form.sources)]
                     if form.name in UNITS:
-                        m.d.sync += unit.eq(1 << UNITS[form.name].value)
+                        m.d.sync += [unit.eq(1 << UNITS[form.name].value), own.eq(0)]
                     if form.writes_register:
                         m.d.sync += [writes.eq(1), result.addr.eq(fields.target)]
+        with m.If(operand_due[1:].any()):
+            m.d.sync += numbers.eq(numbers.as_value() >> len(operand.addr))
+        address = Signal.like(operand.addr)
+        m.d.sync += address.eq(numbers[0])
         m.d.comb += operand.addr.eq(address)
 
         control = self._decode(m, opcode)
@@ -181,33 +184,44 @@ class Sequencer(wiring.Component):
         executing = Signal()
         working = Signal()
         m.d.comb += self.program_addr.eq(pc)
+        # Whether a loop has no iterations is known a cycle after it has begun, when nothing of its body is there yet.
+        barren = Signal()
+        m.d.sync += barren.eq(executing & control.loops & (control.remaining <= 0))
+        m.d.sync += [word_due.eq(0), operand_due.eq(0)]
+        for i in range(INSTRUCTION_WORDS):
+            with m.If(word_due[i]):
+                m.d.sync += words[i].eq(self.program_data)
+        for i in range(OPERANDS):
+            with m.If(operand_due[i + 2]):
+                m.d.sync += self._operand[i].eq(operand.data)
         with m.FSM() as fsm:
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [pc.eq(self.entry), index.eq(0), self.fault.eq(0)]
                 m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.comb += fetching.eq(1)
+                with m.If(barren):
+                    m.d.sync += self.fault.eq(1)
+                    m.next = "IDLE"
                 m.d.sync += [index.eq(index + 1), pc.eq(pc + 1)]
+                m.d.sync += word_due.eq(Mux(index == BLOCK_RAM_LATENCY - 1, 1, word_due << 1))
                 with m.If(index == 0):
                     m.d.sync += following.eq(pc)
-                for i in range(INSTRUCTION_WORDS):
-                    with m.If(index == BLOCK_RAM_LATENCY + i):
-                        m.d.sync += words[i].eq(self.program_data)
-                with m.If(index == BLOCK_RAM_LATENCY + 1):
+                with m.If(word_due[1]):
                     m.d.sync += following.eq(following + length)
-                with m.If((index > BLOCK_RAM_LATENCY) & (index == arrived)):
-                    m.d.sync += index.eq(0)
+                with m.If(word_due[1:].any() & (index == arrived)):
+                    m.d.sync += [index.eq(0), word_due.eq(0)]
                     with m.If(sources == 0):
                         m.next = "DECODE"
                     with m.Else():
+                        m.d.sync += operand_due.eq(1)
                         m.next = "OPERANDS"
             with m.State("OPERANDS"):
-                m.d.sync += index.eq(index + 1)
-                for i in range(OPERANDS):
-                    with m.If(index == i + 1):
-                        m.d.sync += self._operand[i].eq(operand.data)
+                m.d.sync += [index.eq(index + 1), operand_due.eq(operand_due << 1)]
                 with m.If(index == sources):
-                    m.next = "DECODE"
+                    # The last operand is taken in the next cycle.
+                    m.next = "OPERAND"
+            with m.State("OPERAND"):
+                m.next = "DECODE"
             with m.State("DECODE"):
                 # Registers take what EXECUTE acts upon.
                 m.next = "EXECUTE"
@@ -217,10 +231,10 @@ class Sequencer(wiring.Component):
                 with m.If(~known | control.halts | control.fails):
                     m.d.sync += self.fault.eq(~control.halts)
                     m.next = "IDLE"
-                with m.Elif(unit != 0):
-                    m.next = "WORK"
-                with m.Else():
+                with m.Elif(own):
                     m.next = "FETCH"
+                with m.Else():
+                    m.next = "WORK"
             with m.State("WORK"):
                 m.d.comb += working.eq(1)
                 with m.If(self.unit_done):
@@ -233,15 +247,19 @@ class Sequencer(wiring.Component):
         ]
         with m.If(self.waiting):
             m.d.comb += self.phase.eq(PHASES.index("wait"))
-        with m.Elif((executing & (unit == 0)) | working):
+        with m.Elif((executing & own) | working):
             m.d.comb += self.phase.eq(phase)
         m.d.sync += self.unit_start.eq(Mux(executing, unit, 0))
 
         self._execute(m, control, executing, pc, following)
-        finished = Signal()
+        # A unit's result takes a cycle more on its way, and comes before the next instruction all the same.
+        unit_finished, finished = Signal(), Signal()
+        unit_result = Signal(32, reset_less=True)
         m.d.sync += [
-            finished.eq(Mux(unit == 0, executing, working & self.unit_done) & writes),
-            result.data.eq(Mux(unit == 0, control.value, self.result)),
+            unit_finished.eq(working & self.unit_done & writes),
+            unit_result.eq(self.result),
+            finished.eq(unit_finished | (executing & own & writes)),
+            result.data.eq(Mux(unit_finished, unit_result, control.value)),
         ]
         m.d.comb += result.en.eq(finished & (result.addr != 0))  # register 0 reads zero
         return m
@@ -254,10 +272,13 @@ class Sequencer(wiring.Component):
         top, level = control.top, control.level
         empty, full = level == 0, level == STACK_DEPTH
         left, right = self._operand[:2]
-        count = Signal(signed(34))
         m.d.comb += top.addr.eq(level - 1)
         fields = {form.name: self._fields(form) for form in INSTRUCTIONS}
-        m.d.comb += count.eq(left.as_signed() + fields["LOOP"].count)
+        # One adder each for a loop's count and for SET, ADD and SUBTRACT.
+        sets, subtracts = Signal(), Signal()
+        counted, step = Mux(control.ends, top.data.remaining, left.as_signed()), Signal(signed(17))
+        second = Mux(sets, fields["SET"].value.as_unsigned(), right ^ subtracts.replicate(32))
+        m.d.comb += step.eq(Mux(control.ends, -1, fields["LOOP"].count))
         m.d.sync += [
             control.halts.eq(opcode == _OPCODES["HALT"]),
             control.fails.eq(0),
@@ -267,23 +288,18 @@ class Sequencer(wiring.Component):
             control.returns.eq(opcode == _OPCODES["RETURN"]),
             control.last.eq(top.data.remaining == 1),
             control.target.eq(fields["CALL"].target),
-            control.remaining.eq(Mux(opcode == _OPCODES["END"], top.data.remaining - 1, count)),
+            control.remaining.eq(counted + step),
+            sets.eq(opcode == _OPCODES["SET"]),
+            subtracts.eq(opcode == _OPCODES["SUBTRACT"]),
+            control.value.eq(left + second + subtracts),
         ]
         with m.Switch(opcode):
-            with m.Case(_OPCODES["LOOP"]):
-                m.d.sync += control.fails.eq(full | (count <= 0))
-            with m.Case(_OPCODES["CALL"]):
+            with m.Case(_OPCODES["LOOP"], _OPCODES["CALL"]):
                 m.d.sync += control.fails.eq(full)
             with m.Case(_OPCODES["END"]):
                 m.d.sync += control.fails.eq(empty | ~top.data.loop)
             with m.Case(_OPCODES["RETURN"]):
                 m.d.sync += control.fails.eq(empty | top.data.loop)
-            with m.Case(_OPCODES["SET"]):
-                m.d.sync += control.value.eq(left + fields["SET"].value)
-            with m.Case(_OPCODES["ADD"]):
-                m.d.sync += control.value.eq(left + right)
-            with m.Case(_OPCODES["SUBTRACT"]):
-                m.d.sync += control.value.eq(left - right)
         return control
 
     def _execute(self, m: Module, control: _Control, executing: Value, pc: Signal, following: Value) -> None:
@@ -324,5 +340,5 @@ class _Control:
         self.ends, self.returns = Signal(name="ends"), Signal(name="returns")
         self.last = Signal()
         self.target = Signal(ADDRESS_BITS)
-        self.remaining = Signal(32)
+        self.remaining = Signal(signed(34))
         self.value = Signal(32)

@@ -32,7 +32,8 @@ class TransferUnit(wiring.Component):
     Attributes
     ----------
     opcode, fields : In
-        The instruction at work; ``fields`` in LOAD's layout, which STORE shares.
+        The instruction at work; ``fields`` in LOAD's layout, which STORE shares. ``opcode`` and the memory are there a
+        cycle before ``start``, EMIT's opcode three cycles.
     operand : In(32)
         EMIT's value.
     input, output : streams of beats
@@ -43,8 +44,8 @@ class TransferUnit(wiring.Component):
     stores : Out(1)
         STORE, not EMIT.
     read_data : In
-        What is at ``place`` of ``memory`` if ``stores``, else zero; two registers, so ``MEMORY_LATENCY + 2`` cycles
-        behind the place.
+        What is at ``place`` of ``memory`` if ``stores``, else zero; the memory's and
+        :data:`dither.timing.STORED_LATENCY` cycles behind the place.
     result : Out(32)
         PULL's value, in the last cycle.
     """
@@ -78,6 +79,8 @@ class TransferUnit(wiring.Component):
         remaining = Signal(16 + self._part_bits)
         latency = Signal(range(STORE_INTERVAL))
         last = remaining == 1
+        whole = Signal()
+        m.d.sync += whole.eq((self.memory == Memory.ACTIVATION_TABLE) | (self.memory == Memory.SCALAR_TABLE))
         emitted = Signal.like(self.operand)  # one of the two is zero
         m.d.comb += [
             self.memory.eq(self.fields.memory),
@@ -91,7 +94,6 @@ class TransferUnit(wiring.Component):
             m.d.sync += beat.eq(self.input.payload)
         with m.FSM():
             with m.State("IDLE"), m.If(self.start):
-                whole = (self.memory == Memory.ACTIVATION_TABLE) | (self.memory == Memory.SCALAR_TABLE)
                 m.d.sync += [
                     self.place.eq(Mux(whole, self.fields.base, self.fields.base << self._part_bits)),
                     remaining.eq(Mux(whole, self.fields.count, self.fields.count << self._part_bits)),

@@ -28,11 +28,11 @@ from .timing_compact import compact_execution_cycles, compact_fetch_cycles
 
 __all__ = [
     "BLOCK_RAM_LATENCY", "BROADCAST_LATENCY", "CORRELATE_DISTANCE", "DITHER_ALIGNMENT", "INTERPOLATOR_LATENCY",
-    "ISSUE_LATENCY", "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LOGARITHM_STAGE", "LOSS_PAUSE",
-    "LOSS_RESULT_CYCLES", "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY", "MULTIPLIER_LATENCY",
-    "PROBE_PRODUCT_CYCLES", "REQUANTISER_LATENCY", "SHORTEST_FETCH", "STORE_INTERVAL", "UPDATE_INTERVAL",
-    "UPDATE_LATENCY", "WRITE_LATENCY", "cycles_per_term", "dither_start", "drain_cycles_per_row", "execution_cycles",
-    "fetch_cycles", "generator_cycles", "lane_sum_cycles",
+    "ISSUE_LATENCY", "LOSS_EXPONENTIAL_STAGE", "LOSS_FINISH_CYCLES", "LOSS_LANE_CHOICE", "LOSS_LOGARITHM_STAGE",
+    "LOSS_PAUSE", "LOSS_RESULT_CYCLES", "LOSS_SHORTEST_PASS", "LOSS_SQUARE_STAGE", "MEMORY_LATENCY",
+    "MULTIPLIER_LATENCY", "PROBE_PRODUCT_CYCLES", "REQUANTISER_LATENCY", "SHORTEST_FETCH", "STORED_LATENCY",
+    "STORE_INTERVAL", "UPDATE_INTERVAL", "UPDATE_LATENCY", "WRITE_LATENCY", "cycles_per_term", "dither_start",
+    "drain_cycles_per_row", "execution_cycles", "fetch_cycles", "generator_cycles", "lane_sum_cycles",
 ]  # fmt: skip
 
 BLOCK_RAM_LATENCY = 2
@@ -64,10 +64,13 @@ CORRELATE_DISTANCE = MEMORY_LATENCY + 1 + WRITE_LATENCY
 REQUANTISER_LATENCY = 4
 """CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: coarse and fine shift, round, clip."""
 
-LOSS_SQUARE_STAGE = MEMORY_LATENCY + 2 + 1 + MULTIPLIER_LATENCY + 1
-"""Cycles from an element's address to the sum with its square: lane selection, difference, product, sum."""
+LOSS_LANE_CHOICE = 3
+"""Cycles in which LOSS chooses a lane of a word: a register for each, and two levels of choice."""
 
-LOSS_EXPONENTIAL_STAGE = MEMORY_LATENCY + 2 + 5
+LOSS_SQUARE_STAGE = MEMORY_LATENCY + LOSS_LANE_CHOICE + 2 + MULTIPLIER_LATENCY + 1
+"""Cycles from an element's address to the sum with its square: lane selection, difference, magnitude, product, sum."""
+
+LOSS_EXPONENTIAL_STAGE = MEMORY_LATENCY + LOSS_LANE_CHOICE + 5
 """Cycles from an element's address to the lookup of its exponential: lane selection, difference, alignment in
 two, rounding, clip."""
 
@@ -95,8 +98,11 @@ DITHER_ALIGNMENT = 14
 PROBE_PRODUCT_CYCLES = MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY
 """PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there with the data."""
 
-STORE_INTERVAL = MEMORY_LATENCY + 3
-"""STORE's cycles from beat to beat: the word, two registers in front of the stream, and the beat is taken."""
+STORED_LATENCY = 3
+"""Cycles from the memories to STORE's beats: a register for each bank, and two to put them together."""
+
+STORE_INTERVAL = MEMORY_LATENCY + STORED_LATENCY + 1
+"""STORE's cycles from beat to beat: the word, its way to the stream, and the beat is taken."""
 
 SHORTEST_FETCH = 2
 """Words that an instruction takes the time of, at least: what it is has to be looked up."""
@@ -111,14 +117,14 @@ UPDATE_LATENCY = 66
 def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
     """From the end of the last instruction to the start of this one.
 
-    The program memory's latency and a cycle for each word; if registers are read, one for each and one more; one to
+    The program memory's latency and a cycle for each word; if registers are read, one for each and two more; one to
     decode; and one on the way to a unit. In a compact engine all cycles of an instruction but its execution, before it
     and behind it.
     """
     if compact:
         return compact_fetch_cycles(form)
     operands = len(form.sources)
-    cycles = BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 1 if operands else 0) + 1
+    cycles = BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 2 if operands else 0) + 1
     return cycles + (form.phase != "control")
 
 

@@ -24,8 +24,9 @@ Site = tuple[Place, str]
 
 @dataclass(frozen=True, slots=True)
 class _Chip:
-    """The columns at which blocks of four begin, and the rows that they are in (from nextpnr's data base)."""
+    """Its rows, the columns at which blocks of four begin, and the rows that they are in (from nextpnr's data base)."""
 
+    height: int
     blocks: tuple[int, ...]
     multiplier_rows: tuple[int, ...]
     memory_rows: tuple[int, ...]
@@ -42,17 +43,19 @@ class _Chip:
 _MULTIPLIERS = {0: "MULT18_0", 1: "MULT18_1", 4: "MULT18_4", 5: "MULT18_5"}
 _MEMORIES = {0: "EBR0", 2: "EBR1", 4: "EBR2", 6: "EBR3"}
 """Names of a block's sites, by their distance from its first column."""
-_25 = _Chip((4, 13, 22, 33, 42, 51, 60), (13,), (25, 37))
-_45 = _Chip((4, 13, 22, 31, 42, 51, 60, 69, 78), (46, 22), (10, 34, 58))
-_85 = _Chip((4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114), (58, 34, 10), (22, 46, 70, 82))
+_25 = _Chip(50, (4, 13, 22, 33, 42, 51, 60), (13,), (25, 37))
+_45 = _Chip(71, (4, 13, 22, 31, 42, 51, 60, 69, 78), (46, 22), (10, 34, 58))
+_85 = _Chip(95, (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114), (58, 34, 10), (22, 46, 70, 82))
 _CHIPS = {"12": _25, "25": _25, "45": _45, "85": _85}
 _FAR = 2
-"""Memory rows, at the end of the chip, that the parameters' memories gather around, of three or more."""
+"""Memory rows, at the end of the chip, that states are in, of three or more."""
 
 _LANE = re.compile(r"(.*)\.contract\.group(\d+)\.lane(\d+)\.multiplier(\d+)\.U\$\d+")
 _INTERPOLATOR = re.compile(r".*\.contract\.group(\d+)\.interpolator\.multiplier\.U\$\d+")
 _ACTIVATION = re.compile(r".*\.activation\.bank(\d+)_ram\d+_\d+")
-_PARAMETERS = re.compile(r".*\.(gradient|master|moment1|moment2)\.bank(\d+)_ram\d+_\d+")
+_STATE = re.compile(r".*\.(gradient|master|moment1|moment2)\.bank(\d+)_ram\d+_\d+")
+_CENTRAL = re.compile(r".*\.(weight|program|scalar_tables\.interpolator\.memory)\.bank\d+_ram\d+_\d+")
+_TABLE = re.compile(r".*\.contract\.group(\d+)\.interpolator\.memory\.bank\d+_ram\d+_\d+")
 
 
 def arrange(device: str, cells: dict[str, str]) -> dict[str, str]:
@@ -75,6 +78,7 @@ class _Arrangement:
 
     def __init__(self, chip: _Chip, cells: dict[str, str]) -> None:
         self._chip = chip
+        self.interpolators: dict[int, Place] = {}
         self.sites: dict[str, str] = {}
         multipliers = [name for name, kind in cells.items() if kind == "MULT18X18D"]
         memories = [name for name, kind in cells.items() if kind == "DP16KD"]
@@ -129,25 +133,37 @@ class _Arrangement:
             if match is not None:
                 anchor = _mean([place for (group, _), place in self.lanes.items() if group == int(match[1])])
             if free := self._free(everywhere):
-                self._put(name, min(free, key=lambda site: (_distance(site[0], anchor), site)))
+                self._put(name, site := min(free, key=lambda site: (_distance(site[0], anchor), site)))
+                if match is not None:
+                    self.interpolators[int(match[1])] = site[0]
 
     def _memories(self, memories: list[str]) -> None:
-        """Memories of parameters by row at the edge, those of activations next to their lanes."""
+        """Memories of states at the edge, one beside the other; what all lanes need in the middle, the link's a little
+        off; activations next to their lanes, which have the best places at the ends of the chip."""
         chip = self._chip
-        parameters = sorted(
-            (int(match[2]), match[1], name) for name in memories if (match := _PARAMETERS.fullmatch(name))
-        )
         edge = chip.memory_rows[-_FAR:] if len(chip.memory_rows) > _FAR else chip.memory_rows[-1:]
-        anchor = chip.blocks[len(chip.blocks) // 2] + 4, round(sum(edge) / len(edge))
-        sites = sorted(chip.memories(), key=lambda site: (_distance(site[0], anchor), site))[: len(parameters)]
-        for (*_, name), site in zip(parameters, sorted(sites), strict=False):
+        middle = chip.blocks[len(chip.blocks) // 2] + 4
+        central = min(chip.memory_rows, key=lambda row: abs(row - chip.height // 2))
+
+        states = sorted((int(match[2]), match[1], name) for name in memories if (match := _STATE.fullmatch(name)))
+        anchor = middle, round(sum(edge) / len(edge))
+        sites = sorted(chip.memories(), key=lambda site: (_distance(site[0], anchor), site))[: len(states)]
+        for (*_, name), site in zip(states, sorted(sites), strict=False):
             self._put(name, site)
+        for name in sorted(name for name in memories if _CENTRAL.fullmatch(name)):
+            self._put_near(name, chip.memories(), (middle, central))
         lanes = sorted(self.lanes)
         activations = sorted((int(match[1]), name) for name in memories if (match := _ACTIVATION.fullmatch(name)))
-        for lane, name in activations:
-            if free := self._free(chip.memories()):
-                near = self.lanes[lanes[lane]]
-                self._put(name, min(free, key=lambda site: (_distance(site[0], near), site[0][::-1])))
+        for lane, name in sorted(activations, key=lambda item: (-abs(self.lanes[lanes[item[0]]][0] - middle), item)):
+            self._put_near(name, chip.memories(), self.lanes[lanes[lane]])
+        for name in sorted(memories):
+            if match := _TABLE.fullmatch(name):
+                self._put_near(name, chip.memories(), self.interpolators.get(int(match[1]), (middle, central)))
+
+    def _put_near(self, cell: str, sites: Iterable[Site], place: Place) -> None:
+        """At the nearest free site, if there is one."""
+        if free := self._free(sites):
+            self._put(cell, min(free, key=lambda site: (_distance(site[0], place), site[0][::-1])))
 
 
 def _distance(a: Place, b: Place) -> int:

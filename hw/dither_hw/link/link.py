@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,6 +46,8 @@ class Link(wiring.Component):
         reset.
     session, error : Out(1), Out(1)
         A driver has opened a session; a broken frame has come since.
+    holds : In(1)
+        A beat that has left the link has not reached the engine yet.
 
     :param config: of the engine.
     :param clock_hz: of the domain ``sync``.
@@ -53,6 +55,7 @@ class Link(wiring.Component):
     :param identity: what HELLO answers.
     :param input_bytes: of the input buffer, a power of two.
     :param output_bytes: of the output buffer, a power of two.
+    :param read_cycles: of the engine's host port, from an address to its register's value.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Link(wiring.Component):
         identity: Identity | bytes,
         input_bytes: int,
         output_bytes: int,
+        read_cycles: int = 1,
     ) -> None:
         self._identity = identity.encode() if isinstance(identity, Identity) else identity
         most = ROM_BYTES - RESPONSE.size - _FIRST_CODE
@@ -73,6 +77,7 @@ class Link(wiring.Component):
         self._receiver, self._transmitter = UartReceiver(**self._uart), UartTransmitter(**self._uart)
         self._input_buffer, self._output_buffer = InputBuffer(input_bytes), OutputBuffer(output_bytes)
         self._config = config
+        self._read_cycles = read_cycles
         super().__init__(
             {
                 "rx": In(1),
@@ -80,6 +85,7 @@ class Link(wiring.Component):
                 **{name: port.flip() for name, port in EnginePorts(config).members.items()},
                 "session": Out(1),
                 "error": Out(1),
+                "holds": In(1),
             }
         )
 
@@ -95,16 +101,20 @@ class Link(wiring.Component):
         m.submodules.responder = responder = Responder(len(self._identity))
         m.submodules.frame = frame = FrameMemory(bytes(_FIRST_CODE + RESPONSE.size) + self._identity)
         received, sent = self._input_buffer, self._output_buffer
-        unpacker, packer, registers = Unpacker(self._config), Packer(self._config), RegisterAccess()
+        held = Signal()
+        unpacker, packer, registers = Unpacker(self._config), Packer(self._config), RegisterAccess(self._read_cycles)
         for name, component in (
             ("input_buffer", received), ("output_buffer", sent), ("unpacker", unpacker), ("packer", packer),
             ("registers", registers),
         ):  # fmt: skip
-            m.submodules[name] = ResetInserter(judge.clear)(component)
+            clear = Signal(name=f"{name}_reset_copy")
+            m.d.sync += clear.eq(judge.clear)
+            m.submodules[name] = ResetInserter(clear)(component)
         for component in (intake, columns, judge, responder, received, sent, registers):
             m.d.comb += component.slot.eq(counter.slot)
 
         m.d.comb += [
+            held.eq(unpacker.held | self.holds),
             receiver.rx.eq(self.rx),
             decoder.data.eq(receiver.data),
             decoder.valid.eq(receiver.valid),
@@ -130,7 +140,7 @@ class Link(wiring.Component):
             judge.bodyless.eq(received.bodyless),
             judge.words.eq(received.words),
             judge.overflow.eq(received.overflow),
-            judge.nonempty.eq(received.nonempty | unpacker.held),
+            judge.nonempty.eq(received.nonempty | held),
             judge.within.eq(sent.within),
             judge.busy.eq(self.busy | packer.held),
             judge.writing.eq(registers.writing),
@@ -173,7 +183,7 @@ class Link(wiring.Component):
             received.settle.eq(judge.settle),
             received.want.eq(Mux(registers.writing, registers.want, unpacker.want)),
             received.pair.eq(unpacker.pair & ~registers.writing),
-            received.held.eq(unpacker.held),
+            received.held.eq(held),
             unpacker.bits.eq(received.bits & ~registers.writing),
             unpacker.bit.eq(received.bit),
             sent.offer.eq(packer.held),

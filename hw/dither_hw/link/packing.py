@@ -143,6 +143,6 @@ class Packer(wiring.Component):
         # The byte in which a beat ends is filled up; then the next may come.
         with m.If(done & ~self.take):
             m.d.sync += [done.eq(0), self.held.eq(0)]
-        with m.If(self.input.valid & self.input.ready):
-            m.d.sync += [beat.eq(self.input.payload), self.held.eq(1)]
+        with m.If(~self.held):
+            m.d.sync += [beat.eq(self.input.payload), self.held.eq(self.input.valid)]
         return m

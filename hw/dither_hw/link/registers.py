@@ -47,9 +47,12 @@ class RegisterAccess(wiring.Component):
     word_bit : Out(1)
     host_addr, host_write, host_wdata, host_rdata : Out, Out, Out, In
         Host port of the engine.
+
+    :param read_cycles: of the host port, from an address to its register's value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_cycles: int = 1) -> None:
+        self._read_cycles = read_cycles
         super().__init__(
             {
                 "slot": In(SLOT),
@@ -81,7 +84,7 @@ class RegisterAccess(wiring.Component):
         word = Signal(32)
         count = Signal(range(_WORD_BYTES))
         due = Signal()
-        first = Signal()
+        behind_gap = Signal(self._read_cycles)
         m.d.comb += [
             self.want.eq(self.writing),
             self.host_addr.eq(address.value),
@@ -89,7 +92,7 @@ class RegisterAccess(wiring.Component):
             self.host_write.eq(due & slot.gap),
             self.word_bit.eq(word[0]),
         ]
-        m.d.sync += first.eq(slot.gap)
+        m.d.sync += behind_gap.eq(Cat(slot.gap, behind_gap))
         with m.If(slot.gap):
             m.d.sync += due.eq(0)
 
@@ -102,7 +105,7 @@ class RegisterAccess(wiring.Component):
             m.d.comb += address.enter.eq(constant_bit(slot, _START))
 
         filling = self.writing & self.bits
-        with m.If(self.load & first):
+        with m.If(self.load & behind_gap[-1]):
             # The register whose address stood there in the gap.
             m.d.sync += word.eq(self.host_rdata)
         with m.Elif(filling | ((self.start | self.starting | self.shift) & ~slot.gap)):

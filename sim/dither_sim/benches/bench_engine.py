@@ -19,6 +19,7 @@ from dither.golden import GoldenMachine
 from dither.isa import Instruction
 from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.streams import beat_words, pack, physical_beats, unpack
+from dither_hw.interfaces import host_read_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .beats import Sink, Source
@@ -62,7 +63,8 @@ class _Driver:
     async def read(self, register: str | int) -> int:
         dut = self.dut
         dut.host_addr.value = _ADDRESS[register] if isinstance(register, str) else register
-        await next_cycle(dut)
+        for _ in range(host_read_cycles(self.config)):
+            await next_cycle(dut)
         await settled(dut)
         value = int(dut.host_rdata.value)
         await next_cycle(dut)
@@ -80,7 +82,7 @@ class _Driver:
         await self.write(_ADDRESS["start"], 0)
         dut.host_addr.value = _ADDRESS["status"]
         status, cycles = 1, 0
-        while status & 1 or cycles < 3:
+        while status & 1 or cycles < 5:
             source.drive()
             sink.drive()
             await settled(dut)

@@ -19,7 +19,7 @@ from .cycles import begin, next_cycle, settled
 from .host_port import HostPort
 
 _ADDRESS = {register.name: register.address for register in REGISTERS}
-_LATE = 2
+_LATE = 3
 """Cycles after the end of a program until the counters are final."""
 
 

@@ -86,7 +86,7 @@ async def random_instructions(dut: Any) -> None:
             contents[target][places] = accumulate(contents[target][places], xi, difference)
 
         predicted = execution_cycles(config, instruction)
-        await machine.execute(instruction, predicted + 100, **operands)
+        await machine.execute(instruction, predicted + 100, lead=1, **operands)
         for name, expected in contents.items():
             packed = pack_parts(expected, parts[name], widths[name])
             wrong = [i for i, word in enumerate(packed) if machine.memories[name][i] != word]

@@ -160,7 +160,8 @@ async def full_stack(dut: Any) -> None:
 
 @cocotb.test()
 async def faults(dut: Any) -> None:
-    """Every fault ends the program in its cycle, and the next program runs as if nothing had been."""
+    """Every fault ends the program in its cycle, a loop of no iterations in the next; and the next program runs as if
+    nothing had been."""
     random = Random(cocotb.RANDOM_SEED)
     twin = await _begin(dut, random)
     loop, call = I("LOOP", register=0, count=1), I("CALL", target=1)

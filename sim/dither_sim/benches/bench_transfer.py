@@ -16,7 +16,7 @@ import cocotb
 from dither.engine import EngineConfig
 from dither.isa import Instruction, Memory
 from dither.streams import beats_per_word
-from dither.timing import MEMORY_LATENCY, execution_cycles
+from dither.timing import MEMORY_LATENCY, STORED_LATENCY, execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .beats import Sink, Source
@@ -24,6 +24,10 @@ from .cycles import begin, next_cycle, settled
 from .words import pack_fields
 
 _DEPTH = 1 << 16
+_WANTED_LATENCY = 2
+"""Cycles in which the engine tells its banks whether STORE wants what they have."""
+_LEAD = 3
+"""Cycles in which the instruction is there before the unit starts."""
 _PATIENCE = 100
 """Cycles in a row that the unit may wait for a stream."""
 
@@ -40,7 +44,8 @@ class _Bench:
         self.memories: dict[tuple[int, int], int] = {}
         """Parts of words by memory and place, where known."""
         self.reads: deque[int] = deque([0] * MEMORY_LATENCY)
-        self.wanted, self.gathered, self.stored = False, 0, 0
+        self.wanted: deque[bool] = deque([False] * _WANTED_LATENCY)
+        self.stored: deque[int] = deque([0] * STORED_LATENCY)
         self.waited = 0
         self.loading = False
 
@@ -53,10 +58,10 @@ class _Bench:
         dut = self.dut
         self.source.drive()
         self.sink.drive()
-        dut.read_data.value = self.stored
+        dut.read_data.value = self.stored.popleft()
         await settled(dut)
-        self.stored, self.gathered = self.gathered, self.reads.popleft() * self.wanted
-        self.wanted = bool(int(dut.stores.value))
+        self.stored.append(self.reads.popleft() * self.wanted.popleft())
+        self.wanted.append(bool(int(dut.stores.value)))
         self.source.settle()
         self.sink.settle()
         memory, address = int(dut.memory.value), int(dut.place.value)
@@ -79,6 +84,9 @@ class _Bench:
         noise = random.getrandbits(len(dut.fields)) >> instruction.format.bits << instruction.format.bits
         dut.fields.value = (bits | noise) & ((1 << len(dut.fields)) - 1)
         dut.operand.value = operand
+        for _ in range(_LEAD):
+            assert await self.cycle() == (False, False), "done or waiting without a start"
+            await next_cycle(dut)
         dut.start.value = 1
         predicted = execution_cycles(self.config, instruction)
         cycles = waits = 0

@@ -76,7 +76,10 @@ class Twin:
                     case "HALT":
                         return outcome
                     case "LOOP":
-                        stack.open_loop(address, operands[0] + instruction["count"])
+                        count = operands[0] + instruction["count"]
+                        # A loop of no iterations ends the program a cycle later.
+                        outcome.cycles["fetch"] += count < 1 and stack.room > 0
+                        stack.open_loop(address, count)
                     case "END":
                         address = stack.end(address)
                     case "CALL":

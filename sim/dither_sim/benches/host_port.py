@@ -5,6 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from dither_hw.interfaces import host_read_cycles
+
+from ..cocotb_runner import bench_config
 from .cycles import next_cycle, settled
 
 __all__ = ["HostPort"]
@@ -18,11 +21,12 @@ class HostPort:
         self.random = random
 
     async def read(self, address: int) -> int:
-        """The register of this cycle's address comes in the next, whatever the address is then."""
+        """The register of this cycle's address comes later, whatever the address is then."""
         dut = self.dut
         dut.addr.value, dut.write.value = address, 0
-        await next_cycle(dut)
-        dut.addr.value = self.random.getrandbits(16)
+        for _ in range(host_read_cycles(bench_config())):
+            await next_cycle(dut)
+            dut.addr.value = self.random.getrandbits(16)
         await settled(dut)
         value = int(dut.rdata.value)
         await next_cycle(dut)

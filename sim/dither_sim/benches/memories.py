@@ -87,10 +87,11 @@ class UnitMachine:
             self.saturations += int(dut.saturations.value)
         return bool(int(dut.done.value))
 
-    async def execute(self, instruction: Instruction, limit: int, **operands: int) -> None:
+    async def execute(self, instruction: Instruction, limit: int, *, lead: int = 0, **operands: int) -> None:
         """Runs one instruction; counts its cycles from start to done, both included.
 
-        It starts in the next cycle, so never in the last one of another.
+        It starts in the next cycle, so never in the last one of another; or ``lead`` cycles later, with the instruction
+        already there.
         """
         dut = self.dut
         assert not await self.cycle(), "done without a start"
@@ -98,6 +99,8 @@ class UnitMachine:
         dut.fields.value = pack_fields(instruction.encode()) & ((1 << len(dut.fields)) - 1)
         for name, value in operands.items():
             getattr(dut, name).value = value
+        for _ in range(lead):
+            assert not await self.cycle(), "done without a start"
         dut.start.value = 1
         self.cycles = 1  # this one, of which half is left
         done = await self.cycle()

@@ -18,6 +18,7 @@ enum Status : int { RUNNING = 0, DONE = 1, OVERRUN = 2 };
 static_assert(sizeof(Vbench::input_payload) <= DITHER_BEAT_WORDS * 4);
 
 constexpr uint32_t BUSY = 1;
+constexpr int READ = 3;  // enough cycles until an address' register is there
 constexpr int SETTLE = 8;  // more than the cycles from a write until `status` shows it, and from the end until all is still
 
 // Decides cycle by cycle whether a side of a stream pauses: a fraction of `pauses` / 256 of them.
@@ -87,8 +88,7 @@ API void dither_reset(void* handle) {
 API uint32_t dither_read(void* handle, uint32_t address) {
     auto& harness = *static_cast<Harness*>(handle);
     harness.model->host_addr = address;
-    harness.tick();
-    harness.tick();
+    for (int i = 0; i < READ; ++i) harness.tick();
     return harness.model->host_rdata;
 }
 
@@ -134,7 +134,7 @@ API int dither_run(void* handle, uint32_t status_address, uint32_t wait_address,
         }
     }
     model.host_addr = wait_address;
-    for (int i = 0; i < 2; ++i)
+    for (int i = 0; i < READ; ++i)
         if (!harness.transfer()) return OVERRUN;
     harness.waited = model.host_rdata;
     return RUNNING;
