@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,8 @@ from .interfaces import EnginePorts
 
 __all__ = ["Bridge"]
 
+_NEAR_BITS = 24
+"""Bits of a beat that share what tells them to change."""
 _RESET_CYCLES = 3
 """Until a reset has passed its registers here, in the engine and in the link."""
 
@@ -57,8 +59,14 @@ class Bridge(wiring.Component):
         return m
 
     def _stream(self, m: Module, source: Any, target: Any) -> None:
-        m.d.comb += source.ready.eq(~target.valid)
-        with m.If(~target.valid):
-            m.d.sync += [target.payload.eq(source.payload), target.valid.eq(source.valid)]
-        with m.If((target.valid & target.ready) | self._reset):
-            m.d.sync += target.valid.eq(0)
+        valid, free = Signal(), Signal()
+        m.d.comb += [
+            source.ready.eq(free),
+            valid.eq(Mux(free, source.valid, target.valid & ~target.ready) & ~self._reset),
+        ]
+        m.d.sync += [target.valid.eq(valid), free.eq(~valid)]
+        for start in range(0, len(target.payload), _NEAR_BITS):
+            near = Signal(name=f"free{start}_copy")
+            m.d.sync += near.eq(~valid)
+            with m.If(near):
+                m.d.sync += target.payload[start : start + _NEAR_BITS].eq(source.payload[start : start + _NEAR_BITS])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,6 +47,9 @@ class ContractUnit(wiring.Component):
 
     Attributes
     ----------
+    reset : In(1)
+        Forget what is under way: loops and drain do at once; what lanes have leaves them within the cycles that an
+        instruction takes behind its last term, and goes nowhere.
     start : In(1)
         One pulse; ``fields`` and ``index`` must be steady from then on until ``done``.
     fields : In(instruction_layout("CONTRACT"))
@@ -74,6 +77,7 @@ class ContractUnit(wiring.Component):
         L, R, W = config.lanes, config.rows, config.width
         self.groups = L // config.lanes_per_table
         ports = {
+            "reset": In(1),
             "start": In(1),
             "fields": In(instruction_layout("CONTRACT")),
             "index": In(Indices),
@@ -95,10 +99,10 @@ class ContractUnit(wiring.Component):
         m = Module()
         config, fields = self.config, self.fields
         W = config.width
-        m.submodules.nest = nest = LoopNest(config)
-        m.submodules.drain = drain = Drain(config)
-        # From the weight address to the register for all lanes, and on to the accumulators.
-        terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + MULTIPLIER_LATENCY + 1, "term")
+        nest, drain = LoopNest(config), Drain(config)
+        m.submodules.nest, m.submodules.drain = (ResetInserter(self.reset)(part) for part in (nest, drain))
+        # From the weight address to the register for all lanes, and on to the products.
+        terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + MULTIPLIER_LATENCY, "term")
         fetched, broadcast = terms[MEMORY_LATENCY], terms[MEMORY_LATENCY + 1]
         m.d.comb += [
             nest.start.eq(self.start),
@@ -129,7 +133,8 @@ class ContractUnit(wiring.Component):
         done: Value = drain.done
         lanewise = Signal()
         if config.local_learning:
-            m.submodules.correlator = correlator = Correlator(config)
+            correlator = Correlator(config)
+            m.submodules.correlator = ResetInserter(self.reset)(correlator)
             kind = Signal(Operand)
             m.d.sync += lanewise.eq(fields.operand != Operand.WEIGHT)
             m.d.comb += [

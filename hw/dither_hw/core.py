@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -95,7 +95,7 @@ class BoardCore(wiring.Component):
         link, engine = self._link, self._engine
         reset = Signal(init=1)
         m.d.sync += reset.eq(self.reset)
-        m.submodules.link = ResetInserter(reset)(link)
+        m.submodules.link = link
         m.submodules.engine = engine
         near: Any = engine
         if self._bridge is not None:
@@ -105,6 +105,7 @@ class BoardCore(wiring.Component):
             near = bridge.link
         m.d.comb += [
             near.reset.eq(reset | link.reset),
+            link.cold.eq(reset),
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             near.host_addr.eq(link.host_addr),

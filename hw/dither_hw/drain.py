@@ -40,9 +40,9 @@ class Drain(wiring.Component):
     index : In(16)
         Value of the register ``y_index``; steady as ``fields`` are.
     term : In(Term)
-        The term whose products enter the accumulators in this cycle.
+        The term whose products enter the accumulators in the next cycle.
     order : Out(1)
-        The lanes are to requantise the next row.
+        A register: the lanes are to requantise the next row.
     enable, addr : Out
         Registers: the results at the lanes in this cycle are a row to be written here.
     done : Out(1)
@@ -74,7 +74,9 @@ class Drain(wiring.Component):
         # Rows still to be ordered of the tile at hand, and cycles until the next order.
         left, wait = Signal(range(config.rows + 1)), Signal(range(shared))
         row, final = Signal(_Row), Signal()
-        m.d.comb += self.order.eq(left.any() & (wait == 0))
+        ordering = Signal()
+        m.d.comb += ordering.eq(left.any() & (wait == 0))
+        m.d.sync += self.order.eq(ordering)
         with m.If(term.last):
             m.d.sync += [
                 left.eq(Mux(term.partial, fields.last_rows, config.rows)),
@@ -82,13 +84,13 @@ class Drain(wiring.Component):
                 row.move.eq(term.move),
                 final.eq(term.final),
             ]
-        with m.Elif(self.order):
+        with m.Elif(ordering):
             m.d.sync += [left.eq(left - 1), wait.eq(Mux(use_table, shared - 1, 0)), row.move.eq(TileMove.ROW)]
         with m.Elif(left.any()):
             m.d.sync += wait.eq(wait - 1)
 
         ordered = Signal(_Row)
-        with m.If(self.order):
+        with m.If(ordering):
             m.d.comb += [ordered.move.eq(row.move), ordered.final.eq(final & (left == 1))]
         taps = delay_line(m, ordered, _TO_RESULT - 2, "row")
         arriving = taps[-1]
@@ -97,7 +99,9 @@ class Drain(wiring.Component):
             longer = Mux(use_table, arriving, 0)
             late = delay_line(m, longer, INTERPOLATOR_LATENCY + config.lanes_per_table, "late_row")[-1]
             arriving = Mux(use_table, late, arriving)
-        self._address(m, data.View(_Row, arriving))
+        arrived = Signal(_Row)
+        m.d.sync += arrived.eq(arriving)
+        self._address(m, arrived)
         return m
 
     def _address(self, m: Module, arriving: data.View) -> None:

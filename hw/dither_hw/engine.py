@@ -116,10 +116,13 @@ class Engine(wiring.Component):
         return m
 
     def _add(self, m: Module, name: str, component: _C) -> _C:
-        """A submodule that forgets everything a cycle after a ``reset``."""
+        """A submodule that forgets everything a cycle after a ``reset``, or takes care of that itself."""
         reset = Signal(name=f"{name}_reset_copy")
         m.d.sync += reset.eq(self.reset)
-        m.submodules[name] = ResetInserter(reset)(component)
+        own: Signal | None = getattr(component, "reset", None)
+        m.submodules[name] = component if own is not None else ResetInserter(reset)(component)
+        if own is not None:
+            m.d.comb += own.eq(reset)
         return component
 
     def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
@@ -149,12 +152,12 @@ class Engine(wiring.Component):
             units[Unit.CONTRACT].fields.eq(fields("CONTRACT")),
             *(index.eq(operand(i, "contract")) for i, index in enumerate(units[Unit.CONTRACT].index)),
             units[Unit.LOSS].fields.eq(fields("LOSS")),
-            parameters.accumulate.eq(opcode("parameters") == _OPCODES["ACCUMULATE"]),
             parameters.fields.eq(fields("PERTURB")),
             *(getattr(parameters, name).eq(operand(i, "parameters")) for i, name in enumerate(_PROBE_OPERANDS)),
             update.fields.eq(fields("UPDATE")),
             update.rate.eq(operand(0, "update")),
         ]
+        m.d.sync += parameters.accumulate.eq(opcode("parameters") == _OPCODES["ACCUMULATE"])
         if self.config.local_learning:
             dither = units[Unit.DITHER]
             m.d.comb += [

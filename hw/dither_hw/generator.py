@@ -85,17 +85,22 @@ class Generator(wiring.Component):
 
         ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
         high_key = Signal(32, reset_less=True)
-        loaded = Signal()  # the ring stands one turn before its home
+        # The keys turn when they are loaded, a turn before their home, and with every injection; with the first one a
+        # cycle late, as they are not wanted for the next sooner.
+        loaded, started = Signal(), Signal()
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
-        m.d.sync += loaded.eq(self.load_key)
+        m.d.sync += [loaded.eq(self.load_key), started.eq(self.start)]
         with m.If(self.load_key):
             parity = self.seed ^ self.step ^ KEY_PARITY
             m.d.sync += [ring[0].eq(parity), ring[1].eq(self.seed), ring[2].eq(self.step)]
+        with m.Elif(due | started | loaded):
+            m.d.sync += [key.eq(source) for key, source in zip(ring, ring[1:] + ring[:1], strict=True)]
+            m.d.sync += high_key.eq(ring[2] + Mux(started, number, following))
+        with m.If(self.load_key):
             m.d.sync += number.eq(_INJECTIONS - 1)
         with m.Elif(inject | loaded):
-            m.d.sync += [key.eq(source) for key, source in zip(ring, ring[1:] + ring[:1], strict=True)]
-            m.d.sync += [number.eq(following), high_key.eq(ring[2] + following)]
+            m.d.sync += number.eq(following)
 
         m.d.sync += [
             self.done.eq(due & last & ~self.load_key),
@@ -113,13 +118,13 @@ class Generator(wiring.Component):
         # The first round of a cycle shares its adder with the injection.
         low_sum = Signal(32)
         m.d.comb += low_sum.eq(low + Mux(due, ring[0], high))
-        with m.If(self.start):
-            m.d.sync += [low.eq(first_low), high.eq(first_high)]
-        with m.Elif(due):
+        with m.If(due):
             m.d.sync += [low.eq(low_sum), high.eq(high + high_key)]
         with m.Elif(running):
             mixed_low, mixed_high = self._rounds(m, low_sum, high, Cat(cycle[: _bits(group_cycles)], ~number[0]))
             m.d.sync += [low.eq(mixed_low), high.eq(mixed_high)]
+        with m.Elif(self.start):
+            m.d.sync += [low.eq(first_low), high.eq(first_high)]
         return m
 
     def _rounds(self, m: Module, low_sum: Value, high: Value, group: Value) -> tuple[Value, Value]:

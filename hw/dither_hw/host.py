@@ -92,15 +92,14 @@ class HostRegisters(wiring.Component):
 
     def _selected(self, m: Module, registers: dict[int, Value]) -> Value:
         """The register that the address of the cycle before names: some neighbours' share a first choice."""
-        block = Signal(len(self.addr) - _NEIGHBOURS)
-        m.d.sync += block.eq(self.addr >> _NEIGHBOURS)
         value: Value = Const(0, 32)
         for number in sorted({address >> _NEIGHBOURS for address in registers}):
-            chosen = Signal(32, name=f"block{number}", reset_less=True)
+            hit, chosen = Signal(name=f"hit{number}"), Signal(32, name=f"block{number}", reset_less=True)
+            m.d.sync += hit.eq(self.addr >> _NEIGHBOURS == number)
             with m.Switch(self.addr[:_NEIGHBOURS]):
                 for address, register in registers.items():
                     if address >> _NEIGHBOURS == number:
                         with m.Case(address & ((1 << _NEIGHBOURS) - 1)):
                             m.d.sync += chosen.eq(register)
-            value = value | (chosen & (block == number).replicate(32))
+            value = value | (chosen & hit.replicate(32))
         return value

@@ -273,7 +273,8 @@ class LaneGroup(wiring.Component):
             slope_width=width,
             tables=config.activation_tables,
         )
-        wiring.connect(m, interpolator.load, wiring.flipped(self.load))
+        for name in self.load.signature.members:
+            m.d.sync += getattr(interpolator.load, name).eq(getattr(self.load, name))
         if config.activation_tables > 1:
             m.d.comb += interpolator.table.eq(mode.table[: ceil_log2(config.activation_tables)])
 

@@ -210,7 +210,8 @@ class LoopNest(wiring.Component):
         m.d.sync += self.row_steps.eq(Mux(term_now, Mux(ends[inner], last_rows, rows), 0))
 
         # One cycle later: the term, and the loop that advances after it.
-        term, chosen = Signal(Term), Signal.like(advancing)
+        term = Signal(Term)
+        chosen = {kind: Signal.like(advancing, name=f"chosen_{kind}_copy") for kind in "wxb"}
         contract_term = term_now & ~correlate
         m.d.sync += [
             term.bias.eq(bias_now),
@@ -220,7 +221,7 @@ class LoopNest(wiring.Component):
             term.partial.eq(ends[inner]),
             term.final.eq(contract_term & nest_ends),
             term.move.eq(move),
-            chosen.eq(Mux(contract_term, advancing, 0)),
+            *(copy.eq(Mux(contract_term, advancing, 0)) for copy in chosen.values()),
         ]
         if self.config.local_learning:
             counts = Cat(last_rows > r for r in range(rows)) | ~ends[inner].replicate(rows)
@@ -237,10 +238,10 @@ class LoopNest(wiring.Component):
         # Two cycles later: its steps. Three: the addresses.
         terms = delay_line(m, term, 2, "term")
         m.d.comb += self.term.eq(terms[-1])
-        common = {"fields": fields, "start": self.start, "advance": chosen}
-        weight = pointer(m, "w", index=self.index[0], loops=LOOPS, **common)
-        x = pointer(m, "x", index=self.index[1], loops=LOOPS, **common)
-        bias = pointer(m, "b", index=self.index[3], loops=OUTER_LOOPS, **common)
+        common = {"fields": fields, "start": self.start}
+        weight = pointer(m, "w", index=self.index[0], loops=LOOPS, advance=chosen["w"], **common)
+        x = pointer(m, "x", index=self.index[1], loops=LOOPS, advance=chosen["x"], **common)
+        bias = pointer(m, "b", index=self.index[3], loops=OUTER_LOOPS, advance=chosen["b"], **common)
         activation_addr = Signal(ADDRESS_BITS)
         with m.If(terms[1].valid):
             m.d.sync += [

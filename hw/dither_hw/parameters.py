@@ -108,8 +108,10 @@ class ParameterUnit(wiring.Component):
         issue = Signal()
         m.d.comb += issue.eq(active & (ready | ~self._random))
 
-        item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian)
-        bits = self._bits(m, active, leaves, ready)
+        # Whether the block at hand is left with the item at hand.
+        leaves_any = Signal()
+        item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian, leaves_any)
+        bits = self._bits(m, active, leaves, leaves_any, ready)
         signs, byte, pair = self._select(m, bits, position, distance)
         source: Value = item
         product: Value = Const(0)
@@ -127,7 +129,7 @@ class ParameterUnit(wiring.Component):
         return self.fields.distribution == distribution.value
 
     def _traverse(
-        self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value
+        self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value, leaves_any: Signal
     ) -> tuple[Value, Value, Value, Value]:
         """The item at hand: what travels along with it (if it is issued), the position of its first bit in the block,
         how many blocks it is the last of (its own, and one that is nothing but padding), and how far behind its first
@@ -174,6 +176,7 @@ class ParameterUnit(wiring.Component):
                 closes.eq(~wide | (rows == 1)),
                 ends_row.eq(tiles == 1),
                 leaves.eq(0),
+                leaves_any.eq(0),
                 last.eq((tiles == 1) & (fields.inner == 1)),
             ]
         with m.Elif(issue):
@@ -183,6 +186,7 @@ class ParameterUnit(wiring.Component):
                 position.eq(following),
                 closes.eq(next_closes),
                 leaves.eq(behind >> 6),
+                leaves_any.eq((behind >> 6) != 0),
             ]
             with m.If(closes):
                 m.d.sync += [ends_row.eq(next_ends_row), last.eq(next_last)]
@@ -198,7 +202,9 @@ class ParameterUnit(wiring.Component):
                     m.d.sync += [tiles_left.eq(tiles_left - 1), address.eq(address + self._to_next(address, inner))]
         with m.Elif(begun):
             # A single parameter and its padding may fill the first block; it is still to be generated.
-            m.d.sync += leaves.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
+            alone = Signal.like(leaves)
+            m.d.comb += alone.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
+            m.d.sync += [leaves.eq(alone), leaves_any.eq(alone.any())]
 
         distance = Signal(32)
         with m.If(self.start):
@@ -222,7 +228,7 @@ class ParameterUnit(wiring.Component):
         within = ~address[: self._part_bits].all()
         return Mux(within, 1, inner - (self.config.word_parts - 1))
 
-    def _bits(self, m: Module, active: Value, leaves: Value, ready: Signal) -> Value:
+    def _bits(self, m: Module, active: Value, leaves: Value, leaves_any: Value, ready: Signal) -> Value:
         """The generator's block at hand."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
@@ -232,7 +238,7 @@ class ParameterUnit(wiring.Component):
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
         current = Signal(BLOCK_BITS, reset_less=True)
         # Without random numbers there is never a block, so ``ready`` is all there is to say of an item's issue.
-        left = active & ready & leaves.any()
+        left = active & ready & leaves_any
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | left)),
             discards.eq(Mux(left, leaves[1], padding)),

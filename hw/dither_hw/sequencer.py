@@ -287,7 +287,8 @@ class Sequencer(wiring.Component):
             control.ends.eq(opcode == _OPCODES["END"]),
             control.returns.eq(opcode == _OPCODES["RETURN"]),
             control.last.eq(top.data.remaining == 1),
-            control.target.eq(fields["CALL"].target),
+            control.target.eq(Mux(control.calls, fields["CALL"].target, top.data.address)),
+            control.jumps.eq((opcode == _OPCODES["CALL"]) | (opcode == _OPCODES["RETURN"])),
             control.remaining.eq(counted + step),
             sets.eq(opcode == _OPCODES["SET"]),
             subtracts.eq(opcode == _OPCODES["SUBTRACT"]),
@@ -323,10 +324,8 @@ class Sequencer(wiring.Component):
                 m.d.sync += level.eq(level + 1)
             with m.If(control.returns | (control.ends & control.last)):
                 m.d.sync += level.eq(level - 1)
-            with m.If(control.calls):
+            with m.If(control.jumps | again):
                 m.d.sync += pc.eq(control.target)
-            with m.If(control.returns | again):
-                m.d.sync += pc.eq(top.data.address)
 
 
 class _Control:
@@ -338,7 +337,7 @@ class _Control:
         self.halts, self.fails = Signal(name="halts"), Signal(name="fails")
         self.loops, self.calls = Signal(name="loops"), Signal(name="calls")
         self.ends, self.returns = Signal(name="ends"), Signal(name="returns")
-        self.last = Signal()
+        self.jumps, self.last = Signal(name="jumps"), Signal(name="last")
         self.target = Signal(ADDRESS_BITS)
         self.remaining = Signal(signed(34))
         self.value = Signal(32)

@@ -53,7 +53,8 @@ _FAR = 2
 _LANE = re.compile(r"(.*)\.contract\.group(\d+)\.lane(\d+)\.multiplier(\d+)\.U\$\d+")
 _INTERPOLATOR = re.compile(r".*\.contract\.group(\d+)\.interpolator\.multiplier\.U\$\d+")
 _ACTIVATION = re.compile(r".*\.activation\.bank(\d+)_ram\d+_\d+")
-_STATE = re.compile(r".*\.(gradient|master|moment1|moment2)\.bank(\d+)_ram\d+_\d+")
+_STATES = ("moment1", "moment2", "gradient", "master")
+_STATE = re.compile(rf".*\.({'|'.join(_STATES)})\.bank(\d+)_ram\d+_\d+")
 _CENTRAL = re.compile(r".*\.(weight|program|scalar_tables\.interpolator\.memory)\.bank\d+_ram\d+_\d+")
 _TABLE = re.compile(r".*\.contract\.group(\d+)\.interpolator\.memory\.bank\d+_ram\d+_\d+")
 
@@ -145,7 +146,14 @@ class _Arrangement:
         middle = chip.blocks[len(chip.blocks) // 2] + 4
         central = min(chip.memory_rows, key=lambda row: abs(row - chip.height // 2))
 
-        states = sorted((int(match[2]), match[1], name) for name in memories if (match := _STATE.fullmatch(name)))
+        matches = [match for name in memories if (match := _STATE.fullmatch(name))]
+        # Left to right: what PERTURB and ACCUMULATE need, masters and gradients, in the middle.
+        half = (max((int(match[2]) for match in matches), default=0) + 1) // 2
+        states = []
+        for match in matches:
+            bank, rank = int(match[2]), _STATES.index(match[1])
+            states.append((bank, rank if bank < half else -rank, match[0]))
+        states.sort()
         anchor = middle, round(sum(edge) / len(edge))
         sites = sorted(chip.memories(), key=lambda site: (_distance(site[0], anchor), site))[: len(states)]
         for (*_, name), site in zip(states, sorted(sites), strict=False):

@@ -46,6 +46,8 @@ class Link(wiring.Component):
         reset.
     session, error : Out(1), Out(1)
         A driver has opened a session; a broken frame has come since.
+    cold : In(1)
+        Everything is to begin anew, line and all.
     holds : In(1)
         A beat that has left the link has not reached the engine yet.
 
@@ -85,21 +87,22 @@ class Link(wiring.Component):
                 **{name: port.flip() for name, port in EnginePorts(config).members.items()},
                 "session": Out(1),
                 "error": Out(1),
+                "cold": In(1),
                 "holds": In(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.counter = counter = SlotCounter()
-        m.submodules.receiver = receiver = self._receiver
-        m.submodules.transmitter = transmitter = self._transmitter
-        m.submodules.decoder = decoder = CobsDecoder()
-        m.submodules.intake = intake = Intake()
-        m.submodules.columns = columns = ColumnMemory()
-        m.submodules.judge = judge = Judge()
-        m.submodules.responder = responder = Responder(len(self._identity))
-        m.submodules.frame = frame = FrameMemory(bytes(_FIRST_CODE + RESPONSE.size) + self._identity)
+        counter, receiver, transmitter = SlotCounter(), self._receiver, self._transmitter
+        decoder, intake, columns, judge = CobsDecoder(), Intake(), ColumnMemory(), Judge()
+        responder = Responder(len(self._identity))
+        frame = FrameMemory(bytes(_FIRST_CODE + RESPONSE.size) + self._identity)
+        for name, component in (
+            ("counter", counter), ("receiver", receiver), ("transmitter", transmitter), ("decoder", decoder),
+            ("intake", intake), ("columns", columns), ("judge", judge), ("responder", responder), ("frame", frame),
+        ):  # fmt: skip
+            m.submodules[name] = ResetInserter(self.cold)(component)
         received, sent = self._input_buffer, self._output_buffer
         held = Signal()
         unpacker, packer, registers = Unpacker(self._config), Packer(self._config), RegisterAccess(self._read_cycles)
@@ -108,7 +111,7 @@ class Link(wiring.Component):
             ("registers", registers),
         ):  # fmt: skip
             clear = Signal(name=f"{name}_reset_copy")
-            m.d.sync += clear.eq(judge.clear)
+            m.d.sync += clear.eq(judge.clear | self.cold)
             m.submodules[name] = ResetInserter(clear)(component)
         for component in (intake, columns, judge, responder, received, sent, registers):
             m.d.comb += component.slot.eq(counter.slot)

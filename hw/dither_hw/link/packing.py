@@ -12,8 +12,8 @@ from dither.link.packing import beat_chunks
 __all__ = ["Packer", "Unpacker"]
 
 _BYTE = 8
-_LATE_BITS = 2
-"""Of a pair of bytes, those that come in the next slot's gap and behind it."""
+_LATE_BITS = 3
+"""Of a pair of bytes, those that come in the next slot's gap and behind it, and one that is on its way."""
 
 
 class Unpacker(wiring.Component):
@@ -29,7 +29,7 @@ class Unpacker(wiring.Component):
     want, pair : Out(1), Out(1)
         Eight more bits are wanted; sixteen are, as the beat cannot end in the first eight of them.
     bits, bit : In(1), In(1)
-        A bit comes, eight or sixteen in a row. While they do, up to two are to come that ``want`` has to think of.
+        A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want`` has to think of.
     held : Out(1)
         A beat has begun and was not taken yet.
     output : stream of beats
@@ -59,23 +59,25 @@ class Unpacker(wiring.Component):
         least = Signal(range(chunks * (width + 1) + 1), init=chunks)
         """Bits that the beat takes from here on if all chunks to come are left out."""
         done = Signal()
-        ends = (least == 1) & (within | ~self.bit)
-        coming = Mux(self.bits, _LATE_BITS, 0)
+        bits, bit = Signal(), Signal()
+        m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
+        ends = (least == 1) & (within | ~bit)
+        coming = Mux(bits, _LATE_BITS, 0)
         m.d.comb += [
             self.want.eq(least > coming),
             self.pair.eq(least > coming + _BYTE),
-            self.output.valid.eq(done & ~self.bits),
+            self.output.valid.eq(done & ~bits),
             self.output.payload.eq(beat),
         ]
-        with m.If(self.bits & ~done):
+        with m.If(bits & ~done):
             m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
             with m.If(~within):
-                m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(self.bit)]
-                with m.If(self.bit):
+                m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(bit)]
+                with m.If(bit):
                     m.d.sync += least.eq(least + (width - 1))
             with m.Else():
                 top = beat[-width:]
-                m.d.sync += [top.eq(Cat(top[1:], self.bit)), place.eq(place + 1)]
+                m.d.sync += [top.eq(Cat(top[1:], bit)), place.eq(place + 1)]
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]
         with m.If(self.output.valid & self.output.ready):

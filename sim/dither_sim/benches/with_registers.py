@@ -40,7 +40,7 @@ class WithRegisters(wiring.Component):
         m = Module()
         m.submodules.link = link = self.link
         m.d.sync += link.host_rdata.eq(Cat(link.host_addr, ~link.host_addr) ^ _SEED)
-        for name in ("rx", "busy", "fault", "holds"):
+        for name in ("rx", "busy", "fault", "cold", "holds"):
             m.d.comb += getattr(link, name).eq(getattr(self, name))
         for name in ("tx", "host_addr", "host_write", "host_wdata", "reset", "session", "error"):
             m.d.comb += getattr(self, name).eq(getattr(link, name))
