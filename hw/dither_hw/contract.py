@@ -48,10 +48,9 @@ class ContractUnit(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Forget what is under way: loops and drain do at once; what lanes have leaves them within the cycles that an
-        instruction takes behind its last term, and goes nowhere.
+        Forget what is under way. Loops, terms and drain do; what lanes have leaves them by itself, and goes nowhere.
     start : In(1)
-        One pulse; ``fields`` and ``index`` must be steady from then on until ``done``.
+        One pulse; ``fields`` must be steady from the cycle before on, ``index`` from this one on, until ``done``.
     fields : In(instruction_layout("CONTRACT"))
         Or the bits of a CORRELATE, which is shorter.
     index : In(Indices)
@@ -103,6 +102,8 @@ class ContractUnit(wiring.Component):
         m.submodules.nest, m.submodules.drain = (ResetInserter(self.reset)(part) for part in (nest, drain))
         # From the weight address to the register for all lanes, and on to the products.
         terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + MULTIPLIER_LATENCY, "term")
+        with m.If(self.reset):
+            m.d.sync += [term.eq(0) for term in terms[1:]]
         fetched, broadcast = terms[MEMORY_LATENCY], terms[MEMORY_LATENCY + 1]
         m.d.comb += [
             nest.start.eq(self.start),

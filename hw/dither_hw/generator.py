@@ -33,8 +33,10 @@ class Generator(wiring.Component):
 
     Attributes
     ----------
+    stop : In(1)
+        Ends what is under way: there is no ``done`` any more.
     load_key : In(1)
-        Takes ``seed`` and ``step`` and ends what is under way. The first start is two cycles later at the earliest.
+        Takes ``seed`` and ``step`` and ends what is under way. The first start is a cycle later at the earliest.
     seed, step : In(32)
         The key.
     start : In(1)
@@ -57,6 +59,7 @@ class Generator(wiring.Component):
         self.rounds_per_cycle = rounds_per_cycle
         super().__init__(
             {
+                "stop": In(1),
                 "load_key": In(1),
                 "seed": In(32),
                 "step": In(32),
@@ -85,31 +88,31 @@ class Generator(wiring.Component):
 
         ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
         high_key = Signal(32, reset_less=True)
-        # The keys turn when they are loaded, a turn before their home, and with every injection; with the first one a
-        # cycle late, as they are not wanted for the next sooner.
-        loaded, started = Signal(), Signal()
+        # The keys turn with every injection; with the first one a cycle late, which is soon enough for the next.
+        started = Signal()
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
-        m.d.sync += [loaded.eq(self.load_key), started.eq(self.start)]
+        stop = self.load_key | self.stop
+        m.d.sync += started.eq(self.start)
         with m.If(self.load_key):
             parity = self.seed ^ self.step ^ KEY_PARITY
-            m.d.sync += [ring[0].eq(parity), ring[1].eq(self.seed), ring[2].eq(self.step)]
-        with m.Elif(due | started | loaded):
+            m.d.sync += [ring[0].eq(self.seed), ring[1].eq(self.step), ring[2].eq(parity), high_key.eq(self.step)]
+        with m.Elif(due | started):
             m.d.sync += [key.eq(source) for key, source in zip(ring, ring[1:] + ring[:1], strict=True)]
             m.d.sync += high_key.eq(ring[2] + Mux(started, number, following))
         with m.If(self.load_key):
-            m.d.sync += number.eq(_INJECTIONS - 1)
-        with m.Elif(inject | loaded):
+            m.d.sync += number.eq(0)
+        with m.Elif(inject):
             m.d.sync += number.eq(following)
 
         m.d.sync += [
-            self.done.eq(due & last & ~self.load_key),
-            due.eq(running & ~due & (cycle == group_cycles - 1) & ~self.load_key),
+            self.done.eq(due & last & ~stop),
+            due.eq(running & ~due & (cycle == group_cycles - 1) & ~stop),
             cycle.eq(cycle + 1),
         ]
         with m.If(inject):
             m.d.sync += [running.eq(~last), cycle.eq(0)]
-        with m.If(self.load_key):
+        with m.If(stop):
             m.d.sync += running.eq(0)
 
         first_low, first_high = Signal(32, reset_less=True), Signal(32, reset_less=True)

@@ -106,8 +106,9 @@ class LoopNest(wiring.Component):
     :attr:`pace`'s then, and :attr:`term` rests. Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells
     (seven counters, three address registers, and a choice of one of eight steps in front of each).
 
-    From counters to addresses no cycle holds more than one adder: registered flags (a loop is in its last iteration)
-    decide which loop advances, that chooses the steps a cycle later, and those move the addresses in the next.
+    From counters to addresses no cycle holds more than one adder: registered flags (all loops within a loop are in
+    their last iterations) decide which loop advances, that chooses the steps a cycle later, and those move the
+    addresses in the next.
 
     Attributes
     ----------
@@ -161,22 +162,26 @@ class LoopNest(wiring.Component):
         bias_now = (state == _State.BIAS) & ready
         term_now = (state == _State.TERM) & ready
 
-        # The loops. `ends` holds, for every loop, whether it is in its last iteration.
-        ends = Signal(len(LOOPS))
-        inside = Const(1, 1)
+        # The loops. Registers hold, for every loop, whether it is in its last iteration, or the one before; and whether
+        # all loops within it are in their last ones, so that it goes on with this term.
+        ends, ends_next = Signal(len(LOOPS)), Signal(len(LOOPS))
+        within = Signal(len(LOOPS) + 1, init=1)
         advancing = Signal(_ADVANCE)  # after this term
         for i, loop in enumerate(LOOPS):
             limit, count = fields[f"n_{loop}"], Signal(16, name=f"count_{loop}")
-            with m.If(self.start | (term_now & inside & ends[i])):
-                m.d.sync += [count.eq(limit), ends[i].eq(limit == 1)]
-            with m.Elif(term_now & inside):
-                m.d.sync += [count.eq(count - 1), ends[i].eq(count == 2)]
-            with m.If(inside & ~ends[i]):
+            one, two, nearly = (Signal(name=f"{name}_{loop}") for name in ("one", "two", "nearly"))
+            m.d.sync += [one.eq(limit == 1), two.eq(limit == 2)]
+            goes_on, again = term_now & within[i], self.start | ends[i]
+            with m.If(self.start | goes_on):
+                m.d.sync += [count.eq(Mux(again, limit, count - 1)), nearly.eq(Mux(again, two, count == 3))]
+            m.d.comb += ends_next[i].eq(Mux(self.start | goes_on, Mux(again, one, nearly), ends[i]))
+            m.d.sync += within[i + 1].eq(ends_next[: i + 1].all())
+            with m.If(within[i] & ~ends[i]):
                 m.d.comb += advancing.eq(i + 1)
-            inside = inside & ends[i]
+        m.d.sync += ends.eq(ends_next)
         inner = len(REDUCTION_LOOPS)
-        tile_ends = ends[:inner].all()
-        nest_ends = ends.all()
+        tile_ends = within[inner]
+        nest_ends = within[-1]
 
         # Tiles.
         fresh = Signal()

@@ -232,7 +232,7 @@ class ParameterUnit(wiring.Component):
         """The generator's block at hand."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         fresh = Signal()  # the generator holds a block that was not taken yet
-        take, primed = Signal(), Signal()
+        take, key_due, primed = Signal(), Signal(), Signal()
         padding = Signal()  # the block that comes next is nothing but padding
         discards = Signal()
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
@@ -242,15 +242,15 @@ class ParameterUnit(wiring.Component):
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | left)),
             discards.eq(Mux(left, leaves[1], padding)),
-            generator.load_key.eq(self.start & self._random),
+            generator.stop.eq(self.start),
+            generator.load_key.eq(key_due),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
             generator.block.eq(block),
             generator.probe.eq(self.probe),
             generator.start.eq(primed | take),
         ]
-        key_loaded = Signal()
-        m.d.sync += [key_loaded.eq(generator.load_key), primed.eq(key_loaded)]
+        m.d.sync += [key_due.eq(self.start & self._random), primed.eq(key_due)]
         with m.If(self.start):
             m.d.sync += [block.eq(self.fields.block), ready.eq(0), fresh.eq(0), padding.eq(0)]
         with m.Else():

@@ -32,6 +32,9 @@ _ECP5_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381"
                   "BG756": "CABGA756"}  # fmt: skip
 _ICE40_DEVICES = {"iCE40UP3K": "--up3k", "iCE40UP5K": "--up5k", "iCE40HX1K": "--hx1k", "iCE40HX4K": "--hx4k",
                   "iCE40HX8K": "--hx8k"}  # fmt: skip
+_ECP5_PLACEMENT = ("--router", "router2", "--placer-heap-timingweight", "60")
+"""A router that half-full chips need, and six times the weight that timing has by default: with a hundred lanes in
+between, a placer tears units apart that would be fast, as few of their wires are critical at a time."""
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
 # Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design instantiates itself.
 # Registers that were duplicated on purpose end in _copy; without ``keep`` they would be merged again.
@@ -56,7 +59,7 @@ class Design:
     pins: str
     """LPF or PCF."""
     place_options: tuple[str, ...]
-    """Of nextpnr: device and package."""
+    """Of nextpnr: device, package, and how to place and route."""
     script: str
     """Yosys' script."""
     build_id: int
@@ -127,7 +130,8 @@ def _part(platform: Any) -> tuple[str, str, tuple[str, ...]]:
     """Family, device and nextpnr's options for it."""
     device, package = platform.device, platform.package
     if device in _ECP5_DEVICES and package in _ECP5_PACKAGES:
-        return "ecp5", device, (_ECP5_DEVICES[device], "--package", _ECP5_PACKAGES[package], "--speed", platform.speed)
+        part = (_ECP5_DEVICES[device], "--package", _ECP5_PACKAGES[package], "--speed", platform.speed)
+        return "ecp5", device, (*part, *_ECP5_PLACEMENT)
     if device in _ICE40_DEVICES:
         return "ice40", device, (_ICE40_DEVICES[device], "--package", package.lower())
     raise BoardError(f"there are no tools for {device} in package {package}")

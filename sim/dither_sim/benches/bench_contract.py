@@ -1,7 +1,7 @@
 """ContractUnit's CONTRACT against the golden machine: random instructions, with the bench as memories of latency 2.
 
 After every instruction: the activation memory, the number of writes, the cycles, and both counters. Between
-instructions: nothing is written or counted.
+instructions: nothing is written or counted. Some instructions are ended by a reset.
 
 Parameters: ``config``, and ``count`` of instructions.
 """
@@ -24,5 +24,7 @@ async def random_instructions(dut: Any) -> None:
     for _ in range(count):
         clips += await machine.contract()
         await machine.pause()
+        if machine.random.random() < 0.2:
+            await machine.abandon()
     assert clips, "the stimuli never saturated"
     dut._log.info("%d instructions, %d clips", count, clips)

@@ -17,9 +17,12 @@ from dither.timing import execution_cycles
 
 from .descriptors import displaced, random_contract, random_correlate
 from .memories import UnitMachine
-from .words import pack, unpack
+from .words import pack, pack_fields, unpack
 
 __all__ = ["ContractionMachine"]
+
+_FLUSHED = 60
+"""Cycles in which the lanes' pipelines run empty, and more."""
 
 
 class ContractionMachine(UnitMachine):
@@ -60,7 +63,7 @@ class ContractionMachine(UnitMachine):
     async def prepare(self) -> None:
         """Reset, and load the tables."""
         dut, mask = self.dut, (1 << self.config.width) - 1
-        await self.begin(**({"table__enable": 0} if self.config.activation_tables else {}))
+        await self.begin(reset=0, **({"table__enable": 0} if self.config.activation_tables else {}))
         for number, (values, slopes) in enumerate(self.tables):
             for index, (value, slope) in enumerate(zip(values.tolist(), slopes.tolist(), strict=True)):
                 dut.table__enable.value = 1
@@ -106,6 +109,27 @@ class ContractionMachine(UnitMachine):
         counted, right = (self.row_steps, self.saturations), (_rows(config, instruction) * tiles * terms, 0)
         assert counted == right, f"{counted}, not {right}: {instruction}"
 
+    async def abandon(self) -> None:
+        """A random CONTRACT that a reset ends: nothing is written any more, and the next one does not notice."""
+        dut, instruction = self.dut, random_contract(self.random, self.config)
+        self._fill(instruction)
+        dut.fields.value = pack_fields(instruction.encode()) & ((1 << len(dut.fields)) - 1)
+        dut.index.value = 0
+        await self.cycle()
+        dut.start.value = 1
+        await self.cycle()
+        dut.start.value = 0
+        for _ in range(self.random.randrange(execution_cycles(self.config, instruction) - 2)):
+            await self.cycle()
+        dut.reset.value = 1
+        await self.cycle()
+        dut.reset.value = 0
+        self.clear()
+        for _ in range(_FLUSHED):
+            assert not await self.cycle(), "done after a reset"
+        assert not self.writes, "written after a reset"
+        self.clear()
+
     async def pause(self) -> None:
         """Some cycles in which nothing happens, or none."""
         await self.rest(self.random.choice((0, 0, 1, 30)), self.random)
@@ -124,7 +148,8 @@ class ContractionMachine(UnitMachine):
         """The instruction by way of index registers, in as many cycles as predicted."""
         predicted = execution_cycles(self.config, instruction)
         moved, indices = displaced(self.random, instruction)
-        await self.execute(moved, limit=predicted + 100, index=sum(value << 16 * i for i, value in enumerate(indices)))
+        index = sum(value << 16 * i for i, value in enumerate(indices))
+        await self.execute(moved, limit=predicted + 100, lead=1, index=index)
         assert self.cycles == predicted, f"{self.cycles} cycles, not {predicted}: {instruction}"
 
     def _compare(self, memory: str, expected: NDArray[np.int64], width: int, instruction: Instruction) -> None:
