@@ -14,6 +14,7 @@ from amaranth.hdl._ast import Concat, Operator, Slice, SwitchValue
 
 from dither.engine import EngineConfig
 from dither.regmap import PHASES, REGISTERS
+from dither_hw.bridge import Bridge
 from dither_hw.contract import ContractUnit
 from dither_hw.dither import DitherUnit
 from dither_hw.engine import Engine
@@ -87,6 +88,15 @@ SUITES = {
             Change("the last operand is not read", "sources", value(lambda old: Mux(old > 1, old - 1, old))),
             Change("results of units are lost", "result__data", value(lambda old: Const(0))),
             Change("waits are not charged as such", "phase", value(lambda old: Mux(old == WAIT, 0, old))),
+        ),
+    ),
+    "bridge": Suite(
+        lambda: Bridge(SMALL), "bench_bridge", {"config": SMALL, "patterns": ("bursts", "often"), "cycles": 300},
+        (
+            Change("a waiting beat is not busy", "link__busy", lambda old, unit, m: old & ~unit.link.output.valid),
+            Change("resets are over too soon", "late", value(lambda old: Const(0))),
+            Change("beats stay for ever", "link__output__valid", value(lambda old: Const(1))),
+            Change("writes go astray", "engine__host_write", value(lambda old: Const(0))),
         ),
     ),
     "transfer": Suite(
