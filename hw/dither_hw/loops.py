@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
@@ -53,17 +56,14 @@ ends the instruction. ``move``: how the tile's output address follows from that 
 """
 
 
-_ADVANCE = range(len(LOOPS) + 1)
-"""Which loop advances: 1 + its place in :data:`dither.isa.LOOPS`, or 0."""
-
-
 def pace_layout(rows: int) -> data.StructLayout:
     """What CORRELATE does in a cycle; zeros but for ``live`` in empty ones.
 
     ``left``: a bit for the row whose left word is to be read. ``live``: that row counts. ``term``: a right word is to
-    be read. ``final``: it is the instruction's last. ``advance``: the loop that advances after it.
+    be read. ``final``: it is the instruction's last. ``advance``: a bit for the loop of
+    :data:`dither.isa.LOOPS` that advances after it.
     """
-    return data.StructLayout({"left": rows, "live": 1, "term": 1, "final": 1, "advance": _ADVANCE})
+    return data.StructLayout({"left": rows, "live": 1, "term": 1, "final": 1, "advance": len(LOOPS)})
 
 
 class _State(enum.Enum):
@@ -79,17 +79,18 @@ def pointer(
 ) -> Signal:
     """The address register of one operand, moved by the step of the loop that advanced, two cycles later.
 
+    ``advance`` has a bit for each of :data:`dither.isa.LOOPS`, of which at most one is set.
+
     The index is added as if it were a step, in the second cycle after ``start``.
     """
-    address, step = Signal(ADDRESS_BITS, name=f"{kind}_pointer"), Signal(ADDRESS_BITS, name=f"{kind}_step")
+    address, step = (
+        Signal(ADDRESS_BITS, name=f"{kind}_{name}", reset_less=True) for name in ("pointer", "step")
+    )  # fmt: skip
     with m.If(start):
         m.d.sync += step.eq(index)
-    with m.Else(), m.Switch(advance):
-        for loop in loops:
-            with m.Case(1 + LOOPS.index(loop)):
-                m.d.sync += step.eq(fields[f"{kind}_{loop}"])
-        with m.Default():
-            m.d.sync += step.eq(0)
+    with m.Else():
+        steps = [fields[f"{kind}_{loop}"] & advance[LOOPS.index(loop)].replicate(ADDRESS_BITS) for loop in loops]
+        m.d.sync += step.eq(reduce(or_, steps))
     with m.If(start):
         m.d.sync += address.eq(fields[f"{kind}_base"])
     with m.Else():
@@ -166,19 +167,23 @@ class LoopNest(wiring.Component):
         # all loops within it are in their last ones, so that it goes on with this term.
         ends, ends_next = Signal(len(LOOPS)), Signal(len(LOOPS))
         within = Signal(len(LOOPS) + 1, init=1)
-        advancing = Signal(_ADVANCE)  # after this term
+        ones = Signal(len(LOOPS))  # loops of one iteration
+        advancing = Signal(len(LOOPS))  # after this term
         for i, loop in enumerate(LOOPS):
             limit, count = fields[f"n_{loop}"], Signal(16, name=f"count_{loop}")
-            one, two, nearly = (Signal(name=f"{name}_{loop}") for name in ("one", "two", "nearly"))
-            m.d.sync += [one.eq(limit == 1), two.eq(limit == 2)]
-            goes_on, again = term_now & within[i], self.start | ends[i]
-            with m.If(self.start | goes_on):
+            two, nearly = Signal(name=f"two_{loop}"), Signal(name=f"nearly_{loop}")
+            m.d.sync += [ones[i].eq(limit == 1), two.eq(limit == 2)]
+            again = self.start | ends[i]
+            with m.If(self.start | (term_now & within[i])):
                 m.d.sync += [count.eq(Mux(again, limit, count - 1)), nearly.eq(Mux(again, two, count == 3))]
-            m.d.comb += ends_next[i].eq(Mux(self.start | goes_on, Mux(again, one, nearly), ends[i]))
-            m.d.sync += within[i + 1].eq(ends_next[: i + 1].all())
-            with m.If(within[i] & ~ends[i]):
-                m.d.comb += advancing.eq(i + 1)
-        m.d.sync += ends.eq(ends_next)
+            m.d.comb += [
+                ends_next[i].eq(Mux(within[i], Mux(ends[i], ones[i], nearly), ends[i])),
+                advancing[i].eq(within[i] & ~ends[i]),
+            ]
+        for now, following in ((self.start, ones), (term_now, ends_next)):
+            with m.If(now):
+                m.d.sync += ends.eq(following)
+                m.d.sync += [within[i + 1].eq(following[: i + 1].all()) for i in range(len(LOOPS))]
         inner = len(REDUCTION_LOOPS)
         tile_ends = within[inner]
         nest_ends = within[-1]
@@ -201,7 +206,10 @@ class LoopNest(wiring.Component):
             with m.Case(_State.TERM), m.If(ready):
                 m.d.sync += [fresh.eq(tile_ends), gap.eq(idle)]
                 with m.If(tile_ends):
-                    m.d.sync += move.eq(advancing)
+                    for i, loop in enumerate(LOOPS):
+                        if loop in OUTER_LOOPS:
+                            with m.If(advancing[i]):
+                                m.d.sync += move.eq(1 + i)
                     with m.If(nest_ends):
                         m.d.sync += state.eq(_State.WAIT)
                     with m.Elif(idle.any()):
@@ -226,7 +234,7 @@ class LoopNest(wiring.Component):
             term.partial.eq(ends[inner]),
             term.final.eq(contract_term & nest_ends),
             term.move.eq(move),
-            *(copy.eq(Mux(contract_term, advancing, 0)) for copy in chosen.values()),
+            *(copy.eq(advancing & contract_term.replicate(len(LOOPS))) for copy in chosen.values()),
         ]
         if self.config.local_learning:
             counts = Cat(last_rows > r for r in range(rows)) | ~ends[inner].replicate(rows)
@@ -237,7 +245,7 @@ class LoopNest(wiring.Component):
                 pace.live.eq((row & counts).any()),
                 pace.term.eq(pace_term),
                 pace.final.eq(pace_term & nest_ends),
-                pace.advance.eq(Mux(pace_term, advancing, 0)),
+                pace.advance.eq(advancing & pace_term.replicate(len(LOOPS))),
             ]
 
         # Two cycles later: its steps. Three: the addresses.
@@ -247,11 +255,15 @@ class LoopNest(wiring.Component):
         weight = pointer(m, "w", index=self.index[0], loops=LOOPS, advance=chosen["w"], **common)
         x = pointer(m, "x", index=self.index[1], loops=LOOPS, advance=chosen["x"], **common)
         bias = pointer(m, "b", index=self.index[3], loops=OUTER_LOOPS, advance=chosen["b"], **common)
-        activation_addr = Signal(ADDRESS_BITS)
+        weight_addr, activation_addr = (
+            Signal(ADDRESS_BITS, name=f"{name}_addr", reset_less=True) for name in ("weight", "activation")
+        )
         with m.If(terms[1].valid):
             m.d.sync += [
-                self.weight_addr.eq(Mux(terms[1].bias, bias, weight)),
+                weight_addr.eq(Mux(terms[1].bias, bias, weight)),
                 activation_addr.eq(Mux(terms[1].bias, fields.one, x)),
             ]
-        m.d.sync += self.activation_addr.eq(activation_addr)
+        later = Signal(ADDRESS_BITS, name="activation_addr_1", reset_less=True)
+        m.d.sync += later.eq(activation_addr)
+        m.d.comb += [self.weight_addr.eq(weight_addr), self.activation_addr.eq(later)]
         return m

@@ -29,7 +29,9 @@ from .scalar_tables import ScalarPort
 
 __all__ = ["LossUnit"]
 
-_FAN_IN = 8  # lanes that one level of the lane multiplexer selects from
+_FAN_IN = 4  # lanes that the first level of the lane multiplexer selects from
+_PLACE_BITS = 2
+_MAX_LANES = 64
 _DERIVATIVE_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY
 
 
@@ -116,8 +118,8 @@ class LossUnit(wiring.Component):
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        if config.lanes > _FAN_IN**2:
-            raise ValueError(f"the loss unit takes up to {_FAN_IN**2} lanes, not {config.lanes}")
+        if config.lanes > _MAX_LANES:
+            raise ValueError(f"the loss unit takes up to {_MAX_LANES} lanes, not {config.lanes}")
         self.config = config
         ports = {
             "start": In(1),
@@ -301,7 +303,10 @@ class LossUnit(wiring.Component):
         words = [Signal(width, name=f"lane{i}", reset_less=True) for i in range(lanes)]
         m.d.sync += Cat(*words).eq(self.activation.data)
         # With behind = ahead - 1, ahead >> 1 is the even lane's place among the even ones, and behind >> 1 the odd's.
-        near = [delay_line(m, lane[1:4], ARRIVAL - 2, name)[-1] for name, lane in (("even", ahead), ("odd", behind))]
+        near = [
+            delay_line(m, lane[1 : 1 + _PLACE_BITS], ARRIVAL - 2, name)[-1]
+            for name, lane in (("even", ahead), ("odd", behind))
+        ]
         groups: list[Signal] = []
         for i in range(0, lanes, 2 * _FAN_IN):
             for parity, place in enumerate(near):
@@ -312,7 +317,7 @@ class LossUnit(wiring.Component):
                     groups.append(group)
         picked = []
         for name, lane in (("leading", ahead), ("element", behind)):
-            far = delay_line(m, Cat(lane[0], lane[4:]), ARRIVAL - 1, f"{name}_far")[-1]
+            far = delay_line(m, Cat(lane[0], lane[1 + _PLACE_BITS :]), ARRIVAL - 1, f"{name}_far")[-1]
             element = Signal(signed(width), name=name, reset_less=True)
             m.d.sync += element.eq(Array(groups)[far])
             picked.append(element)

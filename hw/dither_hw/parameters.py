@@ -106,7 +106,7 @@ class ParameterUnit(wiring.Component):
         # Items waiting to be issued, and whether the block that the next one needs is at hand.
         active, ready = Signal(), Signal()
         issue = Signal()
-        m.d.comb += issue.eq(active & (ready | ~self._random))
+        m.d.comb += issue.eq(active & ready)
 
         # Whether the block at hand is left with the item at hand.
         leaves_any = Signal()
@@ -237,8 +237,7 @@ class ParameterUnit(wiring.Component):
         discards = Signal()
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
         current = Signal(BLOCK_BITS, reset_less=True)
-        # Without random numbers there is never a block, so ``ready`` is all there is to say of an item's issue.
-        left = active & ready & leaves_any
+        left = active & ready & leaves_any & self._random
         m.d.comb += [
             take.eq((generator.done | fresh) & (~ready | left)),
             discards.eq(Mux(left, leaves[1], padding)),
@@ -252,7 +251,8 @@ class ParameterUnit(wiring.Component):
         ]
         m.d.sync += [key_due.eq(self.start & self._random), primed.eq(key_due)]
         with m.If(self.start):
-            m.d.sync += [block.eq(self.fields.block), ready.eq(0), fresh.eq(0), padding.eq(0)]
+            # Without random numbers no block is waited for, and none is left.
+            m.d.sync += [block.eq(self.fields.block), ready.eq(~self._random), fresh.eq(0), padding.eq(0)]
         with m.Else():
             with m.If(generator.start):
                 m.d.sync += block.eq(block + 1)

@@ -253,12 +253,14 @@ class Sequencer(wiring.Component):
 
         self._execute(m, control, executing, pc, following)
         # A unit's result takes a cycle more on its way, and comes before the next instruction all the same.
-        unit_finished, finished = Signal(), Signal()
+        # So does that of SET, ADD and SUBTRACT.
+        unit_finished, executed, finished = Signal(), Signal(), Signal()
         unit_result = Signal(32, reset_less=True)
         m.d.sync += [
             unit_finished.eq(working & self.unit_done & writes),
             unit_result.eq(self.result),
-            finished.eq(unit_finished | (executing & own & writes)),
+            executed.eq(executing & own & writes),
+            finished.eq(unit_finished | executed),
             result.data.eq(Mux(unit_finished, unit_result, control.value)),
         ]
         m.d.comb += result.en.eq(finished & (result.addr != 0))  # register 0 reads zero
@@ -277,7 +279,7 @@ class Sequencer(wiring.Component):
         # One adder each for a loop's count and for SET, ADD and SUBTRACT.
         sets, subtracts = Signal(), Signal()
         counted, step = Mux(control.ends, top.data.remaining, left.as_signed()), Signal(signed(17))
-        second = Mux(sets, fields["SET"].value.as_unsigned(), right ^ subtracts.replicate(32))
+        first, second, carry = Signal(32), Signal(32), Signal()
         m.d.comb += step.eq(Mux(control.ends, -1, fields["LOOP"].count))
         m.d.sync += [
             control.halts.eq(opcode == _OPCODES["HALT"]),
@@ -292,7 +294,10 @@ class Sequencer(wiring.Component):
             control.remaining.eq(counted + step),
             sets.eq(opcode == _OPCODES["SET"]),
             subtracts.eq(opcode == _OPCODES["SUBTRACT"]),
-            control.value.eq(left + second + subtracts),
+            first.eq(left),
+            second.eq(Mux(sets, fields["SET"].value.as_unsigned(), right ^ subtracts.replicate(32))),
+            carry.eq(subtracts),
+            control.value.eq(first + second + carry),
         ]
         with m.Switch(opcode):
             with m.Case(_OPCODES["LOOP"], _OPCODES["CALL"]):

@@ -122,11 +122,11 @@ class Packer(wiring.Component):
         within = Signal()
         done = Signal()
         last = Signal()
-        low = beat[:width]
+        low, some = beat[:width], Signal(reset_less=True)  # whether the chunk that begins tells anything
         m.d.comb += [
             last.eq(chunk == chunks - 1),
             self.input.ready.eq(~self.held),
-            self.bit.eq(~done & Mux(within, low[0], low.any())),
+            self.bit.eq(~done & Mux(within, low[0], some)),
         ]
         with m.If(self.take & ~done):
             with m.If(within):
@@ -135,7 +135,7 @@ class Packer(wiring.Component):
                 m.d.sync += within.eq(self.bit)
             with m.If(Mux(within, place == width - 1, ~self.bit)):
                 if chunks > 1:
-                    m.d.sync += beat.eq(beat >> width)
+                    m.d.sync += [beat.eq(beat >> width), some.eq(beat[width : 2 * width].any())]
                 m.d.sync += [
                     within.eq(0),
                     place.eq(0),
@@ -146,5 +146,9 @@ class Packer(wiring.Component):
         with m.If(done & ~self.take):
             m.d.sync += [done.eq(0), self.held.eq(0)]
         with m.If(~self.held):
-            m.d.sync += [beat.eq(self.input.payload), self.held.eq(self.input.valid)]
+            m.d.sync += [
+                beat.eq(self.input.payload),
+                some.eq(self.input.payload[:width].any()),
+                self.held.eq(self.input.valid),
+            ]
         return m
