@@ -122,21 +122,24 @@ class Packer(wiring.Component):
         within = Signal()
         done = Signal()
         last = Signal()
-        low, some = beat[:width], Signal(reset_less=True)  # whether the chunk that begins tells anything
+        low = beat[:width]
+        ending = Signal(reset_less=True)
+        """The chunk is over with the next bit: its last one, or the only one of a chunk of zeros."""
         m.d.comb += [
             last.eq(chunk == chunks - 1),
             self.input.ready.eq(~self.held),
-            self.bit.eq(~done & Mux(within, low[0], some)),
+            self.bit.eq(~done & Mux(within, low[0], ~ending)),
         ]
         with m.If(self.take & ~done):
             with m.If(within):
-                m.d.sync += [low.eq(low >> 1), place.eq(place + 1)]
+                m.d.sync += [low.eq(low >> 1), place.eq(place + 1), ending.eq(place == width - 2)]
             with m.Else():
-                m.d.sync += within.eq(self.bit)
-            with m.If(Mux(within, place == width - 1, ~self.bit)):
+                m.d.sync += within.eq(1)
+            with m.If(ending):
                 if chunks > 1:
-                    m.d.sync += [beat.eq(beat >> width), some.eq(beat[width : 2 * width].any())]
+                    m.d.sync += beat.eq(beat >> width)
                 m.d.sync += [
+                    ending.eq(~beat[width : 2 * width].any()),
                     within.eq(0),
                     place.eq(0),
                     chunk.eq(Mux(last, 0, chunk + 1)),
@@ -148,7 +151,7 @@ class Packer(wiring.Component):
         with m.If(~self.held):
             m.d.sync += [
                 beat.eq(self.input.payload),
-                some.eq(self.input.payload[:width].any()),
+                ending.eq(~self.input.payload[:width].any()),
                 self.held.eq(self.input.valid),
             ]
         return m
