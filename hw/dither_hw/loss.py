@@ -97,6 +97,8 @@ class LossUnit(wiring.Component):
 
     Attributes
     ----------
+    reset : In
+        Reads nothing more; what is under way leaves the pipeline.
     start, done : In, Out
         Pulses in the first and in the last cycle.
     fields : In
@@ -122,6 +124,7 @@ class LossUnit(wiring.Component):
             raise ValueError(f"the loss unit takes up to {_MAX_LANES} lanes, not {config.lanes}")
         self.config = config
         ports = {
+            "reset": In(1),
             "start": In(1),
             "done": Out(1),
             "fields": In(instruction_layout("LOSS")),
@@ -281,6 +284,8 @@ class LossUnit(wiring.Component):
         with m.If(self.start):
             # Squared errors have nothing to find out ahead of the first lane.
             m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
+        with m.If(self.reset):
+            m.d.sync += phase.eq(_Phase.IDLE)
 
         take = (phase == _Phase.OUTPUT) & left.any()
         use = Mux(squared, phase == _Phase.TARGET, take & ahead.any())

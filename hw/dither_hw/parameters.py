@@ -48,6 +48,8 @@ class ParameterUnit(wiring.Component):
 
     Attributes
     ----------
+    reset : In
+        Issues nothing more; what is under way leaves the pipeline.
     start, done : In, Out
         Pulses in the first and in the last cycle.
     accumulate : In(1)
@@ -76,6 +78,7 @@ class ParameterUnit(wiring.Component):
         self._part_bits = (config.word_parts - 1).bit_length()
         super().__init__(
             {
+                "reset": In(1),
                 "start": In(1),
                 "done": Out(1),
                 "accumulate": In(1),
@@ -206,6 +209,8 @@ class ParameterUnit(wiring.Component):
             m.d.comb += alone.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
             m.d.sync += [leaves.eq(alone), leaves_any.eq(alone.any())]
 
+        with m.If(self.reset):
+            m.d.sync += active.eq(0)
         distance = Signal(32)
         with m.If(self.start):
             m.d.sync += distance.eq(self.probe - (fields.block << 6))
