@@ -122,7 +122,8 @@ SUITES = {
         (
             Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
             Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),
-            Change("the step of a loop is ignored", "nest.chosen_x_copy", value(lambda old: old & ~(1 << LOOPS.index("o1")))),
+            Change("the step of a loop is ignored", "nest.chosen_x_copy",
+                   value(lambda old: old & ~(1 << LOOPS.index("o1")))),
             Change("last_rows is ignored", "drain.*", only(SwitchValue, all_rows)),
             Change("clips of tables do not count", "group*.interpolator.clipped", value(lambda old: Const(0))),
             Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
