@@ -104,7 +104,7 @@ class Slots:
 
     def use(self, time: int, *values: Value) -> None:
         """Gives the operands for a reserved time."""
-        with self._schedule.m.If(self._schedule.at(time)):
+        with self._schedule.m.If(self._schedule.copy(time, f"{self._operands[0].name}_{time}")):
             self._schedule.m.d.comb += [
                 operand.eq(value) for operand, value in zip(self._operands, values, strict=True)
             ]

@@ -332,7 +332,7 @@ class _Pipeline:
         t = time + 1
         full = self._row.at(t) == self._rows - 1
         self._m.d.comb += [
-            port.enable.eq(self._schedule.at(t) & self.valid.at(t) & full & enable),
+            port.enable.eq(self._schedule.copy(t, f"{memory}_write") & self.valid.at(t) & full & enable),
             port.addr.eq(self._address.at(t)),
             port.data.eq(word),
         ]
@@ -343,7 +343,7 @@ class _Pipeline:
         clip = Signal(name=f"{name}_clips")
         self._m.d.comb += clip.eq(Mux(sign, ~high.all(), high.any()))
         limit = Cat((~sign).replicate(width - 1), sign)
-        self._clips.append(self._schedule.at(time) & self.valid.at(time) & clip & counts)
+        self._clips.append(self._schedule.copy(time, f"{name}_clips") & self.valid.at(time) & clip & counts)
         return self._schedule.keep(Mux(clip, limit, value[:width]).as_signed(), time, name)
 
     def finish(self, time: int) -> None:
