@@ -34,10 +34,13 @@ class Bridge(wiring.Component):
         The engine.
     link : EnginePorts
         The same for the link, but that ``busy`` is high as long as a beat of the engine's waits here, and that reads
-        take two cycles more.
+        take :attr:`READ_CYCLES` more.
     holds : Out(1)
         A beat for the engine waits here.
     """
+
+    READ_CYCLES = 2
+    """By which a read takes longer: on the way there, and on the way back."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__({"engine": In(EnginePorts(config)), "link": Out(EnginePorts(config)), "holds": Out(1)})

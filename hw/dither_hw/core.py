@@ -76,7 +76,7 @@ class BoardCore(wiring.Component):
             identity=self.identity.encode(),
             input_bytes=input_bytes,
             output_bytes=output_bytes,
-            read_cycles=host_read_cycles(config) + (0 if self._bridge is None else 2),
+            read_cycles=host_read_cycles(config) + (0 if self._bridge is None else self._bridge.READ_CYCLES),
         )
         self._engine = Engine(config) if engine is None else engine
         super().__init__(

@@ -169,17 +169,18 @@ class Engine(wiring.Component):
     def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
         """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
         config = self.config
-        parts, part_bits = config.word_parts, (config.word_parts - 1).bit_length()
-        loads, loaded_place, loaded = Signal(), Signal.like(units[Unit.TRANSFER].place), Signal(config.beat_width)
-        m.d.sync += [
-            loads.eq(units[Unit.TRANSFER].write_enable),
-            loaded_place.eq(units[Unit.TRANSFER].place),
-            loaded.eq(units[Unit.TRANSFER].write_data),
-        ]
+        parts, part_bits = config.word_parts, config.part_bits
         names: dict[BankedMemory, str] = {}
         chosen: dict[BankedMemory, Signal] = {}
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
         parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
+        # What LOAD writes, a cycle later: streams and memories are far apart.
+        loads, loaded_place, loaded = Signal(), Signal.like(transfer.place), Signal(config.beat_width)
+        m.d.sync += [
+            loads.eq(transfer.write_enable),
+            loaded_place.eq(transfer.place),
+            loaded.eq(transfer.write_data),
+        ]
 
         def owns(unit: Unit, name: str) -> Value:
             """A register of whether the unit at work is this one."""

@@ -37,7 +37,8 @@ def _shape(field: Field) -> Shape:
 
 
 class ReadPort(wiring.Signature):
-    """A memory's read port, from the reader's side: data belongs to the address of two cycles ago."""
+    """A memory's read port, from the reader's side: data belong to the address of as many cycles ago as the memory
+    takes."""
 
     def __init__(self, width: int) -> None:
         super().__init__({"addr": Out(ADDRESS_BITS), "data": In(width)})

@@ -75,7 +75,7 @@ class ParameterUnit(wiring.Component):
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._rows = rows = config.part_rows
-        self._part_bits = (config.word_parts - 1).bit_length()
+        self._part_bits = config.part_bits
         super().__init__(
             {
                 "reset": In(1),

@@ -52,7 +52,7 @@ class TransferUnit(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self._clears = bool(config.local_learning)
-        self._part_bits = (config.word_parts - 1).bit_length()
+        self._part_bits = config.part_bits
         super().__init__(
             {
                 "start": In(1),

@@ -289,7 +289,7 @@ class _Pipeline:
         self._rows = unit.config.part_rows
         self._clips: list[Value] = []
         # What are words here are parts of the instruction's.
-        shift = (unit.config.word_parts - 1).bit_length()
+        shift = unit.config.part_bits
         count, base = unit.fields.count << shift, unit.fields.base << shift
         valid, words = Signal(), Signal.like(count)
         address, row = Signal(ADDRESS_BITS), Signal(range(max(self._rows, 2)))

@@ -113,6 +113,11 @@ class EngineConfig:
         return self.rows * self.lanes
 
     @property
+    def part_bits(self) -> int:
+        """Address bits that tell a word's parts."""
+        return (self.word_parts - 1).bit_length()
+
+    @property
     def part_rows(self) -> int:
         """Parameters in a part of a word."""
         return self.rows // self.word_parts

@@ -139,8 +139,8 @@ class _Arrangement:
                     self.interpolators[int(match[1])] = site[0]
 
     def _memories(self, memories: list[str]) -> None:
-        """Memories of states at the edge, one beside the other; what all lanes need in the middle, the link's a little
-        off; activations next to their lanes, which have the best places at the ends of the chip."""
+        """Memories of states at the edge, one beside the other; what all units need in the middle; activations next to
+        their lanes, those at the ends of the chip first, which have the fewest sites near."""
         chip = self._chip
         edge = chip.memory_rows[-_FAR:] if len(chip.memory_rows) > _FAR else chip.memory_rows[-1:]
         middle = chip.blocks[len(chip.blocks) // 2] + 4

@@ -1,4 +1,4 @@
-"""ContractUnit's CONTRACT against the golden machine: random instructions, with the bench as memories of latency 2.
+"""ContractUnit's CONTRACT against the golden machine: random instructions, with the bench as memories.
 
 After every instruction: the activation memory, the number of writes, the cycles, and both counters. Between
 instructions: nothing is written or counted. Some instructions are ended by a reset.
