@@ -1,0 +1,96 @@
+"""Instructions as words and as text, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from .formats import InstructionFormat
+from .table import INSTRUCTIONS
+from .vocabulary import OPCODE_BITS, WORD_BITS
+
+__all__ = ["Instruction", "decode_program", "disassemble", "encode_program"]
+
+_BY_NAME: dict[str, InstructionFormat] = {form.name: form for form in INSTRUCTIONS}
+_BY_OPCODE: dict[int, InstructionFormat] = {form.opcode: form for form in INSTRUCTIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: a name of the table and a value for each of its fields."""
+
+    name: str
+    fields: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if self.name not in _BY_NAME:
+            raise ValueError(f"unknown instruction {self.name!r}")
+        expected = {field.name: field for field in self.format.fields}
+        if set(expected) != set(self.fields):
+            wrong = sorted(set(expected) ^ set(self.fields))
+            raise ValueError(f"{self.name}: missing or unknown fields: {', '.join(wrong)}")
+        for name, value in self.fields.items():
+            field = expected[name]
+            if not field.lowest <= value <= field.highest:
+                raise ValueError(f"{self.name}.{name} must be from {field.lowest} to {field.highest}, not {value}")
+
+    @classmethod
+    def make(cls, name: str, **fields: int) -> Instruction:
+        """An instruction from keyword arguments.
+
+        :raises ValueError: on unknown names and values out of range.
+        """
+        return cls(name, {key: int(value) for key, value in fields.items()})
+
+    @property
+    def format(self) -> InstructionFormat:
+        return _BY_NAME[self.name]
+
+    def __getitem__(self, name: str) -> int:
+        return self.fields[name]
+
+    def encode(self) -> list[int]:
+        """The instruction's 32-bit words."""
+        bits, position = self.format.opcode, OPCODE_BITS
+        for field in self.format.fields:
+            bits |= (self.fields[field.name] & ((1 << field.width) - 1)) << position
+            position += field.width
+        return [(bits >> (WORD_BITS * i)) & 0xFFFFFFFF for i in range(self.format.words)]
+
+    def __str__(self) -> str:
+        return " ".join([self.name, *(f"{name}={value}" for name, value in self.fields.items())])
+
+
+def encode_program(instructions: Iterable[Instruction]) -> list[int]:
+    """The words of a program, one instruction behind the other."""
+    return [word for instruction in instructions for word in instruction.encode()]
+
+
+def decode_program(words: list[int]) -> Iterator[tuple[int, Instruction]]:
+    """The instructions of a program with their word addresses.
+
+    :raises ValueError: on an unknown opcode or a program that ends within an instruction.
+    """
+    address = 0
+    while address < len(words):
+        form = _BY_OPCODE.get(words[address] & ((1 << OPCODE_BITS) - 1))
+        if form is None:
+            raise ValueError(f"unknown opcode {words[address] & 0xFF} at word {address}")
+        chunk = words[address : address + form.words]
+        if len(chunk) < form.words:
+            raise ValueError(f"program ends within {form.name} at word {address}")
+        bits = sum(word << (WORD_BITS * i) for i, word in enumerate(chunk)) >> OPCODE_BITS
+        fields = {}
+        for field in form.fields:
+            value = bits & ((1 << field.width) - 1)
+            if field.signed and value > field.highest:
+                value -= 1 << field.width
+            fields[field.name] = value
+            bits >>= field.width
+        yield address, Instruction(form.name, fields)
+        address += form.words
+
+
+def disassemble(words: list[int]) -> str:
+    """A program as text, one instruction a line."""
+    return "\n".join(f"{address:5d}  {instruction}" for address, instruction in decode_program(words))
