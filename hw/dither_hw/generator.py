@@ -44,6 +44,8 @@ class Generator(wiring.Component):
     block, probe : In(32)
         The counter, taken one cycle before ``start``, with ``seed`` and ``step``: their sums then wait in registers,
         which keeps a late ``start`` away from the adders.
+    ends : Out(1)
+        ``done`` is the next cycle, for registers of who waits for it.
     done : Out(1)
         A pulse, ``generator_cycles`` after ``start``.
     bits : Out(64)
@@ -66,6 +68,7 @@ class Generator(wiring.Component):
                 "start": In(1),
                 "block": In(32),
                 "probe": In(32),
+                "ends": Out(1),
                 "done": Out(1),
                 "bits": Out(BLOCK_BITS),
             }
@@ -80,10 +83,12 @@ class Generator(wiring.Component):
         number = Signal(range(_INJECTIONS))  # of the next injection
         last = Signal()
         due, inject = Signal(), Signal()
+        stop = self.load_key | self.stop
         m.d.comb += [
             last.eq(number == _INJECTIONS - 1),
             inject.eq(self.start | due),
             self.bits.eq(Cat(low, high)),
+            self.ends.eq(due & last & ~stop),
         ]
 
         ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
@@ -92,7 +97,6 @@ class Generator(wiring.Component):
         started = Signal()
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
-        stop = self.load_key | self.stop
         m.d.sync += started.eq(self.start)
         with m.If(self.load_key):
             parity = self.seed ^ self.step ^ KEY_PARITY
@@ -106,7 +110,7 @@ class Generator(wiring.Component):
             m.d.sync += number.eq(following)
 
         m.d.sync += [
-            self.done.eq(due & last & ~stop),
+            self.done.eq(self.ends),
             due.eq(running & ~due & (cycle == group_cycles - 1) & ~stop),
             cycle.eq(cycle + 1),
         ]
@@ -118,14 +122,14 @@ class Generator(wiring.Component):
         first_low, first_high = Signal(32, reset_less=True), Signal(32, reset_less=True)
         m.d.sync += [first_low.eq(self.block + self.seed), first_high.eq(self.probe + self.step)]
 
-        # The first round of a cycle shares its adder with the injection.
+        # The first round of a cycle shares its adder with the injection. All but the first of these are while running.
         low_sum = Signal(32)
         m.d.comb += low_sum.eq(low + Mux(due, ring[0], high))
-        with m.If(due):
-            m.d.sync += [low.eq(low_sum), high.eq(high + high_key)]
-        with m.Elif(running):
+        with m.If(running):
             mixed_low, mixed_high = self._rounds(m, low_sum, high, Cat(cycle[: _bits(group_cycles)], ~number[0]))
             m.d.sync += [low.eq(mixed_low), high.eq(mixed_high)]
+            with m.If(due):
+                m.d.sync += [low.eq(low_sum), high.eq(high + high_key)]
         with m.Elif(self.start):
             m.d.sync += [low.eq(first_low), high.eq(first_high)]
         return m

@@ -24,8 +24,8 @@ class HostRegisters(wiring.Component):
     """Program memory, counters and control registers behind one 32-bit port (map: :mod:`dither.regmap`).
 
     A read takes two cycles: ``rdata`` belongs to the address of the cycle before the last one. Counters are cleared by
-    a start and count two cycles late, so they are final three cycles after ``busy`` falls, sooner than any host can
-    ask.
+    a start, whose way to the sequencer, the cycle behind it, is no phase's. They count two cycles late, so they are
+    final three cycles after ``busy`` falls, sooner than any host can ask.
 
     Resources: the program memory, one 32-bit counter for each entry of the counter table and its share of a read
     multiplexer.
@@ -68,15 +68,14 @@ class HostRegisters(wiring.Component):
             self.entry.eq(self.wdata),
         ]
 
+        started = Signal()
         working, now = Signal(), Signal.like(self.phase)
-        m.d.sync += [working.eq(self.busy), now.eq(self.phase)]
+        m.d.sync += [started.eq(self.start), working.eq(self.busy & ~started), now.eq(self.phase)]
         increments: dict[str, Value] = {
             f"cycles_{phase}": working & (now == i) for i, phase in enumerate(PHASES)
         }  # fmt: skip
         increments["row_steps"] = self.row_steps
         increments |= {f"saturations_{place}": getattr(self, f"saturations_{place}") for place in SATURATIONS}
-        started = Signal()
-        m.d.sync += started.eq(self.start)
         registers: dict[int, Value] = {
             _ADDRESS["magic"]: Const(MAGIC, 32),
             _ADDRESS["configuration"]: Const(int(self.config.digest(), 16), 32),

@@ -214,7 +214,9 @@ class LossUnit(wiring.Component):
         spare = Signal(range(max(LOSS_SHORTEST_PASS, LOSS_PAUSE)))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         # What is asked of counters is known with them: ``ending`` is left <= 1, ``rested`` is spare == 0.
+        # ``some`` is left != 0, ``follows`` is ahead != 0.
         beginning, ending, rested, last_round = Signal(), Signal(), Signal(), Signal()
+        some, follows = Signal(), Signal()
         single = Signal()
         derives, pauses = Signal(), Signal()
         m.d.comb += [
@@ -223,12 +225,13 @@ class LossUnit(wiring.Component):
         m.d.sync += [last_round.eq(ahead == lanes), single.eq(~fields.count[1:].any())]
         if self.config.local_learning:
             m.d.comb += derives.eq(fields.mode == LossMode.ERROR.value)
-            m.d.sync += pauses.eq(derives & ahead.any())
+            m.d.sync += pauses.eq(derives & follows)
         next_round = [
             phase.eq(Mux(last_round, _Phase.IDLE, _Phase.LABEL)),
             address.eq(fields.label),
             behind.eq(ahead),
             ahead.eq(ahead + 1),
+            follows.eq(1),
         ]
         with m.Switch(phase):
             with m.Case(_Phase.LABEL):
@@ -238,6 +241,7 @@ class LossUnit(wiring.Component):
                     other.eq(fields.t_base),
                     left.eq(fields.count),
                     ending.eq(single),
+                    some.eq(1),
                     spare.eq(LOSS_SHORTEST_PASS - 1),
                     rested.eq(LOSS_SHORTEST_PASS == 1),
                     beginning.eq(1),
@@ -247,8 +251,8 @@ class LossUnit(wiring.Component):
                 with m.If(squared):
                     m.d.sync += [phase.eq(_Phase.TARGET), address.eq(other), other.eq(address + fields.z_step)]
                 with m.Else():
-                    m.d.sync += [beginning.eq(0), left.eq(left - left.any()), spare.eq(spare - spare.any())]
-                    m.d.sync += [ending.eq(left <= 2), rested.eq(spare <= 1)]
+                    m.d.sync += [beginning.eq(0), left.eq(left - some), spare.eq(spare - spare.any())]
+                    m.d.sync += [ending.eq(left <= 2), some.eq(left[1:].any()), rested.eq(spare <= 1)]
                     with m.If(ending & rested):
                         m.d.sync += next_round
                         if self.config.local_learning:
@@ -284,11 +288,12 @@ class LossUnit(wiring.Component):
         with m.If(self.start):
             # Squared errors have nothing to find out ahead of the first lane.
             m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
+            m.d.sync += follows.eq(squared)
         with m.If(self.reset):
             m.d.sync += phase.eq(_Phase.IDLE)
 
-        take = (phase == _Phase.OUTPUT) & left.any()
-        use = Mux(squared, phase == _Phase.TARGET, take & ahead.any())
+        take = (phase == _Phase.OUTPUT) & some
+        use = Mux(squared, phase == _Phase.TARGET, take & follows)
         last = use & ending
         label = phase == _Phase.LABEL
         derive: Value = Const(0)
@@ -309,14 +314,16 @@ class LossUnit(wiring.Component):
         m.d.sync += Cat(*words).eq(self.activation.data)
         # With behind = ahead - 1, ahead >> 1 is the even lane's place among the even ones, and behind >> 1 the odd's.
         near = [
-            delay_line(m, lane[1 : 1 + _PLACE_BITS], ARRIVAL - 2, name)[-1]
+            delay_line(m, lane[1 : 1 + _PLACE_BITS], ARRIVAL - 3, name)[-1]
             for name, lane in (("even", ahead), ("odd", behind))
         ]
         groups: list[Signal] = []
         for i in range(0, lanes, 2 * _FAN_IN):
-            for parity, place in enumerate(near):
+            for parity, places in enumerate(near):
                 members = words[i + parity : i + 2 * _FAN_IN : 2]
                 if members:
+                    place = Signal.like(places, name=f"place{len(groups)}_copy")
+                    m.d.sync += place.eq(places)
                     group = Signal(width, name=f"group{len(groups)}", reset_less=True)
                     m.d.sync += group.eq(Array(members)[place])
                     groups.append(group)

@@ -22,7 +22,8 @@ class BankedMemory(wiring.Component):
     """A memory of ``depth`` words, cut across its width into ``banks`` that share both addresses.
 
     Banks keep each lane's (or row's) bits in block RAMs of their own, next to the logic that uses them. Addresses and
-    writes go through a register for all of them and one for each, so that the way there, across a chip, has two cycles.
+    writes go through a register for each half of them and one for each, so that the way there, across a chip, has two
+    cycles, and nothing but wires and the choice of who writes or reads.
     One read and one write a cycle. A read gives, :data:`dither.timing.MEMORY_LATENCY` cycles later, what was written up
     to :data:`dither.timing.WRITE_LATENCY` cycles before it. What it gives of a word that is just being written is not
     defined: anything on an FPGA; in simulation the complement of the old value, so that whatever depends on it fails.
@@ -53,13 +54,9 @@ class BankedMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        write, read_addr = self.write, self.read.addr
-        if not self.near:
-            write = WritePort(self.banks * self.bits, len(self.write.enable)).create()
-            read_addr = Signal(ADDRESS_BITS, name="read_addr", reset_less=True)
-            m.d.sync += [getattr(write, name).eq(getattr(self.write, name)) for name in write.signature.members]
-            m.d.sync += read_addr.eq(self.read.addr)
+        halves = [(self.write, self.read.addr)] if self.near else [self._half(m, i) for i in range(min(self.banks, 2))]
         for i in range(self.banks):
+            write, read_addr = halves[i * len(halves) // self.banks]
             enable = Signal(name=f"write_enable{i}_copy")
             addr = Signal(ADDRESS_BITS, name=f"write_addr{i}_copy", reset_less=True)
             value = Signal(self.bits, name=f"write_data{i}", reset_less=True)
@@ -86,6 +83,22 @@ class BankedMemory(wiring.Component):
                 word = self._bank(m, i, enable, addr, value, own_addr, simulated=platform is None)
             m.d.comb += self.part(self.read.data, i).eq(word)
         return m
+
+    def _half(self, m: Module, number: int) -> tuple[Any, Signal]:
+        """The first registers of some banks, which may be far from the others: what is written, what is read."""
+        write = WritePort(self.banks * self.bits, len(self.write.enable)).create()
+        enable = Signal(len(write.enable), name=f"write_enable_half{number}_copy")
+        addr, read_addr = (
+            Signal(ADDRESS_BITS, name=f"{name}_addr_half{number}_copy", reset_less=True) for name in ("write", "read")
+        )
+        m.d.sync += [
+            enable.eq(self.write.enable),
+            addr.eq(self.write.addr),
+            write.data.eq(self.write.data),
+            read_addr.eq(self.read.addr),
+        ]
+        m.d.comb += [write.enable.eq(enable), write.addr.eq(addr)]
+        return write, read_addr
 
     def _bank(
         self, m: Module, number: int, enable: Value, addr: Value, value: Value, read_addr: Value, simulated: bool

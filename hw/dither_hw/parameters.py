@@ -111,10 +111,10 @@ class ParameterUnit(wiring.Component):
         issue = Signal()
         m.d.comb += issue.eq(active & ready)
 
-        # Whether the block at hand is left with the item at hand.
-        leaves_any = Signal()
-        item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian, leaves_any)
-        bits = self._bits(m, active, leaves, leaves_any, ready)
+        # Whether the item at hand is the last of its block.
+        leaving = Signal()
+        item, position, leaves, distance = self._traverse(m, issue, active, uniform, gaussian, leaving)
+        bits = self._bits(m, leaves, leaving, ready)
         signs, byte, pair = self._select(m, bits, position, distance)
         source: Value = item
         product: Value = Const(0)
@@ -132,7 +132,7 @@ class ParameterUnit(wiring.Component):
         return self.fields.distribution == distribution.value
 
     def _traverse(
-        self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value, leaves_any: Signal
+        self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value, leaving: Signal
     ) -> tuple[Value, Value, Value, Value]:
         """The item at hand: what travels along with it (if it is issued), the position of its first bit in the block,
         how many blocks it is the last of (its own, and one that is nothing but padding), and how far behind its first
@@ -179,7 +179,7 @@ class ParameterUnit(wiring.Component):
                 closes.eq(~wide | (rows == 1)),
                 ends_row.eq(tiles == 1),
                 leaves.eq(0),
-                leaves_any.eq(0),
+                leaving.eq(0),
                 last.eq((tiles == 1) & (fields.inner == 1)),
             ]
         with m.Elif(issue):
@@ -189,7 +189,7 @@ class ParameterUnit(wiring.Component):
                 position.eq(following),
                 closes.eq(next_closes),
                 leaves.eq(behind >> 6),
-                leaves_any.eq((behind >> 6) != 0),
+                leaving.eq(((behind >> 6) != 0) & self._random & ~(last & closes)),
             ]
             with m.If(closes):
                 m.d.sync += [ends_row.eq(next_ends_row), last.eq(next_last)]
@@ -207,10 +207,10 @@ class ParameterUnit(wiring.Component):
             # A single parameter and its padding may fill the first block; it is still to be generated.
             alone = Signal.like(leaves)
             m.d.comb += alone.eq((advance + Mux(ends_row & closes, padding, 0)) >> 6)
-            m.d.sync += [leaves.eq(alone), leaves_any.eq(alone.any())]
+            m.d.sync += [leaves.eq(alone), leaving.eq(alone.any() & self._random)]
 
         with m.If(self.reset):
-            m.d.sync += active.eq(0)
+            m.d.sync += [active.eq(0), leaving.eq(0)]
         distance = Signal(32)
         with m.If(self.start):
             m.d.sync += distance.eq(self.probe - (fields.block << 6))
@@ -233,19 +233,18 @@ class ParameterUnit(wiring.Component):
         within = ~address[: self._part_bits].all()
         return Mux(within, 1, inner - (self.config.word_parts - 1))
 
-    def _bits(self, m: Module, active: Value, leaves: Value, leaves_any: Value, ready: Signal) -> Value:
-        """The generator's block at hand."""
+    def _bits(self, m: Module, leaves: Value, leaving: Value, ready: Signal) -> Value:
+        """The generator's block at hand. What decides about taking the next one are registers: much hangs on that."""
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
-        fresh = Signal()  # the generator holds a block that was not taken yet
+        held = Signal()  # the generator holds a block that was not taken yet
         take, key_due, primed = Signal(), Signal(), Signal()
         padding = Signal()  # the block that comes next is nothing but padding
         discards = Signal()
         block = Signal(len(self.fields.block) + 1)  # a tensor that fits in the memories has some thousand blocks
         current = Signal(BLOCK_BITS, reset_less=True)
-        left = active & ready & leaves_any & self._random
         m.d.comb += [
-            take.eq((generator.done | fresh) & (~ready | left)),
-            discards.eq(Mux(left, leaves[1], padding)),
+            take.eq(held & (~ready | leaving)),
+            discards.eq(Mux(ready, leaves[1], padding)),
             generator.stop.eq(self.start),
             generator.load_key.eq(key_due),
             generator.seed.eq(self.seed),
@@ -257,16 +256,15 @@ class ParameterUnit(wiring.Component):
         m.d.sync += [key_due.eq(self.start & self._random), primed.eq(key_due)]
         with m.If(self.start):
             # Without random numbers no block is waited for, and none is left.
-            m.d.sync += [block.eq(self.fields.block), ready.eq(~self._random), fresh.eq(0), padding.eq(0)]
+            m.d.sync += [block.eq(self.fields.block), ready.eq(~self._random), held.eq(0), padding.eq(0)]
         with m.Else():
             with m.If(generator.start):
                 m.d.sync += block.eq(block + 1)
+            m.d.sync += held.eq(generator.ends | (held & ~take))
             with m.If(take):
-                m.d.sync += [current.eq(generator.bits), ready.eq(~discards), fresh.eq(0), padding.eq(0)]
-            with m.Else():
-                m.d.sync += fresh.eq(generator.done | fresh)
-                with m.If(left):
-                    m.d.sync += [ready.eq(0), padding.eq(leaves[1])]
+                m.d.sync += [current.eq(generator.bits), ready.eq(~discards), padding.eq(0)]
+            with m.Elif(ready & leaving):
+                m.d.sync += [ready.eq(0), padding.eq(leaves[1])]
         return current
 
     def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:

@@ -73,7 +73,7 @@ class Sequencer(wiring.Component):
     Attributes
     ----------
     start, entry : In
-        A pulse on ``start`` begins at word ``entry``; heeded only while not busy.
+        A pulse on ``start`` begins at word ``entry`` a cycle later; heeded only while not busy.
     busy, fault : Out
         A program runs; the last one ended by an unknown opcode, a loop of no iterations, a stack overflow, an
         underflow, or an END or RETURN without its LOOP or CALL.
@@ -138,34 +138,40 @@ class Sequencer(wiring.Component):
         operand = registers.read_port(domain="comb")
         result = registers.write_port()
 
-        # Properties of the instruction, in registers. Its length is needed first: it is looked up on the way in.
-        # What is taken from the program memory or the registers goes where a one in a shift register says.
+        # Properties of the instruction, in registers. What is taken from the program memory or the registers goes
+        # where a one in a shift register says.
         index = Signal(range(INSTRUCTION_WORDS + BLOCK_RAM_LATENCY + 1))
         word_due, operand_due = Signal(INSTRUCTION_WORDS), Signal(OPERANDS + 2)
         length = Signal(range(INSTRUCTION_WORDS + 1))
-        arrived = Signal.like(index)  # the cycle in which its last word is there
+        # The cycle in which its last word is there; known in time of the shortest, and till then of the one before.
+        arrived = Signal.like(index, init=_last_word(1))
         sources = Signal(range(OPERANDS + 1))
-        with m.If(word_due[0]):
-            m.d.sync += [length.eq(1), arrived.eq(BLOCK_RAM_LATENCY - 1 + SHORTEST_FETCH), sources.eq(0)]
-            with m.Switch(self.program_data[:OPCODE_BITS]):
-                for form in self.instructions:
-                    with m.Case(form.opcode):
-                        m.d.sync += [
-                            length.eq(form.words),
-                            arrived.eq(BLOCK_RAM_LATENCY - 1 + max(form.words, SHORTEST_FETCH)),
-                            sources.eq(len(form.sources)),
-                        ]
         unit = Signal(len(Unit))
         own = Signal()  # no unit's
         known = Signal()
         writes = Signal()
         phase = Signal(range(len(PHASES)))
         numbers = Signal(data.ArrayLayout(len(operand.addr), OPERANDS))
-        m.d.sync += [unit.eq(0), own.eq(1), known.eq(0), writes.eq(0), phase.eq(PHASES.index("control"))]
+        m.d.sync += [
+            length.eq(1),
+            arrived.eq(_last_word(1)),
+            sources.eq(0),
+            unit.eq(0),
+            own.eq(1),
+            known.eq(0),
+            writes.eq(0),
+            phase.eq(PHASES.index("control")),
+        ]
         with m.Switch(opcode):
             for form in self.instructions:
                 with m.Case(form.opcode):
-                    m.d.sync += [known.eq(1), phase.eq(PHASES.index(form.phase))]
+                    m.d.sync += [
+                        length.eq(form.words),
+                        arrived.eq(_last_word(form.words)),
+                        sources.eq(len(form.sources)),
+                        known.eq(1),
+                        phase.eq(PHASES.index(form.phase)),
+                    ]
                     fields = self._fields(form)
                     m.d.sync += [numbers[i].eq(fields[source]) for i, source in enumerate(form.sources)]
                     if form.name in UNITS:
@@ -194,10 +200,18 @@ class Sequencer(wiring.Component):
         for i in range(OPERANDS):
             with m.If(operand_due[i + 2]):
                 m.d.sync += self._operand[i].eq(operand.data)
+        # A start is on its way for a cycle: it comes out of a comparison of addresses.
+        started = Signal()
+        m.d.sync += started.eq(0)
+        with m.If(self.start & ~self.busy):
+            m.d.sync += [started.eq(1), self.fault.eq(0)]
         with m.FSM() as fsm:
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [pc.eq(self.entry), index.eq(0), self.fault.eq(0)]
-                m.next = "FETCH"
+            with m.State("IDLE"):
+                with m.If(~started):
+                    m.d.sync += pc.eq(self.entry)
+                with m.Else():
+                    m.d.sync += index.eq(0)
+                    m.next = "FETCH"
             with m.State("FETCH"):
                 with m.If(barren):
                     m.d.sync += self.fault.eq(1)
@@ -206,9 +220,9 @@ class Sequencer(wiring.Component):
                 m.d.sync += word_due.eq(Mux(index == BLOCK_RAM_LATENCY - 1, 1, word_due << 1))
                 with m.If(index == 0):
                     m.d.sync += following.eq(pc)
-                with m.If(word_due[1]):
+                with m.If(word_due[2]):
                     m.d.sync += following.eq(following + length)
-                with m.If(word_due[1:].any() & (index == arrived)):
+                with m.If(index == arrived):
                     m.d.sync += [index.eq(0), word_due.eq(0)]
                     with m.If(sources == 0):
                         m.next = "DECODE"
@@ -239,7 +253,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += working.eq(1)
                 with m.If(self.unit_done):
                     m.next = "FETCH"
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE"))
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE") | started)
 
         m.d.comb += [
             self.unit.eq(unit),
@@ -331,6 +345,11 @@ class Sequencer(wiring.Component):
                 m.d.sync += level.eq(level - 1)
             with m.If(control.jumps | again):
                 m.d.sync += pc.eq(control.target)
+
+
+def _last_word(words: int) -> int:
+    """The cycle of a fetch in which the last of so many words is there."""
+    return BLOCK_RAM_LATENCY - 1 + max(words, SHORTEST_FETCH)
 
 
 class _Control:

@@ -104,7 +104,7 @@ STORED_LATENCY = 3
 STORE_INTERVAL = MEMORY_LATENCY + STORED_LATENCY + 1
 """STORE's cycles from beat to beat: the word, its way to the stream, and the beat is taken."""
 
-SHORTEST_FETCH = 2
+SHORTEST_FETCH = 3
 """Words that an instruction takes the time of, at least: what it is has to be looked up."""
 
 UPDATE_INTERVAL = 6

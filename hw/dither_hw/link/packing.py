@@ -88,7 +88,8 @@ class Unpacker(wiring.Component):
 class Packer(wiring.Component):
     """Makes bits of beats: a chunk of zeros is left out.
 
-    Resources: a register for each bit of a beat, 10 more; a LUT for each bit of a beat, about 45 more.
+    Resources: a register for each bit of a beat, one for each chunk, 10 more; a LUT for each bit of a beat, about 45
+    more.
 
     Attributes
     ----------
@@ -125,21 +126,29 @@ class Packer(wiring.Component):
         low = beat[:width]
         ending = Signal(reset_less=True)
         """The chunk is over with the next bit: its last one, or the only one of a chunk of zeros."""
+        zeros = Signal(chunks, reset_less=True)
+        """Of the chunk at hand and those behind it: nothing but zeros."""
+        turns = Signal()
+        """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need not be here yet."""
         m.d.comb += [
             last.eq(chunk == chunks - 1),
             self.input.ready.eq(~self.held),
             self.bit.eq(~done & Mux(within, low[0], ~ending)),
         ]
+        m.d.sync += turns.eq(0)
+        if chunks > 1:
+            with m.If(turns):
+                m.d.sync += beat.eq(beat >> width)
         with m.If(self.take & ~done):
             with m.If(within):
                 m.d.sync += [low.eq(low >> 1), place.eq(place + 1), ending.eq(place == width - 2)]
             with m.Else():
                 m.d.sync += within.eq(1)
             with m.If(ending):
-                if chunks > 1:
-                    m.d.sync += beat.eq(beat >> width)
                 m.d.sync += [
-                    ending.eq(~beat[width : 2 * width].any()),
+                    turns.eq(1),
+                    zeros.eq(zeros >> 1),
+                    ending.eq(zeros[1] if chunks > 1 else 0),
                     within.eq(0),
                     place.eq(0),
                     chunk.eq(Mux(last, 0, chunk + 1)),
@@ -149,9 +158,12 @@ class Packer(wiring.Component):
         with m.If(done & ~self.take):
             m.d.sync += [done.eq(0), self.held.eq(0)]
         with m.If(~self.held):
+            given = self.input.payload
+            none = Cat(~given[i * width : (i + 1) * width].any() for i in range(chunks))
             m.d.sync += [
-                beat.eq(self.input.payload),
-                ending.eq(~self.input.payload[:width].any()),
+                beat.eq(given),
+                zeros.eq(none),
+                ending.eq(none[0]),
                 self.held.eq(self.input.valid),
             ]
         return m

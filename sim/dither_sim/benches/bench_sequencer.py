@@ -75,7 +75,7 @@ class _Units:
 
 async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome, random: Random) -> None:
     """Run one program and compare; starts while it runs are noise that must not matter."""
-    units, cycles = _Units(dut, outcome.jobs, random), Counter[str]()
+    units, cycles = _Units(dut, outcome.jobs, random), Counter[str](fetch=-1)  # a start is a cycle on its way
     limit = outcome.cycles.total() + 20
     addresses, busy = deque([0] * BLOCK_RAM_LATENCY, maxlen=BLOCK_RAM_LATENCY), True
     dut.start.value, dut.entry.value = 1, entry
