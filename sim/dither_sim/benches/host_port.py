@@ -1,16 +1,21 @@
-"""A component's host port, driven by a bench."""
+"""A component's host port, driven by a bench: what every engine's has to do."""
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Any
 
+from dither.regmap import COUNTER_BASE, COUNTERS, PROGRAM_WINDOW, REGISTERS
 from dither_hw.interfaces import host_read_cycles
 
 from ..cocotb_runner import bench_config
 from .cycles import next_cycle, settled
 
-__all__ = ["HostPort"]
+__all__ = ["ADDRESS", "HostPort"]
+
+ADDRESS = {register.name: register.address for register in REGISTERS}
+"""Of the registers, by name."""
 
 
 class HostPort:
@@ -41,3 +46,18 @@ class HostPort:
         await next_cycle(dut)
         dut.write.value = 0
         return start
+
+    async def check_that_nothing_else_starts(self) -> None:
+        """Neither a write to another address nor a read."""
+        dut = self.dut
+        for address in {*range(64), PROGRAM_WINDOW, PROGRAM_WINDOW + ADDRESS["start"]} - {ADDRESS["start"]}:
+            assert await self.write(address, 5) is None, f"writing {address:#x} starts"
+        dut.addr.value, dut.write.value = ADDRESS["start"], 0
+        await settled(dut)
+        assert not int(dut.start.value), "reading starts"
+
+    async def check_counters(self, totals: Counter[str]) -> None:
+        """All of them; those that are not in ``totals`` are zero."""
+        for i, counter in enumerate(COUNTERS):
+            value = await self.read(COUNTER_BASE + i)
+            assert value == totals[counter.name], f"{counter.name}: {value}, not {totals[counter.name]}"
