@@ -211,10 +211,11 @@ def test_command(command: Callable[..., Any], place: Path) -> None:
 
 def test_command_enforces_budgets(command: Callable[..., Any], place: Path) -> None:
     text = (Path(__file__).parents[2] / "constraints" / "icebreaker.toml").read_text()
-    (place / "small.toml").write_text(re.sub(r"lut4 = .*", "lut4 = 5", text))
+    (place / "small.toml").write_text(re.sub(r"lut4 = .*", "lut4 = 5\nfmax_mhz = 900", text))
     done = command("--board", str(place / "small.toml"), "--seeds", "1")
     assert done.exit_code == 1
     assert re.search(r"^lut4: \d+ of at most 5: \d+ too many$", done.stderr, re.MULTILINE)
+    assert re.search(r"MHz too slow\nanother placement may be faster: --seeds 2 tries 2$", done.stderr, re.MULTILINE)
     assert (place / "build" / "small" / "report.html").is_file()
 
 

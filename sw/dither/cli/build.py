@@ -21,6 +21,7 @@ from .building import BuildDisplay
 __all__ = ["build", "program"]
 
 
+_MOST_SEEDS = 64
 _BOARD = click.option("--board", type=BOARD, required=True, metavar="NAME",
                       help="A board of `dither boards`, or the path of such a file.")  # fmt: skip
 
@@ -47,7 +48,7 @@ Examples:
 """,
 )
 @_BOARD
-@click.option("--seeds", type=click.IntRange(1, 64), metavar="N",
+@click.option("--seeds", type=click.IntRange(1, _MOST_SEEDS), metavar="N",
               help="Try N placements, with seeds 1 to N; the fastest wins.  [default: the board's]")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N",
               help="Placements at a time.  [default: as many as processors]")  # fmt: skip
@@ -83,6 +84,9 @@ def build(
         )
     for verdict in result.verdicts:
         click.echo(verdict.text, err=not verdict.kept)
+        if verdict.name == "fmax_mhz" and not verdict.kept:
+            more = min(2 * len(result.report["seeds"]), _MOST_SEEDS)
+            click.echo(f"another placement may be faster: --seeds {more} tries {more}", err=True)
     click.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
     if not result.kept:
         context.exit(1)
