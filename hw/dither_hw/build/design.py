@@ -32,8 +32,9 @@ _ECP5_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381"
                   "BG756": "CABGA756"}  # fmt: skip
 _ICE40_DEVICES = {"iCE40UP3K": "--up3k", "iCE40UP5K": "--up5k", "iCE40HX1K": "--hx1k", "iCE40HX4K": "--hx4k",
                   "iCE40HX8K": "--hx8k"}  # fmt: skip
-_ECP5_PLACEMENT = ("--router", "router2", "--placer-heap-timingweight", "60")
-"""A router that half-full chips need, and six times the weight that timing has by default: with a hundred lanes in
+_ECP5_PLACEMENT = ("--router", "router2", "--tmg-ripup", "--placer-heap-timingweight", "60")
+"""A router that half-full chips need, and that takes up again what makes detours on the way round others: one of them is
+enough to cost a seventh of the clock. And six times the weight that timing has by default: with a hundred lanes in
 between, a placer tears units apart that would be fast, as few of their wires are critical at a time."""
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
 # Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design instantiates itself.
