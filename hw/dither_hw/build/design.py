@@ -33,9 +33,9 @@ _ECP5_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381"
 _ICE40_DEVICES = {"iCE40UP3K": "--up3k", "iCE40UP5K": "--up5k", "iCE40HX1K": "--hx1k", "iCE40HX4K": "--hx4k",
                   "iCE40HX8K": "--hx8k"}  # fmt: skip
 _ECP5_PLACEMENT = ("--router", "router2", "--tmg-ripup", "--placer-heap-timingweight", "60")
-"""A router that half-full chips need, and that takes up again what makes detours on the way round others: one of them is
-enough to cost a seventh of the clock. And six times the weight that timing has by default: with a hundred lanes in
-between, a placer tears units apart that would be fast, as few of their wires are critical at a time."""
+"""A router that half-full chips need, and that takes up again what makes detours round others: a single one can cost a
+seventh of the clock. And six times the weight that timing has by default: with a hundred lanes in between, a placer
+tears units apart that would be fast, as few of their wires are critical at a time."""
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
 # Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design instantiates itself.
 # Registers that were duplicated on purpose end in _copy; without ``keep`` they would be merged again.
