@@ -72,9 +72,9 @@ SUITES = {
     "unpacker": Suite(
         lambda: Unpacker(CONFIG), "bench_link_packing", {"part": "unpacker", **PACKING},
         (
-            Change("the beat before is forgotten", "beat",
+            Change("the beat before is forgotten", "beats",
                    only(Concat, lambda old: old[: -CONFIG.width])),
-            Change("the highest bit first", "beat", only(Concat, lambda old: old ^ 1)),
+            Change("the highest bit first", "beats", only(Concat, lambda old: old ^ 1)),
             Change("beats have a bit too many", "least", only(Const, lambda old: old + 1)),
             Change("bits on their way are forgotten", "want", value(lambda old: old.operands[0] != 0)),
             Change("always two bytes", "pair", always),

@@ -20,9 +20,10 @@ from dither_sim.cocotb_runner import run_bench
 from dither_sim.netlist import emit_netlist
 
 CONFIGURATIONS = {
-    # A beat of whole chunks; one whose last chunk is padded.
+    # A beat of whole chunks; one whose last chunk is padded; words in parts.
     "whole": EngineConfig(rows=1, lanes=4, width=16, table_bits=6, lanes_per_table=1),
     "padded": EngineConfig(rows=1, lanes=2, width=18, table_bits=6, lanes_per_table=1),
+    "parts": EngineConfig(rows=4, lanes=4, table_bits=6, lanes_per_table=1, word_parts=4, local_learning=0),
 }
 CLOCK_HZ = 24_000_000
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dither.engine import EngineConfig, preset
-from dither.link.packing import beat_chunks, longest_beat, pack_input, pack_output, unpack_input, unpack_output
+from dither.link.packing import (
+    beat_chunks,
+    beats_before,
+    longest_beat,
+    pack_input,
+    pack_output,
+    unpack_input,
+    unpack_output,
+)
 from dither.streams import beat_words
 
 CONFIGS = (
@@ -17,11 +25,13 @@ CONFIGS = (
     preset("4x32"),
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
     EngineConfig(rows=8, lanes=2, lanes_per_table=2, width=16),
+    EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0),
+    EngineConfig(rows=2, lanes=2, lanes_per_table=2, word_parts=2, local_learning=0),
 )
 
 
 def random_beats(config: EngineConfig, beats: int, seed: int, density: float) -> NDArray[np.uint32]:
-    """Beats of which only some words differ from zero, and some repeat the one before."""
+    """Beats of which only some words differ from zero, and some repeat the one before, or that of the word before."""
     random = np.random.default_rng(seed)
     shape = beats, beat_words(config)
     values = random.integers(0, 1 << 32, shape, dtype=np.uint32) * (random.random(shape) < density)
@@ -30,26 +40,26 @@ def random_beats(config: EngineConfig, beats: int, seed: int, density: float) ->
     values = np.packbits(bits, axis=1, bitorder="little").view("<u4").astype(np.uint32)
     for number in range(1, beats):
         if random.random() < 0.3:
-            values[number] = values[number - 1]
+            values[number] = values[max(0, number - int(random.choice((1, config.word_parts))))]
     return values
 
 
 def literal(config: EngineConfig, beats: NDArray[np.uint32], *, repeats: bool) -> bytes:
     """The definition, one bit after the other."""
-    mask, packed, before = (1 << config.width) - 1, b"", 0
+    mask, packed, before = (1 << config.width) - 1, b"", [0] * config.word_parts
     for words in beats.tolist():
         beat = sum(word << 32 * place for place, word in enumerate(words))
         stream = size = 0
         for chunk in range(beat_chunks(config)):
             value = beat >> chunk * config.width & mask
-            left_out = before >> chunk * config.width & mask if repeats else 0
+            left_out = before[0] >> chunk * config.width & mask if repeats else 0
             if value == left_out:
                 size += 1
             else:
                 stream |= (value << 1 | 1) << size
                 size += 1 + config.width
         packed += stream.to_bytes(-(-size // 8), "little")
-        before = beat
+        before = [*before[1:], beat]
     return packed
 
 
@@ -59,7 +69,7 @@ def test_definition(config: EngineConfig, beats: int, seed: int, density: float)
     values = random_beats(config, beats, seed, density)
     packed, last = pack_input(config, values)
     assert packed == literal(config, values, repeats=True)
-    assert np.array_equal(last, values[-1] if beats else np.zeros(beat_words(config)))
+    assert np.array_equal(last, beats_before(config, None, values))
     assert pack_output(config, values) == literal(config, values, repeats=False)
     assert len(packed) <= beats * longest_beat(config)
 
@@ -81,7 +91,7 @@ def test_there_and_back_in_pieces(config: EngineConfig, beats: int, seed: int, d
         part, used = unpack_input(config, held, previous, limit=data.draw(st.sampled_from([None, 1, 2])))
         held = held[used:]
         found = np.concatenate([found, part])
-        previous = found[-1] if len(found) else None
+        previous = beats_before(config, previous, part)
     part, used = unpack_input(config, held, previous)
     assert used == len(held)
     assert np.array_equal(np.concatenate([found, part]), values)
@@ -113,4 +123,6 @@ def test_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="words, not shape"):
         pack_output(config, wrong)
     with pytest.raises(ValueError, match="words, not shape"):
-        unpack_input(config, b"", wrong[0])
+        unpack_input(config, b"", wrong[:1])
+    with pytest.raises(ValueError, match="a word of this engine has 1 beats, not 2"):
+        pack_input(config, wrong[:, 1:], wrong[:2, 1:])

@@ -17,12 +17,12 @@ _LATE_BITS = 3
 
 
 class Unpacker(wiring.Component):
-    """Makes beats of bits: a chunk that is left out is as in the beat before.
+    """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the same part of a word.
 
-    The beat is a ring of chunks, so the one before is what the next is made from; a chunk takes a cycle if it is left
-    out, else one more than it has bits. A beat is offered once its last byte is over.
+    As many beats are a ring of chunks, so what was there before is what the next is made from; a chunk takes a cycle if
+    it is left out, else one more than it has bits. A beat is offered once its last byte is over.
 
-    Resources: a register for each bit of a beat, without logic; about 20 more, about 60 LUTs.
+    Resources: a register for each bit of ``word_parts`` beats, without logic; about 20 more, about 60 LUTs.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, chunks = self.config.width, beat_chunks(self.config)
-        beat = Signal(chunks * width)
+        beats = Signal(self.config.word_parts * chunks * width)
         place = Signal(range(width))
         within = Signal()
         least = Signal(range(chunks * (width + 1) + 1), init=chunks)
@@ -67,16 +67,16 @@ class Unpacker(wiring.Component):
             self.want.eq(least > coming),
             self.pair.eq(least > coming + _BYTE),
             self.output.valid.eq(done & ~bits),
-            self.output.payload.eq(beat),
+            self.output.payload.eq(beats[-chunks * width :]),
         ]
         with m.If(bits & ~done):
             m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
             with m.If(~within):
-                m.d.sync += [beat.eq(Cat(beat[width:], beat[:width])), within.eq(bit)]
+                m.d.sync += [beats.eq(Cat(beats[width:], beats[:width])), within.eq(bit)]
                 with m.If(bit):
                     m.d.sync += least.eq(least + (width - 1))
             with m.Else():
-                top = beat[-width:]
+                top = beats[-width:]
                 m.d.sync += [top.eq(Cat(top[1:], bit)), place.eq(place + 1)]
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]

@@ -17,7 +17,7 @@ from ..engine import EngineConfig
 from ..isa import WORD_BITS
 from ..regmap import MAGIC
 from .frames import FrameDecoder, encode_frame
-from .packing import longest_beat, pack_output, unpack_input
+from .packing import beats_before, longest_beat, pack_output, unpack_input
 from .protocol import (
     MAX_READ_WORDS,
     MAX_REQUEST_BODY,
@@ -157,7 +157,7 @@ class LinkModel:
         if not used:
             return False
         del self._input[:used]
-        self._last = beats[-1]
+        self._last = beats_before(self.config, self._last, beats)
         self.engine.give(beats)
         return True
 

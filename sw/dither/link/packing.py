@@ -12,7 +12,7 @@ from ..engine import EngineConfig
 from ..isa import WORD_BITS
 from ..streams import beat_words
 
-__all__ = ["beat_chunks", "longest_beat", "pack_input", "pack_output", "unpack_input", "unpack_output"]
+__all__ = ["beat_chunks", "beats_before", "longest_beat", "pack_input", "pack_output", "unpack_input", "unpack_output"]
 
 Beats = NDArray[np.uint32]
 _SLICE = 1 << 13
@@ -30,21 +30,36 @@ def longest_beat(config: EngineConfig) -> int:
 
 
 def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None) -> tuple[bytes, Beats]:
-    """Beats as the body of DATA: chunks that repeat the beat before are left out.
+    """Beats as the body of DATA: chunks that repeat the same part of the word before are left out.
 
     :param beats: shape (beats, words).
-    :param previous: the beat before, shape (words,); zeros if None, as at the start of a session.
-    :returns: the bytes, and the last beat for the next call.
+    :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
+    :returns: the bytes, and the beats before the next call's.
     :raises ValueError: if the shapes are not those of this engine.
     """
     beats = _checked(config, beats)
-    last = np.zeros(beat_words(config), np.uint32) if previous is None else _checked(config, previous[None])[0]
-    parts = []
+    last = beats_before(config, previous)
+    pieces = []
     for start in range(0, len(beats), _SLICE):
-        part = _split(config, np.concatenate([last[None], beats[start : start + _SLICE]]))
-        parts.append(_pack(config, part[1:], part[1:] != part[:-1]))
-        last = beats[min(start + _SLICE, len(beats)) - 1]
-    return b"".join(parts), last
+        both = np.concatenate([last, beats[start : start + _SLICE]])
+        chunks, parts = _split(config, both), config.word_parts
+        pieces.append(_pack(config, chunks[parts:], chunks[parts:] != chunks[:-parts]))
+        last = both[-parts:]
+    return b"".join(pieces), last
+
+
+def beats_before(config: EngineConfig, previous: Beats | None, beats: Beats | None = None) -> Beats:
+    """What the next beats may repeat: the last ones of a word, the oldest first, shape (``word_parts``, words).
+
+    :param previous: what was that before ``beats``; None at the start of a session, when it is zeros.
+    :param beats: further ones, shape (beats, words).
+    :raises ValueError: if the shapes are not those of this engine.
+    """
+    shape = config.word_parts, beat_words(config)
+    last = np.zeros(shape, np.uint32) if previous is None else _checked(config, previous)
+    if len(last) != config.word_parts:
+        raise ValueError(f"a word of this engine has {config.word_parts} beats, not {len(last)}")
+    return last if beats is None else np.concatenate([last, _checked(config, beats)])[-config.word_parts :]
 
 
 def pack_output(config: EngineConfig, beats: Beats) -> bytes:
@@ -63,12 +78,11 @@ def unpack_input(
 ) -> tuple[Beats, int]:
     """The whole beats at the front of a packed input stream.
 
-    :param previous: the beat before, shape (words,); zeros if None.
+    :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
     :param limit: beats at most.
     :returns: shape (beats, words), and how many bytes they took.
     """
-    held = np.zeros((1, beat_words(config)), np.uint32) if previous is None else _checked(config, previous[None])
-    return _unpack(config, data, _split(config, held)[0].tolist(), limit)
+    return _unpack(config, data, _split(config, beats_before(config, previous)).tolist(), limit)
 
 
 def unpack_output(config: EngineConfig, data: bytes, limit: int | None = None) -> tuple[Beats, int]:
@@ -77,7 +91,7 @@ def unpack_output(config: EngineConfig, data: bytes, limit: int | None = None) -
     :param limit: beats at most.
     :returns: shape (beats, words), and how many bytes they took.
     """
-    return _unpack(config, data, None, limit)
+    return _unpack(config, data, [], limit)
 
 
 def _checked(config: EngineConfig, beats: Beats) -> Beats:
@@ -133,19 +147,19 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
     return table[np.arange(row_words * 4) < sizes[:, None]].tobytes()
 
 
-def _unpack(config: EngineConfig, data: bytes, held: list[int] | None, limit: int | None) -> tuple[Beats, int]:
-    """Beats whose left-out chunks are those of the beat before, from ``held`` on, or zeros if that is None.
+def _unpack(config: EngineConfig, data: bytes, held: list[list[int]], limit: int | None) -> tuple[Beats, int]:
+    """Beats whose left-out chunks are those of as many beats before as are ``held``, or zeros if none are.
 
     Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
     """
     width, count, longest = config.width, beat_chunks(config), longest_beat(config)
     mask, empty = (1 << width) - 1, [0] * count
-    found: list[list[int]] = []
+    found = held.copy()
     position = 0
-    while position < len(data) and (limit is None or len(found) < limit):
+    while position < len(data) and (limit is None or len(found) - len(held) < limit):
         window = data[position : position + longest]
         stream, bits = int.from_bytes(window, "little"), 0
-        beat = empty.copy() if held is None else held.copy()
+        beat = found[-len(held)].copy() if held else empty.copy()
         chunk = 0
         while chunk < count:
             if not stream:
@@ -165,7 +179,5 @@ def _unpack(config: EngineConfig, data: bytes, held: list[int] | None, limit: in
             break
         position += size
         found.append(beat)
-        if held is not None:
-            held = beat
-    chunks = np.array(found, np.uint32).reshape(len(found), count)
+    chunks = np.array(found[len(held) :], np.uint32).reshape(len(found) - len(held), count)
     return _join(config, chunks), position

@@ -23,7 +23,8 @@ class Upload:
 
     :param config: of the engine.
     :param inputs: in the order in which the program takes them.
-    :param previous: the last beat sent in this session; None if none was.
+    :param previous: the beats sent before in this session (:func:`~dither.link.packing.beats_before`); None if none
+        were.
     :raises DeviceError: if a segment's values have another shape than its kind needs.
     """
 
@@ -36,7 +37,7 @@ class Upload:
         self.beats = sum(physical_beats(config, segment) for segment in inputs)
         """Beats in all."""
         self.last = previous
-        """The last beat packed so far."""
+        """The last beats packed so far."""
         self._config = config
         self._pieces = self._pack(inputs)
         self._held = b""
