@@ -126,14 +126,15 @@ class DitherUnit(wiring.Component):
         # The block at hand stands behind the window and moves into it; the generator holds the one that follows.
         bits = Signal(lanes + BLOCK_BITS, reset_less=True)
         used = Signal(range(BLOCK_BITS))  # of the block at hand
-        filled, held = Signal(), Signal()
+        filled = Signal()
+        held = Signal()  # the generator holds a block that was not taken yet
         skip = Signal(range(BLOCK_BITS + lanes))
         stride, shift, empties, take = (Signal(name=name) for name in ("stride", "shift", "empties", "take"))
         m.d.comb += [
             stride.eq(skip >= _STRIDE),
             shift.eq(filled & ((skip != 0) | using)),
             empties.eq(shift & (used == Mux(stride, BLOCK_BITS - _STRIDE, BLOCK_BITS - 1))),
-            take.eq((generator.done | held) & (~filled | empties)),
+            take.eq(held & (~filled | empties)),
             generator.load_key.eq(self.start),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
@@ -141,8 +142,7 @@ class DitherUnit(wiring.Component):
             generator.probe.eq(self.probe),
             generator.start.eq(began | take),
         ]
-        with m.If(generator.done):
-            m.d.sync += held.eq(1)
+        m.d.sync += held.eq(generator.ends | (held & ~take))
         with m.If(shift):
             m.d.sync += [
                 bits.eq(Mux(stride, bits[_STRIDE:], bits[1:])),
@@ -152,7 +152,7 @@ class DitherUnit(wiring.Component):
         with m.If(empties):
             m.d.sync += filled.eq(0)
         with m.If(take):
-            m.d.sync += [bits[lanes:].eq(generator.bits), filled.eq(1), held.eq(0)]
+            m.d.sync += [bits[lanes:].eq(generator.bits), filled.eq(1)]
         with m.If(generator.start):
             m.d.sync += number.eq(number + 1)
         with m.If(self.start):

@@ -18,6 +18,7 @@ from dither_sim.mutation import Change, survivors
 from .faults import Suite, always, never, only, value
 
 CONFIG = EngineConfig(rows=1, lanes=2, width=18, table_bits=6, lanes_per_table=1)
+PARTS = EngineConfig(rows=4, lanes=4, table_bits=6, lanes_per_table=1, word_parts=4, local_learning=0)
 CLOCK_HZ, BAUD = 24_000_000, 3_000_000
 CONSTANTS = bytes([0, *range(RESPONSE.size), 7, 0, 0, 255])
 IDENTITY = Identity.of(CONFIG, clock=CLOCK_HZ, baud=BAUD, input=2048 - CRC_SLACK, output=128, build=1, board="bench")
@@ -79,6 +80,16 @@ SUITES = {
             Change("bits on their way are forgotten", "want", value(lambda old: old.operands[0] != 0)),
             Change("always two bytes", "pair", always),
             Change("offers too early", "output__valid", lambda old, unit, m: unit.held),
+        ),
+    ),
+    "group_unpacker": Suite(
+        lambda: Unpacker(PARTS), "bench_link_packing", {**PACKING, "part": "unpacker", "config": PARTS},
+        (
+            Change("groups are of one beat", "behind", never),
+            Change("the first bit is a chunk's", "head", never),
+            Change("several beats are not expected", "least", only(Const, lambda old: Const(4))),
+            Change("turns too far", "turns", only(Const, lambda old: Const(4))),
+            Change("offers a beat that turns", "output__valid", only("&", lambda old: old.operands[0])),
         ),
     ),
     "packer": Suite(

@@ -151,7 +151,7 @@ def identity(**changes: Any) -> Identity:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 9}, "version 9 of the link, this driver version 2"),
+        ({"version": 9}, "version 9 of the link, this driver version 3"),
         ({"config": {key: value for key, value in CONFIG.to_dict().items() if key != "width"}}, "does not tell width"),
         ({"config": {**CONFIG.to_dict(), "rows": 3}}, "rows must be one of"),
         ({"configuration": 1}, "not 00000001; load a bitstream of this version"),

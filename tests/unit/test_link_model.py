@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dither.compiler.assembler import Assembler
-from dither.engine import preset
+from dither.engine import EngineConfig, preset
 from dither.isa import Memory
 from dither.link.board import BoardModel
 from dither.link.frames import decode_frame, encode_frame
@@ -22,6 +22,7 @@ from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW
 from dither.streams import Segment, beat_words, pack, unpack
 
 CONFIG = preset("1x8")
+PARTS = EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0)
 INPUT, OUTPUT = 200, 100
 SESSION = 0xBEEF
 
@@ -29,13 +30,13 @@ SESSION = 0xBEEF
 class Script:
     """An engine that does as it is told, and takes notes."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self.busy = False
         self.fault = False
         self.notes: list[tuple[Any, ...]] = []
         self.appetite = 0
         self.taken: list[NDArray[np.uint32]] = []
-        self.output = np.zeros((0, beat_words(CONFIG)), np.uint32)
+        self.output = np.zeros((0, beat_words(config)), np.uint32)
 
     def reset(self) -> None:
         self.notes.append(("reset",))
@@ -66,12 +67,12 @@ class Script:
 class Host:
     """Requests by name, responses as dictionaries."""
 
-    def __init__(self) -> None:
-        self.engine = Script()
+    def __init__(self, config: EngineConfig = CONFIG) -> None:
+        self.engine = Script(config)
         self.identity = Identity.of(
-            CONFIG, clock=1, baud=2, input=INPUT, output=OUTPUT, build=3, board="scripted"
+            config, clock=1, baud=2, input=INPUT, output=OUTPUT, build=3, board="scripted"
         )  # fmt: skip
-        self.link = LinkModel(CONFIG, self.identity, self.engine)
+        self.link = LinkModel(config, self.identity, self.engine)
         self.tag = 0
 
     def frame(self, kind: int, number: int = 0, argument: int = 0, body: bytes = b"", session: int = SESSION) -> bytes:
@@ -105,9 +106,9 @@ def host() -> Host:
     return host
 
 
-def random_beats(count: int, seed: int = 1) -> NDArray[np.uint32]:
-    values = np.random.default_rng(seed).integers(-1000, 1000, (count, CONFIG.lanes))
-    return pack(CONFIG, [Segment(Memory.ACTIVATION, values)])
+def random_beats(count: int, seed: int = 1, config: EngineConfig = CONFIG) -> NDArray[np.uint32]:
+    values = np.random.default_rng(seed).integers(-1000, 1000, (count // config.word_parts, config.lanes))
+    return pack(config, [Segment(Memory.ACTIVATION, values)])
 
 
 def test_hello_opens_a_session_once() -> None:
@@ -216,6 +217,40 @@ def test_input_goes_to_the_engine_beat_by_beat(host: Host) -> None:
     assert np.array_equal(host.engine.taken, beats)
     host.ask(RequestType.DATA, 2, body=pack_input(CONFIG, beats[:1], last)[0])
     assert np.array_equal(host.engine.taken[-1], beats[0])
+
+
+def test_the_engine_may_take_a_part_of_a_group() -> None:
+    host = Host(PARTS)
+    host.hello()
+    beats = random_beats(8, config=PARTS)
+    packed, last = pack_input(PARTS, beats)
+    tail = len(packed) - len(pack_input(PARTS, beats[:4])[0])
+    host.ask(RequestType.DATA, 0, body=packed[:-tail])
+    assert host.ask(RequestType.PING)["free"] == INPUT - (len(packed) - tail)
+    host.engine.appetite = 1
+    assert host.ask(RequestType.PING)["free"] == INPUT - 1
+    assert host.ask(RequestType.WRITE, 1, PROGRAM_WINDOW, body=bytes(4))["reason"] == Reason.BUSY
+    host.engine.appetite = 6
+    assert host.ask(RequestType.PING)["free"] == INPUT
+    host.ask(RequestType.DATA, 1, body=packed[-tail:])
+    assert np.array_equal(host.engine.taken, beats[:7])
+    assert host.ask(RequestType.PING)["free"] == INPUT - 1
+    host.engine.appetite = 2
+    host.ask(RequestType.DATA, 2, body=pack_input(PARTS, beats[:1], last)[0])
+    assert np.array_equal(host.engine.taken[7:], beats[[7, 0]])
+    assert host.ask(RequestType.WRITE, 3, PROGRAM_WINDOW, body=bytes(4))["reason"] == Reason.OK
+
+
+def test_a_new_session_forgets_what_waits() -> None:
+    host = Host(PARTS)
+    host.hello()
+    beats = random_beats(4, config=PARTS)
+    host.engine.appetite = 1
+    host.ask(RequestType.DATA, 0, body=pack_input(PARTS, beats)[0])
+    assert host.hello(SESSION + 1)["free"] == INPUT
+    host.engine.appetite = 4
+    host.ask(RequestType.DATA, 0, body=pack_input(PARTS, beats)[0], session=SESSION + 1)
+    assert np.array_equal(host.engine.taken, beats[[0, 0, 1, 2, 3]])
 
 
 def test_a_new_session_forgets_the_last_beat(host: Host) -> None:

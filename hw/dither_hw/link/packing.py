@@ -20,18 +20,20 @@ class Unpacker(wiring.Component):
     """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the same part of a word.
 
     As many beats are a ring of chunks, so what was there before is what the next is made from; a chunk takes a cycle if
-    it is left out, else one more than it has bits. A beat is offered once its last byte is over.
+    it is left out, else one more than it has bits. A group's beats, as many as the ring has or one, are offered once
+    their last byte is over, the newest chunks being those of the beat on offer: in a group of several, the ring turns
+    by a beat, a cycle for each chunk, before each of them, and is as it was behind the last.
 
-    Resources: a register for each bit of ``word_parts`` beats, without logic; about 20 more, about 60 LUTs.
+    Resources: a register for each bit of ``word_parts`` beats, without logic; about 25 more, about 70 LUTs.
 
     Attributes
     ----------
     want, pair : Out(1), Out(1)
-        Eight more bits are wanted; sixteen are, as the beat cannot end in the first eight of them.
+        Eight more bits are wanted; sixteen are, as the group cannot end in the first eight of them.
     bits, bit : In(1), In(1)
         A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want`` has to think of.
     held : Out(1)
-        A beat has begun and was not taken yet.
+        A group has begun and its last beat was not taken yet.
     output : stream of beats
 
     :param config: of the engine.
@@ -52,13 +54,20 @@ class Unpacker(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width, chunks = self.config.width, beat_chunks(self.config)
-        beats = Signal(self.config.word_parts * chunks * width)
+        width, chunks, parts = self.config.width, beat_chunks(self.config), self.config.word_parts
+        beats = Signal(parts * chunks * width)
         place = Signal(range(width))
         within = Signal()
-        least = Signal(range(chunks * (width + 1) + 1), init=chunks)
-        """Bits that the beat takes from here on if all chunks to come are left out."""
+        head = Signal(init=parts > 1)
+        """The next bit is the group's first, which tells its size."""
+        fewest = chunks + (parts > 1)
+        least = Signal(range(parts * chunks * (width + 1) + 1), init=fewest)
+        """Bits that the group takes from here on if it is of one beat and all chunks to come are left out."""
         done = Signal()
+        behind = Signal(range(parts))
+        """Beats of the group behind the one on offer."""
+        turns = Signal(range(chunks + 1))
+        """Chunks by which the ring is to turn before the next beat is on offer."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -66,13 +75,18 @@ class Unpacker(wiring.Component):
         m.d.comb += [
             self.want.eq(least > coming),
             self.pair.eq(least > coming + _BYTE),
-            self.output.valid.eq(done & ~bits),
+            self.output.valid.eq(done & ~bits & (turns == 0)),
             self.output.payload.eq(beats[-chunks * width :]),
         ]
+        turned = Cat(beats[width:], beats[:width])
         with m.If(bits & ~done):
             m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
-            with m.If(~within):
-                m.d.sync += [beats.eq(Cat(beats[width:], beats[:width])), within.eq(bit)]
+            with m.If(head):
+                m.d.sync += head.eq(0)
+                with m.If(bit):
+                    m.d.sync += [least.eq(parts * chunks), behind.eq(parts - 1), turns.eq(chunks)]
+            with m.Elif(~within):
+                m.d.sync += [beats.eq(turned), within.eq(bit)]
                 with m.If(bit):
                     m.d.sync += least.eq(least + (width - 1))
             with m.Else():
@@ -80,15 +94,21 @@ class Unpacker(wiring.Component):
                 m.d.sync += [top.eq(Cat(top[1:], bit)), place.eq(place + 1)]
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]
+        if parts > 1:
+            with m.If(done & (turns != 0)):
+                m.d.sync += [beats.eq(turned), turns.eq(turns - 1)]
         with m.If(self.output.valid & self.output.ready):
-            m.d.sync += [least.eq(chunks), done.eq(0), self.held.eq(0)]
+            with m.If(behind != 0):
+                m.d.sync += [behind.eq(behind - 1), turns.eq(chunks)]
+            with m.Else():
+                m.d.sync += [least.eq(fewest), done.eq(0), self.held.eq(0), head.eq(parts > 1)]
         return m
 
 
 class Packer(wiring.Component):
     """Makes bits of beats: a chunk of zeros is left out.
 
-    Resources: a register for each bit of a beat, one for each chunk, 10 more; a LUT for each bit of a beat, about 45
+    Resources: a register for each bit of a beat, one for each chunk, 11 more; a LUT for each bit of a beat, about 45
     more.
 
     Attributes
@@ -97,7 +117,8 @@ class Packer(wiring.Component):
     held : Out(1)
         There is a beat whose bits have not all been taken.
     take : In(1)
-        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``.
+        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``, and from the second
+        cycle of it on.
     bit : Out(1)
 
     :param config: of the engine.
@@ -128,6 +149,8 @@ class Packer(wiring.Component):
         """The chunk is over with the next bit: its last one, or the only one of a chunk of zeros."""
         zeros = Signal(chunks, reset_less=True)
         """Of the chunk at hand and those behind it: nothing but zeros."""
+        fresh = Signal()
+        """The beat came a cycle ago: what it is made of is slow to come, and is looked at here."""
         turns = Signal()
         """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need not be here yet."""
         m.d.comb += [
@@ -157,13 +180,10 @@ class Packer(wiring.Component):
         # The byte in which a beat ends is filled up; then the next may come.
         with m.If(done & ~self.take):
             m.d.sync += [done.eq(0), self.held.eq(0)]
+        m.d.sync += fresh.eq(~self.held)
         with m.If(~self.held):
-            given = self.input.payload
-            none = Cat(~given[i * width : (i + 1) * width].any() for i in range(chunks))
-            m.d.sync += [
-                beat.eq(given),
-                zeros.eq(none),
-                ending.eq(none[0]),
-                self.held.eq(self.input.valid),
-            ]
+            m.d.sync += [beat.eq(self.input.payload), self.held.eq(self.input.valid)]
+        with m.If(fresh):
+            none = Cat(~beat[i * width : (i + 1) * width].any() for i in range(chunks))
+            m.d.sync += [zeros.eq(none), ending.eq(none[0])]
         return m

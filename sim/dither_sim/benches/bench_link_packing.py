@@ -31,7 +31,11 @@ async def unpacker(dut: Any) -> None:
     await begin(dut, bits=0, bit=0, output__ready=0)
     sink = Sink(dut, "output", parameters["pattern"], random)
     beats = random_beats(config, random, parameters["count"])
-    data = _bits(pack_input(config, beat_array(config, beats))[0])
+    data, last, sent = list[int](), None, 0
+    while sent < len(beats):
+        piece = beats[sent : sent + random.randrange(1, 12)]
+        packed, last = pack_input(config, beat_array(config, piece), last)
+        data, sent = data + _bits(packed), sent + len(piece)
     left, waited, due, pairs = 0, 0, 0, 0
     while len(sink.beats) < len(beats):
         if not left:

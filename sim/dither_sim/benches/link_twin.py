@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from dither.engine import EngineConfig
 from dither.link.frames import FrameDecoder, encode_frame
 from dither.link.model import LinkModel
-from dither.link.packing import pack_input, unpack_input
+from dither.link.packing import longest_beat, pack_input, unpack_input
 from dither.link.protocol import REQUEST, RESPONSE, RESPONSE_BIT, Identity, RequestType
 from dither.regmap import MAGIC, REGISTERS
 from dither.streams import beat_words
+from dither_hw.link.serial import SLOT_CYCLES
 
 from ..cocotb_runner import bench_config, bench_parameters
 from .beats import Sink, Source
@@ -32,8 +33,9 @@ from .with_registers import register
 __all__ = ["Script", "Twins", "beat_array", "beat_values", "random_beats"]
 
 _START = next(register.address for register in REGISTERS if register.name == "start")
-_SETTLED = 320
-"""Cycles without a beat or a write after which nothing more happens, but for the line."""
+_SETTLED = 180
+"""Cycles without a beat or a write after which nothing more happens, but for the line, and for a slot for each byte of
+the longest group of beats."""
 _SILENCE = 15
 """Bytes' times in which an answer without a long body begins."""
 _LONG_SILENCE = 300
@@ -107,15 +109,15 @@ class Script:
 
 
 class _Model(LinkModel):
-    """As the component is, which takes the bytes of the beat that the engine is to take next out of its buffer."""
+    """As the component is, which takes the bytes of the group that the engine is to take next out of its buffer."""
 
     @property
-    def free(self) -> int:
-        waiting = bytes(self._input)
-        if not waiting:
-            return self.identity.input
-        used = unpack_input(self.config, waiting, self._last, 1)[1] or len(waiting)
-        return self.identity.input - (len(waiting) - used)
+    def _room(self) -> int:
+        stored = bytes(self._input)
+        if not stored or len(self._waiting):
+            return self.identity.input - len(stored)
+        used = unpack_input(self.config, stored, self._last, 1)[1] or len(stored)
+        return self.identity.input - (len(stored) - used)
 
 
 class Twins:
@@ -190,9 +192,10 @@ class Twins:
     async def settle(self) -> None:
         """Until the engine's ports are quiet; then both engines must have seen the same."""
         self._changed.set()
-        await self.line.wait(_SETTLED)
-        while get_sim_time("ns") - self._last < _SETTLED * CYCLE_NS:
-            await self.line.wait(_SETTLED / 4)
+        enough = _SETTLED + SLOT_CYCLES * self.config.word_parts * longest_beat(self.config)
+        await self.line.wait(enough)
+        while get_sim_time("ns") - self._last < enough * CYCLE_NS:
+            await self.line.wait(enough / 4)
         self.model.pump()
         script = self.script
         assert self.sink.beats == script.beats, f"{len(self.sink.beats)} beats, not {len(script.beats)}, or other ones"
@@ -275,8 +278,9 @@ class Twins:
             assert body == model_body, f"{body.hex()}, not {model_body.hex()}"
 
     def free(self) -> int:
-        """As a response has it: a beat that waits for the engine never leaves the buffer quite empty."""
-        return min(self.model.free, self.identity.input - bool(self.model._input))
+        """As a response has it: beats that wait for the engine never leave the buffer quite empty."""
+        waits = self.model._input or len(self.model._waiting)
+        return min(self.model.free, self.identity.input - bool(waits))
 
     def random_beats(self, count: int) -> list[int]:
         """See the function of this name."""

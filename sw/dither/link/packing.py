@@ -16,7 +16,7 @@ __all__ = ["beat_chunks", "beats_before", "longest_beat", "pack_input", "pack_ou
 
 Beats = NDArray[np.uint32]
 _SLICE = 1 << 13
-"""Beats packed at once, so that what is at work stays in the cache."""
+"""Beats packed at once, so that what is at work stays in the cache; whole groups."""
 
 
 def beat_chunks(config: EngineConfig) -> int:
@@ -32,6 +32,9 @@ def longest_beat(config: EngineConfig) -> int:
 def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None) -> tuple[bytes, Beats]:
     """Beats as the body of DATA: chunks that repeat the same part of the word before are left out.
 
+    Groups are of as many beats as a word has parts, whatever the beats are of. What is left over at the end goes
+    singly, so that the engine gets all of these beats without any others.
+
     :param beats: shape (beats, words).
     :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
     :returns: the bytes, and the beats before the next call's.
@@ -39,11 +42,18 @@ def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None
     """
     beats = _checked(config, beats)
     last = beats_before(config, previous)
-    pieces = []
+    pieces, parts = [], config.word_parts
     for start in range(0, len(beats), _SLICE):
         both = np.concatenate([last, beats[start : start + _SLICE]])
-        chunks, parts = _split(config, both), config.word_parts
-        pieces.append(_pack(config, chunks[parts:], chunks[parts:] != chunks[:-parts]))
+        chunks = _split(config, both)
+        kept, chunks = chunks[parts:] != chunks[:-parts], chunks[parts:]
+        if parts == 1:
+            pieces.append(_pack(config, chunks, kept))
+        else:
+            grouped = len(chunks) // parts * parts
+            shape = grouped // parts, parts * beat_chunks(config)
+            pieces.append(_pack(config, chunks[:grouped].reshape(shape), kept[:grouped].reshape(shape), head=1))
+            pieces.append(_pack(config, chunks[grouped:], kept[grouped:], head=0))
         last = both[-parts:]
     return b"".join(pieces), last
 
@@ -76,10 +86,10 @@ def pack_output(config: EngineConfig, beats: Beats) -> bytes:
 def unpack_input(
     config: EngineConfig, data: bytes, previous: Beats | None = None, limit: int | None = None
 ) -> tuple[Beats, int]:
-    """The whole beats at the front of a packed input stream.
+    """The whole groups of beats at the front of a packed input stream.
 
     :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
-    :param limit: beats at most.
+    :param limit: behind so many beats, or more if a group has more, no further group is unpacked.
     :returns: shape (beats, words), and how many bytes they took.
     """
     return _unpack(config, data, _split(config, beats_before(config, previous)).tolist(), limit)
@@ -125,14 +135,15 @@ def _join(config: EngineConfig, chunks: Beats) -> Beats:
     return np.ascontiguousarray(beats[:, :words])
 
 
-def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes:
-    """A flag for each chunk, and the chunk where it is kept; each beat filled up to a whole byte."""
+def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_], head: int | None = None) -> bytes:
+    """A flag for each chunk, and the chunk where it is kept; each row, perhaps behind a bit, filled up to a byte."""
     width, (beats, count) = config.width, chunks.shape
     lengths = np.where(kept, width + 1, 1)
-    ends = np.cumsum(lengths, axis=1)
-    row_words = -(-count * (width + 1) // WORD_BITS) + 1
+    ends = np.cumsum(lengths, axis=1) + (head is not None)
+    row_words = -(-(1 + count * (width + 1)) // WORD_BITS) + 1
     bits = np.zeros(beats * row_words, np.uint32)
     begin = np.arange(beats) * (row_words * WORD_BITS)
+    bits[begin // WORD_BITS] = head or 0
     for number in range(count):
         # Only chunks that are kept leave ones; no two of a column share a word.
         rows = np.flatnonzero(kept[:, number])
@@ -148,29 +159,31 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
 
 
 def _unpack(config: EngineConfig, data: bytes, held: list[list[int]], limit: int | None) -> tuple[Beats, int]:
-    """Beats whose left-out chunks are those of as many beats before as are ``held``, or zeros if none are.
+    """Beats in groups whose left-out chunks are those of as many beats before as are ``held``; if none are, single
+    beats whose left-out chunks are zeros.
 
     Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
     """
-    width, count, longest = config.width, beat_chunks(config), longest_beat(config)
-    mask, empty = (1 << width) - 1, [0] * count
+    width, count = config.width, beat_chunks(config)
+    longest = 1 + max(1, len(held)) * longest_beat(config)
+    mask, zeros = (1 << width) - 1, [0] * count
     found = held.copy()
     position = 0
     while position < len(data) and (limit is None or len(found) - len(held) < limit):
         window = data[position : position + longest]
-        stream, bits = int.from_bytes(window, "little"), 0
-        beat = found[-len(held)].copy() if held else empty.copy()
+        stream, bits, beats = int.from_bytes(window, "little"), 0, 1
+        if len(held) > 1:
+            beats, stream, bits = len(held) if stream & 1 else 1, stream >> 1, 1
+        first = len(found) - len(held)
+        group = [chunk for beat in found[first : first + beats] for chunk in beat] if held else zeros.copy()
         chunk = 0
-        while chunk < count:
-            if not stream:
-                bits += count - chunk
-                break
-            skipped = (stream & -stream).bit_length() - 1
-            if chunk + skipped >= count:
-                bits += count - chunk
+        while chunk < len(group):
+            skipped = (stream & -stream).bit_length() - 1 if stream else len(group)
+            if chunk + skipped >= len(group):
+                bits += len(group) - chunk
                 break
             chunk += skipped
-            beat[chunk] = (stream >> (skipped + 1)) & mask
+            group[chunk] = (stream >> (skipped + 1)) & mask
             stream >>= skipped + 1 + width
             bits += skipped + 1 + width
             chunk += 1
@@ -178,6 +191,6 @@ def _unpack(config: EngineConfig, data: bytes, held: list[list[int]], limit: int
         if size > len(window):
             break
         position += size
-        found.append(beat)
+        found += [group[start : start + count] for start in range(0, len(group), count)]
     chunks = np.array(found[len(held) :], np.uint32).reshape(len(found) - len(held), count)
     return _join(config, chunks), position

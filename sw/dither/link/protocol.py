@@ -37,7 +37,7 @@ __all__ = [
     "config_fields",
 ]  # fmt: skip
 
-VERSION = 2
+VERSION = 3
 """Of this protocol; a driver refuses another one."""
 CRC_BYTES = 4
 """CRC-32 as in Ethernet and zip (ISO-HDLC: polynomial 04C11DB7, reflected, both inversions) of the payload, before
