@@ -21,11 +21,12 @@ class TransferUnit(wiring.Component):
     """Moves beats one way at a time.
 
     LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``STORE_INTERVAL`` cycles, because it
-    holds the address until the beat is taken; PULL takes two cycles and EMIT four. Waiting for a stream comes on top
-    and is shown on ``waiting``.
+    holds the address until the beat is taken; PULL and EMIT take a cycle a beat, and one and three more. Waiting for a
+    stream comes on top and is shown on ``waiting``.
 
     A word is transferred in parts, from the lowest on, and each has a place of its own in the memory: ``word_parts``
-    times the word's address, and the part. Entries of tables have one place each.
+    times the word's address, and the part. Scalars and entries of tables, which have one place each, come as often, and
+    the last time counts.
 
     Resources: two registers of a beat's width, two 16-bit counters.
 
@@ -52,7 +53,7 @@ class TransferUnit(wiring.Component):
 
     def __init__(self, config: EngineConfig) -> None:
         self._clears = bool(config.local_learning)
-        self._part_bits = config.part_bits
+        self._parts, self._part_bits = config.word_parts, config.part_bits
         super().__init__(
             {
                 "start": In(1),
@@ -76,10 +77,12 @@ class TransferUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beat = Signal.like(self.input.payload, reset_less=not self._clears)
-        remaining = Signal(16 + self._part_bits)
+        remaining = Signal(16)
+        part = Signal(range(self._parts))
         latency = Signal(range(STORE_INTERVAL))
-        last = remaining == 1
-        whole = Signal()
+        whole, complete, last = Signal(), Signal(), Signal()
+        m.d.comb += [complete.eq(part == self._parts - 1), last.eq(complete & (remaining == 1))]
+        moves = complete | ~whole
         m.d.sync += whole.eq((self.memory == Memory.ACTIVATION_TABLE) | (self.memory == Memory.SCALAR_TABLE))
         emitted = Signal.like(self.operand)  # one of the two is zero
         m.d.comb += [
@@ -96,7 +99,7 @@ class TransferUnit(wiring.Component):
             with m.State("IDLE"), m.If(self.start):
                 m.d.sync += [
                     self.place.eq(Mux(whole, self.fields.base, self.fields.base << self._part_bits)),
-                    remaining.eq(Mux(whole, self.fields.count, self.fields.count << self._part_bits)),
+                    remaining.eq(self.fields.count),
                     latency.eq(0),
                 ]
                 with m.Switch(self.opcode):
@@ -109,26 +112,34 @@ class TransferUnit(wiring.Component):
                     with m.Default():
                         m.next = "STORE"
             with m.State("PULL"):
-                m.d.comb += [self.input.ready.eq(1), self.done.eq(self.input.valid), self.waiting.eq(~self.input.valid)]
+                m.d.comb += [
+                    self.input.ready.eq(1),
+                    self.waiting.eq(~self.input.valid),
+                    self.done.eq(self.input.valid & complete),
+                ]
                 with m.If(self.input.valid):
+                    m.d.sync += part.eq(part + 1)
+                with m.If(self.done):
                     m.next = "IDLE"
             with m.State("EMIT"):
                 m.d.comb += [
                     self.output.valid.eq(latency == 2),
-                    self.done.eq(self.output.valid & self.output.ready),
+                    self.done.eq(self.output.valid & self.output.ready & complete),
                     self.waiting.eq(self.output.valid & ~self.output.ready),
                 ]
                 with m.If(~self.output.valid):
                     m.d.sync += latency.eq(latency + 1)
+                with m.Elif(self.output.ready):
+                    m.d.sync += part.eq(part + 1)
                 with m.If(self.done):
                     m.next = "IDLE"
             with m.State("LOAD"):
                 m.d.comb += [self.input.ready.eq(1), self.waiting.eq(~self.input.valid)]
-                m.d.sync += self.write_enable.eq(self.input.valid)
+                m.d.sync += self.write_enable.eq(self.input.valid & moves)
                 with m.If(self.write_enable):
                     m.d.sync += self.place.eq(self.place + 1)
                 with m.If(self.input.valid):
-                    m.d.sync += remaining.eq(remaining - 1)
+                    m.d.sync += [part.eq(part + 1), remaining.eq(remaining - complete)]
                     if self._clears:
                         m.d.sync += beat.eq(self.input.payload)
                     with m.If(last):
@@ -145,7 +156,9 @@ class TransferUnit(wiring.Component):
                     m.d.comb += [self.output.valid.eq(1), self.waiting.eq(~self.output.ready)]
                     m.d.sync += latency.eq(latency)
                     with m.If(self.output.ready):
-                        m.d.sync += [latency.eq(0), self.place.eq(self.place + 1), remaining.eq(remaining - 1)]
+                        m.d.sync += [latency.eq(0), part.eq(part + 1), remaining.eq(remaining - complete)]
+                        with m.If(moves):
+                            m.d.sync += self.place.eq(self.place + 1)
                         with m.If(last):
                             m.d.comb += self.done.eq(1)
                             m.next = "IDLE"

@@ -20,7 +20,7 @@ __all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physica
 
 SCALAR_TABLE_BITS = 18
 _WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
-"""What is never cut into parts."""
+"""What is never cut into parts, but comes as often as others have parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,7 @@ def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
     """Beats that one word of a memory, or one scalar, takes: one for each of its parts; in compact engines, whose beats
     are narrow, as many as it fills."""
     count, _, pitch = slots(config, kind)
-    if config.compact:
-        return -(-count * pitch // config.beat_width)
-    return 1 if kind in _WHOLE else config.word_parts
+    return -(-count * pitch // config.beat_width) if config.compact else config.word_parts
 
 
 def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
@@ -80,7 +78,12 @@ def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
     if config.compact:
         return config.beat_width
     count, _, pitch = slots(config, kind)
-    return count * pitch // beats_per_word(config, kind)
+    return count * pitch if kind in _WHOLE else count * pitch // config.word_parts
+
+
+def _copies(config: EngineConfig, kind: Memory | None) -> int:
+    """Beats that are the same."""
+    return config.word_parts if kind in _WHOLE else 1
 
 
 def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
@@ -91,7 +94,8 @@ def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
 
 def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
     """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits, little-endian words. What takes
-    several beats comes with the lowest slots, or in a compact engine bits, first.
+    several beats comes with the lowest slots, or in a compact engine bits, first; scalars and tables' entries, which
+    are not cut, are the same in each beat.
 
     :raises ValueError: if a segment has another number of slots than its kind.
     """
@@ -102,7 +106,8 @@ def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32
 
 def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
     count, _, pitch = slots(config, segment.kind)
-    beats, width = beats_per_word(config, segment.kind), _bits_per_beat(config, segment.kind)
+    copies = _copies(config, segment.kind)
+    beats, width = beats_per_word(config, segment.kind) // copies, _bits_per_beat(config, segment.kind)
     values = segment.values
     if values.ndim != 2 or values.shape[1] != count:
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
@@ -111,7 +116,7 @@ def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray
     bits[:, : count * pitch] = shifted.reshape(len(values), count * pitch)
     padded = np.zeros((len(values) * beats, words * WORD_BITS), np.uint8)
     padded[:, :width] = bits.reshape(-1, width)
-    return np.packbits(padded, axis=1, bitorder="little").view("<u4")
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4").repeat(copies, axis=0)
 
 
 def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -120,9 +125,10 @@ def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32])
     They are signed, but for second moments and the values of scalar tables.
     """
     count, width, pitch = slots(config, kind)
-    physical = np.unpackbits(np.ascontiguousarray(beats, "<u4").view(np.uint8), axis=1, bitorder="little")
+    copies = _copies(config, kind)
+    physical = np.unpackbits(np.ascontiguousarray(beats[::copies], "<u4").view(np.uint8), axis=1, bitorder="little")
     used = _bits_per_beat(config, kind)
-    bits = physical[:, :used].reshape(-1, beats_per_word(config, kind) * used)
+    bits = physical[:, :used].reshape(-1, beats_per_word(config, kind) // copies * used)
     fields = bits[:, : count * pitch].reshape(len(bits), count, pitch)[:, :, :width].astype(np.int64)
     values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
     signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)

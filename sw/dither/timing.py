@@ -138,11 +138,11 @@ def _control(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def _pull(config: EngineConfig, instruction: Instruction) -> int:
-    return 2
+    return beats_per_word(config, None) + 1
 
 
 def _emit(config: EngineConfig, instruction: Instruction) -> int:
-    return 4
+    return beats_per_word(config, None) + 3
 
 
 def _beats(config: EngineConfig, instruction: Instruction) -> int:

@@ -82,14 +82,14 @@ SUITES = {
             Change("offers too early", "output__valid", lambda old, unit, m: unit.held),
         ),
     ),
-    "group_unpacker": Suite(
+    "unpacker_parts": Suite(
         lambda: Unpacker(PARTS), "bench_link_packing", {**PACKING, "part": "unpacker", "config": PARTS},
         (
-            Change("groups are of one beat", "behind", never),
-            Change("the first bit is a chunk's", "head", never),
-            Change("several beats are not expected", "least", only(Const, lambda old: Const(4))),
-            Change("turns too far", "turns", only(Const, lambda old: Const(4))),
+            Change("words are one beat", "offered", never),
+            Change("beats are offered too soon", "done", lambda old, unit, m: Const(1)),
+            Change("turns too far", "turns", only(Const, lambda old: Const(old.value + 1))),
             Change("offers a beat that turns", "output__valid", only("&", lambda old: old.operands[0])),
+            Change("offers no other beats", "turns", never),
         ),
     ),
     "packer": Suite(

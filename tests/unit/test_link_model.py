@@ -219,38 +219,20 @@ def test_input_goes_to_the_engine_beat_by_beat(host: Host) -> None:
     assert np.array_equal(host.engine.taken[-1], beats[0])
 
 
-def test_the_engine_may_take_a_part_of_a_group() -> None:
+def test_words_in_parts_go_to_the_engine_whole() -> None:
     host = Host(PARTS)
     host.hello()
+    host.engine.appetite = 8
     beats = random_beats(8, config=PARTS)
     packed, last = pack_input(PARTS, beats)
-    tail = len(packed) - len(pack_input(PARTS, beats[:4])[0])
-    host.ask(RequestType.DATA, 0, body=packed[:-tail])
-    assert host.ask(RequestType.PING)["free"] == INPUT - (len(packed) - tail)
-    host.engine.appetite = 1
-    assert host.ask(RequestType.PING)["free"] == INPUT - 1
-    assert host.ask(RequestType.WRITE, 1, PROGRAM_WINDOW, body=bytes(4))["reason"] == Reason.BUSY
-    host.engine.appetite = 6
-    assert host.ask(RequestType.PING)["free"] == INPUT
-    host.ask(RequestType.DATA, 1, body=packed[-tail:])
-    assert np.array_equal(host.engine.taken, beats[:7])
-    assert host.ask(RequestType.PING)["free"] == INPUT - 1
-    host.engine.appetite = 2
-    host.ask(RequestType.DATA, 2, body=pack_input(PARTS, beats[:1], last)[0])
-    assert np.array_equal(host.engine.taken[7:], beats[[7, 0]])
-    assert host.ask(RequestType.WRITE, 3, PROGRAM_WINDOW, body=bytes(4))["reason"] == Reason.OK
-
-
-def test_a_new_session_forgets_what_waits() -> None:
-    host = Host(PARTS)
-    host.hello()
-    beats = random_beats(4, config=PARTS)
-    host.engine.appetite = 1
-    host.ask(RequestType.DATA, 0, body=pack_input(PARTS, beats)[0])
-    assert host.hello(SESSION + 1)["free"] == INPUT
+    first = len(pack_input(PARTS, beats[:4])[0])
+    assert host.ask(RequestType.DATA, 0, body=packed[: first - 1])["free"] == INPUT - (first - 1)
+    assert not host.engine.taken
+    assert host.ask(RequestType.DATA, 1, body=packed[first - 1 :])["free"] == INPUT
+    assert np.array_equal(host.engine.taken, beats)
     host.engine.appetite = 4
-    host.ask(RequestType.DATA, 0, body=pack_input(PARTS, beats)[0], session=SESSION + 1)
-    assert np.array_equal(host.engine.taken, beats[[0, 0, 1, 2, 3]])
+    assert host.ask(RequestType.DATA, 2, body=pack_input(PARTS, beats[4:], last)[0])["free"] == INPUT
+    assert np.array_equal(host.engine.taken[8:], beats[4:])
 
 
 def test_a_new_session_forgets_the_last_beat(host: Host) -> None:

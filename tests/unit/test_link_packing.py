@@ -30,9 +30,11 @@ CONFIGS = (
 )
 
 
-def random_beats(config: EngineConfig, beats: int, seed: int, density: float) -> NDArray[np.uint32]:
-    """Beats of which only some words differ from zero, and some repeat the one before, or that of the word before."""
+def random_beats(config: EngineConfig, count: int, seed: int, density: float) -> NDArray[np.uint32]:
+    """Beats of so many words. Only some bits differ from zero; some beats repeat the one before, some that of the word
+    before."""
     random = np.random.default_rng(seed)
+    beats = count * config.word_parts
     shape = beats, beat_words(config)
     values = random.integers(0, 1 << 32, shape, dtype=np.uint32) * (random.random(shape) < density)
     bits = np.unpackbits(values.astype("<u4").view(np.uint8), axis=1, bitorder="little")
@@ -48,13 +50,10 @@ def literal(config: EngineConfig, beats: NDArray[np.uint32], *, repeats: bool) -
     """The definition, one bit after the other."""
     mask, packed, before = (1 << config.width) - 1, b"", [0] * config.word_parts
     left = [sum(word << 32 * place for place, word in enumerate(words)) for words in beats.tolist()]
+    together = config.word_parts if repeats else 1
     while left:
         stream = size = 0
-        group = 1
-        if repeats and config.word_parts > 1:
-            group = config.word_parts if len(left) >= config.word_parts else 1
-            stream, size = int(group > 1), 1
-        for beat in left[:group]:
+        for beat in left[:together]:
             for chunk in range(beat_chunks(config)):
                 value = beat >> chunk * config.width & mask
                 left_out = before[0] >> chunk * config.width & mask if repeats else 0
@@ -64,40 +63,39 @@ def literal(config: EngineConfig, beats: NDArray[np.uint32], *, repeats: bool) -
                     stream |= (value << 1 | 1) << size
                     size += 1 + config.width
             before = [*before[1:], beat]
-        left = left[group:]
+        left = left[together:]
         packed += stream.to_bytes(-(-size // 8), "little")
     return packed
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(CONFIGS), st.integers(0, 40), st.integers(0, 999), st.sampled_from([0, 0.1, 0.5, 1]))
-def test_definition(config: EngineConfig, beats: int, seed: int, density: float) -> None:
-    values = random_beats(config, beats, seed, density)
+def test_definition(config: EngineConfig, count: int, seed: int, density: float) -> None:
+    values = random_beats(config, count, seed, density)
     packed, last = pack_input(config, values)
     assert packed == literal(config, values, repeats=True)
     start = np.zeros((config.word_parts, beat_words(config)))
     assert np.array_equal(last, np.concatenate([start, values])[-config.word_parts :])
     assert np.array_equal(beats_before(config, None, values), last)
     assert pack_output(config, values) == literal(config, values, repeats=False)
-    assert len(packed) <= beats * longest_beat(config) + -(-beats // config.word_parts) + config.word_parts
+    assert len(packed) <= len(values) * longest_beat(config)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(CONFIGS), st.integers(1, 30), st.integers(0, 999), st.data())
-def test_there_and_back_in_pieces(config: EngineConfig, beats: int, seed: int, data: st.DataObject) -> None:
-    values = random_beats(config, beats, seed, 0.5)
-    cut = data.draw(st.integers(0, beats))
+def test_there_and_back_in_pieces(config: EngineConfig, count: int, seed: int, data: st.DataObject) -> None:
+    values = random_beats(config, count, seed, 0.5)
+    cut = data.draw(st.integers(0, count)) * config.word_parts
     first, last = pack_input(config, values[:cut])
     second, _ = pack_input(config, values[cut:], last)
     packed = first + second
-    if cut % config.word_parts == 0:
-        assert packed == pack_input(config, values)[0]
+    assert packed == pack_input(config, values)[0]
 
     previous, found = None, np.zeros((0, beat_words(config)), np.uint32)
     held = b""
     for start in range(0, len(packed), 7):
         held += packed[start : start + 7]
-        part, used = unpack_input(config, held, previous, limit=data.draw(st.sampled_from([None, 1, 2])))
+        part, used = unpack_input(config, held, previous, limit=data.draw(st.sampled_from([None, 1, 5, 8])))
         held = held[used:]
         found = np.concatenate([found, part])
         previous = beats_before(config, previous, part)
@@ -110,7 +108,7 @@ def test_there_and_back_in_pieces(config: EngineConfig, beats: int, seed: int, d
     assert used == len(output)
     assert np.array_equal(everything, values)
     some, used = unpack_output(config, output[:-1])
-    assert len(some) == beats - 1
+    assert len(some) == len(values) - 1
     assert used <= len(output) - 1
     assert unpack_output(config, output, limit=1)[1] == len(pack_output(config, values[:1]))
 
@@ -135,3 +133,5 @@ def test_other_shapes_are_refused() -> None:
         unpack_input(config, b"", wrong[:1])
     with pytest.raises(ValueError, match="a word of this engine has 1 beats, not 2"):
         pack_input(config, wrong[:, 1:], wrong[:2, 1:])
+    with pytest.raises(ValueError, match="a word of this engine has 4 beats; 3 are no whole words"):
+        pack_input(CONFIGS[4], np.zeros((3, beat_words(CONFIGS[4])), np.uint32))

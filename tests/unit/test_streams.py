@@ -51,7 +51,10 @@ def test_segments_survive_packing(config, parts, data):
 def test_a_beat_is_the_sum_of_its_slots(config, kind, seed):
     values = _random(config, kind, 3, np.random.default_rng(seed))
     count, _, pitch = slots(config, kind)
-    parts = values.reshape(-1, count // beats_per_word(config, kind))
+    if kind in (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE):
+        parts = values.repeat(config.word_parts, axis=0)
+    else:
+        parts = values.reshape(-1, count // config.word_parts)
     for beat, words in zip(parts.tolist(), pack(config, [Segment(kind, values)]).tolist(), strict=True):
         expected = sum((value % (1 << pitch)) << (slot * pitch) for slot, value in enumerate(beat))
         assert sum(word << (32 * i) for i, word in enumerate(words)) == expected
@@ -62,14 +65,18 @@ def test_slots_fit_a_beat(config):
     for kind in KINDS:
         count, width, pitch = slots(config, kind)
         assert width <= pitch
-        assert count * pitch <= config.beat_width * beats_per_word(config, kind)
+        whole = kind in (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
+        assert beats_per_word(config, kind) == config.word_parts
+        assert count * pitch <= config.beat_width * (1 if whole else config.word_parts)
         assert config.beat_width <= 32 * beat_words(config)
 
 
-def test_scalars_are_one_beat_each():
+def test_scalars_are_as_many_beats_as_words_have_parts():
     segment = Segment.scalars([1, -2])
     assert segment.kind is None
     assert segment.values.tolist() == [[1], [-2]]
+    assert pack(CONFIGS[0], [segment])[:, 0].tolist() == [1, 2**32 - 2]
+    assert pack(CONFIGS[3], [segment])[:, 0].tolist() == [1] * 4 + [2**32 - 2] * 4
 
 
 def test_wrong_numbers_of_slots_are_refused():

@@ -20,20 +20,20 @@ class Unpacker(wiring.Component):
     """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the same part of a word.
 
     As many beats are a ring of chunks, so what was there before is what the next is made from; a chunk takes a cycle if
-    it is left out, else one more than it has bits. A group's beats, as many as the ring has or one, are offered once
-    their last byte is over, the newest chunks being those of the beat on offer: in a group of several, the ring turns
-    by a beat, a cycle for each chunk, before each of them, and is as it was behind the last.
+    it is left out, else one more than it has bits. A word's beats are offered once its last byte is over. The newest
+    chunks of the ring are those of the beat on offer: before each of several, it turns by a beat, a cycle for each
+    chunk, and behind the last it is as it was.
 
-    Resources: a register for each bit of ``word_parts`` beats, without logic; about 25 more, about 70 LUTs.
+    Resources: a register for each bit of a word, without logic; about 25 more, about 65 LUTs.
 
     Attributes
     ----------
     want, pair : Out(1), Out(1)
-        Eight more bits are wanted; sixteen are, as the group cannot end in the first eight of them.
+        Eight more bits are wanted; sixteen are, as the word cannot end in the first eight of them.
     bits, bit : In(1), In(1)
         A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want`` has to think of.
     held : Out(1)
-        A group has begun and its last beat was not taken yet.
+        A word has begun and its last beat was not taken yet.
     output : stream of beats
 
     :param config: of the engine.
@@ -54,20 +54,17 @@ class Unpacker(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width, chunks, parts = self.config.width, beat_chunks(self.config), self.config.word_parts
+        width, parts, chunks = self.config.width, self.config.word_parts, beat_chunks(self.config)
         beats = Signal(parts * chunks * width)
         place = Signal(range(width))
         within = Signal()
-        head = Signal(init=parts > 1)
-        """The next bit is the group's first, which tells its size."""
-        fewest = chunks + (parts > 1)
-        least = Signal(range(parts * chunks * (width + 1) + 1), init=fewest)
-        """Bits that the group takes from here on if it is of one beat and all chunks to come are left out."""
+        least = Signal(range(parts * chunks * (width + 1) + 1), init=parts * chunks)
+        """Bits that the word takes from here on if all chunks to come are left out."""
         done = Signal()
-        behind = Signal(range(parts))
-        """Beats of the group behind the one on offer."""
-        turns = Signal(range(chunks + 1))
-        """Chunks by which the ring is to turn before the next beat is on offer."""
+        offered = Signal(range(parts))
+        """Which of the word's beats is, or will be, on offer."""
+        turns = Signal(range(chunks + 1), init=chunks if parts > 1 else 0)
+        """Chunks by which the ring is to turn before that."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -81,11 +78,7 @@ class Unpacker(wiring.Component):
         turned = Cat(beats[width:], beats[:width])
         with m.If(bits & ~done):
             m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
-            with m.If(head):
-                m.d.sync += head.eq(0)
-                with m.If(bit):
-                    m.d.sync += [least.eq(parts * chunks), behind.eq(parts - 1), turns.eq(chunks)]
-            with m.Elif(~within):
+            with m.If(~within):
                 m.d.sync += [beats.eq(turned), within.eq(bit)]
                 with m.If(bit):
                     m.d.sync += least.eq(least + (width - 1))
@@ -98,10 +91,9 @@ class Unpacker(wiring.Component):
             with m.If(done & (turns != 0)):
                 m.d.sync += [beats.eq(turned), turns.eq(turns - 1)]
         with m.If(self.output.valid & self.output.ready):
-            with m.If(behind != 0):
-                m.d.sync += [behind.eq(behind - 1), turns.eq(chunks)]
-            with m.Else():
-                m.d.sync += [least.eq(fewest), done.eq(0), self.held.eq(0), head.eq(parts > 1)]
+            m.d.sync += [offered.eq(offered + 1), turns.eq(turns.init)]
+            with m.If(offered == parts - 1):
+                m.d.sync += [least.eq(parts * chunks), done.eq(0), self.held.eq(0)]
         return m
 
 

@@ -134,7 +134,7 @@ async def each_refusal(dut: Any) -> None:
         await twins.exchange(kind, model._acknowledged if kind == RequestType.FETCH else model.next, argument, body)
     script.takes = False
     await twins.settle()
-    await twins.exchange(RequestType.DATA, 0, 0, twins.packed(twins.random_beats(1)))
+    await twins.exchange(RequestType.DATA, 0, 0, twins.packed(twins.random_beats(twins.config.word_parts)))
     await twins.settle()
     for kind in (RequestType.WRITE, RequestType.START):
         await twins.exchange(kind, 1, 100, word if kind == RequestType.WRITE else b"")

@@ -33,7 +33,7 @@ async def unpacker(dut: Any) -> None:
     beats = random_beats(config, random, parameters["count"])
     data, last, sent = list[int](), None, 0
     while sent < len(beats):
-        piece = beats[sent : sent + random.randrange(1, 12)]
+        piece = beats[sent : sent + random.randrange(1, 5) * config.word_parts]
         packed, last = pack_input(config, beat_array(config, piece), last)
         data, sent = data + _bits(packed), sent + len(piece)
     left, waited, due, pairs = 0, 0, 0, 0

@@ -75,7 +75,7 @@ async def data(dut: Any) -> None:
     await twins.open()
     storm = _Storm(twins)
     count = bench_parameters()["count"]
-    stream = twins.packed(twins.random_beats(3 * count))
+    stream = twins.packed(twins.random_beats(3 * count * twins.config.word_parts))
     number = 0
     for _ in range(count):
         match random.randrange(8):

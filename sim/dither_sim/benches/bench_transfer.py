@@ -15,7 +15,6 @@ import cocotb
 
 from dither.engine import EngineConfig
 from dither.isa import Instruction, Memory
-from dither.streams import beats_per_word
 from dither.timing import MEMORY_LATENCY, STORED_LATENCY, execution_cycles
 
 from ..cocotb_runner import bench_config, bench_parameters
@@ -24,6 +23,8 @@ from .cycles import begin, next_cycle, settled
 from .words import pack_fields
 
 _DEPTH = 1 << 16
+_WHOLE = (Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
+"""What has one place a word, however many parts others have."""
 _WANTED_LATENCY = 2
 """Cycles in which the engine tells its banks whether STORE wants what they have."""
 _LEAD = 3
@@ -125,8 +126,9 @@ async def random_instructions(dut: Any) -> None:
         name = random.choice(("LOAD", "LOAD", "STORE", "STORE", "PULL", "EMIT"))
         memory, base = random.choice(list(Memory)), random.choice((0, _DEPTH - 1, random.randrange(_DEPTH)))
         count = random.choice((1, 1, 2, 3, random.randint(4, 60)))
-        parts = beats_per_word(config, memory)
-        places = [base * parts + i for i in range(count * parts)]
+        parts = config.word_parts
+        copies = parts if memory in _WHOLE else 1
+        places = [base * parts // copies + i for i in range(count * parts // copies)]
         operand = random.randint(-(1 << 31), (1 << 31) - 1)
         match name:
             case "LOAD":
@@ -134,9 +136,10 @@ async def random_instructions(dut: Any) -> None:
                 around = places[0] - 1, places[-1] + 1
                 before = [bench.word(memory, place) for place in around]
                 # The beat behind the last one is on offer, and not this instruction's.
-                bench.source.send([*beats, 0])
+                bench.source.send([*(beat for beat in beats for _ in range(copies)), *[0] * parts])
                 await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
-                assert len(bench.source.beats) == 1, f"LOAD left {len(bench.source.beats)} beats instead of one"
+                left = len(bench.source.beats)
+                assert left == parts, f"LOAD left {left} beats instead of {parts}"
                 assert [bench.word(memory, place) for place in places] == beats, "LOAD wrote other words"
                 assert before == [bench.word(memory, place) for place in around], "LOAD wrote too much"
                 await bench.idle(random.randrange(6))
@@ -144,14 +147,16 @@ async def random_instructions(dut: Any) -> None:
             case "STORE":
                 words = [bench.word(memory, place) for place in places]
                 await bench.execute(Instruction.make(name, memory=memory, base=base, count=count), operand)
-                assert bench.sink.beats == words, "STORE sent other words"
+                sent = [word for word in words for _ in range(copies)]
+                assert bench.sink.beats == sent, "STORE sent other words"
             case "PULL":
                 beat = random.getrandbits(width)
-                bench.source.send([beat])
+                bench.source.send([beat] * parts)
                 result = await bench.execute(Instruction.make(name, target=random.randrange(16)), operand)
                 assert result == beat & 0xFFFFFFFF, f"PULL gave {result:#x} of {beat:#x}"
                 assert not bench.source.beats, "PULL took nothing"
             case "EMIT":
                 await bench.execute(Instruction.make(name, source=random.randrange(16)), operand)
-                assert bench.sink.beats == [operand & ((1 << width) - 1)], f"EMIT sent {bench.sink.beats} for {operand}"
+                sent = [operand & ((1 << width) - 1)] * parts
+                assert bench.sink.beats == sent, f"EMIT sent {bench.sink.beats} for {operand}"
         await bench.idle(random.choice((0, 0, 1, 5)))

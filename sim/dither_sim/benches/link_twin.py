@@ -35,7 +35,7 @@ __all__ = ["Script", "Twins", "beat_array", "beat_values", "random_beats"]
 _START = next(register.address for register in REGISTERS if register.name == "start")
 _SETTLED = 180
 """Cycles without a beat or a write after which nothing more happens, but for the line, and for a slot for each byte of
-the longest group of beats."""
+the longest word."""
 _SILENCE = 15
 """Bytes' times in which an answer without a long body begins."""
 _LONG_SILENCE = 300
@@ -53,17 +53,16 @@ def beat_array(config: EngineConfig, values: list[int]) -> NDArray[np.uint32]:
 
 
 def random_beats(config: EngineConfig, random: Random, count: int) -> list[int]:
-    """Beats of which some chunks are zero, some as in the beat before."""
-    width, beats, last = config.width, [], 0
-    for _ in range(count):
-        beat = last
+    """Beats of which some chunks are zero, some as in the same part of the word before."""
+    width, beats = config.width, list[int]()
+    for number in range(count):
+        beat = beats[-config.word_parts] if number >= config.word_parts else 0
         for start in range(0, config.beat_width, width):
             chance = random.random()
             if chance < 0.6:
                 beat &= ~(((1 << width) - 1) << start)
                 beat |= (random.getrandbits(width) if chance < 0.4 else 0) << start
-        last = beat & ((1 << config.beat_width) - 1)
-        beats.append(last)
+        beats.append(beat & ((1 << config.beat_width) - 1))
     return beats
 
 
@@ -109,15 +108,15 @@ class Script:
 
 
 class _Model(LinkModel):
-    """As the component is, which takes the bytes of the group that the engine is to take next out of its buffer."""
+    """As the component is, which takes the bytes of the word that the engine is to take next out of its buffer."""
 
     @property
-    def _room(self) -> int:
-        stored = bytes(self._input)
-        if not stored or len(self._waiting):
-            return self.identity.input - len(stored)
-        used = unpack_input(self.config, stored, self._last, 1)[1] or len(stored)
-        return self.identity.input - (len(stored) - used)
+    def free(self) -> int:
+        waiting = bytes(self._input)
+        if not waiting:
+            return self.identity.input
+        used = unpack_input(self.config, waiting, self._last, self.config.word_parts)[1] or len(waiting)
+        return self.identity.input - (len(waiting) - used)
 
 
 class Twins:
@@ -278,9 +277,8 @@ class Twins:
             assert body == model_body, f"{body.hex()}, not {model_body.hex()}"
 
     def free(self) -> int:
-        """As a response has it: beats that wait for the engine never leave the buffer quite empty."""
-        waits = self.model._input or len(self.model._waiting)
-        return min(self.model.free, self.identity.input - bool(waits))
+        """As a response has it: a word that waits for the engine never leaves the buffer quite empty."""
+        return min(self.model.free, self.identity.input - bool(self.model._input))
 
     def random_beats(self, count: int) -> list[int]:
         """See the function of this name."""

@@ -84,8 +84,9 @@ def build(
         )
     for verdict in result.verdicts:
         click.echo(verdict.text, err=not verdict.kept)
-        if verdict.name == "fmax_mhz" and not verdict.kept:
-            more = min(2 * len(result.report["seeds"]), _MOST_SEEDS)
+        tried = len(result.report["seeds"])
+        if verdict.name == "fmax_mhz" and not verdict.kept and tried < _MOST_SEEDS:
+            more = min(2 * tried, _MOST_SEEDS)
             click.echo(f"another placement may be faster: --seeds {more} tries {more}", err=True)
     click.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
     if not result.kept:

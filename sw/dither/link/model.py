@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..engine import EngineConfig
 from ..isa import WORD_BITS
 from ..regmap import MAGIC
-from ..streams import beat_words
 from .frames import FrameDecoder, encode_frame
 from .packing import beats_before, longest_beat, pack_output, unpack_input
 from .protocol import (
@@ -114,8 +113,6 @@ class LinkModel:
         """The sequence number expected."""
         self._input = bytearray()
         self._last: NDArray[np.uint32] | None = None
-        self._waiting = np.zeros((0, beat_words(self.config)), np.uint32)
-        """Beats of the last group that the engine has not taken yet."""
         self._output = bytearray()
         self._unsent = b""
         self._acknowledged = 0
@@ -142,13 +139,8 @@ class LinkModel:
 
     @property
     def free(self) -> int:
-        """As a response has it now: one byte less than there is room while nothing but a group of beats waits."""
-        return self._room - (len(self._waiting) > 0 and not self._input)
-
-    @property
-    def _room(self) -> int:
-        """Bytes of the input buffer that hold no groups of which the engine has yet to take the first beat; gateware
-        has some more, as it takes a group's bytes before."""
+        """Bytes of the input buffer that hold no words that the engine has yet to take; gateware has some more while it
+        holds a word."""
         return self.identity.input - len(self._input)
 
     @property
@@ -158,17 +150,16 @@ class LinkModel:
         return busy | (Flag.FAULT if self.engine.fault else Flag(0))
 
     def _pump_input(self) -> bool:
-        wanted = self.engine.wanted() if self._input or len(self._waiting) else 0
-        if wanted > len(self._waiting):
-            limit = wanted - len(self._waiting)
-            beats, used = unpack_input(self.config, bytes(self._input), self._last, limit)
-            del self._input[:used]
-            self._last = beats_before(self.config, self._last, beats)
-            self._waiting = np.concatenate([self._waiting, beats])
-        given, self._waiting = self._waiting[:wanted], self._waiting[wanted:]
-        if len(given):
-            self.engine.give(given)
-        return bool(len(given))
+        wanted = self.engine.wanted() if self._input else 0
+        if not wanted:
+            return False
+        beats, used = unpack_input(self.config, bytes(self._input), self._last, wanted)
+        if not used:
+            return False
+        del self._input[:used]
+        self._last = beats_before(self.config, self._last, beats)
+        self.engine.give(beats)
+        return True
 
     def _pump_output(self) -> bool:
         room = self.identity.output - len(self._output)
@@ -213,14 +204,14 @@ class LinkModel:
             return Reason.SEQUENCE
         match kind:
             case RequestType.WRITE:
-                if self.flags & Flag.BUSY or self._input or len(self._waiting):
+                if self.flags & Flag.BUSY or self._input:
                     return Reason.BUSY
                 if len(request.body) > self.identity.input:
                     return Reason.ROOM
                 for offset, (word,) in enumerate(struct.iter_unpack("<I", request.body)):
                     self.engine.write((request.argument + offset) % _MODULUS, word)
             case RequestType.DATA:
-                if len(request.body) > self._room:
+                if len(request.body) > self.free:
                     return Reason.ROOM
                 self._input += request.body
             case _:

@@ -1,6 +1,7 @@
 """The engine's streams as they travel over the link: beats with what repeats left out (docs/protocol.md, "Streams").
 
-Beats are arrays of shape (beats, words) as :func:`dither.streams.pack` makes them: 32-bit words, the lowest first.
+Input travels in words of the engine, which are as many beats as they have parts, output in beats. Beats are arrays of
+shape (beats, words) as :func:`dither.streams.pack` makes them: 32-bit words, the lowest first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["beat_chunks", "beats_before", "longest_beat", "pack_input", "pack_ou
 
 Beats = NDArray[np.uint32]
 _SLICE = 1 << 13
-"""Beats packed at once, so that what is at work stays in the cache; whole groups."""
+"""Beats packed at once, so that what is at work stays in the cache; whole words."""
 
 
 def beat_chunks(config: EngineConfig) -> int:
@@ -32,28 +33,22 @@ def longest_beat(config: EngineConfig) -> int:
 def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None) -> tuple[bytes, Beats]:
     """Beats as the body of DATA: chunks that repeat the same part of the word before are left out.
 
-    Groups are of as many beats as a word has parts, whatever the beats are of. What is left over at the end goes
-    singly, so that the engine gets all of these beats without any others.
-
-    :param beats: shape (beats, words).
-    :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
-    :returns: the bytes, and the beats before the next call's.
+    :param beats: shape (beats, words), those of whole words.
+    :param previous: the word before, see :func:`beats_before`; None at the start of a session.
+    :returns: the bytes, and the word before the next call's.
     :raises ValueError: if the shapes are not those of this engine.
     """
-    beats = _checked(config, beats)
+    beats, parts = _checked(config, beats), config.word_parts
+    if len(beats) % parts:
+        raise ValueError(f"a word of this engine has {parts} beats; {len(beats)} are no whole words")
     last = beats_before(config, previous)
-    pieces, parts = [], config.word_parts
+    pieces = []
     for start in range(0, len(beats), _SLICE):
         both = np.concatenate([last, beats[start : start + _SLICE]])
         chunks = _split(config, both)
-        kept, chunks = chunks[parts:] != chunks[:-parts], chunks[parts:]
-        if parts == 1:
-            pieces.append(_pack(config, chunks, kept))
-        else:
-            grouped = len(chunks) // parts * parts
-            shape = grouped // parts, parts * beat_chunks(config)
-            pieces.append(_pack(config, chunks[:grouped].reshape(shape), kept[:grouped].reshape(shape), head=1))
-            pieces.append(_pack(config, chunks[grouped:], kept[grouped:], head=0))
+        shape = len(chunks) // parts - 1, parts * chunks.shape[1]
+        kept = chunks[parts:] != chunks[:-parts]
+        pieces.append(_pack(config, chunks[parts:].reshape(shape), kept.reshape(shape)))
         last = both[-parts:]
     return b"".join(pieces), last
 
@@ -86,10 +81,10 @@ def pack_output(config: EngineConfig, beats: Beats) -> bytes:
 def unpack_input(
     config: EngineConfig, data: bytes, previous: Beats | None = None, limit: int | None = None
 ) -> tuple[Beats, int]:
-    """The whole groups of beats at the front of a packed input stream.
+    """The beats of the whole words at the front of a packed input stream.
 
-    :param previous: the beats before, see :func:`beats_before`; None at the start of a session.
-    :param limit: behind so many beats, or more if a group has more, no further group is unpacked.
+    :param previous: the word before, see :func:`beats_before`; None at the start of a session.
+    :param limit: beats at most.
     :returns: shape (beats, words), and how many bytes they took.
     """
     return _unpack(config, data, _split(config, beats_before(config, previous)).tolist(), limit)
@@ -135,15 +130,14 @@ def _join(config: EngineConfig, chunks: Beats) -> Beats:
     return np.ascontiguousarray(beats[:, :words])
 
 
-def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_], head: int | None = None) -> bytes:
-    """A flag for each chunk, and the chunk where it is kept; each row, perhaps behind a bit, filled up to a byte."""
-    width, (beats, count) = config.width, chunks.shape
+def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes:
+    """A flag for each chunk, and the chunk where it is kept; each row filled up to a whole byte."""
+    width, (total, count) = config.width, chunks.shape
     lengths = np.where(kept, width + 1, 1)
-    ends = np.cumsum(lengths, axis=1) + (head is not None)
-    row_words = -(-(1 + count * (width + 1)) // WORD_BITS) + 1
-    bits = np.zeros(beats * row_words, np.uint32)
-    begin = np.arange(beats) * (row_words * WORD_BITS)
-    bits[begin // WORD_BITS] = head or 0
+    ends = np.cumsum(lengths, axis=1)
+    row_words = -(-count * (width + 1) // WORD_BITS) + 1
+    bits = np.zeros(total * row_words, np.uint32)
+    begin = np.arange(total) * (row_words * WORD_BITS)
     for number in range(count):
         # Only chunks that are kept leave ones; no two of a column share a word.
         rows = np.flatnonzero(kept[:, number])
@@ -153,37 +147,34 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_], head: in
         words = places // WORD_BITS
         bits[words] |= shifted.astype(np.uint32)
         bits[words + 1] |= (shifted >> np.uint64(WORD_BITS)).astype(np.uint32)
-    table = bits.astype("<u4", copy=False).view(np.uint8).reshape(beats, row_words * 4)
+    table = bits.astype("<u4", copy=False).view(np.uint8).reshape(total, row_words * 4)
     sizes = (ends[:, -1] + 7) // 8
     return table[np.arange(row_words * 4) < sizes[:, None]].tobytes()
 
 
-def _unpack(config: EngineConfig, data: bytes, held: list[list[int]], limit: int | None) -> tuple[Beats, int]:
-    """Beats in groups whose left-out chunks are those of as many beats before as are ``held``; if none are, single
-    beats whose left-out chunks are zeros.
+def _unpack(config: EngineConfig, data: bytes, word: list[list[int]], limit: int | None) -> tuple[Beats, int]:
+    """Whole words whose left-out chunks are those of the ``word`` before; if there is none, beats whose left-out
+    chunks are zeros.
 
     Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
     """
-    width, count = config.width, beat_chunks(config)
-    longest = 1 + max(1, len(held)) * longest_beat(config)
-    mask, zeros = (1 << width) - 1, [0] * count
-    found = held.copy()
+    width, count, parts = config.width, beat_chunks(config), max(1, len(word))
+    longest, mask = parts * longest_beat(config), (1 << width) - 1
+    before = [chunk for beat in word for chunk in beat]
+    found: list[list[int]] = []
     position = 0
-    while position < len(data) and (limit is None or len(found) - len(held) < limit):
+    while position < len(data) and (limit is None or (len(found) + 1) * parts <= limit):
         window = data[position : position + longest]
-        stream, bits, beats = int.from_bytes(window, "little"), 0, 1
-        if len(held) > 1:
-            beats, stream, bits = len(held) if stream & 1 else 1, stream >> 1, 1
-        first = len(found) - len(held)
-        group = [chunk for beat in found[first : first + beats] for chunk in beat] if held else zeros.copy()
+        stream, bits = int.from_bytes(window, "little"), 0
+        chunks = before.copy() if word else [0] * count
         chunk = 0
-        while chunk < len(group):
-            skipped = (stream & -stream).bit_length() - 1 if stream else len(group)
-            if chunk + skipped >= len(group):
-                bits += len(group) - chunk
+        while chunk < len(chunks):
+            skipped = (stream & -stream).bit_length() - 1 if stream else len(chunks)
+            if chunk + skipped >= len(chunks):
+                bits += len(chunks) - chunk
                 break
             chunk += skipped
-            group[chunk] = (stream >> (skipped + 1)) & mask
+            chunks[chunk] = (stream >> (skipped + 1)) & mask
             stream >>= skipped + 1 + width
             bits += skipped + 1 + width
             chunk += 1
@@ -191,6 +182,5 @@ def _unpack(config: EngineConfig, data: bytes, held: list[list[int]], limit: int
         if size > len(window):
             break
         position += size
-        found += [group[start : start + count] for start in range(0, len(group), count)]
-    chunks = np.array(found[len(held) :], np.uint32).reshape(len(found) - len(held), count)
-    return _join(config, chunks), position
+        found.append(before := chunks)
+    return _join(config, np.array(found, np.uint32).reshape(len(found) * parts, count)), position
