@@ -80,14 +80,14 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         8,
         "load",
         (_target(),),
-        "Takes one beat of the input stream; its lowest 32 bits go to the register.",
+        "Takes a scalar of 32 bits from the input stream.",
     ),
     InstructionFormat(
         "EMIT",
         9,
         "store",
         (_source("source", "operand"),),
-        "Sends the register as one beat of the output stream, sign-extended.",
+        "Sends the register over the output stream, a scalar, sign-extended.",
     ),
     InstructionFormat(
         "LOAD",
