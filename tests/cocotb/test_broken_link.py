@@ -89,7 +89,7 @@ SUITES = {
             Change("beats are offered too soon", "done", lambda old, unit, m: Const(1)),
             Change("turns too far", "turns", only(Const, lambda old: Const(old.value + 1))),
             Change("offers a beat that turns", "output__valid", only("&", lambda old: old.operands[0])),
-            Change("offers no other beats", "turns", never),
+            Change("offers the same beat again", "turning", never),
         ),
     ),
     "packer": Suite(

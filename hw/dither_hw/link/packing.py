@@ -63,8 +63,10 @@ class Unpacker(wiring.Component):
         done = Signal()
         offered = Signal(range(parts))
         """Which of the word's beats is, or will be, on offer."""
-        turns = Signal(range(chunks + 1), init=chunks if parts > 1 else 0)
-        """Chunks by which the ring is to turn before that."""
+        turning = Signal()
+        """The ring turns by a chunk. A register, as so much depends on it."""
+        turns = Signal(range(chunks), init=chunks - 1)
+        """How often it does so again before that."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -72,12 +74,12 @@ class Unpacker(wiring.Component):
         m.d.comb += [
             self.want.eq(least > coming),
             self.pair.eq(least > coming + _BYTE),
-            self.output.valid.eq(done & ~bits & (turns == 0)),
+            self.output.valid.eq(done & ~bits & ~turning),
             self.output.payload.eq(beats[-chunks * width :]),
         ]
         turned = Cat(beats[width:], beats[:width])
         with m.If(bits & ~done):
-            m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends)]
+            m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends), turning.eq(ends & (parts > 1))]
             with m.If(~within):
                 m.d.sync += [beats.eq(turned), within.eq(bit)]
                 with m.If(bit):
@@ -87,11 +89,12 @@ class Unpacker(wiring.Component):
                 m.d.sync += [top.eq(Cat(top[1:], bit)), place.eq(place + 1)]
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]
-        if parts > 1:
-            with m.If(done & (turns != 0)):
-                m.d.sync += [beats.eq(turned), turns.eq(turns - 1)]
+        with m.If(turning):
+            m.d.sync += [beats.eq(turned), turns.eq(turns - 1)]
+            with m.If(turns == 0):
+                m.d.sync += [turns.eq(turns.init), turning.eq(0)]
         with m.If(self.output.valid & self.output.ready):
-            m.d.sync += [offered.eq(offered + 1), turns.eq(turns.init)]
+            m.d.sync += [offered.eq(offered + 1), turning.eq(offered != parts - 1)]
             with m.If(offered == parts - 1):
                 m.d.sync += [least.eq(parts * chunks), done.eq(0), self.held.eq(0)]
         return m
