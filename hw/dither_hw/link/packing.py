@@ -24,7 +24,7 @@ class Unpacker(wiring.Component):
     chunks of the ring are those of the beat on offer: before each of several, it turns by a beat, a cycle for each
     chunk, and behind the last it is as it was.
 
-    Resources: a register for each bit of a word, without logic; about 25 more, about 65 LUTs.
+    Resources: a register for each bit of a word, without logic; about 35 more, about 65 LUTs.
 
     Attributes
     ----------
@@ -55,7 +55,6 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, parts, chunks = self.config.width, self.config.word_parts, beat_chunks(self.config)
-        beats = Signal(parts * chunks * width)
         place = Signal(range(width))
         within = Signal()
         least = Signal(range(parts * chunks * (width + 1) + 1), init=parts * chunks)
@@ -64,9 +63,9 @@ class Unpacker(wiring.Component):
         offered = Signal(range(parts))
         """Which of the word's beats is, or will be, on offer."""
         turning = Signal()
-        """The ring turns by a chunk. A register, as so much depends on it."""
-        turns = Signal(range(chunks), init=chunks - 1)
-        """How often it does so again before that."""
+        """The ring is not yet as it is to be for that."""
+        turns = Signal(range(chunks + 1), init=chunks if parts > 1 else 0)
+        """Chunks by which it is still to turn."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -75,29 +74,49 @@ class Unpacker(wiring.Component):
             self.want.eq(least > coming),
             self.pair.eq(least > coming + _BYTE),
             self.output.valid.eq(done & ~bits & ~turning),
-            self.output.payload.eq(beats[-chunks * width :]),
         ]
-        turned = Cat(beats[width:], beats[:width])
+        turn, shift = Signal(), Signal()
         with m.If(bits & ~done):
-            m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends), turning.eq(ends & (parts > 1))]
+            m.d.sync += [self.held.eq(1), least.eq(least - 1), done.eq(ends), turning.eq(ends)]
             with m.If(~within):
-                m.d.sync += [beats.eq(turned), within.eq(bit)]
+                m.d.comb += turn.eq(1)
+                m.d.sync += within.eq(bit)
                 with m.If(bit):
                     m.d.sync += least.eq(least + (width - 1))
             with m.Else():
-                top = beats[-width:]
-                m.d.sync += [top.eq(Cat(top[1:], bit)), place.eq(place + 1)]
+                m.d.comb += shift.eq(1)
+                m.d.sync += place.eq(place + 1)
                 with m.If(place == width - 1):
                     m.d.sync += [within.eq(0), place.eq(0)]
         with m.If(turning):
-            m.d.sync += [beats.eq(turned), turns.eq(turns - 1)]
             with m.If(turns == 0):
                 m.d.sync += [turns.eq(turns.init), turning.eq(0)]
+            with m.Else():
+                m.d.comb += turn.eq(1)
+                m.d.sync += turns.eq(turns - 1)
         with m.If(self.output.valid & self.output.ready):
             m.d.sync += [offered.eq(offered + 1), turning.eq(offered != parts - 1)]
             with m.If(offered == parts - 1):
                 m.d.sync += [least.eq(parts * chunks), done.eq(0), self.held.eq(0)]
+        self._ring(m, turn, shift, bit)
         return m
+
+    def _ring(self, m: Module, turn: Signal, shift: Signal, bit: Signal) -> None:
+        """The ring: turns by a chunk, or takes a bit into the newest one; a cycle later, as its registers are many and
+        stand far apart."""
+        width, size = self.config.width, beat_chunks(self.config) * self.config.width
+        beats = Signal(self.config.word_parts * size)
+        m.d.comb += self.output.payload.eq(beats[-size:])
+        turned, top = Cat(beats[width:], beats[:width]), beats[-width:]
+        for start in range(0, len(beats), size):
+            near = Signal(name=f"turn{start // size}_copy")
+            m.d.sync += near.eq(turn)
+            with m.If(near):
+                m.d.sync += beats[start : start + size].eq(turned[start : start + size])
+        shifts, late = Signal(), Signal()
+        m.d.sync += [shifts.eq(shift), late.eq(bit)]
+        with m.If(shifts):
+            m.d.sync += top.eq(Cat(top[1:], late))
 
 
 class Packer(wiring.Component):
