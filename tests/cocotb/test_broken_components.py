@@ -37,6 +37,7 @@ CONTRACT = EngineConfig(
     rows=2, lanes=4, lanes_per_table=2, activation_tables=4, table_bits=6, activation_depth=128, parameter_depth=64
 )
 SMALL = EngineConfig(rows=2, lanes=2, lanes_per_table=1, table_bits=6, program_depth=64, rounds_per_cycle=4)
+PARTS = EngineConfig(rows=4, lanes=4, lanes_per_table=1, table_bits=6, word_parts=4, local_learning=0)
 ENGINE = EngineConfig(
     rows=2, lanes=2, lanes_per_table=1, table_bits=6, activation_depth=64, parameter_depth=32, program_depth=256,
     rounds_per_cycle=4,
@@ -87,9 +88,10 @@ SUITES = {
         ),
     ),
     "transfer": Suite(
-        lambda: TransferUnit(SMALL), "bench_transfer",
-        {"config": SMALL, "input": "bursts", "output": "reluctant", "count": 60},
+        lambda: TransferUnit(PARTS), "bench_transfer",
+        {"config": PARTS, "input": "bursts", "output": "reluctant", "count": 60},
         (
+            Change("places are left out", "place", only("+", lambda old: old + 1)),
             Change("valid waits for ready", "output__valid", lambda old, unit, m: old & unit.output.ready),
             Change("a beat changes while it waits", "output__payload", lambda old, unit, m: old ^ ~unit.output.ready),
             Change("beats are lost", "write_enable", lambda old, unit, m: old & unit.input.payload[0]),
