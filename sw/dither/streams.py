@@ -66,11 +66,19 @@ def beat_words(config: EngineConfig) -> int:
     return -(-config.beat_width // WORD_BITS)
 
 
-def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
-    """Beats that one word of a memory, or one scalar, takes: one for each of its parts; in compact engines, whose beats
+def _pieces(config: EngineConfig, kind: Memory | None) -> int:
+    """Different beats that one word, or one scalar, takes: one for each of its parts; in compact engines, whose beats
     are narrow, as many as it fills."""
     count, _, pitch = slots(config, kind)
-    return -(-count * pitch // config.beat_width) if config.compact else config.word_parts
+    if config.compact:
+        return -(-count * pitch // config.beat_width)
+    return 1 if kind in _WHOLE else config.word_parts
+
+
+def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
+    """Beats that one word of a memory, or one scalar, takes: as many as words have parts, also if it is not cut; in
+    compact engines as many as it fills."""
+    return _pieces(config, kind) if config.compact else config.word_parts
 
 
 def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
@@ -78,12 +86,7 @@ def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
     if config.compact:
         return config.beat_width
     count, _, pitch = slots(config, kind)
-    return count * pitch if kind in _WHOLE else count * pitch // config.word_parts
-
-
-def _copies(config: EngineConfig, kind: Memory | None) -> int:
-    """Beats that are the same."""
-    return config.word_parts if kind in _WHOLE else 1
+    return count * pitch // _pieces(config, kind)
 
 
 def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
@@ -106,8 +109,8 @@ def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32
 
 def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
     count, _, pitch = slots(config, segment.kind)
-    copies = _copies(config, segment.kind)
-    beats, width = beats_per_word(config, segment.kind) // copies, _bits_per_beat(config, segment.kind)
+    beats, width = _pieces(config, segment.kind), _bits_per_beat(config, segment.kind)
+    copies = beats_per_word(config, segment.kind) // beats
     values = segment.values
     if values.ndim != 2 or values.shape[1] != count:
         raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
@@ -125,10 +128,11 @@ def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32])
     They are signed, but for second moments and the values of scalar tables.
     """
     count, width, pitch = slots(config, kind)
-    copies = _copies(config, kind)
+    pieces = _pieces(config, kind)
+    copies = beats_per_word(config, kind) // pieces
     physical = np.unpackbits(np.ascontiguousarray(beats[::copies], "<u4").view(np.uint8), axis=1, bitorder="little")
     used = _bits_per_beat(config, kind)
-    bits = physical[:, :used].reshape(-1, beats_per_word(config, kind) // copies * used)
+    bits = physical[:, :used].reshape(-1, pieces * used)
     fields = bits[:, : count * pitch].reshape(len(bits), count, pitch)[:, :, :width].astype(np.int64)
     values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
     signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)

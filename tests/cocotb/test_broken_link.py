@@ -86,7 +86,7 @@ SUITES = {
         lambda: Unpacker(PARTS), "bench_link_packing", {**PACKING, "part": "unpacker", "config": PARTS},
         (
             Change("words are one beat", "offered", never),
-            Change("beats are offered too soon", "done", lambda old, unit, m: Const(1)),
+            Change("beats are offered too soon", "done", always),
             Change("turns too far", "turns", only(Const, lambda old: Const(old.value + 1))),
             Change("offers a beat that turns", "output__valid", only("&", lambda old: old.operands[0])),
             Change("offers the same beat again", "turning", never),

@@ -14,6 +14,7 @@ CONFIGS = [
     EngineConfig(rows=8, lanes=16, width=18, word_parts=4, local_learning=0),
 ]
 KINDS = [None, *Memory]
+WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
 
 
 def _range(config, kind, slot):
@@ -51,7 +52,7 @@ def test_segments_survive_packing(config, parts, data):
 def test_a_beat_is_the_sum_of_its_slots(config, kind, seed):
     values = _random(config, kind, 3, np.random.default_rng(seed))
     count, _, pitch = slots(config, kind)
-    if kind in (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE):
+    if kind in WHOLE:
         parts = values.repeat(config.word_parts, axis=0)
     else:
         parts = values.reshape(-1, count // config.word_parts)
@@ -65,7 +66,7 @@ def test_slots_fit_a_beat(config):
     for kind in KINDS:
         count, width, pitch = slots(config, kind)
         assert width <= pitch
-        whole = kind in (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
+        whole = kind in WHOLE
         assert beats_per_word(config, kind) == config.word_parts
         assert count * pitch <= config.beat_width * (1 if whole else config.word_parts)
         assert config.beat_width <= 32 * beat_words(config)

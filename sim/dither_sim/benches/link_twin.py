@@ -286,8 +286,7 @@ class Twins:
 
     def packed(self, beats: list[int]) -> bytes:
         """As DATA's body, if the model has taken all before."""
-        previous = None if self.model._last is None else self.model._last
-        return pack_input(self.config, beat_array(self.config, beats), previous)[0]
+        return pack_input(self.config, beat_array(self.config, beats), self.model._last)[0]
 
     def emit(self, beats: list[int]) -> None:
         """Both engines send them."""

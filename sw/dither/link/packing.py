@@ -87,7 +87,7 @@ def unpack_input(
     :param limit: beats at most.
     :returns: shape (beats, words), and how many bytes they took.
     """
-    return _unpack(config, data, _split(config, beats_before(config, previous)).tolist(), limit)
+    return _unpack(config, data, _split(config, beats_before(config, previous)).ravel().tolist(), limit)
 
 
 def unpack_output(config: EngineConfig, data: bytes, limit: int | None = None) -> tuple[Beats, int]:
@@ -152,21 +152,21 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
     return table[np.arange(row_words * 4) < sizes[:, None]].tobytes()
 
 
-def _unpack(config: EngineConfig, data: bytes, word: list[list[int]], limit: int | None) -> tuple[Beats, int]:
-    """Whole words whose left-out chunks are those of the ``word`` before; if there is none, beats whose left-out
-    chunks are zeros.
+def _unpack(config: EngineConfig, data: bytes, before: list[int], limit: int | None) -> tuple[Beats, int]:
+    """Whole words whose left-out chunks are those of the word ``before``; if that is empty, beats whose left-out chunks
+    are zeros.
 
     Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
     """
-    width, count, parts = config.width, beat_chunks(config), max(1, len(word))
+    width, count = config.width, beat_chunks(config)
+    repeats, parts = bool(before), len(before) // count or 1
     longest, mask = parts * longest_beat(config), (1 << width) - 1
-    before = [chunk for beat in word for chunk in beat]
     found: list[list[int]] = []
     position = 0
     while position < len(data) and (limit is None or (len(found) + 1) * parts <= limit):
         window = data[position : position + longest]
         stream, bits = int.from_bytes(window, "little"), 0
-        chunks = before.copy() if word else [0] * count
+        chunks = before.copy() if repeats else [0] * count
         chunk = 0
         while chunk < len(chunks):
             skipped = (stream & -stream).bit_length() - 1 if stream else len(chunks)
