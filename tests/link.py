@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from dither.link.board import BoardModel, ModelTransport
+from dither.arch.regmap import MAGIC
 from dither.link.faults import DriverKilled, FaultyTransport
 from dither.link.frames import encode_frame
 from dither.link.protocol import REQUEST, RequestType
-from dither.link.soak import Outcome, soak
-from dither.regmap import MAGIC
+from dither.train.soak import Outcome, soak
+from tests.doubles.board import BoardModel, ModelTransport
 
 __all__ = ["soak_board"]
 
@@ -19,7 +19,9 @@ _OTHER_SESSION = 4242
 
 
 def soak_board(board: BoardModel, *, faults: int, seed: int, disasters: bool = True) -> Outcome:
-    """Soaks the board in memory: line faults, killed drivers, resets, power cuts, unplugged lines, other drivers."""
+    """Soaks the board in memory: line faults, killed drivers, resets, power cuts, unplugged lines,
+    other drivers.
+    """
 
     def line(random: np.random.Generator, counts: Counter[str]) -> FaultyTransport:
         def kill() -> None:
@@ -34,13 +36,21 @@ def soak_board(board: BoardModel, *, faults: int, seed: int, disasters: bool = T
             board.exchange(b"\0" + encode_frame(header))
 
         happen = {
-            "driver killed": kill, "board reset": board.restart, "unplugged": lambda: faulty.unplug(),
-            "unplugged, power lost": cut_power, "taken over by another driver": take_over,
-        }  # fmt: skip
+            "driver killed": kill,
+            "board reset": board.restart,
+            "unplugged": lambda: faulty.unplug(),
+            "unplugged, power lost": cut_power,
+            "taken over by another driver": take_over,
+        }
         faulty = FaultyTransport(
-            ModelTransport(board), random, chance=0.1, disasters=happen if disasters else None, rare=25.0, pause=0.003,
+            ModelTransport(board),
+            random,
+            chance=0.1,
+            disasters=happen if disasters else None,
+            rare=25.0,
+            pause=0.003,
             counts=counts,
-        )  # fmt: skip
+        )
         return faulty
 
     return soak(line, board.engine.config, faults=faults, seed=seed, patience=2.0, shortest_timeout=0.002)

@@ -1,4 +1,6 @@
-"""Random programs for differential tests: every instruction, nested loops and calls, all memories in and out."""
+"""Random programs for differential tests: every instruction, nested loops and calls, all memories
+in and out.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from dither.engine import EngineConfig
-from dither.isa import (
+from dither.arch.config import EngineConfig
+from dither.arch.isa import (
     GRADIENT_BITS,
     LOOPS,
     MASTER_BITS,
@@ -23,9 +25,9 @@ from dither.isa import (
     Operand,
     Rule,
 )
-from dither.streams import Expect, Segment
-from dither.tables import scalar_tables
-from dither.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
+from dither.arch.streams import Expect, Segment
+from dither.arch.tables import scalar_tables
+from dither.arch.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
 
 STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 REGISTERS = range(1, 16)
@@ -55,7 +57,9 @@ def steps_of_strides(counts: list[int], strides: list[int]) -> list[int]:
 
 
 def _strides_within(draw: st.DrawFn, counts: list[int], span: int) -> tuple[list[int], int]:
-    """Random strides, some negative, whose addresses stay within ``span``; and the base's offset in it."""
+    """Random strides, some negative, whose addresses stay within ``span``; and the base's offset in
+    it.
+    """
     strides, low, high = [], 0, 0
     for count in counts:
         room = (span - 1 - (high - low)) // max(count - 1, 1)
@@ -131,8 +135,11 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
     (y_move,), y_base = _strides_within(draw, [repeats], half - rows * int(np.prod(outer)) + 1)
     fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
     for name, loops, of, strides in (
-        ("w", LOOPS, counts, w), ("x", LOOPS, counts, x), ("y", OUTER_LOOPS, outer, y), ("b", OUTER_LOOPS, outer, b),
-    ):  # fmt: skip
+        ("w", LOOPS, counts, w),
+        ("x", LOOPS, counts, x),
+        ("y", OUTER_LOOPS, outer, y),
+        ("b", OUTER_LOOPS, outer, b),
+    ):
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
         "y_row": y_row,
@@ -151,7 +158,9 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
 
 
 def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
-    """A CORRELATE that visits no gradient word twice in one tile, but maybe the same ones in every tile."""
+    """A CORRELATE that visits no gradient word twice in one tile, but maybe the same ones in every
+    tile.
+    """
     inner = _counts(draw, len(REDUCTION_LOOPS), min(config.parameter_depth, 30))
     outer = _counts(draw, len(OUTER_LOOPS), 24)
     counts, size, rows = inner + outer, int(np.prod(inner)), config.rows
@@ -167,9 +176,10 @@ def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         pause = max(0, CORRELATE_DISTANCE - rows - 1)
     fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
     for name, loops, of, strides in (
-        ("d", OUTER_LOOPS, outer, d), ("x", LOOPS, counts, x),
+        ("d", OUTER_LOOPS, outer, d),
+        ("x", LOOPS, counts, x),
         ("g", LOOPS, counts, [*_distinct_strides(draw, inner), *g]),
-    ):  # fmt: skip
+    ):
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
         "d_row": d_row,
@@ -181,7 +191,9 @@ def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
 
 
 def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
-    """A LOSS in any mode that the engine has; what writes words reads the lower half and writes to the upper one."""
+    """A LOSS in any mode that the engine has; what writes words reads the lower half and writes to
+    the upper one.
+    """
     count = draw(st.integers(1, 9))
     mode = draw(st.sampled_from(LossMode)) if config.local_learning else LossMode.SUM
     half = config.activation_depth // 2
@@ -259,11 +271,20 @@ def dithers(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         x_base, x_step = y_base, y_step
     register = st.sampled_from([0, *REGISTERS])
     return I(
-        "DITHER", count=count, x_base=x_base, x_step=x_step, y_base=y_base, y_step=y_step,
-        scale=draw(st.integers(0, config.activation_depth - 1)), gate=draw(st.integers(0, 1)),
-        block=draw(st.integers(0, (1 << 20) - 1)), seed=draw(register), step=draw(register), probe=draw(register),
+        "DITHER",
+        count=count,
+        x_base=x_base,
+        x_step=x_step,
+        y_base=y_base,
+        y_step=y_step,
+        scale=draw(st.integers(0, config.activation_depth - 1)),
+        gate=draw(st.integers(0, 1)),
+        block=draw(st.integers(0, (1 << 20) - 1)),
+        seed=draw(register),
+        step=draw(register),
+        probe=draw(register),
         offset=draw(register),
-    )  # fmt: skip
+    )
 
 
 def transposes(draw: st.DrawFn, config: EngineConfig) -> Instruction:
@@ -330,7 +351,8 @@ def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, 
 def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> RandomProgram:
     """A whole program: load everything, compute, store everything.
 
-    :param single: compute with one descriptor only (and a loop around it), so that a failure names it.
+    :param single: compute with one descriptor only (and a loop around it), so that a failure names
+        it.
     """
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     inputs, load = [], []

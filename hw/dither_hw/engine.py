@@ -7,23 +7,23 @@ from typing import Any, TypeVar
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 
-from dither.engine import EngineConfig
-from dither.isa import INSTRUCTIONS, OPCODE_BITS, Memory
-from dither.streams import slots
+from dither.arch.config import EngineConfig
+from dither.arch.isa import INSTRUCTIONS, OPCODE_BITS, Memory
+from dither.arch.streams import slots
 
+from .base.interfaces import EnginePorts, instruction_layout
 from .compact.engine import CompactEngine
-from .contract import ContractUnit
-from .dither import DitherUnit
-from .host import HostRegisters
-from .interfaces import EnginePorts, instruction_layout
-from .loss import LossUnit
-from .memories import BankedMemory
-from .parameters import ParameterUnit
-from .scalar_tables import ScalarTables
-from .sequencer import Sequencer, Unit
-from .transfer import TransferUnit
-from .transpose import TransposeUnit
-from .update import UpdateUnit
+from .contract.contract import ContractUnit
+from .contract.dither import DitherUnit
+from .control.host import HostRegisters
+from .control.sequencer import Sequencer, Unit
+from .loss.loss import LossUnit
+from .memory.memories import BankedMemory
+from .memory.transfer import TransferUnit
+from .memory.transpose import TransposeUnit
+from .tables.scalar_tables import ScalarTables
+from .update.probes import ParameterUnit
+from .update.update import UpdateUnit
 
 __all__ = ["Engine"]
 
@@ -36,20 +36,23 @@ _STATE = {"master": Memory.MASTER, "gradient": Memory.GRADIENT, "moment1": Memor
 
 
 class Engine(wiring.Component):
-    """Executes programs of :mod:`dither.isa` exactly as the golden machine does, in exactly the cycles that
-    :mod:`dither.timing` says.
+    """Executes programs of :mod:`dither.arch.isa` exactly as the golden machine does, in exactly
+    the cycles that :mod:`dither.arch.timing` says.
 
-    One instruction is at work at a time; its unit owns the memories until it is done, so the memories' ports are
-    multiplexed by unit and need no arbitration. Units are far apart on an FPGA, so each has a register of its own for
-    the reset, and each bank of a memory has its own for whose data it takes.
+    One instruction is at work at a time; its unit owns the memories until it is done, so the
+    memories' ports are multiplexed by unit and need no arbitration. Units are far apart on an FPGA,
+    so each has a register of its own for the reset, and each bank of a memory has its own for whose
+    data it takes.
 
-    Ports: :class:`~dither_hw.interfaces.EnginePorts`.
+    Ports: :class:`~dither_hw.base.interfaces.EnginePorts`.
 
     :param config: geometry and numerics; at most 64 lanes.
     """
 
     def __new__(cls, config: EngineConfig) -> Any:
-        """A :class:`~dither_hw.compact.engine.CompactEngine`, which has the same ports, for a compact configuration."""
+        """A :class:`~dither_hw.compact.engine.CompactEngine`, which has the same ports, for a
+        compact configuration.
+        """
         return CompactEngine(config) if config.compact else super().__new__(cls)
 
     def __init__(self, config: EngineConfig) -> None:
@@ -116,7 +119,9 @@ class Engine(wiring.Component):
         return m
 
     def _add(self, m: Module, name: str, component: _C) -> _C:
-        """A submodule that forgets everything a cycle after a ``reset``, or takes care of that itself."""
+        """A submodule that forgets everything a cycle after a ``reset``, or takes care of that
+        itself.
+        """
         reset = Signal(name=f"{name}_reset_copy")
         m.d.sync += reset.eq(self.reset)
         own: Signal | None = getattr(component, "reset", None)
@@ -126,7 +131,9 @@ class Engine(wiring.Component):
         return component
 
     def _connect_fields(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
-        """Gives every unit its view of the instruction and its operands, in registers of its own."""
+        """Gives every unit its view of the instruction and its operands, in registers of its
+        own.
+        """
         instruction, operands = sequencer.instruction, sequencer.operands
 
         def near(value: Value, name: str) -> Signal:
@@ -167,7 +174,9 @@ class Engine(wiring.Component):
             ]
 
     def _connect_memories(self, m: Module, sequencer: Sequencer, units: dict[Unit, Any]) -> None:
-        """Memories, and their ports by the unit at work; what only one unit uses is wired straight."""
+        """Memories, and their ports by the unit at work; what only one unit uses is wired
+        straight.
+        """
         config = self.config
         parts, part_bits = config.word_parts, config.part_bits
         names: dict[BankedMemory, str] = {}
@@ -189,7 +198,9 @@ class Engine(wiring.Component):
             return own
 
         def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, *, enables: int = 1) -> BankedMemory:
-            """A memory of whole words, whose parts have enables, or a state's, whose words are parts."""
+            """A memory of whole words, whose parts have enables, or a state's, whose words are
+            parts.
+            """
             whole = kind not in _STATE.values()
             bank = BankedMemory(depth=depth, banks=banks, bits=bits, enables=enables)
             m.submodules[name], names[bank] = bank, name
@@ -223,10 +234,17 @@ class Engine(wiring.Component):
                     m.d.comb += bank.part(bank.write.data, i).eq(bank.part(port.data, i % given))
 
         local = bool(config.local_learning)
-        activation = memory("activation", config.activation_depth, config.lanes, config.width, Memory.ACTIVATION,
-                            enables=config.lanes if local else parts)  # fmt: skip
+        activation = memory(
+            "activation",
+            config.activation_depth,
+            config.lanes,
+            config.width,
+            Memory.ACTIVATION,
+            enables=config.lanes if local else parts,
+        )
         if local:
-            # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is idle gives zero.
+            # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is
+            # idle gives zero.
             m.d.comb += activation.write.data.eq(loaded | loss.result.data.replicate(config.lanes))
             with m.If(owns(Unit.LOSS, "activation_write")):
                 m.d.comb += [
@@ -267,8 +285,8 @@ class Engine(wiring.Component):
             reader(state["gradient"], Unit.CONTRACT, contract.gradient)
             writer(state["gradient"], Unit.CONTRACT, contract.gradient_write)
 
-        # What STORE sends is registered at its bank, then put together: with a register between states, which are at
-        # the edge of the chip, and the others.
+        # What STORE sends is registered at its bank, then put together: with a register between
+        # states, which are at the edge of the chip, and the others.
         near_state, others = (
             Signal(config.beat_width, name=name, reset_less=True) for name in ("stored_state", "stored")
         )

@@ -20,5 +20,5 @@ ICE40UP5K = Fabric("iCE40UP5K")
 ECP5 = Fabric("LFE5U-85F")
 
 CELL_MODELS = {ECP5: Path(__file__).with_name("ecp5.sv")}
-"""SystemVerilog of those cells that the gateware instantiates itself, where this project has models of its own: Yosys
-has none of an ECP5's multipliers and block RAMs."""
+"""SystemVerilog of those cells that the gateware instantiates itself, where this project has models
+of its own: Yosys has none of an ECP5's multipliers and block RAMs."""

@@ -1,7 +1,9 @@
-"""Synthesised gateware as Verilog that simulates: the cells of an iCE40, with Yosys' own models of them.
+"""Synthesised gateware as Verilog that simulates: the cells of an iCE40, with Yosys' own models of
+them.
 
-What an RTL simulation cannot show, a netlist does: whether the synthesiser understood the description, whether a
-primitive's ports and parameters are right, and whether anything depends on what only simulations promise.
+What an RTL simulation cannot show, a netlist does: whether the synthesiser understood the
+description, whether a primitive's ports and parameters are right, and whether anything depends on
+what only simulations promise.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from amaranth.back import rtlil
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 from dither.tools.cache import cached, digest
 from dither.tools.toolchain import run_yosys, yosys_version
 
@@ -27,9 +29,11 @@ _SCRIPT = "read_rtlil in.il; synth_ice40 -top {top} {options}; write_verilog -no
 
 
 def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, options: Sequence[str] = ()) -> str:
-    """Verilog text of the cells' models and of a component synthesised for an iCE40, with top module ``name``.
+    """Verilog text of the cells' models and of a component synthesised for an iCE40, with top
+    module ``name``.
 
-    Its ports are those that :func:`dither_sim.verilog.emit` gives it. The text is cached under the RTLIL's digest.
+    Its ports are those that :func:`dither_sim.verilog.emit` gives it. The text is cached under the
+    RTLIL's digest.
 
     :param options: further ones of ``synth_ice40``.
     :raises DeviceError: if Yosys is missing or fails.
@@ -49,10 +53,11 @@ def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, optio
 def cell_models() -> str:
     """Yosys' models of the iCE40's cells, such that Verilator takes them and is fast.
 
-    - Unconnected inputs get their default from the synthesiser, not from default values of ports, which not every
-      simulator knows.
-    - SB_LUT4 chooses from a constant by way of vectors, and Verilator would keep those of ten thousand LUTs; here it is
-      the same tree of multiplexers in one expression, which folds: a netlist compiles and runs twice as fast.
+    - Unconnected inputs get their default from the synthesiser, not from default values of ports,
+      which not every simulator knows.
+    - SB_LUT4 chooses from a constant by way of vectors, and Verilator would keep those of ten
+      thousand LUTs; here it is the same tree of multiplexers in one expression, which folds: a
+      netlist compiles and runs twice as fast.
 
     :raises DeviceError: if Yosys is missing, or its models are not as expected.
     """

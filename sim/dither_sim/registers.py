@@ -1,9 +1,10 @@
 """Rewrites Yosys' Verilog so that simulators can skip what a clock enable holds.
 
-Yosys writes a register as a block that computes its next value, the old one by default, and an assignment of that value
-at the clock edge. A simulator then computes, stores and copies every register in every cycle. Here both become one
-block at the clock edge that assigns only what changes, and Verilator leaves out all that depends on an enable which is
-low: the engine runs about twice as fast. Nothing else changes.
+Yosys writes a register as a block that computes its next value, the old one by default, and an
+assignment of that value at the clock edge. A simulator then computes, stores and copies every
+register in every cycle. Here both become one block at the clock edge that assigns only what
+changes, and Verilator leaves out all that depends on an enable which is low: the engine runs about
+twice as fast. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ _REPEATED = re.compile(rf"(?P<bit>{_BIT})(?P<more>(?:, (?P=bit)){{2,}})(?=[, ])"
 
 
 def merge_registers(verilog: str) -> str:
-    """The same modules with next-value blocks merged into their registers, and repeated bits written as such."""
+    """The same modules with next-value blocks merged into their registers, and repeated bits
+    written as such.
+    """
     return _REPEATED.sub(_replicate, _MODULE.sub(lambda match: _merge_module(match[0]), verilog))
 
 
 def _replicate(match: re.Match[str]) -> str:
-    """``a[3], a[3], a[3]`` as ``{3{a[3]}}``: a sign extension, where Verilator would shift bit by bit."""
+    """``a[3], a[3], a[3]`` as ``{3{a[3]}}``: a sign extension, where Verilator would shift bit by
+    bit.
+    """
     count = 1 + match["more"].count(f", {match['bit']}")
     return f"{{{count}{{{match['bit']}}}}}"
 
@@ -48,7 +53,8 @@ def _merge_module(text: str) -> str:
             continue
         target = re.compile(rf"^( +){re.escape(temporary)}( ?\[[\d:]+\] )? ?= ", re.MULTILINE)
         body, assigned = target.subn(lambda m, r=register: f"{m[1]}{r}{m[2] or ' '}<= ", block["body"])
-        # Declaration, default, register, and else only assignments: nothing reads the value in between.
+        # Declaration, default, register, and else only assignments: nothing reads the value in
+        # between.
         if uses[temporary] != assigned + 3:
             continue
         if block["default"].strip() != register.strip():

@@ -11,7 +11,7 @@ from typing import Any
 
 from amaranth.back import rtlil
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither.tools.cache import cached, digest
 from dither.tools.sources import source_files
 from dither.tools.toolchain import run_yosys, yosys_version
@@ -22,24 +22,24 @@ from .fabrics import CELL_MODELS, Fabric
 __all__ = ["emit", "emit_engine", "emit_part"]
 
 _SCRIPT = "read_rtlil in.il; proc -nomux -norom; memory_collect; write_verilog -sv -norename -noattr out.sv"
-"""Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes ``always_comb``: the
-``always @*`` of plain Verilog need not run at time 0, and some simulators don't run it then."""
+"""Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes
+``always_comb``: the ``always @*`` of plain Verilog need not run at time 0, and some simulators
+don't run it then."""
 
 _ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
 
 
-def emit(
-    component: Any, name: str, ports: Sequence[Any] | None = None, *, fabric: Fabric | None = None
-) -> str:  # fmt: skip
+def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabric: Fabric | None = None) -> str:
     """SystemVerilog text of a component and all below it; the top module is ``name``.
 
-    Ports are those of the component's signature, flat (``input__payload``), and ``clk`` and ``rst``; other
-    elaboratables need ``ports``. Memories that start as zeros are left without initialisation: simulators with two
-    states start them so anyhow, and thousands of assignments take minutes to compile. Registers are rewritten for
-    speed by :mod:`dither_sim.registers`. The text is cached under the RTLIL's digest.
+    Ports are those of the component's signature, flat (``input__payload``), and ``clk`` and
+    ``rst``; other elaboratables need ``ports``. Memories that start as zeros are left without
+    initialisation: simulators with two states start them so anyhow, and thousands of assignments
+    take minutes to compile. Registers are rewritten for speed by :mod:`dither_sim.registers`. The
+    text is cached under the RTLIL's digest.
 
-    :param fabric: the FPGA whose cells the component is to use, for those with :data:`fabrics.CELL_MODELS`; their
-        models come with the text.
+    :param fabric: the FPGA whose cells the component is to use, for those with
+        :data:`fabrics.CELL_MODELS`; their models come with the text.
     :raises DeviceError: if Yosys is missing or fails.
     """
     text = rtlil.convert(component, name=name, ports=ports, platform=fabric, emit_src=False)
@@ -56,15 +56,17 @@ def emit(
 
 
 def emit_engine(config: EngineConfig) -> str:
-    """:func:`emit` of ``dither_hw.engine.Engine(config)`` as top module ``engine``, kept like :func:`emit_part`'s."""
+    """:func:`emit` of ``dither_hw.engine.Engine(config)`` as top module ``engine``, kept like
+    :func:`emit_part`'s.
+    """
     return emit_part("dither_hw.engine", "Engine", "engine", {"config": config.to_dict()}, config=config)
 
 
 def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **arguments: Any) -> str:
     """:func:`emit` of a component of the gateware as top module ``name``.
 
-    Elaborating a large engine takes longer than all the rest, so this text is also cached, under the digest of the
-    sources that it comes from.
+    Elaborating a large engine takes longer than all the rest, so this text is also cached, under
+    the digest of the sources that it comes from.
 
     :param module: where the component is.
     :param component: its class.

@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
 
         return from_torch
     if name == "Network":
-        from .network import Network
+        from .nn.network import Network
 
         return Network
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

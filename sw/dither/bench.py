@@ -1,7 +1,9 @@
-"""Benchmarks: how near engine, simulator and golden machine come to their limits, as ratios within one run.
+"""Benchmarks: how near engine, simulator and golden machine come to their limits, as ratios within
+one run.
 
-The work is MNIST's tensor-train network (784-1024-10, 3,962 parameters) with random data. Each measurement is a
-function of :data:`MEASUREMENTS` and runs in a process of its own, so that its peak memory is its own too.
+The work is MNIST's tensor-train network (784-1024-10, 3,962 parameters) with random data. Each
+measurement is a function of :data:`MEASUREMENTS` and runs in a process of its own, so that its peak
+memory is its own too.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arch.config import EngineConfig, preset
+from .arch.device import DeviceError
+from .arch.regmap import PHASES
 from .compiler import Compiled, compile
-from .device import DeviceError
 from .devices import build_device
-from .engine import EngineConfig, preset
 from .golden import GoldenMachine, predict
-from .models import named_model
+from .nn.models import named_model
 from .recipe import Recipe
-from .regmap import PHASES
 
 __all__ = ["MEASUREMENTS", "golden", "measure", "rtl", "torch"]
 
@@ -64,7 +66,9 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def rtl() -> dict[str, Any]:
-    """A whole tensor-wise step on the simulated RTL, then the device's speed against a bare loop over its model."""
+    """A whole tensor-wise step on the simulated RTL, then the device's speed against a bare loop
+    over its model.
+    """
     engine = preset(ENGINE)
     compiled, inputs, labels = _work(engine, STEP_RECIPE)
     device: Any = build_device("rtl", engine)
@@ -102,9 +106,7 @@ def rtl() -> dict[str, Any]:
 
 def golden() -> dict[str, Any]:
     """Forward passes on the golden machine, on all cores."""
-    engine = EngineConfig(
-        rows=8, lanes=LANES, lanes_per_table=1, activation_depth=1 << 14, parameter_depth=1 << 13
-    )  # fmt: skip
+    engine = EngineConfig(rows=8, lanes=LANES, lanes_per_table=1, activation_depth=1 << 14, parameter_depth=1 << 13)
     compiled, inputs, _ = _work(engine, FORWARD_RECIPE)
     machine = GoldenMachine(engine, threads=len(os.sched_getaffinity(0)))
     machine.write_program(compiled.program)
@@ -117,11 +119,12 @@ def golden() -> dict[str, Any]:
 
 
 def torch() -> dict[str, Any]:
-    """The same contractions in PyTorch, float32, on all cores: as written in textbooks, and in the best layout known.
+    """The same contractions in PyTorch, float32, on all cores: as written in textbooks, and in the
+    best layout known.
 
-    ``torch_mac_per_s`` is ``tensordot`` core by core over the whole batch, in the same contraction order;
-    ``torch_best_mac_per_s`` is the better of that and of ``matmul`` with samples in the last index, as the engine holds
-    them. Both count the same multiply-accumulates. None without PyTorch.
+    ``torch_mac_per_s`` is ``tensordot`` core by core over the whole batch, in the same contraction
+    order; ``torch_best_mac_per_s`` is the better of that and of ``matmul`` with samples in the last
+    index, as the engine holds them. Both count the same multiply-accumulates. None without PyTorch.
     """
     try:
         import torch as pytorch
@@ -176,8 +179,8 @@ def measure(on_start: Callable[[str], None] = lambda name: None) -> dict[str, An
     """All measurements, each in a process of its own, and the ratios between them.
 
     :param on_start: told the name of every measurement when it begins.
-    :returns: the measurements' values and ``golden_vs_torch`` (None without PyTorch), ``golden_vs_torch_best``,
-        ``cores``, and ``memory_mib``, the peak memory by measurement.
+    :returns: the measurements' values and ``golden_vs_torch`` (None without PyTorch),
+        ``golden_vs_torch_best``, ``cores``, and ``memory_mib``, the peak memory by measurement.
     :raises DeviceError: if one of them cannot run here.
     """
     values: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}

@@ -1,7 +1,8 @@
 """Boards, as data: one TOML file each, see ``constraints/README.md``.
 
-A file says which FPGA platform a board has, what engine fits, how fast it runs, which pins carry the link, and what it
-may cost. Nothing here knows Amaranth: :mod:`dither_hw.board` turns a board into gateware.
+A file says which FPGA platform a board has, what engine fits, how fast it runs, which pins carry
+the link, and what it may cost. Nothing here knows Amaranth: :mod:`dither_hw.board.board` turns a
+board into gateware.
 """
 
 from __future__ import annotations
@@ -13,14 +14,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .device import DeviceError
-from .engine import EngineConfig, preset
+from .arch.config import EngineConfig, preset
+from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
 
 __all__ = [
-    "MAX_BAUD", "Board", "BoardError", "Budget", "Build", "Clock", "Link", "Programmer", "Uart", "board",
-    "board_folder", "boards", "load_board",
-]  # fmt: skip
+    "MAX_BAUD",
+    "Board",
+    "BoardError",
+    "Budget",
+    "Build",
+    "Clock",
+    "Link",
+    "Programmer",
+    "Uart",
+    "board",
+    "board_folder",
+    "boards",
+    "load_board",
+]
 
 MAX_BAUD = 3_000_000
 """Bits a second that USB bridges of common boards can do."""
@@ -134,20 +146,29 @@ class Board:
     """What to know before using it."""
 
     def describe(self) -> dict[str, Any]:
-        """All that a bitstream depends on, as plain data: whatever is only for people is left out."""
+        """All that a bitstream depends on, as plain data: whatever is only for people is left
+        out.
+        """
         return {
             "platform": self.platform,
             "engine": self.engine.to_dict(),
             "clock": [self.clock.hz, self.clock.resource, self.clock.pll],
-            "uart": [self.uart.baud, self.uart.resource, self.uart.number, self.uart.rx, self.uart.tx,
-                     self.uart.attributes],
+            "uart": [
+                self.uart.baud,
+                self.uart.resource,
+                self.uart.number,
+                self.uart.rx,
+                self.uart.tx,
+                self.uart.attributes,
+            ],
             "link": [self.link.input_bytes, self.link.output_bytes],
             "build": [self.build.synthesis, self.build.place, self.build.pack, self.build.preferences],
-        }  # fmt: skip
+        }
 
 
 def board_folder() -> Path:
-    """Where the boards' files are: ``constraints`` of the repository, or where an installed package put them.
+    """Where the boards' files are: ``constraints`` of the repository, or where an installed package
+    put them.
 
     :raises BoardError: if they are in neither place.
     """
@@ -189,7 +210,8 @@ def board(name: str) -> Board:
 def load_board(path: Path) -> Board:
     """The board that a file describes.
 
-    :raises BoardError: with one line naming file and key, if it can't be read or something in it is wrong.
+    :raises BoardError: with one line naming file and key, if it can't be read or something in it is
+        wrong.
     """
     try:
         with path.open("rb") as file:

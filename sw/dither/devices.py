@@ -1,4 +1,6 @@
-"""Devices by name or by line, built when asked for: the one place of this package that reaches the simulator."""
+"""Devices by name or by line, built when asked for: the one place of this package that reaches the
+simulator.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .device import Device, DeviceError
-from .engine import EngineConfig
+from .arch.config import EngineConfig
+from .arch.device import Device, DeviceError
 from .link.ports import is_line, open_board
 
 __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
@@ -17,7 +19,9 @@ __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_lin
 
 @dataclass(frozen=True, slots=True)
 class Waves:
-    """Waveforms to write: the file, and the first and last command of the device, counted from 0."""
+    """Waveforms to write: the file, and the first and last command of the device, counted from
+    0.
+    """
 
     path: Path
     first: int
@@ -69,8 +73,8 @@ def build_device(
 
     :param waves: write these waveforms, if the machine has any.
     :param status: told what is going on before it takes long.
-    :raises DeviceError: if the name is unknown, the machine's tools are missing, it has no waveforms to write, or it is
-        a board with another engine.
+    :raises DeviceError: if the name is unknown, the machine's tools are missing, it has no
+        waveforms to write, or it is a board with another engine.
     """
     if is_line(name):
         if waves is not None:
@@ -82,7 +86,9 @@ def build_device(
 
 
 def tools() -> list[tuple[str, str, bool]]:
-    """The tools of the simulated gateware: name, what was found or what to do, whether it is usable."""
+    """The tools of the simulated gateware: name, what was found or what to do, whether it is
+    usable.
+    """
     from .tools import toolchain
 
     finders: dict[str, Callable[[], str]] = {

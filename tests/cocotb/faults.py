@@ -9,7 +9,7 @@ from typing import Any
 from amaranth.hdl import Const, Module, Value
 from amaranth.hdl._ast import Operator
 
-from dither_sim.mutation import Change
+from tests.benches.mutation import Change
 
 __all__ = ["Suite", "always", "never", "only", "value"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.bridge import Bridge
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.link.bridge import Bridge
+from tests.benches.runner import run_bench
 
 CONFIG = EngineConfig(rows=2, lanes=3, lanes_per_table=1)
 

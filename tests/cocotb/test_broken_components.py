@@ -1,6 +1,8 @@
-"""A test of the tests: every bench fails on deliberately broken components (and passes on the same component unbroken).
+"""A test of the tests: every bench fails on deliberately broken components (and passes on the same
+component unbroken).
 
-Named faults, one compiled simulation for each component with all of its faults; and, slow, random ones.
+Named faults, one compiled simulation for each component with all of its faults; and, slow, random
+ones.
 """
 
 from __future__ import annotations
@@ -11,25 +13,25 @@ import pytest
 from amaranth.hdl import Const, Fragment, Module, Mux, Signal, Value
 from amaranth.hdl._ast import Concat, Slice, SwitchValue
 
-from dither.engine import EngineConfig
-from dither.isa import LOOPS
-from dither.regmap import PHASES, REGISTERS
-from dither_hw.bridge import Bridge
-from dither_hw.contract import ContractUnit
-from dither_hw.dither import DitherUnit
+from dither.arch.config import EngineConfig
+from dither.arch.isa import LOOPS
+from dither.arch.regmap import PHASES, REGISTERS
+from dither_hw.base.generator import Generator
+from dither_hw.contract.contract import ContractUnit
+from dither_hw.contract.dither import DitherUnit
+from dither_hw.control.host import HostRegisters
+from dither_hw.control.sequencer import Sequencer
 from dither_hw.engine import Engine
-from dither_hw.generator import Generator
-from dither_hw.host import HostRegisters
-from dither_hw.interpolator import Interpolator
-from dither_hw.loss import LossUnit
-from dither_hw.memories import BankedMemory
-from dither_hw.parameters import ParameterUnit
-from dither_hw.sequencer import Sequencer
-from dither_hw.transfer import TransferUnit
-from dither_hw.transpose import TransposeUnit
-from dither_hw.update import UpdateUnit
-from dither_sim.benches.with_tables import WithTables
-from dither_sim.mutation import Change, Mutable, flips, survivors
+from dither_hw.link.bridge import Bridge
+from dither_hw.loss.loss import LossUnit
+from dither_hw.memory.memories import BankedMemory
+from dither_hw.memory.transfer import TransferUnit
+from dither_hw.memory.transpose import TransposeUnit
+from dither_hw.tables.interpolator import Interpolator
+from dither_hw.update.probes import ParameterUnit
+from dither_hw.update.update import UpdateUnit
+from tests.benches.mutation import Change, Mutable, flips, survivors
+from tests.benches.with_tables import WithTables
 
 from .faults import Suite, only, value
 
@@ -39,9 +41,15 @@ CONTRACT = EngineConfig(
 SMALL = EngineConfig(rows=2, lanes=2, lanes_per_table=1, table_bits=6, program_depth=64, rounds_per_cycle=4)
 PARTS = EngineConfig(rows=4, lanes=4, lanes_per_table=1, table_bits=6, word_parts=4, local_learning=0)
 ENGINE = EngineConfig(
-    rows=2, lanes=2, lanes_per_table=1, table_bits=6, activation_depth=64, parameter_depth=32, program_depth=256,
+    rows=2,
+    lanes=2,
+    lanes_per_table=1,
+    table_bits=6,
+    activation_depth=64,
+    parameter_depth=32,
+    program_depth=256,
     rounds_per_cycle=4,
-)  # fmt: skip
+)
 WAIT = PHASES.index("wait")
 START = next(register.address for register in REGISTERS if register.name == "start")
 
@@ -68,7 +76,9 @@ def new_value(old: Value, memory: BankedMemory, m: Module) -> Value:
 
 SUITES = {
     "sequencer": Suite(
-        Sequencer, "bench_sequencer", {"count": 40},
+        Sequencer,
+        "bench_sequencer",
+        {"count": 40},
         (
             Change("a loop once more", "step", value(lambda old: Mux(old < 0, old, old + 1))),
             Change("no fault is one", "fails", value(lambda old: Const(0))),
@@ -79,7 +89,9 @@ SUITES = {
         ),
     ),
     "bridge": Suite(
-        lambda: Bridge(SMALL), "bench_bridge", {"config": SMALL, "patterns": ("bursts", "often"), "cycles": 300},
+        lambda: Bridge(SMALL),
+        "bench_bridge",
+        {"config": SMALL, "patterns": ("bursts", "often"), "cycles": 300},
         (
             Change("a waiting beat is not busy", "link__busy", lambda old, unit, m: old & ~unit.link.output.valid),
             Change("resets are over too soon", "late", value(lambda old: Const(0))),
@@ -88,7 +100,8 @@ SUITES = {
         ),
     ),
     "transfer": Suite(
-        lambda: TransferUnit(PARTS), "bench_transfer",
+        lambda: TransferUnit(PARTS),
+        "bench_transfer",
         {"config": PARTS, "input": "bursts", "output": "reluctant", "count": 60},
         (
             Change("places are left out", "place", only("+", lambda old: old + 1)),
@@ -101,7 +114,9 @@ SUITES = {
         ),
     ),
     "host": Suite(
-        lambda: HostRegisters(SMALL), "bench_host", {"config": SMALL, "count": 10},
+        lambda: HostRegisters(SMALL),
+        "bench_host",
+        {"config": SMALL, "count": 10},
         (
             Change("starts while busy", "start", lambda old, host, m: host.write & (host.addr == START)),
             Change("the window is everywhere", "write__enable", lambda old, host, m: host.write),
@@ -110,7 +125,8 @@ SUITES = {
         ),
     ),
     "memory": Suite(
-        lambda: BankedMemory(depth=16, banks=1, bits=32), "bench_memories",
+        lambda: BankedMemory(depth=16, banks=1, bits=32),
+        "bench_memories",
         {"depth": 16, "width": 32, "near": False, "count": 1500},
         (
             Change("new instead of old value", "bank0_stage1", new_value),
@@ -119,13 +135,17 @@ SUITES = {
         ),
     ),
     "contract": Suite(
-        lambda: ContractUnit(CONTRACT), "bench_contract,dither_sim.benches.bench_correlate",
+        lambda: ContractUnit(CONTRACT),
+        "bench_contract,tests.benches.bench_correlate",
         {"config": CONTRACT, "count": 120},
         (
             Change("no rounding", "group*.lane*.requantiser.total", only("+", lambda old: old.operands[0])),
             Change("saturates one early", "group*.lane*.requantiser.*", only(Concat, lambda old: old ^ 1)),
-            Change("the step of a loop is ignored", "nest.chosen_x_copy",
-                   value(lambda old: old & ~(1 << LOOPS.index("o1")))),
+            Change(
+                "the step of a loop is ignored",
+                "nest.chosen_x_copy",
+                value(lambda old: old & ~(1 << LOOPS.index("o1"))),
+            ),
             Change("last_rows is ignored", "drain.*", only(SwitchValue, all_rows)),
             Change("clips of tables do not count", "group*.interpolator.clipped", value(lambda old: Const(0))),
             Change("one clip a group at most", "group*.clips", value(lambda old: old.any())),
@@ -138,8 +158,9 @@ SUITES = {
             Change("all rows count", "correlator.live", value(lambda old: Const(1))),
             Change("a lane is left out", "group*.sum*", only("+", lambda old: old.operands[0])),
             Change("a group is left out", "correlator.sum*", only("+", lambda old: old.operands[1])),
-            Change("old gradients are forgotten", "correlator.gradient_write__data",
-                   only("+", lambda old: old.operands[1])),
+            Change(
+                "old gradients are forgotten", "correlator.gradient_write__data", only("+", lambda old: old.operands[1])
+            ),
             Change("the index of gradients is ignored", "correlator.g_step", index),
             Change("left words stand still", "correlator.addr", only("+", lambda old: old.operands[0])),
         ),
@@ -147,8 +168,15 @@ SUITES = {
     "interpolator": Suite(
         lambda: Interpolator(index_bits=4, fraction_bits=6, value=Signal(8).shape(), slope_width=8, tables=2),
         "bench_interpolator",
-        {"index_bits": 4, "fraction_bits": 6, "value_width": 8, "value_signed": False, "slope_width": 8, "tables": 2,
-         "count": 600},
+        {
+            "index_bits": 4,
+            "fraction_bits": 6,
+            "value_width": 8,
+            "value_signed": False,
+            "slope_width": 8,
+            "tables": 2,
+            "count": 600,
+        },
         (
             Change("no rounding", "total", value(lambda old: old - 32)),
             Change("clips at the top alone", "under", value(lambda old: Const(0))),
@@ -156,16 +184,23 @@ SUITES = {
         ),
     ),
     "generator": Suite(
-        lambda: Generator(4), "bench_generator", {"rounds_per_cycle": 4, "count": 20},
+        lambda: Generator(4),
+        "bench_generator",
+        {"rounds_per_cycle": 4, "count": 20},
         (
-            Change("a wrong rotation", "high2",
-                   only("^", lambda old: Value.cast(old.operands[0]).rotate_left(1) ^ old.operands[1])),
+            Change(
+                "a wrong rotation",
+                "high2",
+                only("^", lambda old: Value.cast(old.operands[0]).rotate_left(1) ^ old.operands[1]),
+            ),
             Change("a missed key injection", "high", only("+", lambda old: old.operands[0])),
             Change("a wrong constant in the key", "key2", only("^", lambda old: old ^ 1)),
         ),
     ),
     "parameters": Suite(
-        lambda: ParameterUnit(SMALL), "bench_parameters", {"config": SMALL, "count": 80},
+        lambda: ParameterUnit(SMALL),
+        "bench_parameters",
+        {"config": SMALL, "count": 80},
         (
             Change("no rounding", "half", value(lambda old: Const(0))),
             Change("no rounding of products", "rounding", value(lambda old: Const(0))),
@@ -180,7 +215,9 @@ SUITES = {
         ),
     ),
     "dither": Suite(
-        lambda: DitherUnit(SMALL), "bench_dither", {"config": SMALL, "count": 40},
+        lambda: DitherUnit(SMALL),
+        "bench_dither",
+        {"config": SMALL, "count": 40},
         (
             Change("the gate is ignored", "still*", value(lambda old: Const(0))),
             Change("signs the other way round", "minus*", value(lambda old: ~old)),
@@ -191,7 +228,9 @@ SUITES = {
         ),
     ),
     "transpose": Suite(
-        lambda: TransposeUnit(SMALL), "bench_transpose", {"config": SMALL, "count": 40},
+        lambda: TransposeUnit(SMALL),
+        "bench_transpose",
+        {"config": SMALL, "count": 40},
         (
             Change("what is no input is not zero", "word*", only(SwitchValue, lambda old: old.cases[0][1])),
             Change("padding is written", "emits", only("&", lambda old: old.operands[0])),
@@ -200,7 +239,9 @@ SUITES = {
         ),
     ),
     "loss": Suite(
-        lambda: WithTables(LossUnit(SMALL), SMALL, "loss"), "bench_loss", {"config": SMALL, "count": 80},
+        lambda: WithTables(LossUnit(SMALL), SMALL, "loss"),
+        "bench_loss",
+        {"config": SMALL, "count": 80},
         (
             Change("masks are ignored", "unit.live", value(lambda old: Const(1))),
             Change("the label's distance is left out", "unit.entropy.label_distance", value(lambda old: Const(0))),
@@ -216,7 +257,9 @@ SUITES = {
         ),
     ),
     "update": Suite(
-        lambda: WithTables(UpdateUnit(SMALL), SMALL, "update"), "bench_update", {"config": SMALL, "count": 40},
+        lambda: WithTables(UpdateUnit(SMALL), SMALL, "update"),
+        "bench_update",
+        {"config": SMALL, "count": 40},
         (
             Change("Adam's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
             Change("no rounding", "unit.shifter.result", value(lambda old: (old << 1) - 1 >> 1)),
@@ -227,7 +270,7 @@ SUITES = {
             Change("gradients are cut", "unit.gradient", value(lambda old: old[:-1])),
         ),
     ),
-}  # fmt: skip
+}
 
 WHOLE = Suite(
     lambda: Engine(ENGINE),

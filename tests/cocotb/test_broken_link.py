@@ -6,14 +6,14 @@ import pytest
 from amaranth.hdl import Const, Mux
 from amaranth.hdl._ast import Concat
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither.link.protocol import CRC_SLACK, RESPONSE, Identity
 from dither_hw.link.cobs import CobsDecoder, FrameMemory
 from dither_hw.link.link import Link
 from dither_hw.link.packing import Packer, Unpacker
 from dither_hw.link.uart import UartReceiver, UartTransmitter
-from dither_sim.benches.with_registers import WithRegisters
-from dither_sim.mutation import Change, survivors
+from tests.benches.mutation import Change, survivors
+from tests.benches.with_registers import WithRegisters
 
 from .faults import Suite, always, never, only, value
 
@@ -35,7 +35,9 @@ WHOLE = {"config": CONFIG, "identity": IDENTITY.encode().hex(), "bit_cycles": CL
 
 SUITES = {
     "receiver": Suite(
-        lambda: UartReceiver(clock_hz=CLOCK_HZ, baud=BAUD), "bench_link_uart", {"part": "receiver", **UART},
+        lambda: UartReceiver(clock_hz=CLOCK_HZ, baud=BAUD),
+        "bench_link_uart",
+        {"part": "receiver", **UART},
         (
             Change("stop bits are not looked at", "error", never),
             Change("samples at the end of bits", "phase", only(Const, lambda old: Const(0))),
@@ -43,7 +45,9 @@ SUITES = {
         ),
     ),
     "transmitter": Suite(
-        lambda: UartTransmitter(clock_hz=CLOCK_HZ, baud=BAUD), "bench_link_uart", {"part": "transmitter", **UART},
+        lambda: UartTransmitter(clock_hz=CLOCK_HZ, baud=BAUD),
+        "bench_link_uart",
+        {"part": "transmitter", **UART},
         (
             Change("low in between", "tx", only("|", lambda old: old.operands[0])),
             Change("a bit short", "shift", only(Concat, lambda old: old[:8])),
@@ -51,7 +55,9 @@ SUITES = {
         ),
     ),
     "decoder": Suite(
-        CobsDecoder, "bench_link_cobs", {"part": "decoder", "count": 40},
+        CobsDecoder,
+        "bench_link_cobs",
+        {"part": "decoder", "count": 40},
         (
             Change("no zero behind a block", "zero_due", never),
             Change("a zero behind full blocks", "zero_due", only("!=", lambda old: Const(1))),
@@ -60,7 +66,8 @@ SUITES = {
         ),
     ),
     "memory": Suite(
-        lambda: FrameMemory(CONSTANTS), "bench_link_cobs",
+        lambda: FrameMemory(CONSTANTS),
+        "bench_link_cobs",
         {"part": "memory", "count": 12, "constants": CONSTANTS.hex()},
         (
             Change("blocks of any length", "close", lambda old, unit, m: (unit.valid & (unit.data == 0)) | unit.finish),
@@ -71,10 +78,11 @@ SUITES = {
         ),
     ),
     "unpacker": Suite(
-        lambda: Unpacker(CONFIG), "bench_link_packing", {"part": "unpacker", **PACKING},
+        lambda: Unpacker(CONFIG),
+        "bench_link_packing",
+        {"part": "unpacker", **PACKING},
         (
-            Change("the beat before is forgotten", "beats",
-                   only(Concat, lambda old: old[: -CONFIG.width])),
+            Change("the beat before is forgotten", "beats", only(Concat, lambda old: old[: -CONFIG.width])),
             Change("the highest bit first", "beats", only(Concat, lambda old: old ^ 1)),
             Change("beats have a bit too many", "least", only(Const, lambda old: old + 1)),
             Change("bits on their way are forgotten", "want", value(lambda old: old.operands[0] != 0)),
@@ -83,7 +91,9 @@ SUITES = {
         ),
     ),
     "unpacker_parts": Suite(
-        lambda: Unpacker(PARTS), "bench_link_packing", {**PACKING, "part": "unpacker", "config": PARTS},
+        lambda: Unpacker(PARTS),
+        "bench_link_packing",
+        {**PACKING, "part": "unpacker", "config": PARTS},
         (
             Change("words are one beat", "offered", never),
             Change("beats are offered too soon", "done", always),
@@ -93,14 +103,16 @@ SUITES = {
         ),
     ),
     "packer": Suite(
-        lambda: Packer(CONFIG), "bench_link_packing", {"part": "packer", **PACKING},
+        lambda: Packer(CONFIG),
+        "bench_link_packing",
+        {"part": "packer", **PACKING},
         (
             Change("zeros are sent, too", "bit", lambda old, unit, m: old | ~old),
             Change("takes two beats", "input__ready", always),
             Change("chunks stand still", "beat", only(">>", lambda old: old.operands[0])),
         ),
     ),
-}  # fmt: skip
+}
 
 LINK_FAULTS = {
     "bench_link": (

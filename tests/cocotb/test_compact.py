@@ -1,4 +1,6 @@
-"""The compact engine's parts on Verilator; the engine as a whole is in ``tests/system/test_compact.py``."""
+"""The compact engine's parts on Verilator; the engine as a whole is in
+``tests/system/test_compact.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ from typing import Any
 import pytest
 from amaranth.hdl import Const, Module, Value
 
-from dither.engine import EngineConfig, preset
+from dither.arch.config import EngineConfig, preset
 from dither_hw.compact.engine import CompactEngine
 from dither_hw.compact.host import CompactHost
 from dither_hw.compact.mac import MacChain
 from dither_hw.compact.memories import WideMemory
-from dither_sim.cocotb_runner import run_bench
-from dither_sim.mutation import Change, survivors
+from tests.benches.mutation import Change, survivors
+from tests.benches.runner import run_bench
 
 # What a constructor refuses is collected during any later test.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from amaranth.hdl import Shape, signed, unsigned
 
-from dither.engine import EngineConfig
-from dither_hw.contract import ContractUnit
-from dither_hw.interpolator import Interpolator
-from dither_hw.multiplier import Multiplier
-from dither_hw.requantiser import Requantiser
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.base.multiplier import Multiplier
+from dither_hw.contract.contract import ContractUnit
+from dither_hw.contract.requantiser import Requantiser
+from dither_hw.tables.interpolator import Interpolator
+from tests.benches.runner import run_bench
 
 # What a constructor refuses is collected during any later test.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -48,9 +48,14 @@ def test_interpolator(index_bits: int, fraction_bits: int, value: Shape, slope_w
         index_bits=index_bits, fraction_bits=fraction_bits, value=value, slope_width=slope_width, tables=tables
     )
     parameters = {
-        "index_bits": index_bits, "fraction_bits": fraction_bits, "value_width": value.width, "tables": tables,
-        "value_signed": value.signed, "slope_width": slope_width, "count": 3000,
-    }  # fmt: skip
+        "index_bits": index_bits,
+        "fraction_bits": fraction_bits,
+        "value_width": value.width,
+        "tables": tables,
+        "value_signed": value.signed,
+        "slope_width": slope_width,
+        "count": 3000,
+    }
     run_bench(dut, "bench_interpolator", name="interpolator", parameters=parameters)
 
 

@@ -1,12 +1,14 @@
-"""CORRELATE's bench on Verilator: trees of adders of several shapes, within groups of lanes and over groups."""
+"""CORRELATE's bench on Verilator: trees of adders of several shapes, within groups of lanes and
+over groups.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.contract import ContractUnit
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.contract.contract import ContractUnit
+from tests.benches.runner import run_bench
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "table_bits": 6}
 CONFIGURATIONS = {

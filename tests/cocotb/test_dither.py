@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.dither import DitherUnit
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.contract.dither import DitherUnit
+from tests.benches.runner import run_bench
 
 CONFIGURATIONS = {
     "l1_w18": EngineConfig(lanes=1, lanes_per_table=1),

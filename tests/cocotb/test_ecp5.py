@@ -1,24 +1,31 @@
-"""Gateware made of an ECP5's own cells, on models of those: the same benches, bit by bit and cycle by cycle."""
+"""Gateware made of an ECP5's own cells, on models of those: the same benches, bit by bit and cycle
+by cycle.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.contract import ContractUnit
+from dither.arch.config import EngineConfig
+from dither_hw.contract.contract import ContractUnit
 from dither_hw.engine import Engine
-from dither_hw.memories import BankedMemory
+from dither_hw.memory.memories import BankedMemory
 from dither_hw.vendor.ecp5 import BLOCK_RAM_MODES
-from dither_sim.cocotb_runner import run_bench
 from dither_sim.fabrics import ECP5
+from tests.benches.runner import run_bench
 
 CONFIG = EngineConfig(rows=2, lanes=4, lanes_per_table=2, table_bits=6, activation_depth=1536, parameter_depth=256)
 
 
-@pytest.mark.parametrize(("bits", "depth"), [
-    *((width, 3 << address_bits >> 2) for width, address_bits in BLOCK_RAM_MODES[:3]),
-    (20, 100), (18, 2500), (36, 1024),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bits", "depth"),
+    [
+        *((width, 3 << address_bits >> 2) for width, address_bits in BLOCK_RAM_MODES[:3]),
+        (20, 100),
+        (18, 2500),
+        (36, 1024),
+    ],
+)
 def test_block_ram(bits: int, depth: int) -> None:
     parameters = {"depth": depth, "width": bits, "near": False, "count": depth + 4000}
     memory = BankedMemory(depth=depth, banks=1, bits=bits)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither_hw.engine import Engine
-from dither_sim.cocotb_runner import run_bench
+from tests.benches.runner import run_bench
 
 SMALL = {"activation_depth": 64, "parameter_depth": 32, "program_depth": 256, "table_bits": 6}
 CONFIGURATIONS = {

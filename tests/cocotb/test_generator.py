@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dither_hw.generator import Generator
-from dither_sim.cocotb_runner import run_bench
+from dither_hw.base.generator import Generator
+from tests.benches.runner import run_bench
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 4])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.host import HostRegisters
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.control.host import HostRegisters
+from tests.benches.runner import run_bench
 
 CONFIGURATIONS = {
     "small": EngineConfig(rows=1, lanes=4, program_depth=64),

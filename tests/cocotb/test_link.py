@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither.link.protocol import CRC_SLACK, RESPONSE, Identity
-from dither_hw.core import BoardCore
+from dither_hw.board.core import BoardCore
 from dither_hw.link.buffer import InputBuffer
 from dither_hw.link.cobs import CobsDecoder, FrameMemory
 from dither_hw.link.link import Link
 from dither_hw.link.packing import Packer, Unpacker
 from dither_hw.link.uart import UartReceiver, UartTransmitter, baud_generator
-from dither_sim import cocotb_runner
-from dither_sim.benches.with_registers import WithRegisters
-from dither_sim.cocotb_runner import run_bench
 from dither_sim.netlist import emit_netlist
+from tests.benches import runner as cocotb_runner
+from tests.benches.runner import run_bench
+from tests.benches.with_registers import WithRegisters
 
 CONFIGURATIONS = {
     # A beat of whole chunks; one whose last chunk is padded; words in parts.
@@ -33,15 +33,23 @@ def link(
 ) -> tuple[Any, dict[str, Any]]:
     """A link for its benches, and their parameters."""
     identity = Identity.of(
-        config, clock=CLOCK_HZ, baud=baud, input=input_bytes - CRC_SLACK, output=output_bytes, build=0x0123456789ABCDEF,
+        config,
+        clock=CLOCK_HZ,
+        baud=baud,
+        input=input_bytes - CRC_SLACK,
+        output=output_bytes,
+        build=0x0123456789ABCDEF,
         board="bench",
-    )  # fmt: skip
+    )
     component = Link(
         config, clock_hz=CLOCK_HZ, baud=baud, identity=identity, input_bytes=input_bytes, output_bytes=output_bytes
     )
     parameters = {
-        "config": config, "identity": identity.encode().hex(), "bit_cycles": CLOCK_HZ / baud, "count": count,
-    }  # fmt: skip
+        "config": config,
+        "identity": identity.encode().hex(),
+        "bit_cycles": CLOCK_HZ / baud,
+        "count": count,
+    }
     return WithRegisters(component), parameters
 
 
@@ -73,7 +81,9 @@ def test_storm(name: str) -> None:
 
 @pytest.mark.slow
 def test_netlist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synthesised for an iCE40UP5K, with its block RAMs, contents and all, and its single-port RAM."""
+    """Synthesised for an iCE40UP5K, with its block RAMs, contents and all, and its single-port
+    RAM.
+    """
     monkeypatch.setattr(cocotb_runner, "emit", emit_netlist)
     for bench, output_bytes in (("bench_link", 1024), ("bench_link_storm", 512)):
         component, parameters = link(
@@ -100,9 +110,10 @@ def test_longest_requests(input_bytes: int) -> None:
 )
 def test_uart(part: Any, clock_hz: int, baud: int) -> None:
     parameters = {
-        "part": part.__name__.removeprefix("Uart").lower(), "bit_cycles": clock_hz / baud,
+        "part": part.__name__.removeprefix("Uart").lower(),
+        "bit_cycles": clock_hz / baud,
         "count": 60 if clock_hz > 10 * baud else 20,
-    }  # fmt: skip
+    }
     run_bench(part(clock_hz=clock_hz, baud=baud), "bench_link_uart", name="uart", parameters=parameters)
 
 
@@ -136,14 +147,27 @@ def test_baud_rates_are_near(clock_hz: int, baud: int) -> None:
         (lambda: InputBuffer(1000), "power of two from 64 to 32768 bytes, not 1000"),
         (lambda: InputBuffer(65536), "power of two from 64 to 32768 bytes, not 65536"),
         (lambda: FrameMemory(bytes(129)), "up to 128 bytes, not 129"),
-        (lambda: Link(CONFIGURATIONS["whole"], clock_hz=24_000_000, baud=115_200, identity=bytes(116), input_bytes=64,
-                      output_bytes=64), "an identity has up to 115 bytes, not 116"),
-        (lambda: BoardCore(CONFIGURATIONS["whole"], clock_hz=24_000_000, baud=115_200, output_bytes=100),
-         "the output buffer must have a power of two"),
-        (lambda: BoardCore(CONFIGURATIONS["whole"], clock_hz=24_000_000, baud=115_200, board="x" * 17),
-         "up to 16 ASCII characters"),
+        (
+            lambda: Link(
+                CONFIGURATIONS["whole"],
+                clock_hz=24_000_000,
+                baud=115_200,
+                identity=bytes(116),
+                input_bytes=64,
+                output_bytes=64,
+            ),
+            "an identity has up to 115 bytes, not 116",
+        ),
+        (
+            lambda: BoardCore(CONFIGURATIONS["whole"], clock_hz=24_000_000, baud=115_200, output_bytes=100),
+            "the output buffer must have a power of two",
+        ),
+        (
+            lambda: BoardCore(CONFIGURATIONS["whole"], clock_hz=24_000_000, baud=115_200, board="x" * 17),
+            "up to 16 ASCII characters",
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_parameters_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.loss import LossUnit
-from dither_sim.benches.with_tables import WithTables
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.loss.loss import LossUnit
+from tests.benches.runner import run_bench
+from tests.benches.with_tables import WithTables
 
 CONFIGURATIONS = {
     "l1_w18": EngineConfig(lanes=1, lanes_per_table=1, table_bits=6, activation_depth=8192),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.parameters import ParameterUnit
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.update.probes import ParameterUnit
+from tests.benches.runner import run_bench
 
 CONFIGURATIONS = {
     "r1_w18": EngineConfig(rows=1),

@@ -5,18 +5,27 @@ from __future__ import annotations
 import pytest
 from amaranth.hdl import Const, Value
 
-from dither.engine import EngineConfig
-from dither.microcode.assembler import MicroProgram
-from dither.microcode.machine import Operation, Source, Target, encode_operation
+from dither.arch.compact.microcode.assembler import MicroProgram
+from dither.arch.compact.microcode.machine import Operation, Source, Target, encode_operation
+from dither.arch.config import EngineConfig
 from dither_hw.compact.scalar import ScalarUnit
-from dither_sim.benches.scalar_programs import random_program
-from dither_sim.cocotb_runner import run_bench
-from dither_sim.mutation import Change, flips, survivors
+from tests.benches.mutation import Change, flips, survivors
+from tests.benches.runner import run_bench
+from tests.benches.scalar_programs import random_program
 
 CONFIG = EngineConfig(
-    rows=1, lanes=4, width=16, activation_depth=64, parameter_depth=128, program_depth=64, table_bits=6,
-    activation_tables=0, wide_probes=0, local_learning=0, compact=1,
-)  # fmt: skip
+    rows=1,
+    lanes=4,
+    width=16,
+    activation_depth=64,
+    parameter_depth=128,
+    program_depth=64,
+    table_bits=6,
+    activation_tables=0,
+    wide_probes=0,
+    local_learning=0,
+    compact=1,
+)
 FAULTS = (
     Change("no carry in", "carry_in", lambda old, unit, m: Const(0)),
     Change("decrements leave C", "carries", lambda old, unit, m: old & (unit.word[1:5] != Operation.DEC)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dither_hw.sequencer import Sequencer
-from dither_sim.cocotb_runner import run_bench
+from dither_hw.control.sequencer import Sequencer
+from tests.benches.runner import run_bench
 
 
 def test_against_its_twin() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.transfer import TransferUnit
-from dither_sim.benches.beats import PATTERNS
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.memory.transfer import TransferUnit
+from tests.benches.beats import PATTERNS
+from tests.benches.runner import run_bench
 
 CONFIGURATIONS = {
     "narrow": EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.transpose import TransposeUnit
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.memory.transpose import TransposeUnit
+from tests.benches.runner import run_bench
 
 
 @pytest.mark.parametrize(("rows", "width"), [(1, 18), (2, 16), (4, 18), (8, 16)])

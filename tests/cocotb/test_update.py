@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dither.engine import EngineConfig
-from dither_hw.update import UpdateUnit
-from dither_sim.benches.with_tables import WithTables
-from dither_sim.cocotb_runner import run_bench
+from dither.arch.config import EngineConfig
+from dither_hw.update.update import UpdateUnit
+from tests.benches.runner import run_bench
+from tests.benches.with_tables import WithTables
 
 CONFIGURATIONS = {
     "r1": EngineConfig(rows=1, table_bits=6),

@@ -16,6 +16,9 @@ def assert_same(devices, program, waits=False):
     actual, expected = results
     for expect, want, got in zip(program.expects, expected.outputs, actual.outputs, strict=True):
         np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
-    differing = {name: (value, actual.counters[name]) for name, value in expected.counters.items()
-                 if value != actual.counters[name] and not (waits and name == "cycles_wait")}  # fmt: skip
+    differing = {
+        name: (value, actual.counters[name])
+        for name, value in expected.counters.items()
+        if value != actual.counters[name] and not (waits and name == "cycles_wait")
+    }
     assert not differing, "counter: (golden, RTL)"

@@ -1,4 +1,6 @@
-"""The compact engine against the golden machine: random programs, simulated from its description and its netlist."""
+"""The compact engine against the golden machine: random programs, simulated from its description
+and its netlist.
+"""
 
 import os
 
@@ -7,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig, preset
+from dither.arch.config import EngineConfig, preset
+from dither.arch.device import DeviceError
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from dither.golden import GoldenMachine
-from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
-from dither.session import Session, pack_state
-from dither.tasks import load_task
+from dither.train.session import Session, pack_state
+from dither.train.tasks import load_task
 from dither_sim.verilated import Pauses, VerilatedDevice
 from tests.programs import programs
 
@@ -23,9 +25,20 @@ EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "40"))
 
 ENGINES = {
     "1x8": preset("1x8-compact"),
-    "1x3": EngineConfig(rows=1, lanes=3, lanes_per_table=1, width=16, activation_depth=128, parameter_depth=48,
-                        table_bits=7, activation_tables=0, wide_probes=0, local_learning=0, compact=1),
-}  # fmt: skip
+    "1x3": EngineConfig(
+        rows=1,
+        lanes=3,
+        lanes_per_table=1,
+        width=16,
+        activation_depth=128,
+        parameter_depth=48,
+        table_bits=7,
+        activation_tables=0,
+        wide_probes=0,
+        local_learning=0,
+        compact=1,
+    ),
+}
 
 
 def sized(config: EngineConfig) -> EngineConfig:

@@ -1,4 +1,6 @@
-"""Gradients by coordinates on the golden machine: finite differences of every parameter, and descent by their signs."""
+"""Gradients by coordinates on the golden machine: finite differences of every parameter, and
+descent by their signs.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,12 @@ import math
 import numpy as np
 import pytest
 
-from dither import reference
+from dither.arch.config import EngineConfig
+from dither.arch.fixedpoint import saturate, shift_round
+from dither.arch.isa import Rule
 from dither.compiler import Compiled
-from dither.engine import EngineConfig
-from dither.fixedpoint import saturate, shift_round
-from dither.isa import Rule
-from dither.models import Dense, Model, Parameters, TensorTrain
+from dither.nn import reference
+from dither.nn.models import Dense, Model, Parameters, TensorTrain
 from dither.recipe import Recipe
 from tests.unit.test_compiler_execution import build, integer_losses, rounding_errors, run, samples, state_of
 

@@ -1,4 +1,6 @@
-"""Random descriptors and programs: simulated RTL and golden machine leave the same bits in as many cycles."""
+"""Random descriptors and programs: simulated RTL and golden machine leave the same bits in as many
+cycles.
+"""
 
 import os
 
@@ -6,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from dither.golden import GoldenMachine
-from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from dither_sim.verilated import VerilatedDevice
 from tests.programs import programs
 
@@ -19,15 +21,52 @@ EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "60"))
 """Programs for each engine; more for a soak."""
 
 ENGINES = {
-    "1x4 w16": EngineConfig(rows=1, lanes=4, width=16, activation_depth=128, parameter_depth=64, table_bits=7,
-                            activation_tables=0, lanes_per_table=2, rounds_per_cycle=4, local_learning=0),
-    "2x6 w18": EngineConfig(rows=2, lanes=6, width=18, activation_depth=128, parameter_depth=64, table_bits=6,
-                            activation_tables=2, lanes_per_table=3, rounds_per_cycle=2),
-    "8x8 parts": EngineConfig(rows=8, lanes=8, word_parts=4, activation_depth=128, parameter_depth=48, table_bits=6,
-                              activation_tables=1, lanes_per_table=4, wide_probes=0, local_learning=0),
-    "8x3 w16": EngineConfig(rows=8, lanes=3, width=16, activation_depth=256, parameter_depth=48, table_bits=8,
-                            activation_tables=1, lanes_per_table=1),
-}  # fmt: skip
+    "1x4 w16": EngineConfig(
+        rows=1,
+        lanes=4,
+        width=16,
+        activation_depth=128,
+        parameter_depth=64,
+        table_bits=7,
+        activation_tables=0,
+        lanes_per_table=2,
+        rounds_per_cycle=4,
+        local_learning=0,
+    ),
+    "2x6 w18": EngineConfig(
+        rows=2,
+        lanes=6,
+        width=18,
+        activation_depth=128,
+        parameter_depth=64,
+        table_bits=6,
+        activation_tables=2,
+        lanes_per_table=3,
+        rounds_per_cycle=2,
+    ),
+    "8x8 parts": EngineConfig(
+        rows=8,
+        lanes=8,
+        word_parts=4,
+        activation_depth=128,
+        parameter_depth=48,
+        table_bits=6,
+        activation_tables=1,
+        lanes_per_table=4,
+        wide_probes=0,
+        local_learning=0,
+    ),
+    "8x3 w16": EngineConfig(
+        rows=8,
+        lanes=3,
+        width=16,
+        activation_depth=256,
+        parameter_depth=48,
+        table_bits=8,
+        activation_tables=1,
+        lanes_per_table=1,
+    ),
+}
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))

@@ -9,16 +9,28 @@ import numpy as np
 import pytest
 
 from dither.cli import main
-from dither.equations import EquationTask
 from dither.physics import Burgers
 from dither.runs import RunFolder
-from dither.sampler import PointBatches
-from dither.tasks import TaskError, load_task, task_names
+from dither.train.equations import EquationTask
+from dither.train.sampler import PointBatches
+from dither.train.tasks import TaskError, load_task, task_names
 
 QUICK = [
-    "train", "burgers", "--engine", "1x8", "--batch", "16", "--tile", "16", "--probes", "1", "--log-every", "2",
-    "--schedule-steps", "100",
-]  # fmt: skip
+    "train",
+    "burgers",
+    "--engine",
+    "1x8",
+    "--batch",
+    "16",
+    "--tile",
+    "16",
+    "--probes",
+    "1",
+    "--log-every",
+    "2",
+    "--schedule-steps",
+    "100",
+]
 
 
 def test_points_depend_on_seed_and_step_alone() -> None:

@@ -1,14 +1,15 @@
 """The generator's bits against classical tests of randomness, over more than 1e8 bits.
 
-Every statistic is brought to a standard normal deviate z under the hypothesis of independent fair bits. With all
-tests of this file together, a perfect generator exceeds LIMIT once in some hundred choices of seeds; the seeds are
-fixed, so these tests are deterministic. The gateware gives the same bits (see the generator's bench).
+Every statistic is brought to a standard normal deviate z under the hypothesis of independent fair
+bits. With all tests of this file together, a perfect generator exceeds LIMIT once in some hundred
+choices of seeds; the seeds are fixed, so these tests are deterministic. The gateware gives the same
+bits (see the generator's bench).
 """
 
 import numpy as np
 import pytest
 
-from dither.generator import blocks, stream
+from dither.arch.generator import blocks, stream
 
 BITS = 1 << 27  # 1.3e8
 LIMIT = 4.5
@@ -47,7 +48,9 @@ def test_every_bit_position_is_fair(words):
 
 
 def test_runs(words):
-    """Wald-Wolfowitz: the number of runs is one more than the number of changes, each with probability 1/2."""
+    """Wald-Wolfowitz: the number of runs is one more than the number of changes, each with
+    probability 1/2.
+    """
     bits = unpacked(words)
     changes = int(np.count_nonzero(bits[1:] != bits[:-1]))
     n = bits.size - 1
@@ -91,7 +94,9 @@ def test_neighbours_are_uncorrelated(words, other):
 
 
 def test_many_seeds_at_one_index_are_fair():
-    """The same index under successive seeds, steps and probes: what neighbouring runs and probes see."""
+    """The same index under successive seeds, steps and probes: what neighbouring runs and probes
+    see.
+    """
     n = 1 << 20
     along = np.arange(n)
     for coordinates in ((along, 0, 0, 0), (0, along, 0, 0), (0, 0, along, 0), (0, 0, 0, along)):

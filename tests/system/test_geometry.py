@@ -1,18 +1,20 @@
-"""Compiled training programs on the simulated RTL: no geometry changes a bit, and every cycle was predicted."""
+"""Compiled training programs on the simulated RTL: no geometry changes a bit, and every cycle was
+predicted.
+"""
 
 import numpy as np
 import pytest
 
+from dither.arch.config import preset
+from dither.arch.isa import Rule
 from dither.compiler import compile, compile_physics
-from dither.engine import preset
 from dither.golden import GoldenMachine, predict
-from dither.isa import Rule
-from dither.models import Dense, Model, TensorTrain
+from dither.nn.models import Dense, Model, TensorTrain
 from dither.physics import Burgers, HamiltonJacobiBellman, central
 from dither.recipe import Recipe
-from dither.sampler import PointBatches
-from dither.session import Session
-from dither.tasks import load_task
+from dither.train.sampler import PointBatches
+from dither.train.session import Session
+from dither.train.tasks import load_task
 from dither_sim.verilated import VerilatedDevice
 
 WAVES = Model(
@@ -106,7 +108,9 @@ FIELD = Recipe(batch=64, tile=32, probes=2, estimator="joint", sides="two", mu=2
 
 
 def solved(device, name):
-    """Losses, masters and moments after a few steps on a differential equation, and the cycles' prediction."""
+    """Losses, masters and moments after a few steps on a differential equation, and the cycles'
+    prediction.
+    """
     problem, stencil = EQUATIONS[name]
     layers = (Dense(problem.dimensions, 8, "sine"), TensorTrain((2, 4), (4, 2), 2, "sine"), Dense(8, 1))
     model = Model(layers, "squared_error")

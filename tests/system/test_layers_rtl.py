@@ -1,16 +1,18 @@
-"""Convolutions and recurrent layers on the simulated RTL: the golden machine's bits, in the cycles predicted."""
+"""Convolutions and recurrent layers on the simulated RTL: the golden machine's bits, in the cycles
+predicted.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from dither.arch.config import EngineConfig
 from dither.compiler import compile
-from dither.engine import EngineConfig
 from dither.golden import GoldenMachine, predict
-from dither.models import RNN, Conv2d, Dense, Model
+from dither.nn.models import RNN, Conv2d, Dense, Model
 from dither.recipe import Recipe
-from dither.session import Session
+from dither.train.session import Session
 from dither_sim.verilated import VerilatedDevice
 
 ENGINE = EngineConfig(

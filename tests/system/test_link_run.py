@@ -1,4 +1,6 @@
-"""``dither train`` on a board behind a pseudo-terminal: the golden curve, whatever happens on the way."""
+"""``dither train`` on a board behind a pseudo-terminal: the golden curve, whatever happens on the
+way.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from dither.arch.config import EngineConfig, preset
+from dither.arch.device import DeviceError
 from dither.cli import main
-from dither.device import DeviceError
-from dither.engine import EngineConfig, preset
-from dither.link.board import BoardModel, PseudoTerminal
 from dither.link.ports import AUTO, is_line, open_board
 from dither.link.transport import Port
 from dither.runs import RunFolder
+from tests.doubles.board import BoardModel, PseudoTerminal
 
 RECIPE = ["--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--schedule", "constant"]
 # No preset: only the board can tell what it has.
@@ -145,8 +147,11 @@ def begin(path: str) -> subprocess.Popen[str]:
     arguments = [sys.executable, "-c", "from dither.cli import main; raise SystemExit(main())", "train", "digits"]
     process = subprocess.Popen(
         [*arguments, *RECIPE, "--device", path, "--steps", "1000000", "--checkpoint-every", "5", "--out", "run"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
     curve, deadline = Path("run/curve.csv"), time.monotonic() + 60
     while not (curve.exists() and curve.read_text().count("\n") > 6):
         assert time.monotonic() < deadline
@@ -208,10 +213,18 @@ def test_board_reset_in_the_middle(terminal: PseudoTerminal) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("/dev/ttyUSB0", True), ("./board", True), ("/dev/ttyUSB0@115200", True), ("COM12", True), ("com3@9600", True),
-        ("serial:auto", True), ("golden", False), ("rtl", False), ("COM", False), ("ttyUSB0", False),
+        ("/dev/ttyUSB0", True),
+        ("./board", True),
+        ("/dev/ttyUSB0@115200", True),
+        ("COM12", True),
+        ("com3@9600", True),
+        ("serial:auto", True),
+        ("golden", False),
+        ("rtl", False),
+        ("COM", False),
+        ("ttyUSB0", False),
     ],
-)  # fmt: skip
+)
 def test_names_of_lines(name: str, line: bool) -> None:
     assert is_line(name) == line
 

@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dither.engine import preset
-from dither.link.board import BoardModel, PseudoTerminal
+from dither.arch.config import preset
 from dither.link.faults import LINE_FAULTS, FaultyTransport
-from dither.link.soak import soak
 from dither.link.transport import SerialTransport
+from dither.train.soak import soak
+from tests.doubles.board import BoardModel, PseudoTerminal
 from tests.link import soak_board
 
 
@@ -33,9 +33,13 @@ def test_faults_on_a_pseudo_terminal() -> None:
 
         def line(random: np.random.Generator, counts: Counter[str]) -> FaultyTransport:
             faulty = FaultyTransport(
-                SerialTransport(terminal.path), random, chance=0.05, disasters={"cut off": lambda: faulty.unplug()},
-                pause=0.05, counts=counts,
-            )  # fmt: skip
+                SerialTransport(terminal.path),
+                random,
+                chance=0.05,
+                disasters={"cut off": lambda: faulty.unplug()},
+                pause=0.05,
+                counts=counts,
+            )
             return faulty
 
         outcome = soak(line, preset("1x8"), faults=30, seed=1, shortest_timeout=0.01)

@@ -1,4 +1,6 @@
-"""What synthesis makes of the gateware, simulated with the models of an iCE40's cells, against the golden machine."""
+"""What synthesis makes of the gateware, simulated with the models of an iCE40's cells, against the
+golden machine.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dither.arch.device import Device
+from dither.arch.isa import Memory
+from dither.arch.streams import Expect
 from dither.boards import board
-from dither.device import Device
-from dither.experiment import Experiment
 from dither.golden import GoldenMachine
-from dither.isa import Memory
 from dither.link.driver import LinkDevice
-from dither.session import Session, pack_state
-from dither.streams import Expect
-from dither.tasks import load_task
+from dither.train.experiment import Experiment
+from dither.train.session import Session, pack_state
+from dither.train.tasks import load_task
 from dither_sim.board import BoardSimulation, SimulatedTransport
 from dither_sim.netlist import cell_models, emit_netlist
 from dither_sim.verilated import Pauses, VerilatedDevice
@@ -51,7 +53,9 @@ def test_a_netlist_has_nothing_but_cells() -> None:
 
 
 def test_models_of_lookup_tables_are_the_synthesisers() -> None:
-    """The one rewritten model, read as Verilog's own words: a tree that ends in each bit of the table, in order."""
+    """The one rewritten model, read as Verilog's own words: a tree that ends in each bit of the
+    table, in order.
+    """
     (expression,) = re.findall(r"module SB_LUT4 .*?assign O = (.*?);", cell_models(), re.DOTALL)
     python = re.sub(r"LUT_INIT\[(\d+)\]", r"\1", expression)
     while match := re.search(r"\((I\d) \? ([^()]+) : ([^()]+)\)", python):

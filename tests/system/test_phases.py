@@ -1,4 +1,6 @@
-"""Runs that change their recipe on the way: the same bits however they are cut, and what each phase promises."""
+"""Runs that change their recipe on the way: the same bits however they are cut, and what each phase
+promises.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from dither.compare import compare
+from dither.arch.config import preset
 from dither.compiler import CompileError
-from dither.engine import preset
-from dither.experiment import Experiment
 from dither.runs import RunFolder
+from dither.runs.compare import compare
+from dither.train.experiment import Experiment
 
 SMALL = {"batch": 32, "tile": 16, "probes": 1, "mu": 2**-6}
 
 
 def experiment(then: list[str], steps: int = 14, **changes: object) -> Experiment:
     return Experiment.of_task(
-        "digits", device="golden", engine=preset("1x8"), steps=steps, log_every=2, checkpoint_every=3,
-        recipe=SMALL | changes, then=then,
-    )  # fmt: skip
+        "digits",
+        device="golden",
+        engine=preset("1x8"),
+        steps=steps,
+        log_every=2,
+        checkpoint_every=3,
+        recipe=SMALL | changes,
+        then=then,
+    )
 
 
 def train(chosen: Experiment, path: Path, stops: tuple[int, ...] = ()) -> RunFolder:

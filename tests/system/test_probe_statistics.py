@@ -1,7 +1,9 @@
-"""Probes' numbers against their distributions: values, moments, independence of neighbours, over 4e6 parameters.
+"""Probes' numbers against their distributions: values, moments, independence of neighbours, over
+4e6 parameters.
 
-Every statistic is brought to a standard normal deviate z under the hypothesis of independent numbers with exactly the
-probabilities that the instruction set implies. Seeds are fixed, so these tests are deterministic.
+Every statistic is brought to a standard normal deviate z under the hypothesis of independent
+numbers with exactly the probabilities that the instruction set implies. Seeds are fixed, so these
+tests are deterministic.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import math
 import numpy as np
 import pytest
 
-from dither.golden.parameters import tensor_probes
-from dither.isa import Distribution
+from dither.arch.isa import Distribution
+from dither.golden.probes import tensor_probes
 
 COUNT = 1 << 22
 LIMIT = 4.5
@@ -26,9 +28,11 @@ PROBABILITIES = {
 
 def numbers(distribution: Distribution, seed: int = SEED, step: int = STEP, probe: int = PROBE) -> np.ndarray:
     """The xi of successive parameters."""
-    return tensor_probes(
-        distribution, seed, step, probe, block=3, inner=1, tiles=COUNT // 8, rows=8
-    ).reshape(-1).astype(np.float64)  # fmt: skip
+    return (
+        tensor_probes(distribution, seed, step, probe, block=3, inner=1, tiles=COUNT // 8, rows=8)
+        .reshape(-1)
+        .astype(np.float64)
+    )
 
 
 def moment(distribution: Distribution, order: int) -> float:
@@ -36,7 +40,9 @@ def moment(distribution: Distribution, order: int) -> float:
 
 
 def correlation_z(left: np.ndarray, right: np.ndarray, distribution: Distribution) -> float:
-    """Products of independent numbers of mean 0 have mean 0 and the variance squared for their variance."""
+    """Products of independent numbers of mean 0 have mean 0 and the variance squared for their
+    variance.
+    """
     return float(left @ right) / (math.sqrt(len(left)) * moment(distribution, 2))
 
 

@@ -1,4 +1,6 @@
-"""Recorded results: the first steps of every one of them, repeated on the golden machine, and their page."""
+"""Recorded results: the first steps of every one of them, repeated on the golden machine, and their
+page.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dither.data import DATA_VARIABLE, DataError, load_mnist
-from dither.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
+from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
 from dither.report.results import render_results
 
 ROOT = Path(__file__).resolve().parents[2]

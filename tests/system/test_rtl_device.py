@@ -1,4 +1,6 @@
-"""The verilated device: its protocol on a small stand-in, then the engine itself against the golden machine."""
+"""The verilated device: its protocol on a small stand-in, then the engine itself against the golden
+machine.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
-from dither.isa import Memory
-from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, REGISTERS
-from dither.streams import Expect, Segment
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import Memory
+from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, REGISTERS
+from dither.arch.streams import Expect, Segment
 from dither.tools.toolchain import has_header
 from dither_sim.verilated import Pauses, TraceWindow, VerilatedDevice
 
@@ -27,7 +29,9 @@ WIDE = EngineConfig(rows=4, lanes=8, width=18)
 
 
 class Echo(wiring.Component):
-    """Ports and registers of an engine; a start with entry n sends n input beats back, each complemented."""
+    """Ports and registers of an engine; a start with entry n sends n input beats back, each
+    complemented.
+    """
 
     def __init__(self, config: EngineConfig, *, digest: str | None = None) -> None:
         self.digest = digest or config.digest()

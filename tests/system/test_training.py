@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dither.compare import compare
-from dither.engine import EngineConfig, preset
-from dither.experiment import Experiment
+from dither.arch.config import EngineConfig, preset
 from dither.golden import predict
 from dither.runs import RunError, RunFolder
-from dither.sampler import Sampler
-from dither.session import pack_state, unpack_state
-from dither.training import Progress
+from dither.runs.compare import compare
+from dither.train.experiment import Experiment
+from dither.train.loop import Progress
+from dither.train.sampler import Sampler
+from dither.train.session import pack_state, unpack_state
 
 SMALL = {"batch": 32, "tile": 16, "probes": 1, "mu": 2**-6}
 
@@ -25,9 +25,14 @@ def experiment(
     steps: int, engine: EngineConfig | None = None, device: str = "golden", log_every: int = 5
 ) -> Experiment:
     return Experiment.of_task(
-        "digits", device=device, engine=engine or preset("1x8"), steps=steps, log_every=log_every, checkpoint_every=4,
+        "digits",
+        device=device,
+        engine=engine or preset("1x8"),
+        steps=steps,
+        log_every=log_every,
+        checkpoint_every=4,
         recipe=SMALL,
-    )  # fmt: skip
+    )
 
 
 def train(chosen: Experiment, path: Path, stop: Callable[[int], bool] = lambda step: False) -> RunFolder:
@@ -52,7 +57,9 @@ def train(chosen: Experiment, path: Path, stop: Callable[[int], bool] = lambda s
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """An uninterrupted run of 22 steps: longer than logging and checkpoints, no multiple of either."""
+    """An uninterrupted run of 22 steps: longer than logging and checkpoints, no multiple of
+    either.
+    """
     return train(experiment(22), tmp_path_factory.mktemp("whole") / "run")
 
 

@@ -1,4 +1,6 @@
-"""The virtual board: its line on a stand-in core that sends back what it gets, then the board itself."""
+"""The virtual board: its line on a stand-in core that sends back what it gets, then the board
+itself.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +24,20 @@ from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from dither.arch.config import EngineConfig
+from dither.arch.device import Device, DeviceError
 from dither.cli import main
 from dither.compiler import Compiled
-from dither.device import Device, DeviceError
-from dither.engine import EngineConfig
-from dither.experiment import Experiment
 from dither.golden import GoldenMachine
 from dither.link.driver import LinkDevice
 from dither.link.exchange import LinkError
 from dither.link.faults import DriverKilled, FaultyTransport
-from dither.link.soak import soak
 from dither.link.transport import SerialTransport
 from dither.runs import RunFolder
-from dither.session import Session, pack_state
-from dither.tasks import load_task
+from dither.train.experiment import Experiment
+from dither.train.session import Session, pack_state
+from dither.train.soak import soak
+from dither.train.tasks import load_task
 from dither_sim.board import BoardSimulation, Line, SimulatedTransport, VirtualBoard, measure_steps
 
 CONFIG = EngineConfig(rows=1, lanes=4, width=16, lanes_per_table=4)
@@ -46,16 +48,22 @@ BYTES = bytes(range(256)) + bytes(255 - n for n in range(256))
 
 
 class Echo(wiring.Component):
-    """Ports of a board's core; sends each byte back, complemented, and is busy for a while at a certain one."""
+    """Ports of a board's core; sends each byte back, complemented, and is busy for a while at a
+    certain one.
+    """
 
     def __init__(self, divisor: int = CLOCK // BAUD) -> None:
         self.divisor = divisor
         super().__init__(
             {
-                "reset": In(1), "rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1), "error": Out(1),
+                "reset": In(1),
+                "rx": In(1, init=1),
+                "tx": Out(1, init=1),
+                "busy": Out(1),
+                "error": Out(1),
                 "session": Out(1),
             }
-        )  # fmt: skip
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -287,9 +295,18 @@ def test_a_link_that_cannot_be_made() -> None:
 # The board itself
 
 ENGINE = EngineConfig(
-    rows=1, lanes=4, width=16, activation_depth=512, parameter_depth=768, program_depth=512, table_bits=6,
-    activation_tables=0, lanes_per_table=4, wide_probes=0, local_learning=0,
-)  # fmt: skip
+    rows=1,
+    lanes=4,
+    width=16,
+    activation_depth=512,
+    parameter_depth=768,
+    program_depth=512,
+    table_bits=6,
+    activation_tables=0,
+    lanes_per_table=4,
+    wide_probes=0,
+    local_learning=0,
+)
 """Holds the digits' network."""
 BOARD: dict[str, Any] = {"clock_hz": 24_000_000, "baud": 3_000_000, "input_bytes": 1024, "output_bytes": 512}
 RECIPE = {"batch": 16, "tile": 8, "probes": 1, "seed": 1}
@@ -390,9 +407,14 @@ def test_faults_on_the_line() -> None:
         def line(random: np.random.Generator, counts: Counter[str]) -> FaultyTransport:
             disasters = {"driver killed": kill, "power lost": simulation.restart, "unplugged": lambda: faulty.unplug()}
             faulty = FaultyTransport(
-                SimulatedTransport(simulation), random, chance=0.05, disasters=disasters, rare=20.0, pause=0.0,
+                SimulatedTransport(simulation),
+                random,
+                chance=0.05,
+                disasters=disasters,
+                rare=20.0,
+                pause=0.0,
                 counts=counts,
-            )  # fmt: skip
+            )
             return faulty
 
         outcome = soak(line, ENGINE, faults=200, seed=3, patience=2.0, shortest_timeout=0.005)
@@ -422,7 +444,8 @@ def test_command_line(tmp_path: Path, experiment: Experiment, monkeypatch: pytes
         options = ["--steps", "2", "--batch", "16", "--tile", "8", "--probes", "1"]
         runs = [tmp_path / "board-run", tmp_path / "golden-run"]
         assert main(["train", "digits", "--device", str(link), "--out", str(runs[0]), *options]) == 0
-        # Not SIGINT: whoever runs the tests in the background has it ignored, and so has every child.
+        # Not SIGINT: whoever runs the tests in the background has it ignored, and so has every
+        # child.
         process.terminate()
         rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -33,10 +33,17 @@ def place(site: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@pytest.mark.parametrize(("device", "lanes", "rows"), [
-    ("LFE5U-25F", 8, 2), ("LFE5U-25F", 4, 4), ("LFE5U-45F", 16, 4), ("LFE5U-45F", 8, 8), ("LFE5UM5G-85F", 16, 8),
-    ("LFE5UM5G-85F", 32, 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("device", "lanes", "rows"),
+    [
+        ("LFE5U-25F", 8, 2),
+        ("LFE5U-25F", 4, 4),
+        ("LFE5U-45F", 16, 4),
+        ("LFE5U-45F", 8, 8),
+        ("LFE5UM5G-85F", 16, 8),
+        ("LFE5UM5G-85F", 32, 4),
+    ],
+)
 def test_lanes_are_neighbours(device: str, lanes: int, rows: int) -> None:
     cells = engine(lanes, rows, segments=2)
     sites = arrange(device, cells)

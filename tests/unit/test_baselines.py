@@ -1,4 +1,6 @@
-"""First-order baselines: they begin where training begins, see the same data, and learn; skipped without PyTorch."""
+"""First-order baselines: they begin where training begins, see the same data, and learn; skipped
+without PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ import pytest
 from dither import Network, from_torch
 from dither.baselines import Baseline, default_baseline, train_baseline
 from dither.cli import main
-from dither.equations import EQUATIONS, EquationTask
-from dither.models import Conv2d, Dense, Model, TensorTrain
+from dither.nn.models import Conv2d, Dense, Model, TensorTrain
+from dither.nn.reference import forward
 from dither.pytorch import to_torch
-from dither.reference import forward
-from dither.tasks import load_task
+from dither.train.equations import EQUATIONS, EquationTask
+from dither.train.tasks import load_task
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'dither[baselines]'")
 
@@ -87,7 +89,9 @@ def test_unsuitable_model() -> None:
 
 @pytest.mark.parametrize("name", list(EQUATIONS))
 def test_residuals_are_the_problems(name: str) -> None:
-    """The stencil's loss is the float64 reference's; where differences are good ones, derivatives agree with it."""
+    """The stencil's loss is the float64 reference's; where differences are good ones, derivatives
+    agree with it.
+    """
     from dither.baselines.objectives import Residuals
 
     task = load_task(name)

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dither.arch.config import preset
 from dither.boards import Board, BoardError, board, board_folder, boards, load_board
 from dither.cli.boards import boards as boards_command
 from dither.cli.build import build as build_command
-from dither.engine import preset
 
 GOOD = """
 title = "A board (LFE5U-25F)"
@@ -86,8 +86,11 @@ def test_presets(tmp_path: Path) -> None:
         ("output_bytes = 512", "", "link.output_bytes: is missing"),
         ("output_bytes = 512", "output_bytes = 768", "link.output_bytes: must be a power of two, not 768"),
         ("output_bytes = 512", "output_bytes = 512\nspeed = 1", "link.speed: is not known"),
-        ("[program]", "[build]\nseeds = [1, 1]\n[program]",
-         "build.seeds: must be different positive integers, not [1, 1]"),
+        (
+            "[program]",
+            "[build]\nseeds = [1, 1]\n[program]",
+            "build.seeds: must be different positive integers, not [1, 1]",
+        ),
         ("[program]", "[build]\nplace = [1]\n[program]", "build.place: must be a list of texts, not [1]"),
         ("[program]", "[budget]\nfmax_mhz = 0\n[program]", "budget.fmax_mhz: must be positive, not 0"),
         ("[program]", "[budget]\nlut4 = -1\n[program]", "budget.lut4: must be from 0 to 1048576, not -1"),
@@ -95,7 +98,7 @@ def test_presets(tmp_path: Path) -> None:
         ("[program]", "program = 3\n[other]", "program: must be a table, not 3"),
         ("[program]", "[colour]\n[program]", "colour: is not known"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new)

@@ -23,10 +23,10 @@ from amaranth.sim import Simulator
 from click.testing import CliRunner
 
 import dither_hw.build
+from dither.arch.device import DeviceError
 from dither.boards import Board, BoardError, Budget, board
 from dither.cli.build import build as build_command
-from dither.device import DeviceError
-from dither_hw.board import StartUp, create_platform
+from dither_hw.board.board import StartUp, create_platform
 from dither_hw.build import BuildResult, Standing, build
 from dither_hw.build.design import design_of
 from dither_hw.build.floorplan import unit_of
@@ -76,8 +76,15 @@ def result(place: Path, standings: list[Standing]) -> BuildResult:
 
 def test_what_a_build_leaves(result: BuildResult) -> None:
     assert sorted(path.name for path in result.folder.iterdir()) == [
-        "nextpnr.json", "nextpnr.log", "report.html", "report.json", "top.bin", "top.json", "top.pcf", "yosys.log",
-    ]  # fmt: skip
+        "nextpnr.json",
+        "nextpnr.log",
+        "report.html",
+        "report.json",
+        "top.bin",
+        "top.json",
+        "top.pcf",
+        "yosys.log",
+    ]
     assert list(result.folder.parent.iterdir()) == [result.folder]
     assert result.bitstream.stat().st_size == 104_090
     netlist = json.loads((result.folder / "top.json").read_text())
@@ -370,8 +377,9 @@ def test_reports_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     with pytest.raises(DeviceError, match=r"report.json: no report of nextpnr: "):
         read_timing(path, 24_000_000)
-    path.write_text(json.dumps({"fmax": {"slow": {"constraint": 12.0, "achieved": 30.0}}, "critical_paths": [],
-                                "utilization": {}}))  # fmt: skip
+    path.write_text(
+        json.dumps({"fmax": {"slow": {"constraint": 12.0, "achieved": 30.0}}, "critical_paths": [], "utilization": {}})
+    )
     with pytest.raises(DeviceError, match=r"report.json: no clock of 24 MHz: slow$"):
         read_timing(path, 24_000_000)
     assert read_timing(path, 12_000_000).fmax_mhz == 30.0

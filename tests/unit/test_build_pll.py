@@ -9,8 +9,8 @@ from fractions import Fraction
 import pytest
 
 from dither.boards import boards
-from dither_hw.board import create_platform
-from dither_hw.pll import ecp5_settings, ice40_settings
+from dither_hw.board.board import create_platform
+from dither_hw.board.pll import ecp5_settings, ice40_settings
 
 
 @pytest.mark.parametrize(

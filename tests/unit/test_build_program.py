@@ -55,14 +55,17 @@ def test_another_folder(bench: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--board", "ulx3s-25f"],
-         "openFPGALoader is missing: install it (apt-get install openfpgaloader, or the OSS CAD Suite)"),
-        (["--board", "ulx3s-85f"],
-         "there is no bitstream in build/ulx3s-85f; make it: dither build --board ulx3s-85f"),
-        (["--board", "icesugar-pro", "--out", "build/ulx3s-25f", "--flash"],
-         "icesugar-pro: there is no other way than without --flash"),
+        (
+            ["--board", "ulx3s-25f"],
+            "openFPGALoader is missing: install it (apt-get install openfpgaloader, or the OSS CAD Suite)",
+        ),
+        (["--board", "ulx3s-85f"], "there is no bitstream in build/ulx3s-85f; make it: dither build --board ulx3s-85f"),
+        (
+            ["--board", "icesugar-pro", "--out", "build/ulx3s-25f", "--flash"],
+            "icesugar-pro: there is no other way than without --flash",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_missing(bench: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["program", *words]) == 2
     assert capsys.readouterr().err == f"dither: {message}\n"

@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dither import devices, tasks
+from dither import devices
+from dither.arch.device import DeviceError
 from dither.cli import main
 from dither.cli.progress import Display
-from dither.device import DeviceError
 from dither.runs import CurveRow, RunFolder, parameter_digest
-from dither.tasks import Split, Task
-from dither.training import Progress
+from dither.train import tasks
+from dither.train.loop import Progress
+from dither.train.tasks import Split, Task
 
 QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
 
@@ -176,8 +177,16 @@ def test_bad_data(value: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def broken() -> Task:
         inputs = good.train.inputs.copy()
         inputs[7, 3] = value
-        return Task(name="digits", title="", classes=10, train=Split(inputs, good.train.labels), test=good.test,
-                    model=good.model, recipe=good.recipe, steps=1)  # fmt: skip
+        return Task(
+            name="digits",
+            title="",
+            classes=10,
+            train=Split(inputs, good.train.labels),
+            test=good.test,
+            model=good.model,
+            recipe=good.recipe,
+            steps=1,
+        )
 
     monkeypatch.setitem(tasks.TASKS, "digits", broken)
     assert main(["train", "digits", *QUICK]) == 2
@@ -212,8 +221,13 @@ def test_resume_with_fewer_steps(run: Path, capsys: pytest.CaptureFixture[str]) 
 def test_interrupted_run_says_how_to_resume_and_resumes_exactly() -> None:
     arguments = [sys.executable, "-c", "from dither.cli import main; raise SystemExit(main())", "train", "digits"]
     endless = [word for word in QUICK if word != "4"] + ["1000000", "--schedule", "constant", "--out", "run"]
-    process = subprocess.Popen(arguments + endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
+    process = subprocess.Popen(
+        arguments + endless,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
     curve = Path("run/curve.csv")
     deadline = time.monotonic() + 60
     while not (curve.exists() and curve.read_text().count("\n") > 3):
@@ -243,7 +257,8 @@ def test_compare_identical_different_and_unusable(
     assert "identical: 3 logged steps" in capsys.readouterr().out
     assert Path("compare.png").read_bytes().startswith(b"\x89PNG")
 
-    # A bit of one parameter of the last step changes, and the digest with it: as if another machine had got it wrong.
+    # A bit of one parameter of the last step changes, and the digest with it: as if another machine
+    # had got it wrong.
     opened = RunFolder.open(run)
     rows, history = opened.curve(), opened.history(opened.curve()).copy()
     history[2, 5] ^= 1

@@ -1,14 +1,16 @@
-"""What software knows of compact engines: configurations, beats, cycles of their sequencer's program."""
+"""What software knows of compact engines: configurations, beats, cycles of their sequencer's
+program.
+"""
 
 import re
 
 import numpy as np
 import pytest
 
-from dither.engine import EngineConfig, preset
-from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory
-from dither.streams import Expect, Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
-from dither.timing import execution_cycles, fetch_cycles
+from dither.arch.config import EngineConfig, preset
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory
+from dither.arch.streams import Expect, Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
+from dither.arch.timing import execution_cycles, fetch_cycles
 from dither_hw.compact.control_program import control_program
 from dither_hw.compact.control_words import DEPTH, Job, Next, Program, Source
 
@@ -37,10 +39,17 @@ def test_widths():
     assert beat_words(COMPACT) == 1
 
 
-@pytest.mark.parametrize(("kind", "beats"), [
-    (None, 2), (Memory.ACTIVATION, 8), (Memory.MASTER, 2), (Memory.GRADIENT, 3), (Memory.WEIGHT, 2),
-    (Memory.SCALAR_TABLE, 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "beats"),
+    [
+        (None, 2),
+        (Memory.ACTIVATION, 8),
+        (Memory.MASTER, 2),
+        (Memory.GRADIENT, 3),
+        (Memory.WEIGHT, 2),
+        (Memory.SCALAR_TABLE, 3),
+    ],
+)
 def test_words_are_several_beats(kind, beats):
     assert beats_per_word(COMPACT, kind) == beats
     assert physical_beats(COMPACT, Expect(kind, 5)) == 5 * beats

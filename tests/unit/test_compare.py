@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dither.compare import compare
 from dither.runs import CurveRow, RunError, RunFolder, parameter_digest
+from dither.runs.compare import compare
 
 TENSORS = [{"name": "w", "shape": [2, 3], "frac": 4}, {"name": "b", "shape": [3], "frac": 0}]
 

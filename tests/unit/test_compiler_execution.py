@@ -1,20 +1,23 @@
-"""Compiled programs on the golden machine, against floats, and against a literal integer computation."""
+"""Compiled programs on the golden machine, against floats, and against a literal integer
+computation.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from dither import generator, reference
+from dither.arch import generator
+from dither.arch.config import EngineConfig, preset
+from dither.arch.fixedpoint import saturate, shift_round
+from dither.arch.isa import LossKind, Rule
+from dither.arch.tables import activation_lookup, scalar_tables, sine_table, tanh_table
 from dither.compiler import Command, Compiled, State, compile
-from dither.engine import EngineConfig, preset
-from dither.fixedpoint import saturate, shift_round
 from dither.golden import GoldenMachine
 from dither.golden.loss import loss
-from dither.isa import LossKind, Rule
-from dither.models import Dense, Model, Parameters, TensorTrain, named_model
+from dither.nn import reference
+from dither.nn.models import Dense, Model, Parameters, TensorTrain, named_model
 from dither.recipe import Recipe
-from dither.tables import activation_lookup, scalar_tables, sine_table, tanh_table
 
 Integers = Mapping[str, np.ndarray]
 
@@ -134,13 +137,16 @@ def test_outputs_are_the_integer_forward_pass(model: Model, rows: int) -> None:
 
 
 def rounding_errors(compiled: Compiled, parameters: Parameters, x: np.ndarray) -> np.ndarray:
-    """Bounds on how far outputs are from the float network's, of the outputs' shape; activations are relu or none.
+    """Bounds on how far outputs are from the float network's, of the outputs' shape; activations
+    are relu or none.
 
-    Rounding errors pass through every later matrix: the bound adds them up with its absolute row sums.
+    Rounding errors pass through every later matrix: the bound adds them up with its absolute row
+    sums.
     """
     units = {name: tensor.format.resolution / 2 for name, tensor in compiled.tensors.items()}
-    rounded = {name: tensor.format.decode(tensor.format.encode(parameters[name]))
-               for name, tensor in compiled.tensors.items()}  # fmt: skip
+    rounded = {
+        name: tensor.format.decode(tensor.format.encode(parameters[name])) for name, tensor in compiled.tensors.items()
+    }
     error = np.full(x.shape, compiled.formats.input.resolution)
     state = x
     for plan, form in zip(compiled.plans, compiled.formats.layers, strict=True):

@@ -1,4 +1,6 @@
-"""Residuals of differential equations on the golden machine: bit for bit, and near the float reference."""
+"""Residuals of differential equations on the golden machine: bit for bit, and near the float
+reference.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dither import reference
+from dither.arch.config import EngineConfig
+from dither.arch.fixedpoint import saturate, shift_round
+from dither.arch.isa import LossKind, Memory, decode_program
 from dither.compiler import Compiled, CompileError, compile_physics
-from dither.compiler.residual import Collocation
-from dither.engine import EngineConfig
-from dither.fixedpoint import saturate, shift_round
+from dither.compiler.objectives.residual import Collocation
 from dither.golden import GoldenMachine
 from dither.golden.loss import loss
-from dither.isa import LossKind, Memory, decode_program
-from dither.models import Dense, Model, TensorTrain
+from dither.nn import reference
+from dither.nn.models import Dense, Model, TensorTrain
 from dither.physics import BlackScholes, Burgers, HamiltonJacobiBellman, Problem, Stencil, central, sparse_grid
 from dither.recipe import Recipe
 
@@ -103,9 +105,13 @@ def test_residuals_are_the_integer_computation(problem: Problem, stencil: Stenci
     shift = 2 * samples.formats.residual.frac - compiled.formats.loss_frac
     z_frac = -(-shift // 2)
     losses = loss(
-        LossKind.SQUARED_ERROR, expected[None], np.zeros(11, int), source[None], z_frac=z_frac,
+        LossKind.SQUARED_ERROR,
+        expected[None],
+        np.zeros(11, int),
+        source[None],
+        z_frac=z_frac,
         loss_frac=2 * z_frac - shift,
-    )[0]  # fmt: skip
+    )[0]
     outputs = run(machine, compiled.measure(points))
     assert sum(int(each[0, 0]) for each in outputs) == losses.sum()
     # The last lane group still stands in the memory: three points and an idle lane.
@@ -148,7 +154,9 @@ def test_residuals_are_near_the_float_reference(problem: Problem, stencil: Stenc
 
 
 def rounding_bound(compiled: Compiled, stencil: Stencil, points: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How far the residual may be from a float computation from the same node values, for each point."""
+    """How far the residual may be from a float computation from the same node values, for each
+    point.
+    """
     samples = compiled.samples
     assert isinstance(samples, Collocation)
     form, lowered = samples.formats, samples.lowered
@@ -207,14 +215,14 @@ def test_training_lowers_the_residual_and_leaves_constants_alone() -> None:
 
 
 def test_coordinates() -> None:
-    """The deepest nest of loops; central differences of the loss, so that the first step goes downhill."""
+    """The deepest nest of loops; central differences of the loss, so that the first step goes
+    downhill.
+    """
     problem, stencil = CASES[2]
     recipe = replace(RECIPE, batch=8, estimator="coordinate", probes=1, rate=0.01)
     compiled, machine = build(problem, stencil, ENGINE, recipe)
     points = problem.sample(np.random.default_rng(6), 8)
-    before, after = (
-        compiled.read_train(run(machine, compiled.train(step, [(points, None)])))[0] for step in range(2)
-    )  # fmt: skip
+    before, after = (compiled.read_train(run(machine, compiled.train(step, [(points, None)])))[0] for step in range(2))
     assert after < before
 
 

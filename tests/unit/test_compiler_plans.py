@@ -6,10 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
+from dither.arch.config import EngineConfig, preset
 from dither.compiler import Compiled, CompileError, compile, layer_orders, plan_layers
-from dither.compiler.tensors import layouts
-from dither.engine import EngineConfig, preset
-from dither.models import Dense, Model, TensorTrain, named_model
+from dither.compiler.layout.tensors import layouts
+from dither.nn.models import Dense, Model, TensorTrain, named_model
 from dither.recipe import Recipe
 
 HJB = Model(
@@ -187,19 +187,37 @@ def test_loss_bits_follow_batch_and_probes() -> None:
 @pytest.mark.parametrize(
     ("model", "engine", "message"),
     [
-        (named_model("mnist"), EngineConfig(activation_depth=2048),
-         r"^activation memory: 31\d\d words needed, 2048 available \(1\d\d\d too many\); use activation_depth=31\d\d"),
-        (named_model("mnist"), EngineConfig(parameter_depth=1024),
-         r"^parameter memory: 1136 words needed, 1024 available \(112 too many\); use parameter_depth=1136"),
+        (
+            named_model("mnist"),
+            EngineConfig(activation_depth=2048),
+            (
+                r"^activation memory: 31\d\d words needed, 2048 available \(1\d\d\d too many\); "
+                r"use activation_depth=31\d\d"
+            ),
+        ),
+        (
+            named_model("mnist"),
+            EngineConfig(parameter_depth=1024),
+            r"^parameter memory: 1136 words needed, 1024 available \(112 too many\); use parameter_depth=1136",
+        ),
         (named_model("mnist"), EngineConfig(program_depth=256), r"^program memory: \d+ words needed, 256 available"),
         (HJB, EngineConfig(activation_tables=1), r"^activation tables: 2 needed, 1 available"),
         (HJB, EngineConfig(rows=8, lanes=64, lanes_per_table=64), r"idle cycles a tile needed, 255 available"),
-        (Model((Dense(64, 2000), Dense(2000, 20))), EngineConfig(),
-         r"^parameter memory: 42505 words needed, 2048 available \(40457 too many\); use more rows, or smaller ranks"),
-        (Model((Dense(10000, 2),)), EngineConfig(activation_depth=32768, parameter_depth=32768),
-         r"^0\.weight: 10000 inputs could overflow the 48-bit accumulator"),
+        (
+            Model((Dense(64, 2000), Dense(2000, 20))),
+            EngineConfig(),
+            (
+                r"^parameter memory: 42505 words needed, 2048 available \(40457 too many\); "
+                r"use more rows, or smaller ranks"
+            ),
+        ),
+        (
+            Model((Dense(10000, 2),)),
+            EngineConfig(activation_depth=32768, parameter_depth=32768),
+            r"^0\.weight: 10000 inputs could overflow the 48-bit accumulator",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(model: Model, engine: EngineConfig, message: str) -> None:
     with pytest.raises(CompileError, match=message):
         build(model, engine)

@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from dither.engine import preset
-from dither.isa import Distribution, Rule
-from dither.rates import RateFormat, Unit
+from dither.arch.config import preset
+from dither.arch.isa import Distribution, Rule
+from dither.compiler.rates import RateFormat, Unit
 from dither.recipe import Recipe
 
 UNITS = {"a": Unit(1.0, 16), "b": Unit(1.0, 16)}

@@ -18,7 +18,7 @@ import pytest
 from dither.cli import main
 from dither.data import DATA_VARIABLE, DataError, RemoteFile, load_mnist, read_idx
 from dither.data.mnist import FILES
-from dither.tasks import TaskError, load_task
+from dither.train.tasks import TaskError, load_task
 
 Files = dict[str, RemoteFile]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dither.engine import PRESETS, EngineConfig, preset
+from dither.arch.config import PRESETS, EngineConfig, preset
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.fixedpoint import FixedPoint, saturate, shift_round
+from dither.arch.fixedpoint import FixedPoint, saturate, shift_round
 
 FORMATS = st.builds(FixedPoint, st.integers(2, 48), st.integers(-20, 60))
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.generator import BLOCK_BITS, blocks, signs, stream
+from dither.arch.generator import BLOCK_BITS, blocks, signs, stream
 
 WORDS = st.integers(0, 2**32 - 1)
 

@@ -1,4 +1,6 @@
-"""CONTRACT: the fast twin gives the bits of the literal one, and refuses what the instruction set forbids."""
+"""CONTRACT: the fast twin gives the bits of the literal one, and refuses what the instruction set
+forbids.
+"""
 
 from dataclasses import replace
 
@@ -8,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dither.golden.contract as fast
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import LOOPS, OUTER_LOOPS, Activation, Instruction, Operand
 from dither.golden import lanewise
 from dither.golden.contract import ContractPlan, contract
 from dither.golden.drain import exact_in_float
+from dither.golden.literal import reference_contract
 from dither.golden.nest import strides
-from dither.golden.reference import reference_contract
 from dither.golden.workspace import Workspace
-from dither.isa import LOOPS, OUTER_LOOPS, Activation, Instruction, Operand
 
 CONFIG = EngineConfig(
     rows=4, lanes=3, width=18, activation_depth=256, parameter_depth=128, table_bits=6, lanes_per_table=1
@@ -65,7 +67,9 @@ def assert_same(config, instruction, activation, weight, tables, indices=(0, 0, 
 
 @st.composite
 def cases(draw):
-    """Nests of all sorts: most of their addresses are within the memories, some outputs are written twice."""
+    """Nests of all sorts: most of their addresses are within the memories, some outputs are written
+    twice.
+    """
     rows, lanes, width = (
         draw(st.sampled_from([1, 2, 4, 8])),
         draw(st.sampled_from([1, 3, 8])),
@@ -81,13 +85,24 @@ def cases(draw):
     if draw(st.booleans()):  # as compilers do it: row after row, tile after tile
         y["o0"], y_row = rows, 1
     instruction = nest(
-        counts, w=strides_of(LOOPS, 0, 5), x=strides_of(LOOPS, -4, 8), y=y, b=strides_of(OUTER_LOOPS, 0, 5),
-        w_base=draw(st.integers(0, 30)), x_base=draw(st.integers(0, 100)), y_base=draw(st.integers(130, 200)),
-        b_base=draw(st.integers(0, 60)), y_row=y_row, last_rows=draw(st.integers(1, rows)),
-        bias=draw(st.integers(0, 1)), one=draw(st.integers(0, 127)), idle=rows,
+        counts,
+        w=strides_of(LOOPS, 0, 5),
+        x=strides_of(LOOPS, -4, 8),
+        y=y,
+        b=strides_of(OUTER_LOOPS, 0, 5),
+        w_base=draw(st.integers(0, 30)),
+        x_base=draw(st.integers(0, 100)),
+        y_base=draw(st.integers(130, 200)),
+        b_base=draw(st.integers(0, 60)),
+        y_row=y_row,
+        last_rows=draw(st.integers(1, rows)),
+        bias=draw(st.integers(0, 1)),
+        one=draw(st.integers(0, 127)),
+        idle=rows,
         shift=draw(st.one_of(st.integers(width - 4, width + 2), st.integers(0, 47))),
-        activation=draw(st.sampled_from(list(Activation))), table=draw(st.integers(0, 1)),
-    )  # fmt: skip
+        activation=draw(st.sampled_from(list(Activation))),
+        table=draw(st.integers(0, 1)),
+    )
     return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
 
 
@@ -104,13 +119,24 @@ def lane_wise_cases(draw):
     if draw(st.booleans()):  # as compilers do it: words in order
         y = {"o1": 1, "o2": counts["o1"], "o3": counts["o1"] * counts["o2"]}
     instruction = nest(
-        counts, w=strides_of(LOOPS, -4, 8), x=strides_of(LOOPS, -4, 8), y=y, b=strides_of(OUTER_LOOPS, -4, 8),
-        w_base=draw(st.integers(40, 100)), x_base=draw(st.integers(40, 100)), y_base=draw(st.integers(140, 190)),
-        b_base=draw(st.integers(40, 100)), last_rows=1, bias=draw(st.integers(0, 1)), one=draw(st.integers(0, 127)),
-        idle=2, shift=draw(st.one_of(st.integers(12, 20), st.integers(0, 47))),
-        activation=draw(st.sampled_from(list(Activation))), table=draw(st.integers(0, 1)),
+        counts,
+        w=strides_of(LOOPS, -4, 8),
+        x=strides_of(LOOPS, -4, 8),
+        y=y,
+        b=strides_of(OUTER_LOOPS, -4, 8),
+        w_base=draw(st.integers(40, 100)),
+        x_base=draw(st.integers(40, 100)),
+        y_base=draw(st.integers(140, 190)),
+        b_base=draw(st.integers(40, 100)),
+        last_rows=1,
+        bias=draw(st.integers(0, 1)),
+        one=draw(st.integers(0, 127)),
+        idle=2,
+        shift=draw(st.one_of(st.integers(12, 20), st.integers(0, 47))),
+        activation=draw(st.sampled_from(list(Activation))),
+        table=draw(st.integers(0, 1)),
         operand=draw(st.sampled_from([Operand.LANE, Operand.POSITIVE, Operand.SIGN])),
-    )  # fmt: skip
+    )
     return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
 
 
@@ -139,9 +165,18 @@ def test_fast_equals_literal(case, block, constant, exact):
 @pytest.mark.parametrize("magnitude", [1.0, 0.05])
 def test_dense_layer(activation, last_rows, magnitude):
     instruction = nest(
-        {"k0": 20, "o0": 3}, w={"k0": 1, "o0": 20}, x={"k0": 1}, y={"o0": 4}, b={"o0": 1},
-        b_base=100, bias=1, one=50, last_rows=last_rows, activation=activation, shift=16,
-    )  # fmt: skip
+        {"k0": 20, "o0": 3},
+        w={"k0": 1, "o0": 20},
+        x={"k0": 1},
+        y={"o0": 4},
+        b={"o0": 1},
+        b_base=100,
+        bias=1,
+        one=50,
+        last_rows=last_rows,
+        activation=activation,
+        shift=16,
+    )
     clips = assert_same(CONFIG, instruction, *memories(CONFIG, 1, magnitude))
     if activation is not Activation.TABLE:  # random tables clip by themselves
         assert (clips > 0) == (magnitude == 1.0)
@@ -150,10 +185,17 @@ def test_dense_layer(activation, last_rows, magnitude):
 def test_tensor_train_core_with_a_bias_that_varies_by_position():
     # Inputs [P=3, K=6, S=4], outputs [P, M=7, S] with R=4: two tiles, the last of three rows.
     instruction = nest(
-        {"k0": 6, "o0": 2, "o1": 4, "o2": 3}, w={"k0": 1, "o0": 6}, x={"k0": 4, "o1": 1, "o2": 24},
-        y={"o0": 16, "o1": 1, "o2": 28}, b={"o0": 1, "o1": 2, "o2": 8}, y_row=4, last_rows=3,
-        bias=1, one=127, b_base=20,
-    )  # fmt: skip
+        {"k0": 6, "o0": 2, "o1": 4, "o2": 3},
+        w={"k0": 1, "o0": 6},
+        x={"k0": 4, "o1": 1, "o2": 24},
+        y={"o0": 16, "o1": 1, "o2": 28},
+        b={"o0": 1, "o1": 2, "o2": 8},
+        y_row=4,
+        last_rows=3,
+        bias=1,
+        one=127,
+        b_base=20,
+    )
     activation, weight, tables = memories(CONFIG, 2, 0.5)
     assert_same(CONFIG, instruction, activation, weight, tables)
     activation[127] = 1 << 10
@@ -161,11 +203,16 @@ def test_tensor_train_core_with_a_bias_that_varies_by_position():
 
 
 def test_convolution_of_overlapping_windows():
-    # A 3x3 kernel on 8x8 inputs, 6x6 outputs of 2 channels: reduction loops that no single stride describes.
+    # A 3x3 kernel on 8x8 inputs, 6x6 outputs of 2 channels: reduction loops that no single stride
+    # describes.
     instruction = nest(
-        {"k0": 3, "k1": 3, "o1": 6, "o2": 6}, w={"k0": 1, "k1": 3}, x={"k0": 1, "k1": 8, "o1": 1, "o2": 8},
-        y={"o1": 1, "o2": 6}, y_row=36, last_rows=2,
-    )  # fmt: skip
+        {"k0": 3, "k1": 3, "o1": 6, "o2": 6},
+        w={"k0": 1, "k1": 3},
+        x={"k0": 1, "k1": 8, "o1": 1, "o2": 8},
+        y={"o1": 1, "o2": 6},
+        y_row=36,
+        last_rows=2,
+    )
     assert_same(CONFIG, instruction, *memories(CONFIG, 3, 0.3))
 
 
@@ -205,7 +252,8 @@ def test_sums_that_float64_holds(width, count):
 
 
 def test_sums_beyond_float64_are_exact():
-    # More terms than 53 bits hold at full scale; every input is the same word, so that a small memory will do.
+    # More terms than 53 bits hold at full scale; every input is the same word, so that a small
+    # memory will do.
     config = EngineConfig(rows=1, lanes=1, width=18, lanes_per_table=1, activation_depth=16, parameter_depth=16)
     instruction = nest({"k0": 1 << 15, "k1": 1 << 5}, y_base=1, last_rows=1, shift=30)
     assert not exact_in_float(18, 1 << 20)
@@ -240,9 +288,13 @@ def test_plans_notice_new_weights():
 def test_threads_change_nothing():
     activation, weight, tables = memories(CONFIG, 9, 0.5)
     instruction = nest(
-        {"k0": 6, "o1": 8, "o2": 4}, w={"k0": 1}, x={"k0": 1, "o1": 6, "o2": 7}, y={"o1": 4, "o2": 32},
-        last_rows=2, activation=Activation.TABLE,
-    )  # fmt: skip
+        {"k0": 6, "o1": 8, "o2": 4},
+        w={"k0": 1},
+        x={"k0": 1, "o1": 6, "o2": 7},
+        y={"o1": 4, "o2": 32},
+        last_rows=2,
+        activation=Activation.TABLE,
+    )
     expected, clips = reference_contract(CONFIG, instruction, activation, weight, tables)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast, "_BLOCK", 16)
@@ -310,9 +362,13 @@ def test_rows_that_do_not_count_may_lie_beyond_the_memory():
 def test_overlapping_windows_over_outputs():
     """Two loops that both move on by one word: found by random programs against the RTL."""
     instruction = nest(
-        {"k0": 3, "o0": 2, "o2": 3, "o3": 2}, w={"k0": 1, "o0": 3}, x={"k0": 8, "o2": 1, "o3": 1},
-        y={"o0": 4, "o2": 8, "o3": 24}, y_base=60, last_rows=4,
-    )  # fmt: skip
+        {"k0": 3, "o0": 2, "o2": 3, "o3": 2},
+        w={"k0": 1, "o0": 3},
+        x={"k0": 8, "o2": 1, "o3": 1},
+        y={"o0": 4, "o2": 8, "o3": 24},
+        y_base=60,
+        last_rows=4,
+    )
     assert_same(CONFIG, instruction, *memories(CONFIG, 11, 0.3))
 
 
@@ -321,9 +377,20 @@ def test_overlapping_windows_over_outputs():
 def test_products_of_words(operand, activation):
     """Outputs [n, L] of two operands [n, L], a bias [n, L] and a constant: a chain rule's step."""
     instruction = nest(
-        {"o1": 30}, w={"o1": 1}, x={"o1": 1}, y={"o1": 1}, b={"o1": 1}, x_base=30, b_base=60, one=127, bias=1,
-        last_rows=1, operand=operand, activation=activation, shift=3,
-    )  # fmt: skip
+        {"o1": 30},
+        w={"o1": 1},
+        x={"o1": 1},
+        y={"o1": 1},
+        b={"o1": 1},
+        x_base=30,
+        b_base=60,
+        one=127,
+        bias=1,
+        last_rows=1,
+        operand=operand,
+        activation=activation,
+        shift=3,
+    )
     activations, weight, tables = memories(CONFIG, 12, 0.01)
     activations[127] = 1 << 3
     assert_same(CONFIG, instruction, activations, weight, tables)
@@ -332,9 +399,15 @@ def test_products_of_words(operand, activation):
 def test_a_matrix_for_every_lane():
     """Weights [M=5, K=6, L] times inputs [K, S=4, L]."""
     instruction = nest(
-        {"k0": 6, "o1": 4, "o2": 5}, w={"k0": 1, "o2": 6}, x={"k0": 4, "o1": 1}, y={"o1": 1, "o2": 4}, x_base=40,
-        last_rows=1, operand=Operand.LANE, shift=18,
-    )  # fmt: skip
+        {"k0": 6, "o1": 4, "o2": 5},
+        w={"k0": 1, "o2": 6},
+        x={"k0": 4, "o1": 1},
+        y={"o1": 1, "o2": 4},
+        x_base=40,
+        last_rows=1,
+        operand=Operand.LANE,
+        shift=18,
+    )
     activations, weight, _ = memories(CONFIG, 13, 0.5)
     assert_same(CONFIG, instruction, activations, weight, ())
     result, _ = contract(CONFIG, instruction, activations, weight)
@@ -345,9 +418,14 @@ def test_a_matrix_for_every_lane():
 def test_lane_wise_threads_change_nothing():
     activations, weight, tables = memories(CONFIG, 14, 0.5)
     instruction = nest(
-        {"k0": 3, "o1": 8, "o2": 4}, w={"k0": 1, "o2": 3}, x={"k0": 1, "o1": 3}, y={"o1": 1, "o2": 8}, last_rows=1,
-        operand=Operand.LANE, activation=Activation.TABLE,
-    )  # fmt: skip
+        {"k0": 3, "o1": 8, "o2": 4},
+        w={"k0": 1, "o2": 3},
+        x={"k0": 1, "o1": 3},
+        y={"o1": 1, "o2": 8},
+        last_rows=1,
+        operand=Operand.LANE,
+        activation=Activation.TABLE,
+    )
     expected, clips = reference_contract(CONFIG, instruction, activations, weight, tables)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanewise, "_BLOCK", 16)
@@ -394,9 +472,16 @@ def test_plans_serve_all_indices(operand):
     space = Workspace(CONFIG)
     space.activation[...], space.weight[...] = activations, weight
     instruction = nest(
-        {"k0": 4, "o1": 5}, w={"k0": 1}, x={"k0": 5, "o1": 1}, y={"o1": 4}, b={"o1": 1}, bias=1, one=127,
-        last_rows=4 if operand is Operand.WEIGHT else 1, operand=operand,
-    )  # fmt: skip
+        {"k0": 4, "o1": 5},
+        w={"k0": 1},
+        x={"k0": 5, "o1": 1},
+        y={"o1": 4},
+        b={"o1": 1},
+        bias=1,
+        one=127,
+        last_rows=4 if operand is Operand.WEIGHT else 1,
+        operand=operand,
+    )
     plan = ContractPlan(space, instruction)
     for indices in ((0, 0, 0, 0), (9, 40, 50, 3), (9, 40, 50, 3), (0, 1, 0, 0), (-(1 << 16), 1 << 30, 108, 60)):
         expected, clips = reference_contract(CONFIG, instruction, space.activation, weight, indices=indices)

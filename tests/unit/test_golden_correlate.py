@@ -1,4 +1,6 @@
-"""CORRELATE: the fast twin gives the bits of the literal one, and refuses what the instruction set forbids."""
+"""CORRELATE: the fast twin gives the bits of the literal one, and refuses what the instruction set
+forbids.
+"""
 
 from dataclasses import replace
 
@@ -8,15 +10,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import dither.golden.correlate as fast
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import LOOPS, OUTER_LOOPS, Instruction, Memory, encode_program
+from dither.arch.streams import Expect, Segment
+from dither.arch.timing import CORRELATE_DISTANCE, execution_cycles
 from dither.golden import GoldenMachine
 from dither.golden.correlate import CorrelatePlan, correlate
-from dither.golden.reference import reference_correlate
+from dither.golden.literal import reference_correlate
 from dither.golden.workspace import Workspace
-from dither.isa import LOOPS, OUTER_LOOPS, Instruction, Memory, encode_program
-from dither.streams import Expect, Segment
-from dither.timing import CORRELATE_DISTANCE, execution_cycles
 from tests.programs import steps_of_strides
 
 CONFIG = EngineConfig(rows=4, lanes=3, width=18, activation_depth=256, parameter_depth=128, lanes_per_table=1)
@@ -50,7 +52,9 @@ def assert_same(config, instruction, activation, gradient, indices=(0, 0, 0)):
 
 @st.composite
 def cases(draw):
-    """Nests of all sorts, most of their addresses within the memories; gradient words are revisited where they may."""
+    """Nests of all sorts, most of their addresses within the memories; gradient words are revisited
+    where they may.
+    """
     rows = draw(st.sampled_from([1, 2, 4, 8]))
     config = replace(CONFIG, rows=rows, lanes=draw(st.sampled_from([1, 3, 8])), width=draw(st.sampled_from([16, 18])))
     counts = {loop: draw(st.sampled_from([1, 1, 2, 3, 5])) for loop in LOOPS}
@@ -73,10 +77,17 @@ def cases(draw):
         g |= {"k0": 1, "k1": counts["k0"], "k2": counts["k0"] * counts["k1"], "o1": 0, "o2": 0, "o3": 0}
         g["o0"] = counts["k0"] * counts["k1"] * counts["k2"]
     instruction = nest(
-        counts, d=d, x=x, g=g, d_base=draw(st.integers(30, 100)), x_base=draw(st.integers(30, 100)),
-        g_base=draw(st.integers(0, 30)), d_row=d_row, last_rows=draw(st.integers(1, rows)),
+        counts,
+        d=d,
+        x=x,
+        g=g,
+        d_base=draw(st.integers(30, 100)),
+        x_base=draw(st.integers(30, 100)),
+        g_base=draw(st.integers(0, 30)),
+        d_row=d_row,
+        last_rows=draw(st.integers(1, rows)),
         idle=draw(st.integers(0, 4)),
-    )  # fmt: skip
+    )
     return config, instruction, draw(st.integers(0, 2**32)), draw(st.sampled_from([1.0, 0.1]))
 
 
@@ -105,9 +116,15 @@ def test_tensor_train_core():
     """Left [P, M, S], right [P, K, S], gradient (K, M) in two row tiles, the last of three rows."""
     P, M, K, S = 3, 7, 6, 4
     instruction = nest(
-        {"k0": K, "o0": 2, "o2": S, "o3": P}, d={"o0": 4 * S, "o2": 1, "o3": M * S},
-        x={"k0": S, "o2": 1, "o3": K * S}, g={"k0": 1, "o0": K}, d_row=S, x_base=100, g_base=5, last_rows=3,
-    )  # fmt: skip
+        {"k0": K, "o0": 2, "o2": S, "o3": P},
+        d={"o0": 4 * S, "o2": 1, "o3": M * S},
+        x={"k0": S, "o2": 1, "o3": K * S},
+        g={"k0": 1, "o0": K},
+        d_row=S,
+        x_base=100,
+        g_base=5,
+        last_rows=3,
+    )
     activation, gradient = memories(CONFIG, 1)
     gradient[...] = 0
     result = assert_same(CONFIG, instruction, activation, gradient)
@@ -122,9 +139,14 @@ def test_tensor_train_core():
 def test_convolution_of_overlapping_windows():
     """A 3x3 kernel on two channels of 8x8 inputs, 6x6 outputs of two channels."""
     instruction = nest(
-        {"k0": 3, "k1": 3, "k2": 2, "o1": 6, "o2": 6}, d={"o1": 1, "o2": 6}, d_row=36, last_rows=2,
-        x={"k0": 1, "k1": 8, "k2": 64, "o1": 1, "o2": 8}, g={"k0": 1, "k1": 3, "k2": 9}, x_base=80,
-    )  # fmt: skip
+        {"k0": 3, "k1": 3, "k2": 2, "o1": 6, "o2": 6},
+        d={"o1": 1, "o2": 6},
+        d_row=36,
+        last_rows=2,
+        x={"k0": 1, "k1": 8, "k2": 64, "o1": 1, "o2": 8},
+        g={"k0": 1, "k1": 3, "k2": 9},
+        x_base=80,
+    )
     assert_same(CONFIG, instruction, *memories(CONFIG, 2))
 
 
@@ -147,7 +169,9 @@ def test_visits_of_the_same_words_from_different_loops():
 
 
 def test_sums_beyond_float64_are_exact():
-    """Every product is the greatest there is, and there are so many of them that their sum wraps."""
+    """Every product is the greatest there is, and there are so many of them that their sum
+    wraps.
+    """
     config = replace(CONFIG, rows=1, lanes=512)
     instruction = nest({"o1": 64, "o2": 64}, d={"o1": 1}, x={"o1": 1}, last_rows=1)
     worst = np.full((config.activation_depth, config.lanes), -(1 << 17))
@@ -231,9 +255,7 @@ def test_revisits_are_refused_where_they_are_too_close(rows, idle, inner, shift,
     instruction = nest(
         {"k0": inner, loop: 4}, d={"o0": rows}, x={}, g={"k0": 1, loop: shift}, g_base=20, idle=idle, last_rows=rows
     )
-    visits = [
-        (tile * (rows + inner + idle) + k, k + tile * shift) for tile in range(4) for k in range(inner)
-    ]  # fmt: skip
+    visits = [(tile * (rows + inner + idle) + k, k + tile * shift) for tile in range(4) for k in range(inner)]
     apart = [late[0] - early[0] for early in visits for late in visits if early[0] < late[0] and early[1] == late[1]]
     if min(apart, default=CORRELATE_DISTANCE) >= CORRELATE_DISTANCE:
         assert_same(config, instruction, *memories(config, 8))
@@ -253,10 +275,15 @@ def test_the_machine_adds_to_gradient_memory_and_counts():
         {"k0": 5, "o0": 2}, d={"o0": 4}, x={"k0": 1}, g={"k0": 1, "o0": 5}, last_rows=1, x_base=10, g_base=3, x_index=2
     )
     program = [
-        I("LOAD", memory=Memory.ACTIVATION, base=0, count=64), I("LOAD", memory=Memory.GRADIENT, base=0, count=32),
-        I("LOOP", register=0, count=3), instruction, I("SET", target=2, source=2, value=7), I("END"),
-        I("STORE", memory=Memory.GRADIENT, base=0, count=32), I("HALT"),
-    ]  # fmt: skip
+        I("LOAD", memory=Memory.ACTIVATION, base=0, count=64),
+        I("LOAD", memory=Memory.GRADIENT, base=0, count=32),
+        I("LOOP", register=0, count=3),
+        instruction,
+        I("SET", target=2, source=2, value=7),
+        I("END"),
+        I("STORE", memory=Memory.GRADIENT, base=0, count=32),
+        I("HALT"),
+    ]
     activation, expected = memories(config, 10)
     inputs = [Segment(Memory.ACTIVATION, activation), Segment(Memory.GRADIENT, expected)]
     device = GoldenMachine(config)

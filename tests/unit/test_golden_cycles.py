@@ -1,22 +1,38 @@
-"""The cycle model: control flow without data. (Random programs against the machine: test_golden_machine.py.)"""
+"""The cycle model: control flow without data. (Random programs against the machine:
+test_golden_machine.py.)
+"""
 
 import time
 
 import pytest
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import STACK_DEPTH, Instruction, encode_program
+from dither.arch.regmap import COUNTERS
+from dither.arch.streams import Segment
 from dither.golden import GoldenMachine, predict
-from dither.isa import STACK_DEPTH, Instruction, encode_program
-from dither.regmap import COUNTERS
-from dither.streams import Segment
 
 CONFIG = EngineConfig(rows=2, lanes=3, activation_depth=64, parameter_depth=32, lanes_per_table=1)
 I = Instruction.make  # noqa: E741
 END, RETURN, HALT = I("END"), I("RETURN"), I("HALT")
 PERTURB = I("PERTURB", base=0, inner=3, tiles=2, block=0, seed=0, step=0, probe=0, distribution=0, amplitude=0)
-LOSS = I("LOSS", kind=1, z_base=0, z_step=1, count=2, label=0, t_base=0, t_step=1, z_frac=8, loss_frac=8, mode=0,
-         d_base=0, d_step=0, target=3)  # fmt: skip
+LOSS = I(
+    "LOSS",
+    kind=1,
+    z_base=0,
+    z_step=1,
+    count=2,
+    label=0,
+    t_base=0,
+    t_step=1,
+    z_frac=8,
+    loss_frac=8,
+    mode=0,
+    d_base=0,
+    d_step=0,
+    target=3,
+)
 
 
 def loop(count, register=0):
@@ -79,7 +95,8 @@ def test_loops_are_multiplied_not_walked():
     start = time.perf_counter()
     cycles = predict(CONFIG, encode_program(program), 0)["cycles_perturb"]
     assert cycles == 60_000**4 * predict(CONFIG, encode_program([PERTURB, HALT]), 0)["cycles_perturb"]
-    assert time.perf_counter() - start < 5  # one loop alone would take this long to walk, all four for ever
+    # One loop alone would take this long to walk, all four for ever.
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
-from dither.generator import signs
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.generator import signs
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, Instruction, Memory, encode_program
+from dither.arch.streams import Expect, Segment
 from dither.golden import GoldenMachine, predict
 from dither.golden.dither import DitherPlan, dither, sample_signs
 from dither.golden.workspace import Workspace
-from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, Instruction, Memory, encode_program
-from dither.streams import Expect, Segment
 
 CONFIG = EngineConfig(rows=2, lanes=5, width=18, activation_depth=64, parameter_depth=32, lanes_per_table=1)
 I = Instruction.make  # noqa: E741
@@ -23,9 +23,13 @@ REGISTERS = {"seed": 1, "step": 2, "probe": 3, "offset": 4}
 
 
 @given(
-    st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**20 - 1),
-    st.integers(0, 2**16 - 1), st.integers(1, 140), st.integers(1, 70),
-)  # fmt: skip
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(0, 2**20 - 1),
+    st.integers(0, 2**16 - 1),
+    st.integers(1, 140),
+    st.integers(1, 70),
+)
 def test_signs_follow_the_definition(seed, probe, block, offset, words, lanes):
     word, lane = np.ogrid[:words, :lanes]
     expected = signs(seed, 5, probe, 64 * block + offset + word + lane)
@@ -72,11 +76,17 @@ def _plan(space, **changes):
 
 @settings(deadline=None)
 @given(
-    st.integers(0, 17), st.integers(0, 1), st.sampled_from([1, 2]), st.sampled_from([0, 1, 3]),
-    st.sampled_from([-2, 1]), st.booleans(), st.integers(0, 2**16 - 1),
-)  # fmt: skip
+    st.integers(0, 17),
+    st.integers(0, 1),
+    st.sampled_from([1, 2]),
+    st.sampled_from([0, 1, 3]),
+    st.sampled_from([-2, 1]),
+    st.booleans(),
+    st.integers(0, 2**16 - 1),
+)
 def test_plans_do_what_the_definition_says(bits, gate, threads, x_step, y_step, inplace, offset):
-    config = EngineConfig(lanes=700, activation_depth=1024, lanes_per_table=1)  # blocks of fewer words than there are
+    # Blocks of fewer words than there are.
+    config = EngineConfig(lanes=700, activation_depth=1024, lanes_per_table=1)
     space = Workspace(config, threads=threads)
     rng = np.random.default_rng(bits)
     space.activation[...] = rng.integers(-(1 << bits), 1 << bits, space.activation.shape)
@@ -135,9 +145,11 @@ def test_the_machine_executes_it():
     activations = rng.integers(-(2**17), 2**17, (64, 5))
     program = [
         *(I("PULL", target=target) for target in (1, 2, 3, 4)),
-        I("LOAD", memory=Memory.ACTIVATION, base=0, count=64), I("DITHER", **PLACE, **REGISTERS),
-        I("STORE", memory=Memory.ACTIVATION, base=0, count=64), I("HALT"),
-    ]  # fmt: skip
+        I("LOAD", memory=Memory.ACTIVATION, base=0, count=64),
+        I("DITHER", **PLACE, **REGISTERS),
+        I("STORE", memory=Memory.ACTIVATION, base=0, count=64),
+        I("HALT"),
+    ]
     scalars = [-11, 12, 13, 70000]
     device = GoldenMachine(CONFIG)
     device.write_program(encode_program(program))

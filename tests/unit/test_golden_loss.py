@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import Instruction, LossKind, LossMode, Memory
+from dither.arch.streams import Expect, Segment
+from dither.arch.tables import scalar_tables
 from dither.golden import GoldenMachine
 from dither.golden.loss import LN2, LossPlan, floor_log2, loss
-from dither.isa import Instruction, LossKind, LossMode, Memory
-from dither.streams import Expect, Segment
-from dither.tables import scalar_tables
 
 CE, SE = LossKind.CROSS_ENTROPY, LossKind.SQUARED_ERROR
 
@@ -29,7 +29,9 @@ def _round(value, shift):
 
 
 def literal_lane(kind, z, label, t, z_frac, loss_frac, values, slopes, width):
-    """One lane's loss, derivatives and clips of either, as the architecture page words it, on Python integers."""
+    """One lane's loss, derivatives and clips of either, as the architecture page words it, on
+    Python integers.
+    """
     if label < 0 or (kind is CE and label >= len(z)):
         return 0, [0] * len(z), 0, 0
     if kind is CE:
@@ -101,12 +103,13 @@ def test_cross_entropy_is_near_the_real_one(table_bits, z_frac, loss_frac, class
     top = real.max(axis=0)
     exact = np.log(np.exp(real - top).sum(axis=0)) + top - real[labels, np.arange(500)]
 
-    # Sum of exponentials, relative (it is at least 1): chords of segments of width h, rounded inputs, one unit of
-    # 2**-17 for each class and one for what lies beyond 16.
+    # Sum of exponentials, relative (it is at least 1): chords of segments of width h, rounded
+    # inputs, one unit of 2**-17 for each class and one for what lies beyond 16.
     h = 16 / 2**table_bits
     rounding = 2**-13 if z_frac > 12 else 0
     relative = (h**2 / 8 + rounding) * np.exp(h + rounding) + classes * 2**-16
-    # Logarithm: chords, a unit for rounding, one for the truncated input, and the error of the constant ln 2.
+    # Logarithm: chords, a unit for rounding, one for the truncated input, and the error of the
+    # constant ln 2.
     logarithm = 2.0 ** (-2 * table_bits) / 8 + 2 * 2**-16 + 8 * abs(LN2 / 2**16 - np.log(2))
     bound = -np.log1p(-relative) + logarithm + 2.0 ** -(loss_frac + 1)
     assert clips == 0
@@ -169,7 +172,8 @@ def test_derivatives_of_cross_entropy_are_near_softmax_minus_one_hot(table_bits,
     exact /= exact.sum(axis=0)
     exact[labels, np.arange(400)] -= 1
 
-    # The exponent: chords of logarithm and exponentials below it, rounded inputs. Then the exponential itself.
+    # The exponent: chords of logarithm and exponentials below it, rounded inputs. Then the
+    # exponential itself.
     h = 16 / 2**table_bits
     chord = h**2 / 8
     relative = chord + 2.0 ** (-2 * table_bits) / 8 + classes * 2**-16 + 2**-12
@@ -183,13 +187,28 @@ CONFIG = EngineConfig(rows=1, lanes=4, activation_depth=16, table_bits=6)
 
 
 def instruction(mode, kind=SE, **fields):
-    given = {"kind": kind, "z_base": 0, "z_step": 1, "count": 3, "label": 6, "t_base": 3, "t_step": 1, "z_frac": 8,
-             "loss_frac": 8, "mode": mode, "d_base": 8, "d_step": 2, "target": 1}  # fmt: skip
+    given = {
+        "kind": kind,
+        "z_base": 0,
+        "z_step": 1,
+        "count": 3,
+        "label": 6,
+        "t_base": 3,
+        "t_step": 1,
+        "z_frac": 8,
+        "loss_frac": 8,
+        "mode": mode,
+        "d_base": 8,
+        "d_step": 2,
+        "target": 1,
+    }
     return Instruction.make("LOSS", **given | fields)
 
 
 def program(*work):
-    """Words of a program that loads outputs, targets and labels before each instruction and stores all at the end."""
+    """Words of a program that loads outputs, targets and labels before each instruction and stores
+    all at the end.
+    """
     code = [Instruction.make("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=3 * 64)]
     for one in work:
         code += [Instruction.make("LOAD", memory=Memory.ACTIVATION, base=0, count=7), one]
@@ -199,7 +218,9 @@ def program(*work):
 
 
 def execute(machine, *work, seed=0):
-    """Runs ``(instruction, seventh word)`` pairs; sums, what was loaded, memory at the end, clips."""
+    """Runs ``(instruction, seventh word)`` pairs; sums, what was loaded, memory at the end,
+    clips.
+    """
     rng = np.random.default_rng(seed)
     loads = [np.vstack([rng.integers(-2000, 2000, (6, 4)), labels]) for _, labels in work]
     machine.write_program(program(*(one for one, _ in work)))
@@ -215,9 +236,7 @@ def test_differences_are_those_to_the_losses_kept():
     keep, summed, differ = (instruction(mode) for mode in (LossMode.KEEP, LossMode.SUM, LossMode.DIFFER))
     labels = [0, 0, -1, 0]
     sums, loads, memory, clips = execute(machine, (keep, labels), (summed, labels), (differ, [0, -1, 0, 0]))
-    each = [
-        loss(SE, load[:3], load[6], load[3:6], z_frac=8, loss_frac=8).losses for load in loads
-    ]  # fmt: skip
+    each = [loss(SE, load[:3], load[6], load[3:6], z_frac=8, loss_frac=8).losses for load in loads]
     assert sums == [int(one.sum()) for one in each]
     assert memory[8].tolist() == ((each[2] - each[0]) * [1, 0, 1, 1]).tolist()
     assert not memory[9:].any()
@@ -244,9 +263,16 @@ def test_derivatives_stand_where_they_should(kind):
     sums, loads, memory, _ = execute(GoldenMachine(CONFIG), (one, labels))
     values, slopes = scalar_tables(6)
     expected = loss(
-        kind, loads[0][:3], labels, loads[0][3:6], z_frac=8, loss_frac=8, values=values, slopes=slopes,
+        kind,
+        loads[0][:3],
+        labels,
+        loads[0][3:6],
+        z_frac=8,
+        loss_frac=8,
+        values=values,
+        slopes=slopes,
         derivative_bits=18,
-    )  # fmt: skip
+    )
     assert sums == [int(expected.losses.sum())]
     assert memory[[12, 10, 8]].tolist() == expected.derivatives.tolist()
     assert not memory[:, 2][8:].any()

@@ -8,15 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
-from dither.fixedpoint import FixedPoint
-from dither.golden import GoldenMachine, predict
-from dither.golden.loss import loss
-from dither.golden.parameters import accumulate, perturb, tensor_probes
-from dither.golden.reference import reference_contract
-from dither.golden.update import update
-from dither.isa import (
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.fixedpoint import FixedPoint
+from dither.arch.isa import (
     LOOPS,
     OUTER_LOOPS,
     STACK_DEPTH,
@@ -27,10 +22,15 @@ from dither.isa import (
     Rule,
     encode_program,
 )
-from dither.regmap import COUNTERS, PHASES
-from dither.streams import Expect, Segment
-from dither.tables import scalar_tables, sine_table
-from dither.timing import execution_cycles, fetch_cycles
+from dither.arch.regmap import COUNTERS, PHASES
+from dither.arch.streams import Expect, Segment
+from dither.arch.tables import scalar_tables, sine_table
+from dither.arch.timing import execution_cycles, fetch_cycles
+from dither.golden import GoldenMachine, predict
+from dither.golden.literal import reference_contract
+from dither.golden.loss import loss
+from dither.golden.probes import accumulate, perturb, tensor_probes
+from dither.golden.update import update
 from tests.programs import programs
 
 CONFIG = EngineConfig(
@@ -78,9 +78,17 @@ END, RETURN = I("END"), I("RETURN")
 
 def test_registers():
     program = [
-        set_(1, -5), set_(2, 3, source=1), I("ADD", target=3, left=1, right=2),
-        I("SUBTRACT", target=4, left=1, right=2), I("PULL", target=5), emit(1), emit(2), emit(3), emit(4), emit(5),
-    ]  # fmt: skip
+        set_(1, -5),
+        set_(2, 3, source=1),
+        I("ADD", target=3, left=1, right=2),
+        I("SUBTRACT", target=4, left=1, right=2),
+        I("PULL", target=5),
+        emit(1),
+        emit(2),
+        emit(3),
+        emit(4),
+        emit(5),
+    ]
     assert emitted(*program, scalars=[77]) == [-5, -2, -7, -3, 77]
 
 
@@ -150,18 +158,30 @@ def test_programs_must_fit():
     ("program", "inputs", "expects", "message"),
     [
         ([I("PULL", target=1)], [], [], "the input stream ends, but the program wants 1 more beats of scalars"),
-        ([I("PULL", target=1)], [Segment(Memory.MASTER, np.zeros((1, 2), np.int64))], [],
-         "the program wants scalars, but the input stream has MASTER"),
-        ([I("LOAD", memory=1, base=0, count=2)], [Segment(Memory.MASTER, np.zeros((1, 2), np.int64))], [],
-         "the input stream ends, but the program wants 1 more beats of MASTER"),
+        (
+            [I("PULL", target=1)],
+            [Segment(Memory.MASTER, np.zeros((1, 2), np.int64))],
+            [],
+            "the program wants scalars, but the input stream has MASTER",
+        ),
+        (
+            [I("LOAD", memory=1, base=0, count=2)],
+            [Segment(Memory.MASTER, np.zeros((1, 2), np.int64))],
+            [],
+            "the input stream ends, but the program wants 1 more beats of MASTER",
+        ),
         ([I("PULL", target=1)], [Segment.scalars([1, 2, 3])], [], "the program ended with 2 beats of input left over"),
-        ([], [Segment(Memory.MASTER, np.zeros((1, 3), np.int64))], [],
-         "a segment of MASTER needs 2 slots a beat, not shape (1, 3)"),
+        (
+            [],
+            [Segment(Memory.MASTER, np.zeros((1, 3), np.int64))],
+            [],
+            "a segment of MASTER needs 2 slots a beat, not shape (1, 3)",
+        ),
         ([emit(0)], [], [], "the program sends 1 beats of scalars that nobody expects"),
         ([emit(0)], [], [Expect(Memory.WEIGHT, 1)], "the program sends scalars, but WEIGHT is expected"),
         ([emit(0)], [], [Expect(None, 3)], "the program ended with 2 expected beats of output missing"),
     ],
-)  # fmt: skip
+)
 def test_streams_must_match_the_program(program, inputs, expects, message):
     with pytest.raises(DeviceError, match=re.escape(message)):
         machine(*program).run(0, inputs, expects)
@@ -215,10 +235,16 @@ def test_perturb_and_accumulate(distribution):
     store = I("STORE", memory=Memory.WEIGHT, base=4, count=6)
     program = [
         *(I("PULL", target=target) for target in (1, 2, 3, 4)),
-        I("LOAD", memory=Memory.MASTER, base=4, count=6), I("LOAD", memory=Memory.GRADIENT, base=4, count=6), plain,
-        I("PERTURB", **probes, amplitude=-(2**30)), store, plain, store,
-        I("ACCUMULATE", **probes, difference=4), I("STORE", memory=Memory.GRADIENT, base=4, count=6),
-    ]  # fmt: skip
+        I("LOAD", memory=Memory.MASTER, base=4, count=6),
+        I("LOAD", memory=Memory.GRADIENT, base=4, count=6),
+        plain,
+        I("PERTURB", **probes, amplitude=-(2**30)),
+        store,
+        plain,
+        store,
+        I("ACCUMULATE", **probes, difference=4),
+        I("STORE", memory=Memory.GRADIENT, base=4, count=6),
+    ]
     probe = 64 * 5 + 8 + 2  # input 1, output 2: word (1, 1), row 0
     inputs = [
         Segment.scalars([11, 12, probe, -(2**30)]),
@@ -246,10 +272,14 @@ def test_unperturbed_weights_follow_an_update():
     plain = I("PERTURB", **_probe() | {"distribution": Distribution.NONE}, amplitude=0)
     fields = {"gradient_shift": 0, "decay1": 0, "decay2": 0, "rate": 3, "rate_shift": 0}
     program = [
-        I("LOAD", memory=Memory.MASTER, base=4, count=6), I("LOAD", memory=Memory.GRADIENT, base=4, count=6), plain,
-        set_(3, 1 << 14), I("UPDATE", base=4, count=6, rule=Rule.SGD, **fields), plain,
+        I("LOAD", memory=Memory.MASTER, base=4, count=6),
+        I("LOAD", memory=Memory.GRADIENT, base=4, count=6),
+        plain,
+        set_(3, 1 << 14),
+        I("UPDATE", base=4, count=6, rule=Rule.SGD, **fields),
+        plain,
         I("STORE", memory=Memory.WEIGHT, base=4, count=6),
-    ]  # fmt: skip
+    ]
     inputs = [Segment(Memory.MASTER, masters), Segment(Memory.GRADIENT, np.ones((6, 2), np.int64))]
     result = machine(*program).run(0, inputs, [Expect(Memory.WEIGHT, 6)])
     np.testing.assert_array_equal(result.outputs[0], (masters >> 14) - 1)
@@ -284,9 +314,10 @@ def test_update():
     program = [
         I("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=192),
         *(I("LOAD", memory=kind, base=7, count=5) for kind in STATE),
-        set_(3, 2**18 + 77777), I("UPDATE", base=7, count=5, rule=Rule.ADAM, rate=3, **fields),
+        set_(3, 2**18 + 77777),
+        I("UPDATE", base=7, count=5, rule=Rule.ADAM, rate=3, **fields),
         *(I("STORE", memory=kind, base=7, count=5) for kind in STATE),
-    ]  # fmt: skip
+    ]
     inputs = [Segment(Memory.SCALAR_TABLE, np.stack([values, slopes], axis=1))]
     inputs += [Segment(kind, content) for kind, content in contents.items()]
     result = machine(*program).run(0, inputs, [Expect(kind, 5) for kind in STATE])
@@ -299,8 +330,21 @@ def test_update():
 
 
 def _loss(kind=LossKind.SQUARED_ERROR, **changes):
-    fields = {"kind": kind, "z_base": 2, "z_step": 3, "count": 4, "label": 40, "t_base": 30, "t_step": -1,
-              "z_frac": 10, "loss_frac": 8, "mode": 0, "d_base": 0, "d_step": 0, "target": 9}  # fmt: skip
+    fields = {
+        "kind": kind,
+        "z_base": 2,
+        "z_step": 3,
+        "count": 4,
+        "label": 40,
+        "t_base": 30,
+        "t_step": -1,
+        "z_frac": 10,
+        "loss_frac": 8,
+        "mode": 0,
+        "d_base": 0,
+        "d_step": 0,
+        "target": 9,
+    }
     return I("LOSS", **fields | changes)
 
 
@@ -309,16 +353,20 @@ def test_loss():
     activation[40] = [0, -1, 3]
     values, slopes = scalar_tables(6)
     program = [
-        I("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=192), I("LOAD", memory=Memory.ACTIVATION, base=0, count=64),
-        _loss(), emit(9), _loss(LossKind.CROSS_ENTROPY), emit(9), _loss(z_frac=0, loss_frac=16), emit(9),
-    ]  # fmt: skip
+        I("LOAD", memory=Memory.SCALAR_TABLE, base=0, count=192),
+        I("LOAD", memory=Memory.ACTIVATION, base=0, count=64),
+        _loss(),
+        emit(9),
+        _loss(LossKind.CROSS_ENTROPY),
+        emit(9),
+        _loss(z_frac=0, loss_frac=16),
+        emit(9),
+    ]
     inputs = [Segment(Memory.SCALAR_TABLE, np.stack([values, slopes], axis=1)), Segment(Memory.ACTIVATION, activation)]
     result = machine(*program).run(0, inputs, [Expect(None, 3)])
     z, t = activation[[2, 5, 8, 11]], activation[[30, 29, 28, 27]]
     squares = loss(LossKind.SQUARED_ERROR, z, activation[40], t, z_frac=10, loss_frac=8)
-    entropy = loss(
-        LossKind.CROSS_ENTROPY, z, activation[40], z_frac=10, loss_frac=8, values=values, slopes=slopes
-    )  # fmt: skip
+    entropy = loss(LossKind.CROSS_ENTROPY, z, activation[40], z_frac=10, loss_frac=8, values=values, slopes=slopes)
     assert result.outputs[0][:, 0].tolist() == [squares.losses.sum(), entropy.losses.sum(), 2 * (2**24 - 1)]
     assert result.counters["saturations_loss"] == 2
 

@@ -1,12 +1,15 @@
-"""PERTURB and ACCUMULATE: parameter indices that do not depend on the geometry, distributions, and their arithmetic."""
+"""PERTURB and ACCUMULATE: parameter indices that do not depend on the geometry, distributions, and
+their arithmetic.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.generator import blocks, signs
-from dither.golden.parameters import (
+from dither.arch.generator import blocks, signs
+from dither.arch.isa import Distribution
+from dither.golden.probes import (
     accumulate,
     coordinate_place,
     parameter_indices,
@@ -15,8 +18,7 @@ from dither.golden.parameters import (
     row_pitch,
     tensor_probes,
     wrap_gradients,
-)  # fmt: skip
-from dither.isa import Distribution
+)
 
 ROWS = (1, 2, 4, 8)
 MASTERS = st.integers(-(2**31), 2**31 - 1)
@@ -35,14 +37,16 @@ def test_indices_follow_the_definition(block, inner, outputs, rows):
 
 
 @given(
-    MASTERS, st.integers(0, 2**31 - 1), st.integers(0, 2**20 - 1), st.integers(1, 30), st.integers(1, 9),
+    MASTERS,
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 2**20 - 1),
+    st.integers(1, 30),
+    st.integers(1, 9),
     st.sampled_from(ROWS),
-)  # fmt: skip
+)
 def test_signs_of_a_tensor_are_those_of_its_indices(seed, probe, block, inner, tiles, rows):
     expected = signs(seed, 3, probe, parameter_indices(block, inner, tiles, rows))
-    actual = tensor_probes(
-        Distribution.RADEMACHER, seed, 3, probe, block=block, inner=inner, tiles=tiles, rows=rows
-    )  # fmt: skip
+    actual = tensor_probes(Distribution.RADEMACHER, seed, 3, probe, block=block, inner=inner, tiles=tiles, rows=rows)
     np.testing.assert_array_equal(actual, expected)
 
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
+from dither.arch.isa import Instruction, Memory, encode_program
+from dither.arch.streams import Expect, Segment
 from dither.golden import GoldenMachine, predict
 from dither.golden.transpose import transpose, transpose_words
-from dither.isa import Instruction, Memory, encode_program
-from dither.streams import Expect, Segment
 
 CONFIG = EngineConfig(rows=4, lanes=3, activation_depth=64, parameter_depth=64, lanes_per_table=1)
 I = Instruction.make  # noqa: E741
@@ -57,9 +57,11 @@ def test_faults(changes, message):
 def test_the_machine_executes_it():
     weights = np.random.default_rng(0).integers(-(2**17), 2**17, (64, 4))
     program = [
-        I("LOAD", memory=Memory.WEIGHT, base=0, count=64), I("TRANSPOSE", base=3, inner=5, columns=7, target=20),
-        I("STORE", memory=Memory.WEIGHT, base=0, count=64), I("HALT"),
-    ]  # fmt: skip
+        I("LOAD", memory=Memory.WEIGHT, base=0, count=64),
+        I("TRANSPOSE", base=3, inner=5, columns=7, target=20),
+        I("STORE", memory=Memory.WEIGHT, base=0, count=64),
+        I("HALT"),
+    ]
     device = GoldenMachine(CONFIG)
     device.write_program(encode_program(program))
     version = device.memories.space.version

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dither.arch.isa import Rule
+from dither.arch.tables import ScalarTable, scalar_lookup, scalar_tables
 from dither.golden.update import adam_direction, update
-from dither.isa import Rule
-from dither.tables import ScalarTable, scalar_lookup, scalar_tables
 
 TABLES = scalar_tables(9)
 
@@ -60,16 +60,28 @@ UNSIGNED = st.one_of(st.integers(0, 2**32 - 1), st.integers(0, 1000))
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.sampled_from(Rule), st.lists(st.tuples(SIGNED, GRADIENTS, SIGNED, UNSIGNED), min_size=1, max_size=8),
-    st.integers(0, 47), st.integers(0, 15), st.integers(0, 15), SIGNED, st.integers(0, 31),
-)  # fmt: skip
+    st.sampled_from(Rule),
+    st.lists(st.tuples(SIGNED, GRADIENTS, SIGNED, UNSIGNED), min_size=1, max_size=8),
+    st.integers(0, 47),
+    st.integers(0, 15),
+    st.integers(0, 15),
+    SIGNED,
+    st.integers(0, 31),
+)
 def test_every_parameter_follows_the_specification(rule, parameters, gradient_shift, decay1, decay2, rate, rate_shift):
     literal = Literal()
     expected = [literal.update(rule, *each, gradient_shift, decay1, decay2, rate, rate_shift) for each in parameters]
     result = update(
-        rule, *zip(*parameters, strict=True), gradient_shift=gradient_shift, decay1=decay1, decay2=decay2, rate=rate,
-        rate_shift=rate_shift, values=TABLES[0], slopes=TABLES[1],
-    )  # fmt: skip
+        rule,
+        *zip(*parameters, strict=True),
+        gradient_shift=gradient_shift,
+        decay1=decay1,
+        decay2=decay2,
+        rate=rate,
+        rate_shift=rate_shift,
+        values=TABLES[0],
+        slopes=TABLES[1],
+    )
     actual = zip(result.master.tolist(), result.moment1.tolist(), result.moment2.tolist(), strict=True)
     assert list(actual) == expected
     assert result.clips == literal.clips
@@ -85,8 +97,9 @@ def test_adams_direction_is_moment_over_root(table_bits):
     v = (2 ** rng.uniform(0, 32, 20_000)).astype(np.int64)
     direction, _ = adam_direction(m, v, values, slopes)
     exact = np.clip(m / 2**10 / np.sqrt(v + 1) * 2**12, -(2**17), 2**17 - 1)
-    # Relative: chords of the root (h = 2**-(table_bits-1) in the mantissa, second derivative 3/4 of the value at
-    # most), a unit of at least 2**16, a mantissa truncated to 15 bits; then the result is rounded.
+    # Relative: chords of the root (h = 2**-(table_bits-1) in the mantissa, second derivative 3/4 of
+    # the value at most), a unit of at least 2**16, a mantissa truncated to 15 bits; then the result
+    # is rounded.
     relative = 3 / 32 * 4.0 ** (1 - table_bits) + 2**-16 + 2**-16
     assert (np.abs(direction - exact) <= relative * np.abs(exact) + 0.5).all()
 
@@ -128,7 +141,8 @@ def test_momentum_follows_the_recurrence_of_the_reals():
     for g in gradients:
         velocity = velocity * (1 - 1 / 8) + g
         position -= velocity
-    # Each step rounds the moment (half a unit of 2**-10, which decays) and the direction (half a unit).
+    # Each step rounds the moment (half a unit of 2**-10, which decays) and the direction (half a
+    # unit).
     assert abs(m / 2**10 - velocity) <= 8 * 0.5 / 2**10
     assert abs(p - position) <= 200 * (0.5 + 8 * 0.5 / 2**10)
 
@@ -142,7 +156,8 @@ def test_averaged_signs_are_signs_in_the_end(decay1):
         )
         p, m = int(result.master[0]), result.moment1
         assert result.clips == 0
-        # Each step rounds the moment by half a unit, which decays; the direction rounds it by half of its own.
+        # Each step rounds the moment by half a unit, which decays; the direction rounds it by half
+        # of its own.
         expected = -4096 * (1 - (1 - 2.0**-decay1) ** number)
         assert abs(p - expected) <= 0.5 + 2.0**decay1 * 0.5 / 2**10
     assert -4096 <= p <= -4096 * (1 - math.exp(-4)) + 16

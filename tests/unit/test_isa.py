@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.isa import (
+from dither.arch.isa import (
     INSTRUCTIONS,
     OPCODE_BITS,
     Instruction,
@@ -11,7 +11,7 @@ from dither.isa import (
     encode_program,
     render_markdown,
 )
-from dither.regmap import COUNTERS, PHASES
+from dither.arch.regmap import COUNTERS, PHASES
 
 
 @st.composite

@@ -1,4 +1,6 @@
-"""Convolutions and recurrent layers: descriptions, the float reference, and the programs made of them."""
+"""Convolutions and recurrent layers: descriptions, the float reference, and the programs made of
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,14 @@ import itertools
 import numpy as np
 import pytest
 
-from dither import reference
+from dither.arch.config import EngineConfig
 from dither.compiler import Compiled, compile
-from dither.compiler.contraction import bias_nest, step_nests
-from dither.engine import EngineConfig
+from dither.compiler.code.contraction import bias_nest, step_nests
 from dither.golden import GoldenMachine
-from dither.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
+from dither.nn import reference
+from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
 from dither.recipe import Recipe
-from dither.session import Session
+from dither.train.session import Session
 
 RECIPE = Recipe(batch=16, tile=16, mu=2**-6)
 

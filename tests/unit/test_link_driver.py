@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dither.compiler.assembler import Assembler
-from dither.device import DeviceError
-from dither.engine import EngineConfig, preset
-from dither.experiment import Experiment
+from dither.arch.config import EngineConfig, preset
+from dither.arch.device import DeviceError
+from dither.arch.isa import Memory
+from dither.arch.regmap import MAGIC
+from dither.arch.streams import Expect, Segment
+from dither.compiler.code.assembler import Assembler
 from dither.golden import GoldenMachine
-from dither.isa import Memory
-from dither.link.board import BoardModel, ModelTransport, PseudoTerminal
 from dither.link.driver import LinkDevice, board_config
 from dither.link.exchange import LinkError
 from dither.link.frames import encode_frame
 from dither.link.protocol import REQUEST, Identity, RequestType
 from dither.link.transport import SerialTransport
-from dither.regmap import MAGIC
-from dither.session import Session
-from dither.streams import Expect, Segment
-from dither.tasks import load_task
+from dither.train.experiment import Experiment
+from dither.train.session import Session
+from dither.train.tasks import load_task
+from tests.doubles.board import BoardModel, ModelTransport, PseudoTerminal
 
 CONFIG = preset("1x8")
 FAST = {"patience": 1.0, "shortest_timeout": 0.002}
@@ -48,7 +48,9 @@ def device(board: BoardModel) -> Iterator[LinkDevice]:
 
 
 def program() -> Assembler:
-    """``echo`` takes a count and so many groups of three activation words, and sends them back; some that go wrong."""
+    """``echo`` takes a count and so many groups of three activation words, and sends them back;
+    some that go wrong.
+    """
     code = Assembler()
     code.label("echo")
     code.emit("PULL", target=1)
@@ -83,7 +85,7 @@ def hello(board: BoardModel, session: int) -> None:
 def test_training_gives_the_same_bits_and_counters(board: BoardModel) -> None:
     experiment = Experiment.of_task(
         "digits", device="golden", engine=CONFIG, recipe={"batch": 32, "tile": 16, "probes": 1, "seed": 1}
-    )  # fmt: skip
+    )
     task = load_task("digits")
     compiled = experiment.compile(task, CONFIG)
     results = []

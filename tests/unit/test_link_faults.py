@@ -1,4 +1,6 @@
-"""A line that misbehaves does so as it says, and a driver behind it never accepts a wrong result."""
+"""A line that misbehaves does so as it says, and a driver behind it never accepts a wrong
+result.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from dither.device import DeviceError
-from dither.engine import preset
-from dither.link.board import BoardModel
+from dither.arch.config import preset
+from dither.arch.device import DeviceError
 from dither.link.faults import LINE_FAULTS, DriverKilled, FaultyTransport
 from dither.link.frames import encode_frame
-from dither.link.soak import soak
+from dither.train.soak import soak
+from tests.doubles.board import BoardModel
 from tests.link import soak_board
 
 FRAME = encode_frame(b"a frame as any other")
@@ -80,8 +82,13 @@ def test_faults_are_what_they_say(fault: str, monkeypatch: pytest.MonkeyPatch) -
             assert differing <= len(FRAME)
         elif fault in ("pause", "frame lost", "frame repeated"):
             assert differing == 0
-    expected = {"byte lost": -1, "byte added": 1, "byte repeated": 1, "frame lost": -len(FRAME),
-                "frame repeated": len(FRAME)}  # fmt: skip
+    expected = {
+        "byte lost": -1,
+        "byte added": 1,
+        "byte repeated": 1,
+        "frame lost": -len(FRAME),
+        "frame repeated": len(FRAME),
+    }
     assert lengths == {expected.get(fault, 0)}
     assert line.counts == {f"{fault} to the board": 50}
     loop.held = FRAME
@@ -134,7 +141,7 @@ def test_a_soak_notices_wrong_bits(board: BoardModel) -> None:
 
 
 def test_a_soak_ends_where_no_run_does(board: BoardModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dither.link.soak._ATTEMPTS", 2)
+    monkeypatch.setattr("dither.train.soak._ATTEMPTS", 2)
 
     def line(random: np.random.Generator, counts: Counter[str]) -> FaultyTransport:
         return FaultyTransport(Loop(), random, chance=0.0, counts=counts)

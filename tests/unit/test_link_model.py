@@ -1,4 +1,6 @@
-"""The board's end of the link, request by request, with a scripted engine; and the golden machine behind it."""
+"""The board's end of the link, request by request, with a scripted engine; and the golden machine
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dither.compiler.assembler import Assembler
-from dither.engine import EngineConfig, preset
-from dither.isa import Memory
-from dither.link.board import BoardModel
+from dither.arch.config import EngineConfig, preset
+from dither.arch.isa import Memory
+from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW
+from dither.arch.streams import Segment, beat_words, pack, unpack
+from dither.compiler.code.assembler import Assembler
 from dither.link.frames import decode_frame, encode_frame
-from dither.link.golden import GoldenEngine
-from dither.link.model import LinkModel
 from dither.link.packing import pack_input, pack_output
 from dither.link.protocol import REQUEST, RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType
-from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW
-from dither.streams import Segment, beat_words, pack, unpack
+from tests.doubles.board import BoardModel
+from tests.doubles.golden import GoldenEngine
+from tests.doubles.model import LinkModel
 
 CONFIG = preset("1x8")
 PARTS = EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0)
@@ -69,9 +71,7 @@ class Host:
 
     def __init__(self, config: EngineConfig = CONFIG) -> None:
         self.engine = Script(config)
-        self.identity = Identity.of(
-            config, clock=1, baud=2, input=INPUT, output=OUTPUT, build=3, board="scripted"
-        )  # fmt: skip
+        self.identity = Identity.of(config, clock=1, baud=2, input=INPUT, output=OUTPUT, build=3, board="scripted")
         self.link = LinkModel(config, self.identity, self.engine)
         self.tag = 0
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dither.engine import EngineConfig, preset
+from dither.arch.config import EngineConfig, preset
+from dither.arch.streams import beat_words
 from dither.link.packing import (
     beat_chunks,
     beats_before,
@@ -18,7 +19,6 @@ from dither.link.packing import (
     unpack_input,
     unpack_output,
 )
-from dither.streams import beat_words
 
 CONFIGS = (
     preset("1x8"),
@@ -31,8 +31,8 @@ CONFIGS = (
 
 
 def random_beats(config: EngineConfig, count: int, seed: int, density: float) -> NDArray[np.uint32]:
-    """Beats of so many words. Only some bits differ from zero; some beats repeat the one before, some that of the word
-    before."""
+    """Beats of so many words. Only some bits differ from zero; some beats repeat the one before,
+    some that of the word before."""
     random = np.random.default_rng(seed)
     beats = count * config.word_parts
     shape = beats, beat_words(config)

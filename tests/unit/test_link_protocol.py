@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dither.engine import EngineConfig, preset
+from dither.arch.config import EngineConfig, preset
+from dither.arch.regmap import MAGIC
 from dither.link.protocol import (
     BOARD_NAME_BYTES,
     BUILD_ID_BYTES,
@@ -26,7 +27,6 @@ from dither.link.protocol import (
     RequestType,
     config_fields,
 )
-from dither.regmap import MAGIC
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 

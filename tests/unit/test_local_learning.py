@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from dither import generator, local, reference
+from dither.arch import generator
+from dither.arch.config import EngineConfig
+from dither.arch.isa import Rule, decode_program
 from dither.compiler import Command, Compiled, CompileError, compile
-from dither.engine import EngineConfig
 from dither.golden import GoldenMachine
-from dither.isa import Rule, decode_program
-from dither.models import RNN, Conv2d, Dense, Model, TensorTrain
+from dither.nn import adjoints as local
+from dither.nn import reference
+from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain
 from dither.recipe import Recipe
 
 ENGINE = EngineConfig(
@@ -82,7 +84,9 @@ class Bench:
         return found | {plan.bias: delta.sum(axis=0)}
 
     def fixed(self, repeats: int = 1) -> np.ndarray:
-        """The fixed matrices as they stand in the weight memory, shape (repeats, classes, outputs of layer 0)."""
+        """The fixed matrices as they stand in the weight memory, shape (repeats, classes, outputs
+        of layer 0).
+        """
         words = self.machine.memories.space.weight[self.compiled.words : self.compiled.words + self.compiled.zeroed]
         hidden, classes = self.model.layers[0].output_size, self.model.outputs
         tiled = words.reshape(repeats, -1, classes, ENGINE.rows).transpose(0, 2, 1, 3)
@@ -202,7 +206,9 @@ def test_learned_feedback(estimator: str, activation: str) -> None:
 
 @pytest.mark.parametrize("estimator", ["mirror", "regression"])
 def test_learned_feedback_finds_the_weights(estimator: str) -> None:
-    """With a network at rest, the matrix becomes that of the layer behind: the transposed derivative."""
+    """With a network at rest, the matrix becomes that of the layer behind: the transposed
+    derivative.
+    """
     model = network("relu")
     bench = Bench(model, recipe(estimator, probes=16, activity_mu=2**-4, rate=2**-7, decay2=7))
     wanted = reference.dense_matrix(1, model.layers[1], bench.weights)

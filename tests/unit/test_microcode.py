@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dither.engine import EngineConfig, preset
-from dither.golden.parameters import accumulate, perturb, tensor_probes
-from dither.isa import Distribution, Instruction, Memory
-from dither.microcode.assembler import INPUT, NONE, SH, STATE_NEXT, A, Assembler, P, Q
-from dither.microcode.cycles import cycles, microinstructions
-from dither.microcode.interpreter import Interpreter
-from dither.microcode.layout import layout
-from dither.microcode.machine import CYCLES, REGISTER_COUNT, START_CYCLES, Flag, Operation, When, decode
-from dither.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.microcode.program import program
-from dither.streams import Segment, pack, unpack
-from dither.timing import execution_cycles
+from dither.arch.compact.microcode.assembler import INPUT, NONE, SH, STATE_NEXT, A, Assembler, P, Q
+from dither.arch.compact.microcode.cycles import cycles, microinstructions
+from dither.arch.compact.microcode.interpreter import Interpreter
+from dither.arch.compact.microcode.layout import layout
+from dither.arch.compact.microcode.machine import CYCLES, REGISTER_COUNT, START_CYCLES, Flag, Operation, When, decode
+from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.microcode.program import program
+from dither.arch.config import EngineConfig, preset
+from dither.arch.isa import Distribution, Instruction, Memory
+from dither.arch.streams import Segment, pack, unpack
+from dither.arch.timing import execution_cycles
+from dither.golden.probes import accumulate, perturb, tensor_probes
 
 CONFIG = preset("1x8-compact")
 LAYOUT = layout(CONFIG)
@@ -54,8 +54,16 @@ def parameters(
 
 
 def xi_of(instruction: Instruction, seed: int, step: int, probe: int) -> NDArray[np.int64]:
-    numbers = tensor_probes(Distribution(instruction["distribution"]), seed, step, probe, block=instruction["block"],
-                            inner=instruction["inner"], tiles=instruction["tiles"], rows=1)  # fmt: skip
+    numbers = tensor_probes(
+        Distribution(instruction["distribution"]),
+        seed,
+        step,
+        probe,
+        block=instruction["block"],
+        inner=instruction["inner"],
+        tiles=instruction["tiles"],
+        rows=1,
+    )
     return numbers[:, 0].astype(np.int64)
 
 
@@ -272,7 +280,7 @@ def test_input_that_runs_out() -> None:
 
 
 def test_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dither.microcode.interpreter.LIMIT", 100)
+    monkeypatch.setattr("dither.arch.compact.microcode.interpreter.LIMIT", 100)
     code = Assembler()
     code.label("again")
     code.jump("again")

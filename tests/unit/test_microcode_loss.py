@@ -8,25 +8,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dither.engine import preset
+from dither.arch.compact.microcode.interpreter import Interpreter
+from dither.arch.compact.microcode.layout import layout
+from dither.arch.compact.microcode.loss import LN2 as MICROCODE_LN2
+from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.microcode.program import program
+from dither.arch.config import preset
+from dither.arch.isa import Instruction, LossKind, LossMode, Memory
+from dither.arch.tables import scalar_tables
 from dither.golden.loss import LN2, loss
-from dither.isa import Instruction, LossKind, LossMode, Memory
-from dither.microcode.interpreter import Interpreter
-from dither.microcode.layout import layout
-from dither.microcode.loss import LN2 as MICROCODE_LN2
-from dither.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.microcode.program import program
-from dither.tables import scalar_tables
 
 CONFIG = preset("1x8-compact")
 DEPTH, LANES = CONFIG.activation_depth, CONFIG.lanes
 TABLES = scalar_tables(CONFIG.table_bits)
 FIELDS = st.fixed_dictionaries(
-    {"kind": st.sampled_from(LossKind), "z_frac": st.integers(0, 16), "loss_frac": st.integers(0, 16),
-     "target": st.integers(0, 15), "z_base": st.integers(30, 60), "z_step": st.sampled_from([1, 0, -3, 5]),
-     "t_base": st.integers(130, 160), "t_step": st.sampled_from([1, 0, -2, 4]), "label": st.integers(200, DEPTH - 1),
-     "d_base": st.integers(0, (1 << 16) - 1), "d_step": st.integers(-(1 << 15), (1 << 15) - 1)}
-)  # fmt: skip
+    {
+        "kind": st.sampled_from(LossKind),
+        "z_frac": st.integers(0, 16),
+        "loss_frac": st.integers(0, 16),
+        "target": st.integers(0, 15),
+        "z_base": st.integers(30, 60),
+        "z_step": st.sampled_from([1, 0, -3, 5]),
+        "t_base": st.integers(130, 160),
+        "t_step": st.sampled_from([1, 0, -2, 4]),
+        "label": st.integers(200, DEPTH - 1),
+        "d_base": st.integers(0, (1 << 16) - 1),
+        "d_step": st.integers(-(1 << 15), (1 << 15) - 1),
+    }
+)
 
 
 def machine() -> Interpreter:
@@ -38,7 +47,9 @@ def machine() -> Interpreter:
 
 
 def check(unit: Interpreter, fields: dict[str, int], activation: NDArray[np.int64]) -> int:
-    """Executes an instruction and compares the total and the clips; the number of microinstructions."""
+    """Executes an instruction and compares the total and the clips; the number of
+    microinstructions.
+    """
     instruction = Instruction("LOSS", {"mode": LossMode.SUM, "d_base": 0, "d_step": 0, **fields})
     unit.activation = (activation & 0xFFFF).tolist()
     slots = instruction_slots(instruction)
@@ -51,8 +62,11 @@ def check(unit: Interpreter, fields: dict[str, int], activation: NDArray[np.int6
         activation[fields["z_base"] + places * fields["z_step"]],
         activation[fields["label"]],
         activation[fields["t_base"] + places * fields["t_step"]],
-        z_frac=fields["z_frac"], loss_frac=fields["loss_frac"], values=TABLES[0], slopes=TABLES[1],
-    )  # fmt: skip
+        z_frac=fields["z_frac"],
+        loss_frac=fields["loss_frac"],
+        values=TABLES[0],
+        slopes=TABLES[1],
+    )
     total = int(expected.losses.sum())
     before[REGISTER_LOW + fields["target"]] = total & 0xFFFF
     before[REGISTER_HIGH + fields["target"]] = total >> 16 & 0xFFFF
@@ -100,8 +114,18 @@ def test_extremes(kind: LossKind) -> None:
         activation[3] = -1 - low
         activation[60] = [0, 3, 8, 9, -1, -(1 << 15), (1 << 15) - 1, 3]
         for z_frac, loss_frac in ((0, 0), (0, 16), (16, 0), (16, 16), (7, 16), (12, 12)):
-            fields = {"kind": kind, "z_base": 0, "z_step": 1, "t_base": 70, "t_step": 1, "label": 60, "count": 9,
-                      "target": 1, "z_frac": z_frac, "loss_frac": loss_frac}  # fmt: skip
+            fields = {
+                "kind": kind,
+                "z_base": 0,
+                "z_step": 1,
+                "t_base": 70,
+                "t_step": 1,
+                "label": 60,
+                "count": 9,
+                "target": 1,
+                "z_frac": z_frac,
+                "loss_frac": loss_frac,
+            }
             check(unit, fields, activation)
 
 
@@ -114,8 +138,18 @@ def test_losses_about_the_clip() -> None:
             errors = np.minimum((1 << exponent) + np.arange(-4, 4), (1 << 16) - 1)
             activation[0] = errors // 2
             activation[1] = errors // 2 - errors
-            fields = {"kind": LossKind.SQUARED_ERROR, "z_base": 0, "z_step": 0, "t_base": 1, "t_step": 0, "label": 2,
-                      "count": 1, "target": 1, "z_frac": z_frac, "loss_frac": loss_frac}  # fmt: skip
+            fields = {
+                "kind": LossKind.SQUARED_ERROR,
+                "z_base": 0,
+                "z_step": 0,
+                "t_base": 1,
+                "t_step": 0,
+                "label": 2,
+                "count": 1,
+                "target": 1,
+                "z_frac": z_frac,
+                "loss_frac": loss_frac,
+            }
             check(unit, fields, activation)
 
 
@@ -125,8 +159,17 @@ def test_many_outputs() -> None:
     activation = np.full((DEPTH, LANES), (1 << 15) - 1)
     activation[1] = -(1 << 15)
     activation[2] = [0, 1, 999, 1000, -1, 5, 7, 2]
-    fields = {"kind": LossKind.SQUARED_ERROR, "z_base": 0, "z_step": 0, "t_base": 1, "t_step": 0, "label": 2,
-              "count": 1000, "target": 1, "loss_frac": 8}  # fmt: skip
+    fields = {
+        "kind": LossKind.SQUARED_ERROR,
+        "z_base": 0,
+        "z_step": 0,
+        "t_base": 1,
+        "t_step": 0,
+        "label": 2,
+        "count": 1000,
+        "target": 1,
+        "loss_frac": 8,
+    }
     for z_frac in (16, 3):
         check(unit, {**fields, "z_frac": z_frac}, activation)
     check(unit, {**fields, "z_frac": 12, "kind": LossKind.CROSS_ENTROPY, "count": 100}, activation)
@@ -137,8 +180,18 @@ def test_cycles_depend_on_kind_and_count_alone() -> None:
     for kind in LossKind:
         executed = set()
         for _ in range(8):
-            fields = {"kind": kind, "z_base": 0, "z_step": 1, "t_base": 20, "t_step": 1, "label": 50, "count": 4,
-                      "target": 1, "z_frac": int(rng.integers(17)), "loss_frac": int(rng.integers(17))}  # fmt: skip
+            fields = {
+                "kind": kind,
+                "z_base": 0,
+                "z_step": 1,
+                "t_base": 20,
+                "t_step": 1,
+                "label": 50,
+                "count": 4,
+                "target": 1,
+                "z_frac": int(rng.integers(17)),
+                "loss_frac": int(rng.integers(17)),
+            }
             executed.add(check(unit, fields, random_activation(rng, 4, 50, 1 << 12)))
         assert len(executed) == 1
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dither.engine import preset
+from dither.arch.compact.microcode.interpreter import Interpreter
+from dither.arch.compact.microcode.layout import layout
+from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.microcode.program import program
+from dither.arch.config import preset
+from dither.arch.isa import Instruction, Memory, Rule
+from dither.arch.tables import Table, scalar_tables
 from dither.golden.update import update
-from dither.isa import Instruction, Memory, Rule
-from dither.microcode.interpreter import Interpreter
-from dither.microcode.layout import layout
-from dither.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.microcode.program import program
-from dither.tables import Table, scalar_tables
 
 CONFIG = preset("1x8-compact")
 TABLES = scalar_tables(CONFIG.table_bits)
@@ -34,25 +34,37 @@ PARAMETERS = st.lists(
     st.tuples(
         numbers(32), numbers(48), st.one_of(numbers(32), st.sampled_from([-(1 << 26), 1 << 26])), numbers(32, False)
     ),
-    min_size=1, max_size=3,
-)  # fmt: skip
+    min_size=1,
+    max_size=3,
+)
 INSTRUCTIONS = st.fixed_dictionaries(
-    {"base": st.integers(0, CONFIG.parameter_depth - 3), "rule": RULES, "gradient_shift": st.integers(0, 47),
-     "decay1": st.integers(0, 15), "decay2": st.integers(0, 15), "rate": st.integers(0, 15),
-     "rate_shift": st.integers(0, 31)}
-)  # fmt: skip
+    {
+        "base": st.integers(0, CONFIG.parameter_depth - 3),
+        "rule": RULES,
+        "gradient_shift": st.integers(0, 47),
+        "decay1": st.integers(0, 15),
+        "decay2": st.integers(0, 15),
+        "rate": st.integers(0, 15),
+        "rate_shift": st.integers(0, 31),
+    }
+)
 
 
 def leave_traces(unit: Interpreter) -> None:
-    """As if other instructions had been executed: registers that are no constants hold something."""
+    """As if other instructions had been executed: registers that are no constants hold
+    something.
+    """
     for number, value in enumerate(unit.registers):
         unit.registers[number] = value or 0xA5C3 ^ number << 4
 
 
 def check(
-    fields: dict[str, int], parameters: list[tuple[int, int, int, int]], rate: int, tables: Table = TABLES,
+    fields: dict[str, int],
+    parameters: list[tuple[int, int, int, int]],
+    rate: int,
+    tables: Table = TABLES,
     table_bits: int = CONFIG.table_bits,
-) -> int:  # fmt: skip
+) -> int:
     """Executes an instruction and compares all that it leaves; the number of microinstructions."""
     config = replace(CONFIG, table_bits=table_bits)
     areas = layout(config)
@@ -73,8 +85,17 @@ def check(
     executed = unit.run(instruction.format.opcode)
 
     names = ("gradient_shift", "decay1", "decay2", "rate_shift")
-    expected = update(Rule(fields["rule"]), master, gradient, moment1, moment2, rate=rate, values=tables[0],
-                      slopes=tables[1], **{name: fields[name] for name in names})  # fmt: skip
+    expected = update(
+        Rule(fields["rule"]),
+        master,
+        gradient,
+        moment1,
+        moment2,
+        rate=rate,
+        values=tables[0],
+        slopes=tables[1],
+        **{name: fields[name] for name in names},
+    )
     results = (expected.master, np.zeros(count, np.int64), expected.moment1, expected.moment2)
     for memory, result in zip(memories, results, strict=True):
         assert areas.read(unit.state, memory, base, count).tolist() == result.tolist(), memory
@@ -92,11 +113,23 @@ def test_like_golden(fields: dict[str, int], parameters: list[tuple[int, int, in
 
 @pytest.mark.parametrize("rule", Rule)
 def test_extremes(rule: Rule) -> None:
-    ends = [(p, g, m, v) for p in (-(1 << 31), (1 << 31) - 1) for g in (-(1 << 47), 0, (1 << 47) - 1)
-            for m in (-(1 << 31), (1 << 31) - 1) for v in (0, (1 << 32) - 1)]  # fmt: skip
+    ends = [
+        (p, g, m, v)
+        for p in (-(1 << 31), (1 << 31) - 1)
+        for g in (-(1 << 47), 0, (1 << 47) - 1)
+        for m in (-(1 << 31), (1 << 31) - 1)
+        for v in (0, (1 << 32) - 1)
+    ]
     for shift, decay in ((0, 0), (31, 15), (47, 1), (30, 8)):
-        fields = {"base": 5, "rule": rule, "gradient_shift": shift, "decay1": decay, "decay2": decay, "rate": 15,
-                  "rate_shift": shift % 32}  # fmt: skip
+        fields = {
+            "base": 5,
+            "rule": rule,
+            "gradient_shift": shift,
+            "decay1": decay,
+            "decay2": decay,
+            "rate": 15,
+            "rate_shift": shift % 32,
+        }
         check(fields, ends, 0xFFFFFFFF)
 
 
@@ -138,9 +171,20 @@ def test_cycles_depend_on_rule_and_count_alone() -> None:
     for rule in Rule:
         executed = set()
         for _ in range(20):
-            fields = {"base": 3, "rule": rule, "gradient_shift": int(rng.integers(48)), "decay1": int(rng.integers(16)),
-                      "decay2": int(rng.integers(16)), "rate": 4, "rate_shift": int(rng.integers(32))}  # fmt: skip
-            parameter = (int(rng.integers(-(1 << 31), 1 << 31)), int(rng.integers(-(1 << 47), 1 << 47)),
-                         int(rng.integers(-(1 << 31), 1 << 31)), int(rng.integers(1 << 32)))  # fmt: skip
+            fields = {
+                "base": 3,
+                "rule": rule,
+                "gradient_shift": int(rng.integers(48)),
+                "decay1": int(rng.integers(16)),
+                "decay2": int(rng.integers(16)),
+                "rate": 4,
+                "rate_shift": int(rng.integers(32)),
+            }
+            parameter = (
+                int(rng.integers(-(1 << 31), 1 << 31)),
+                int(rng.integers(-(1 << 47), 1 << 47)),
+                int(rng.integers(-(1 << 31), 1 << 31)),
+                int(rng.integers(1 << 32)),
+            )
             executed.add(check(fields, [parameter], int(rng.integers(1 << 32))))
         assert len(executed) == 1

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from dither.models import Dense, Model, TensorTrain, named_model
+from dither.nn.models import Dense, Model, TensorTrain, named_model
 
 
 def hjb() -> Model:
@@ -27,8 +27,11 @@ def test_published_sizes() -> None:
 def test_shapes_follow_layer_order() -> None:
     model = Model((TensorTrain((2, 3), (4, 5), 6), Dense(20, 3, bias=False)))
     assert model.parameter_shapes() == {
-        "0.core0": (1, 2, 4, 6), "0.core1": (6, 3, 5, 1), "0.bias": (20,), "1.weight": (20, 3)
-    }  # fmt: skip
+        "0.core0": (1, 2, 4, 6),
+        "0.core1": (6, 3, 5, 1),
+        "0.bias": (20,),
+        "1.weight": (20, 3),
+    }
 
 
 def test_initial_parameters_are_reproducible_and_scaled() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dither import Network
-from dither.engine import preset
-from dither.experiment import Experiment
-from dither.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
+from dither.arch.config import preset
+from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
 from dither.runs import RunError, RunFolder
+from dither.train.experiment import Experiment
 
 MODEL = Model((TensorTrain((8, 8), (4, 4), 3), Dense(16, 10)))
 
@@ -66,9 +66,15 @@ def test_damaged_files(tmp_path: Path, damage: str) -> None:
 
 def experiment(path: Path, steps: int = 4) -> Experiment:
     return Experiment.of_task(
-        "digits", device="golden", engine=preset("1x8"), steps=steps, log_every=2, checkpoint_every=2,
-        recipe={"batch": 32, "tile": 16, "probes": 1, "mu": 2**-6}, network=str(path),
-    )  # fmt: skip
+        "digits",
+        device="golden",
+        engine=preset("1x8"),
+        steps=steps,
+        log_every=2,
+        checkpoint_every=2,
+        recipe={"batch": 32, "tile": 16, "probes": 1, "mu": 2**-6},
+        network=str(path),
+    )
 
 
 def begin(chosen: Experiment, path: Path) -> tuple[RunFolder, Network]:

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from dither.isa import Rule
-from dither.phases import Phase, Plateau, parse_phase, parse_phases, phase_text
+from dither.arch.isa import Rule
 from dither.recipe import Recipe
+from dither.recipe.phases import Phase, Plateau, parse_phase, parse_phases, phase_text
 
 
 def test_a_phase_changes_what_its_text_names() -> None:
@@ -41,8 +41,9 @@ def test_phases_survive_text_and_json() -> None:
     texts = ["after=40,estimator=coordinate,rate=0.002", "after=plateau:2,shared_probe=true,probes=3"]
     phases = parse_phases(Recipe(), texts)
     assert [phase_text(before, phase) for before, phase in itertools.pairwise(phases)] == [
-        "after=40,estimator=coordinate,rate=0.002", "after=plateau:2,probes=3,shared_probe=true",
-    ]  # fmt: skip
+        "after=40,estimator=coordinate,rate=0.002",
+        "after=plateau:2,probes=3,shared_probe=true",
+    ]
     assert tuple(Phase.from_dict(json.loads(json.dumps(phase.to_dict()))) for phase in phases) == phases
     assert parse_phases(Recipe(), []) == ()
     with pytest.raises(ValueError, match="not both"):

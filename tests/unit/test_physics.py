@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.compiler.lowering import lower
+from dither.compiler.plan.lowering import lower
 from dither.physics import (
     PROBLEMS,
     Expression,
@@ -27,7 +27,7 @@ from dither.physics import (
     smolyak,
     sparse_grid,
     unknown,
-)  # fmt: skip
+)
 from dither.physics.expressions import Derivative
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (50, 2))
@@ -218,7 +218,9 @@ def test_solutions_solve_their_equations(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
 def test_ansatz_holds_the_solution(name: str) -> None:
-    """f that the solution needs exists within the problem's magnitude, and gives the solution back."""
+    """f that the solution needs exists within the problem's magnitude, and gives the solution
+    back.
+    """
     problem = PROBLEMS[name]()
     points = problem.sample(np.random.default_rng(4), 500)
     known, factor = (problem.trial.split()[key].value(points) for key in ((), (Derivative(),)))
@@ -254,7 +256,9 @@ def test_lowered_residual_is_the_residual(problem: Problem, name: str) -> None:
 
 
 def test_conditioning_of_the_exact_solution() -> None:
-    """u itself, rounded to 2^-11 at every node, differentiated without an ansatz: small steps drown in rounding."""
+    """u itself, rounded to 2^-11 at every node, differentiated without an ansatz: small steps drown
+    in rounding.
+    """
 
     class Plain(HamiltonJacobiBellman):
         def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:

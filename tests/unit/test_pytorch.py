@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dither import Network, from_torch
-from dither.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
+from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
+from dither.nn.reference import dense_matrix
 from dither.pytorch import Factors, automatic_factors, tensor_train
-from dither.reference import dense_matrix
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'dither[baselines]'")
 nn = torch.nn
@@ -56,9 +56,13 @@ def test_linear_layers() -> None:
 def test_convolutions(padding) -> None:
     stride = 1 if padding == "same" else (2, 1)
     module = nn.Sequential(
-        nn.Unflatten(1, (2, 7, 6)), nn.Conv2d(2, 4, (3, 5), stride, padding), nn.ReLU(), nn.Conv2d(4, 3, 2, bias=False),
-        nn.Flatten(), nn.LazyLinear(5),
-    )  # fmt: skip
+        nn.Unflatten(1, (2, 7, 6)),
+        nn.Conv2d(2, 4, (3, 5), stride, padding),
+        nn.ReLU(),
+        nn.Conv2d(4, 3, 2, bias=False),
+        nn.Flatten(),
+        nn.LazyLinear(5),
+    )
     module(torch.zeros(1, 84))
     network = from_torch(module)
     assert [type(layer) for layer in network.model.layers] == [Conv2d, Conv2d, Dense]

@@ -1,4 +1,6 @@
-"""Recorded results: what a record holds, what its check notices, and the page that sets records side by side."""
+"""Recorded results: what a record holds, what its check notices, and the page that sets records
+side by side.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,20 @@ from typing import Any
 
 import pytest
 
+from dither.arch.config import PRESETS, EngineConfig, engine_name
 from dither.cli import main
-from dither.engine import PRESETS, EngineConfig, engine_name
-from dither.experiment import Experiment
-from dither.records import Check, add_check, check_record, first_digests, load_record, recorded_experiment, write_record
+from dither.report.records import (
+    Check,
+    add_check,
+    check_record,
+    first_digests,
+    load_record,
+    recorded_experiment,
+    write_record,
+)
 from dither.report.results import Point, at_cost, load_records, render_results
 from dither.runs import RunError, RunFolder
+from dither.train.experiment import Experiment
 
 TINY = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
 NARROW = "\N{NARROW NO-BREAK SPACE}"
@@ -182,15 +192,19 @@ def test_only_the_gateware_s_checks_are_kept(record: Path) -> None:
 CURVE = [Point(0, 0, 0, 0.1), Point(10, 100, 500, 0.5), Point(20, 200, 1000, 0.4)]
 
 
-@pytest.mark.parametrize(("cost", "of", "step"), [(99, "forwards", None), (100, "forwards", 10), (199, "forwards", 10),
-                                                  (1000, "forwards", 20), (999, "macs", 10)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cost", "of", "step"),
+    [(99, "forwards", None), (100, "forwards", 10), (199, "forwards", 10), (1000, "forwards", 20), (999, "macs", 10)],
+)
 def test_what_a_cost_buys(cost: int, of: str, step: int | None) -> None:
     point = at_cost(CURVE, cost, of)
     assert (point.step if point else None) == step
 
 
 def variant(record: Path, name: str, rows: list[tuple[int, int, int, float]] | None = None, **values: Any) -> Path:
-    """Another record beside one, with other values and another curve: step, forwards, MACs, accuracy."""
+    """Another record beside one, with other values and another curve: step, forwards, MACs,
+    accuracy.
+    """
     folder = Path(shutil.copytree(record, record.parent / name))
     change(folder, lambda before: before.update(values))
     if rows is not None:
@@ -216,13 +230,40 @@ def test_the_page(record: Path) -> None:
         {"accuracy": 0.9, "step": 1, "image_forwards": 999_000, "mac": 10**9, "hours": 0.5},
         {"accuracy": 0.95, "step": 2, "image_forwards": 3_000_000, "mac": 4 * 10**9, "hours": 2.0},
     ]
-    variant(record, "good", rows, group="mnist", title="good", milestones=milestones, test_accuracy=0.97,
-            image_forwards=20_000_000, mac=10**10, mac_per_forward=1000)  # fmt: skip
-    variant(record, "paper", [*rows[:1], (1, 2_000_000, 10**9, 0.5)], group="published", title="paper", milestones=[],
-            test_accuracy=0.5, image_forwards=2_000_000)  # fmt: skip
+    variant(
+        record,
+        "good",
+        rows,
+        group="mnist",
+        title="good",
+        milestones=milestones,
+        test_accuracy=0.97,
+        image_forwards=20_000_000,
+        mac=10**10,
+        mac_per_forward=1000,
+    )
+    variant(
+        record,
+        "paper",
+        [*rows[:1], (1, 2_000_000, 10**9, 0.5)],
+        group="published",
+        title="paper",
+        milestones=[],
+        test_accuracy=0.5,
+        image_forwards=2_000_000,
+    )
     variant(record, "local", group="projection", title="local", test_accuracy=0.95)
-    equation = variant(record, "pde", group="equations", title="pde", relative_l2=1.5e-3, network_evaluations=4300,
-                       stencil="central:0.25", nodes=43, relative_l2_of_zero=0.0545)  # fmt: skip
+    equation = variant(
+        record,
+        "pde",
+        group="equations",
+        title="pde",
+        relative_l2=1.5e-3,
+        network_evaluations=4300,
+        stencil="central:0.25",
+        nodes=43,
+        relative_l2_of_zero=0.0545,
+    )
     change(equation, lambda values: values.pop("test_accuracy"))
     (equation / "curve.csv").write_text("step,forwards,macs,relative_l2\n0,0,0,0.05\n")
     for name, accuracy in (("adam", 0.975), ("adam-short", 0.9)):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from dither import reference
 from dither.compiler import layer_orders
-from dither.models import Dense, Model, TensorTrain, named_model
+from dither.nn import reference
+from dither.nn.models import Dense, Model, TensorTrain, named_model
 
 TRAINS = [
     TensorTrain((7, 4, 4, 7), (8, 4, 4, 8), 6),

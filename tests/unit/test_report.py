@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dither.engine import PRESETS
-from dither.regmap import COUNTERS
+from dither.arch.config import PRESETS
+from dither.arch.regmap import COUNTERS
 from dither.report import render_report, write_report
 from dither.runs import CurveRow, RunError, RunFolder, parameter_digest
 
@@ -47,15 +47,23 @@ def description(**changes: Any) -> dict[str, Any]:
     counters = {counter.name: 0 for counter in COUNTERS}
     counters |= {"cycles_contract": 9_000_000, "cycles_loss": 700_000, "cycles_fetch": 300_000, "row_steps": 12_000_000}
     return {
-        "task": "toy", "title": "toy <task>", "seed": 1, "steps": 40, "device": "golden", "created": "2025-01-01 12:00",
-        "engine": PRESETS["2x16"].to_dict(), "recipe": {"batch": 64, "rule": "ADAM"}, "sizes": [2, 3],
-        "samples": {"train": 100, "test": 20}, "versions": {"dither": "0", "numpy": "2"},
+        "task": "toy",
+        "title": "toy <task>",
+        "seed": 1,
+        "steps": 40,
+        "device": "golden",
+        "created": "2025-01-01 12:00",
+        "engine": PRESETS["2x16"].to_dict(),
+        "recipe": {"batch": 64, "rule": "ADAM"},
+        "sizes": [2, 3],
+        "samples": {"train": 100, "test": 20},
+        "versions": {"dither": "0", "numpy": "2"},
         "command": "dither train toy --seed 1 && echo <done>",
         "tensors": [{"name": "w", "shape": [2, 3], "frac": 28}, {"name": "b", "shape": [3], "frac": 20}],
         "plan": {"headings": ["layer", "MACs"], "lines": [["w", 123456]], "notes": ["planned"]},
         "memories": [{"name": "activation", "depth": 64, "used": 16, "regions": REGIONS}],
         "progress": {"step": 40, "seconds": 12.5, "counters": counters | {"saturations_weight": 3}},
-    } | changes  # fmt: skip
+    } | changes
 
 
 def make(path: Path, rows: int = 5, **changes: Any) -> RunFolder:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dither.checkpoint import Checkpoint, CheckpointError, write_atomically
-from dither.runs import KEPT_CHECKPOINTS, CurveRow, RunError, RunFolder, default_folder, parameter_digest
+from dither.runs import CurveRow, RunError, RunFolder, default_folder, parameter_digest
+from dither.runs.checkpoint import Checkpoint, CheckpointError
+from dither.runs.folder import KEPT_CHECKPOINTS
+from dither.tools.files import write_atomically
 
 DESCRIPTION: dict[str, Any] = {
     "task": "toy",

@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
-from dither_hw.schedule import Schedule, Slots
+from dither_hw.base.schedule import Schedule, Slots
 
 INTERVAL = 3
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from dither.arch.config import EngineConfig
+from dither.arch.isa import Rule
 from dither.compiler import Compiled
-from dither.engine import EngineConfig
-from dither.isa import Rule
-from dither.models import Dense, Model, TensorTrain
+from dither.nn.models import Dense, Model, TensorTrain
 from dither.recipe import Recipe
 
 from .test_compiler_execution import build, run, samples, state_of

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.engine import EngineConfig
-from dither.isa import Memory
-from dither.streams import Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
+from dither.arch.config import EngineConfig
+from dither.arch.isa import Memory
+from dither.arch.streams import Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
 
 CONFIGS = [
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),

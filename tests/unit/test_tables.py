@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dither.fixedpoint import FixedPoint
-from dither.tables import (
+from dither.arch.fixedpoint import FixedPoint
+from dither.arch.tables import (
     ScalarTable,
     activation_lookup,
     build_activation,
@@ -19,8 +19,8 @@ from dither.tables import (
 TABLE_BITS = range(6, 11)
 EVERY_INPUT = np.arange(1 << 16)
 
-# By table: the function of the 16-bit input, in units of the output; width of the range that the whole table spans;
-# and the greatest second derivative, in units of the output.
+# By table: the function of the 16-bit input, in units of the output; width of the range that the
+# whole table spans; and the greatest second derivative, in units of the output.
 EXACT = {
     ScalarTable.EXP: (lambda n: np.exp(-n / 2**12) * 2**17, 16, 2**17),
     ScalarTable.LOG: (lambda n: np.log1p(n / 2**16) * 2**16, 1, 2**16),
@@ -69,7 +69,8 @@ def test_activation_tables_are_as_exact_as_chords_can_be(width, table_bits, buil
     outputs, _ = expand_activation(values, slopes, width)
     error = output_format.decode(outputs) - function(input_format.decode(inputs))
     step = 2 * input_format.limit / 2**table_bits
-    assert np.abs(error).max() <= step**2 / 8 + output_format.resolution  # neither function bends more than 1
+    # Neither function bends more than 1.
+    assert np.abs(error).max() <= step**2 / 8 + output_format.resolution
     np.testing.assert_array_equal((values + slopes)[:-1], values[1:])
 
 

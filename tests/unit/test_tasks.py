@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dither.models import Dense, Model
+from dither.nn.models import Dense, Model
 from dither.recipe import Recipe
-from dither.tasks import Split, Task, TaskError, load_task
+from dither.train.tasks import Split, Task, TaskError, load_task
 
 
 def test_digits() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 from dither.tools import cache, toolchain
 
 

@@ -11,15 +11,15 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from dither.tools.sources import source_files
-from dither_sim.cocotb_runner import BenchError, run_bench
 from dither_sim.registers import merge_registers
 from dither_sim.verilog import emit
+from tests.benches.runner import BenchError, run_bench
 
 BENCH = '''
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
-from dither_sim.cocotb_runner import bench_config, bench_parameters
+from tests.benches.runner import bench_config, bench_parameters
 
 @cocotb.test(timeout_time=10, timeout_unit="us")
 async def counts(dut):
@@ -49,7 +49,9 @@ async def skipped(dut):
 
 
 class Counter(wiring.Component):
-    """Counts up by one or down by three, from 5; ``held`` only counts what nobody enables it for."""
+    """Counts up by one or down by three, from 5; ``held`` only counts what nobody enables it
+    for.
+    """
 
     def __init__(self, init: list[int] | None = None) -> None:
         super().__init__({"enable": In(1), "up": In(1), "count": Out(8), "wide": Out(signed(16)), "word": Out(4)})
@@ -116,7 +118,7 @@ def test_other_clocks_and_slices() -> None:
 
 
 def test_the_emitted_component_does_the_same(bench: str) -> None:
-    from dither.engine import EngineConfig
+    from dither.arch.config import EngineConfig
 
     run_bench(Counter(), bench, name="counter", parameters={"begin": 5, "config": EngineConfig(rows=2)})
 
@@ -129,7 +131,7 @@ def test_a_failing_bench_is_told(bench: str) -> None:
 
 
 def test_a_missing_bench_is_told() -> None:
-    with pytest.raises(BenchError, match=r"No module named 'dither_sim.benches.no_such'"):
+    with pytest.raises(BenchError, match=r"No module named 'tests.benches.no_such'"):
         run_bench(Counter(), "no_such", name="counter")
 
 

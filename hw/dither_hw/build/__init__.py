@@ -1,4 +1,6 @@
-"""Bitstreams: from a board's file to a folder with everything that its host needs, by open tools."""
+"""Bitstreams: from a board's file to a folder with everything that its host needs, by open
+tools.
+"""
 
 from .flow import BuildResult, build
 from .progress import Listener, Standing

@@ -1,10 +1,11 @@
 """Where an engine's multipliers and block RAMs stand on an ECP5.
 
-A placer sees a hundred like multipliers in front of a hundred like memories, all connected to each other in the end,
-and spreads them about; with the few that matter fixed it needs two thirds of the wires. Lanes stand side by side along
-the rows of multipliers and turn at the end of each, so that the lanes of a group are neighbours; their activations are
-in the block RAMs next to them; the memories of parameters, whose units work on them one word at a time, share the block
-RAMs at one edge.
+A placer sees a hundred like multipliers in front of a hundred like memories, all connected to each
+other in the end, and spreads them about; with the few that matter fixed it needs two thirds of the
+wires. Lanes stand side by side along the rows of multipliers and turn at the end of each, so that
+the lanes of a group are neighbours; their activations are in the block RAMs next to them; the
+memories of parameters, whose units work on them one word at a time, share the block RAMs at one
+edge.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Site = tuple[Place, str]
 
 @dataclass(frozen=True, slots=True)
 class _Chip:
-    """Its rows, the columns at which blocks of four begin, and the rows that they are in (from nextpnr's data base)."""
+    """Its rows, the columns at which blocks of four begin, and the rows that they are in (from
+    nextpnr's data base).
+    """
 
     height: int
     blocks: tuple[int, ...]
@@ -95,7 +98,9 @@ class _Arrangement:
         return [site for site in sites if _bel(site) not in taken]
 
     def _lanes(self, multipliers: list[str]) -> bool:
-        """Lanes in order, as many whole ones to a row as its blocks hold; the middle block of a row is for others."""
+        """Lanes in order, as many whole ones to a row as its blocks hold; the middle block of a row
+        is for others.
+        """
         lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for name in multipliers:
             if match := _LANE.fullmatch(name):
@@ -124,9 +129,10 @@ class _Arrangement:
         """Interpolators near their lanes; those of units that there are once, in the middle."""
         chip = self._chip
         everywhere = [
-            site for block, row in product(range(len(chip.blocks)), chip.multiplier_rows)
+            site
+            for block, row in product(range(len(chip.blocks)), chip.multiplier_rows)
             for site in chip.multipliers(block, row)
-        ]  # fmt: skip
+        ]
         centre = chip.blocks[len(chip.blocks) // 2], chip.multiplier_rows[0]
         for name in sorted(set(multipliers) - set(self.sites), key=lambda name: ("group" in name, name)):
             match = _INTERPOLATOR.fullmatch(name)
@@ -139,8 +145,9 @@ class _Arrangement:
                     self.interpolators[int(match[1])] = site[0]
 
     def _memories(self, memories: list[str]) -> None:
-        """Memories of states at the edge, one beside the other; what all units need in the middle; activations next to
-        their lanes, those at the ends of the chip first, which have the fewest sites near."""
+        """Memories of states at the edge, one beside the other; what all units need in the middle;
+        activations next to their lanes, those at the ends of the chip first, which have the fewest
+        sites near."""
         chip = self._chip
         edge = chip.memory_rows[-_FAR:] if len(chip.memory_rows) > _FAR else chip.memory_rows[-1:]
         middle = chip.blocks[len(chip.blocks) // 2] + 4

@@ -1,4 +1,6 @@
-"""From a board to a netlist's source: RTLIL, pins, the tools' options, and the identity of it all."""
+"""From a board to a netlist's source: RTLIL, pins, the tools' options, and the identity of it
+all.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from dither.tools.cache import cached, digest
 from dither.tools.sources import source_files
 from dither.tools.toolchain import tool_version
 
-from ..board import BoardTop, Core, board_core, create_platform
+from ..board.board import BoardTop, Core, board_core, create_platform
 
 __all__ = ["Design", "design_of"]
 
@@ -28,17 +30,29 @@ _ECP5_DEVICES = {
     for size in (12, 25, 45, 85)
     if size != 12 or kind == "U"
 }
-_ECP5_PACKAGES = {"BG256": "CABGA256", "MG285": "CSFBGA285", "BG381": "CABGA381", "BG554": "CABGA554",
-                  "BG756": "CABGA756"}  # fmt: skip
-_ICE40_DEVICES = {"iCE40UP3K": "--up3k", "iCE40UP5K": "--up5k", "iCE40HX1K": "--hx1k", "iCE40HX4K": "--hx4k",
-                  "iCE40HX8K": "--hx8k"}  # fmt: skip
+_ECP5_PACKAGES = {
+    "BG256": "CABGA256",
+    "MG285": "CSFBGA285",
+    "BG381": "CABGA381",
+    "BG554": "CABGA554",
+    "BG756": "CABGA756",
+}
+_ICE40_DEVICES = {
+    "iCE40UP3K": "--up3k",
+    "iCE40UP5K": "--up5k",
+    "iCE40HX1K": "--hx1k",
+    "iCE40HX4K": "--hx4k",
+    "iCE40HX8K": "--hx8k",
+}
 _ECP5_PLACEMENT = ("--router", "router2", "--tmg-ripup", "--placer-heap-timingweight", "60")
-"""A router that half-full chips need, and that takes up again what makes detours round others: a single one can cost a
-seventh of the clock. And six times the weight that timing has by default: with a hundred lanes in between, a placer
-tears units apart that would be fast, as few of their wires are critical at a time."""
+"""A router that half-full chips need, and that takes up again what makes detours round others: a
+single one can cost a seventh of the clock. And six times the weight that timing has by default:
+with a hundred lanes in between, a placer tears units apart that would be fast, as few of their
+wires are critical at a time."""
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
-# Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design instantiates itself.
-# Registers that were duplicated on purpose end in _copy; without ``keep`` they would be merged again.
+# Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design
+# instantiates itself. Registers that were duplicated on purpose end in _copy; without ``keep`` they
+# would be merged again.
 _READ = "read_rtlil top.il; proc; flatten; setattr -set keep 1 w:*_copy %ci1"
 _SYNTHESIS = {
     "ecp5": "synth_ecp5 -top top {options}",
@@ -85,14 +99,19 @@ class Design:
 
 
 def design_of(board: Board, core: Core = board_core) -> Design:
-    """A board's design. It depends neither on where or when it is made nor on comments in the sources: the same
-    gateware has the same build id. Cached under the digest of the sources.
+    """A board's design. It depends neither on where or when it is made nor on comments in the
+    sources: the same gateware has the same build id. Cached under the digest of the sources.
 
     :param core: makes what stands between the board's pins.
     :raises DeviceError: if the board's file asks for something impossible, or a tool is missing.
     """
-    parameters = (board.name, board.describe(), _sources(core), metadata.version("amaranth"),
-                  metadata.version("amaranth-boards"))  # fmt: skip
+    parameters = (
+        board.name,
+        board.describe(),
+        _sources(core),
+        metadata.version("amaranth"),
+        metadata.version("amaranth-boards"),
+    )
     family, device, options = _part(create_platform(board))
     versions = [tool_version(name) for name in _TOOLS[family]]
 
@@ -120,7 +139,7 @@ def design_of(board: Board, core: Core = board_core) -> Design:
 @cache
 def _sources(core: Core) -> list[str]:
     """Texts of all modules of the project that a design is made by."""
-    paths = {*source_files("dither_hw.board"), *source_files(__name__), *source_files(core.__module__)}
+    paths = {*source_files("dither_hw.board.board"), *source_files(__name__), *source_files(core.__module__)}
     own = inspect.getsourcefile(core)
     if own is not None:
         paths.add(Path(own))

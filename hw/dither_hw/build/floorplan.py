@@ -17,11 +17,19 @@ __all__ = ["PlacedCell", "draw", "read_cells", "unit_of"]
 
 _BEL = re.compile(r"X(\d+)/Y(\d+)/")
 _KINDS = {
-    "TRELLIS_COMB": "logic", "TRELLIS_FF": "logic", "TRELLIS_RAMW": "logic", "ICESTORM_LC": "logic",
-    "MULT18X18D": "multiplier", "ALU54B": "multiplier", "ICESTORM_DSP": "multiplier",
-    "DP16KD": "block RAM", "ICESTORM_RAM": "block RAM", "ICESTORM_SPRAM": "block RAM",
-    "TRELLIS_IO": "pin", "SB_IO": "pin",
-}  # fmt: skip
+    "TRELLIS_COMB": "logic",
+    "TRELLIS_FF": "logic",
+    "TRELLIS_RAMW": "logic",
+    "ICESTORM_LC": "logic",
+    "MULT18X18D": "multiplier",
+    "ALU54B": "multiplier",
+    "ICESTORM_DSP": "multiplier",
+    "DP16KD": "block RAM",
+    "ICESTORM_RAM": "block RAM",
+    "ICESTORM_SPRAM": "block RAM",
+    "TRELLIS_IO": "pin",
+    "SB_IO": "pin",
+}
 _MARKS = {"multiplier": ("s", 16), "block RAM": ("D", 12), "pin": ("o", 14)}
 _COLORS = ("#2f5fd0", "#c65a24", "#6b9a8b", "#c9a24b", "#8d5bb5", "#4a9fb5", "#a63d5f", "#7f8c3d", "#b58863", "#5c6bc0")
 _OTHER = "#9a9ca5"
@@ -52,15 +60,16 @@ def read_cells(placed: Path) -> list[PlacedCell]:
 
 
 def unit_of(name: str) -> str:
-    """The part of the design that a cell belongs to, by its name in the hierarchy: ``engine.contract`` of
-    ``core.engine.contract.lane3.sum_TRELLIS_FF_Q``; ``core`` where there is no more to say."""
+    """The part of the design that a cell belongs to, by its name in the hierarchy:
+    ``engine.contract`` of ``core.engine.contract.lane3.sum_TRELLIS_FF_Q``; ``core`` where there is
+    no more to say."""
     parts = [part.partition("$")[0] for part in name.split(".")[:-1] if not part.startswith("$")]
     return ".".join(parts[1:3] if parts[:1] == ["core"] and len(parts) > 1 else parts[:1]) or "top"
 
 
 def draw(cells: list[PlacedCell]) -> Figure:
-    """Tiles coloured by the part of the design that has most of their logic, darker where there is more of it;
-    multipliers, block RAMs and pins as marks over them."""
+    """Tiles coloured by the part of the design that has most of their logic, darker where there is
+    more of it; multipliers, block RAMs and pins as marks over them."""
     sizes = Counter(cell.unit for cell in cells)
     colors = dict(zip((unit for unit, _ in sizes.most_common(len(_COLORS))), _COLORS, strict=False))
     width, height = (max((getattr(cell, axis) for cell in cells), default=0) + 1 for axis in "xy")
@@ -79,9 +88,15 @@ def draw(cells: list[PlacedCell]) -> Figure:
     for kind, (mark, size) in _MARKS.items():
         chosen = [cell for cell in cells if cell.kind == kind]
         axes.scatter(
-            [cell.x for cell in chosen], [cell.y for cell in chosen], marker=mark, s=size, linewidths=0.4,
-            c=[colors.get(cell.unit, _OTHER) for cell in chosen], edgecolors="#1a1b26", label=kind,
-        )  # fmt: skip
+            [cell.x for cell in chosen],
+            [cell.y for cell in chosen],
+            marker=mark,
+            s=size,
+            linewidths=0.4,
+            c=[colors.get(cell.unit, _OTHER) for cell in chosen],
+            edgecolors="#1a1b26",
+            label=kind,
+        )
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.grid(False)
@@ -91,7 +106,11 @@ def draw(cells: list[PlacedCell]) -> Figure:
         entries.append(Patch(color=_OTHER, label="others"))
     marks, names = axes.get_legend_handles_labels()
     axes.legend(
-        handles=[*entries, *marks], labels=[*(str(entry.get_label()) for entry in entries), *names],
-        loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
-    )  # fmt: skip
+        handles=[*entries, *marks],
+        labels=[*(str(entry.get_label()) for entry in entries), *names],
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        fontsize=8,
+    )
     return figure

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dither.arch.device import DeviceError
 from dither.boards import Board
-from dither.device import DeviceError
 
-from ..board import Core, board_core
+from ..board.board import Core, board_core
 from .design import Design, design_of
 from .page import render_page
 from .progress import Listener, Standing
@@ -53,17 +53,19 @@ def build(
     core: Core = board_core,
     listener: Listener = lambda standing: None,
 ) -> BuildResult:
-    """Makes a board's bitstream in a folder, which is there wholly or not at all; one from before is replaced.
+    """Makes a board's bitstream in a folder, which is there wholly or not at all; one from before
+    is replaced.
 
-    The same gateware, board and tools make the same bitstream. Placements differ by seed; the one with the fastest
-    clock wins, and of equals the one with the lowest seed.
+    The same gateware, board and tools make the same bitstream. Placements differ by seed; the one
+    with the fastest clock wins, and of equals the one with the lowest seed.
 
     :param seeds: by default the board's.
     :param jobs: placements at a time, by default as many as there are processors.
     :param again: even what the cache has.
     :param core: makes what stands between the board's pins.
     :param listener: told what the tools are about, from several threads.
-    :raises DeviceError: if a tool is missing or fails, as for a design that doesn't fit, or ``out`` can't be written.
+    :raises DeviceError: if a tool is missing or fails, as for a design that doesn't fit, or ``out``
+        can't be written.
     """
     begun = time.monotonic()
     listener(Standing("gateware", "elaborating", 0.0))
@@ -102,8 +104,14 @@ def build(
             "seeds": {str(placement.seed): placement.timing.fmax_mhz for placement in placements},
             "budgets": [verdict.to_dict() for verdict in found],
             "critical_path": [
-                {"kind": hop.kind, "delay_ns": hop.delay_ns, "from": hop.source, "to": hop.sink, "net": hop.net,
-                 "place": list(hop.place)}
+                {
+                    "kind": hop.kind,
+                    "delay_ns": hop.delay_ns,
+                    "from": hop.source,
+                    "to": hop.sink,
+                    "net": hop.net,
+                    "place": list(hop.place),
+                }
                 for hop in best.timing.path
             ],
             "versions": versions,
@@ -112,7 +120,7 @@ def build(
                 **{f"seed {placement.seed}": placement.seconds for placement in placements},
                 "this time": round(time.monotonic() - begun, 1),
             },
-        }  # fmt: skip
+        }
         (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         (draft / "report.html").write_text(render_page(report, best.cells()))
     return BuildResult(out, out / bitstream.name, report, tuple(found))

@@ -15,9 +15,14 @@ from .floorplan import PlacedCell, draw
 __all__ = ["render_page", "short_name"]
 
 _TITLES = {
-    "lut4": "LUTs with four inputs", "ff": "flip-flops", "multipliers": "multipliers", "block_ram": "block RAMs",
-    "large_ram": "large RAMs", "pll": "PLLs", "pins": "pins",
-}  # fmt: skip
+    "lut4": "LUTs with four inputs",
+    "ff": "flip-flops",
+    "multipliers": "multipliers",
+    "block_ram": "block RAMs",
+    "large_ram": "large RAMs",
+    "pll": "PLLs",
+    "pins": "pins",
+}
 _MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|DP16KD|SB_)[^.\[]*")
 
 

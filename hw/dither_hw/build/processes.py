@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 
 __all__ = ["Processes"]
 
@@ -20,7 +20,9 @@ _KEPT_LINES = 200
 
 
 class Processes:
-    """Tools at work. Use as a context manager: whatever still runs at the end, as after Ctrl-C, is killed."""
+    """Tools at work. Use as a context manager: whatever still runs at the end, as after Ctrl-C, is
+    killed.
+    """
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -47,9 +49,16 @@ class Processes:
                 raise DeviceError(f"{name} was not started: the build has ended")
             # A session of its own: Ctrl-C reaches this process alone, which then kills all of them.
             process = subprocess.Popen(
-                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", bufsize=1, start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                bufsize=1,
+                start_new_session=True,
+            )
             self._running.add(process)
         said: list[str] = []
         try:

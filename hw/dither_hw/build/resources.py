@@ -13,15 +13,26 @@ __all__ = ["Usage", "Verdict", "count_cells", "read_usage", "verdicts"]
 
 _BLOCKS = {
     "ecp5": {
-        "lut4": "TRELLIS_COMB", "ff": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_ram": "DP16KD",
-        "pll": "EHXPLLL", "pins": "TRELLIS_IO",
+        "lut4": "TRELLIS_COMB",
+        "ff": "TRELLIS_FF",
+        "multipliers": "MULT18X18D",
+        "block_ram": "DP16KD",
+        "pll": "EHXPLLL",
+        "pins": "TRELLIS_IO",
     },
     "ice40": {
-        "lut4": "ICESTORM_LC", "ff": "ICESTORM_LC", "multipliers": "ICESTORM_DSP", "block_ram": "ICESTORM_RAM",
-        "large_ram": "ICESTORM_SPRAM", "pll": "ICESTORM_PLL", "pins": "SB_IO",
+        "lut4": "ICESTORM_LC",
+        "ff": "ICESTORM_LC",
+        "multipliers": "ICESTORM_DSP",
+        "block_ram": "ICESTORM_RAM",
+        "large_ram": "ICESTORM_SPRAM",
+        "pll": "ICESTORM_PLL",
+        "pins": "SB_IO",
     },
-}  # fmt: skip
-"""nextpnr's names of what people count. A logic cell of an iCE40 has a LUT and a flip-flop, and counts as LUT."""
+}
+"""nextpnr's names of what people count. A logic cell of an iCE40 has a LUT and a flip-flop, and
+counts as LUT.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,8 @@ def read_usage(family: str, utilization: dict[str, dict[str, int]], netlist: Pat
     """What is used and what there is, by people's names.
 
     :param utilization: that part of nextpnr's report.
-    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts with their LUTs.
+    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts with their
+        LUTs.
     """
     usage = {}
     for name, block in _BLOCKS[family].items():
@@ -77,7 +89,9 @@ def count_cells(netlist: Path, prefix: str) -> int:
 
 
 def verdicts(board: Board, fmax_mhz: float, usage: dict[str, Usage]) -> list[Verdict]:
-    """The board's budgets: first the clock, which every build must reach, then the others in the file's order."""
+    """The board's budgets: first the clock, which every build must reach, then the others in the
+    file's order.
+    """
     clock = max(board.clock.hz / 1e6, board.budget.fmax_mhz or 0)
     found = [Verdict("fmax_mhz", fmax_mhz, clock, fmax_mhz >= clock)]
     for name in ("lut4", "ff", "multipliers", "block_ram"):

@@ -1,4 +1,6 @@
-"""The tools, one after the other: synthesis, placements, packing. Each is cached by the content of what it reads."""
+"""The tools, one after the other: synthesis, placements, packing. Each is cached by the content of
+what it reads.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ __all__ = ["Placement", "pack", "place", "synthesise"]
 _PACK_OPTIONS = {"ecp5": ("--compress",), "ice40": ()}
 _PLACED = "placed.json"
 _FORGIVING = ("--timing-allow-fail",)
-"""A placement that misses the clock is still wanted: the budget's verdict comes later, with figures."""
+"""A placement that misses the clock is still wanted: the budget's verdict comes later, with
+figures.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class Placement:
 
     seed: int
     folder: Path
-    """Holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or ``top.asc``."""
+    """Holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or
+    ``top.asc``.
+    """
     timing: Timing
     seconds: float
     """That it took, when it was made."""
@@ -73,9 +79,15 @@ def synthesise(design: Design, listener: Listener, *, again: bool = False) -> Pa
 
 
 def place(
-    design: Design, board: Board, netlist: Path, seeds: Sequence[int], jobs: int, listener: Listener, *,
+    design: Design,
+    board: Board,
+    netlist: Path,
+    seeds: Sequence[int],
+    jobs: int,
+    listener: Listener,
+    *,
     again: bool = False,
-) -> list[Placement]:  # fmt: skip
+) -> list[Placement]:
     """Placed and routed once for each seed, ``jobs`` at a time.
 
     :param netlist: folder of :func:`synthesise`.
@@ -86,9 +98,12 @@ def place(
     content = (netlist / "top.json").read_bytes()
     placed = _arranged(content, design.device)
     shared = digest(
-        hashlib.sha256(content).hexdigest(), sorted(placed.items()), design.pins, _place_options(design, board),
+        hashlib.sha256(content).hexdigest(),
+        sorted(placed.items()),
+        design.pins,
+        _place_options(design, board),
         tool_version(tool),
-    )  # fmt: skip
+    )
 
     def one(seed: int, processes: Processes) -> Placement:
         def build(directory: Path) -> None:
@@ -139,9 +154,22 @@ def _place_options(design: Design, board: Board) -> list[str]:
     result = ["--textcfg", "top.config"] if design.family == "ecp5" else ["--asc", "top.asc"]
     frequency = f"{board.clock.hz / 1e6:.6f}".rstrip("0").rstrip(".")
     return [
-        *design.place_options, "--json", "top.json", *pins, *result, "--freq", frequency, "--report", "report.json",
-        "--write", _PLACED, "--log", "log", *_FORGIVING, *board.build.place,
-    ]  # fmt: skip
+        *design.place_options,
+        "--json",
+        "top.json",
+        *pins,
+        *result,
+        "--freq",
+        frequency,
+        "--report",
+        "report.json",
+        "--write",
+        _PLACED,
+        "--log",
+        "log",
+        *_FORGIVING,
+        *board.build.place,
+    ]
 
 
 def pack(design: Design, board: Board, placement: Placement, directory: Path) -> Path:

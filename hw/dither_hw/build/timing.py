@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 
 __all__ = ["Hop", "Timing", "read_report", "read_timing"]
 

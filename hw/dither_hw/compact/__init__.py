@@ -1,1 +1,3 @@
-"""Compact engines: the same instructions in a fraction of the logic, for FPGAs as small as the iCE40UP5K."""
+"""Compact engines: the same instructions in a fraction of the logic, for FPGAs as small as the
+iCE40UP5K.
+"""

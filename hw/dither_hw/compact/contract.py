@@ -1,4 +1,6 @@
-"""CONTRACT's data path in a compact engine: address registers, lanes, one requantiser for all of them."""
+"""CONTRACT's data path in a compact engine: address registers, lanes, one requantiser for all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.engine import EngineConfig
-from dither.timing import REQUANTISER_LATENCY
+from dither.arch.config import EngineConfig
+from dither.arch.timing import REQUANTISER_LATENCY
 
-from ..pipeline import delay_line
-from ..requantiser import Requantiser
+from ..base.pipeline import delay_line
+from ..contract.requantiser import Requantiser
 from .mac import MacChain
 
 __all__ = ["BIAS_OFFSET", "ContractDatapath", "Steps"]
@@ -21,32 +23,45 @@ BIAS_OFFSET = 5
 
 Steps = data.StructLayout(
     {
-        "clear": 1, "weight": 1, "input": 1, "weight_step": 1, "input_step": 1, "bias": 1, "bias_raw": 1, "output": 1,
-        "term": 1, "last_term": 1, "bias_term": 1, "drain": 1, "flush": 1, "shift_low": 1, "shift_high": 1, "has_bias":
-        1,
+        "clear": 1,
+        "weight": 1,
+        "input": 1,
+        "weight_step": 1,
+        "input_step": 1,
+        "bias": 1,
+        "bias_raw": 1,
+        "output": 1,
+        "term": 1,
+        "last_term": 1,
+        "bias_term": 1,
+        "drain": 1,
+        "flush": 1,
+        "shift_low": 1,
+        "shift_high": 1,
+        "has_bias": 1,
     }
-)  # fmt: skip
+)
 """What the sequencer has the data path do with the word of its memory in this cycle.
 
-``clear``: all addresses are 0. ``weight``, ``input``, ``bias``, ``output``: add the word to that address, to the bias'
-from :data:`BIAS_OFFSET` on unless ``bias_raw``. ``weight_step``, ``input_step``: take the word as what is added after
-each term.
-``term``: multiply, and add the steps unless ``last_term``. ``bias_term``: multiply the bias, if there is one, by the
-constant at the word from :data:`BIAS_OFFSET` on. ``drain``: requantise all lanes and write them; ``flush``: forget
-them.
-``shift_low``, ``shift_high``, ``has_bias``: take the shift's lower bits, its upper bits and ReLU, and whether there is
-a bias.
+``clear``: all addresses are 0. ``weight``, ``input``, ``bias``, ``output``: add the word to that
+address, to the bias' from :data:`BIAS_OFFSET` on unless ``bias_raw``. ``weight_step``,
+``input_step``: take the word as what is added after each term. ``term``: multiply, and add the
+steps unless ``last_term``. ``bias_term``: multiply the bias, if there is one, by the constant at
+the word from :data:`BIAS_OFFSET` on. ``drain``: requantise all lanes and write them; ``flush``:
+forget them. ``shift_low``, ``shift_high``, ``has_bias``: take the shift's lower bits, its upper
+bits and ReLU, and whether there is a bias.
 """
 
 
 class ContractDatapath(wiring.Component):
     """Executes what the sequencer's program makes of CONTRACT.
 
-    A term in a cycle, each for all lanes. A drain takes L cycles in the requantiser and writes its word lane by lane.
-    It may be ordered four cycles behind the last term of its tile, and the next tile may begin L - 2 cycles behind the
-    order.
+    A term in a cycle, each for all lanes. A drain takes L cycles in the requantiser and writes its
+    word lane by lane. It may be ordered four cycles behind the last term of its tile, and the next
+    tile may begin L - 2 cycles behind the order.
 
-    Resources on iCE40UP for 8 lanes: 8 SB_MAC16, 570 logic cells, of which the lanes take 160 and the requantiser 230.
+    Resources on iCE40UP for 8 lanes: 8 SB_MAC16, 570 logic cells, of which the lanes take 160 and
+    the requantiser 230.
 
     Attributes
     ----------
@@ -55,7 +70,8 @@ class ContractDatapath(wiring.Component):
     word : In(16)
         What the sequencer read.
     weight_addr, activation_addr : Out
-        Latency 1 to ``weight`` and ``activation``. Between terms they show the address registers, for other uses.
+        Latency 1 to ``weight`` and ``activation``. Between terms they show the address registers,
+        for other uses.
     weight, activation : In(16), In(16 * L)
     result_lane : Out(range(L)), result_enable : Out(1), result_addr, result : Out
         Writes of one number.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dither.isa import INSTRUCTIONS, LOOPS
+from dither.arch.isa import INSTRUCTIONS, LOOPS
 
 from .control_words import ADDRESS_BITS, Carry, Job, Next, Nibble, Program, Source, Sum
 
 __all__ = ["REGISTER_HIGH", "REGISTER_LOW", "SLOTS", "write_contract"]
 
 SLOTS = 0x00
-"""Where in the sequencer's memory the instruction at work stands, in words of 16 bits from behind its opcode on."""
+"""Where in the sequencer's memory the instruction at work stands, in words of 16 bits from behind
+its opcode on.
+"""
 _COUNTS = 0x28
 """Iterations that CONTRACT's loops have left."""
 REGISTER_LOW = 0x60

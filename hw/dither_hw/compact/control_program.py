@@ -1,12 +1,13 @@
 """The program of a compact sequencer: how it fetches and executes the engine's instructions.
 
-Two conventions. A word reads the sequencer's memory at its address for the word behind it. And every way through a
-routine takes as many cycles, whatever the data, unless instructions' loops say so: :mod:`dither.timing` counts on it.
+Two conventions. A word reads the sequencer's memory at its address for the word behind it. And
+every way through a routine takes as many cycles, whatever the data, unless instructions' loops say
+so: :mod:`dither.arch.timing` counts on it.
 """
 
 from __future__ import annotations
 
-from dither.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OPCODE_BITS
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OPCODE_BITS
 
 from .control_contract import REGISTER_HIGH, REGISTER_LOW, SLOTS, write_contract
 from .control_words import Carry, Job, Next, Nibble, Program, Source, Sum
@@ -15,7 +16,9 @@ __all__ = ["CONSTANTS", "DISPATCH", "REGISTER_HIGH", "REGISTER_LOW", "SLOTS", "U
 
 _PC, _LEVEL, _FULL, _ONE, _LOW, _HIGH, _COUNT, _VALUE_LOW, _VALUE_HIGH = range(0x30, 0x39)
 _STACK_ADDRESS, _STACK_LOW, _STACK_HIGH, _STACK_LOOP = 0x80, 0x90, 0xA0, 0xB0
-"""Frames: where to go on, iterations left besides this one, whether it is a loop's (all ones) or a call's (zero)."""
+"""Frames: where to go on, iterations left besides this one, whether it is a loop's (all ones) or a
+call's (zero).
+"""
 
 CONSTANTS = {_FULL: 0x10000 - 16, _ONE: 1}
 """What the sequencer's memory holds besides zeros before anything is written."""
@@ -67,8 +70,8 @@ def _clear_register_zero(p: Program) -> None:
 
 
 def _fetch(p: Program) -> None:
-    """The first slots and the opcode. Routines begin with the second word at hand, its address in the accumulator and
-    the following instruction's in _PC, as long as this one is of one word."""
+    """The first slots and the opcode. Routines begin with the second word at hand, its address in
+    the accumulator and the following instruction's in _PC, as long as this one is of one word."""
     p.label("fetch")
     p(_PC)
     p(sum=S.LOAD)
@@ -277,7 +280,9 @@ def _streams(p: Program) -> None:
 
 
 def _take_lanes(p: Program) -> None:
-    """Beats to the activation memory; the output address counts words, the accumulator what is left less one."""
+    """Beats to the activation memory; the output address counts words, the accumulator what is left
+    less one.
+    """
     p(SLOTS, work=True)
     p(SLOTS + 1, job=J.OUTPUT, work=True)
     p(sum=S.LOAD, work=True)
@@ -289,8 +294,8 @@ def _take_lanes(p: Program) -> None:
 
 
 def _move(p: Program, label: str, address: Job, *beats: Job) -> None:
-    """Beats from or to a memory whose address advances. A word that is sent must be addressed a cycle before: a pause
-    is a beat without a job."""
+    """Beats from or to a memory whose address advances. A word that is sent must be addressed a
+    cycle before: a pause is a beat without a job."""
     p.label(label)
     p(SLOTS, work=True)
     p(SLOTS + 1, job=address, work=True)
@@ -304,7 +309,9 @@ def _move(p: Program, label: str, address: Job, *beats: Job) -> None:
 
 
 def _scalar(p: Program) -> None:
-    """What the scalar unit executes: it finds instruction and registers in the sequencer's memory."""
+    """What the scalar unit executes: it finds instruction and registers in the sequencer's
+    memory.
+    """
     for name in ("LOSS", "PERTURB", "ACCUMULATE", "UPDATE"):
         p.label(name)
         _copy_slots(p, _FORMS[name].words)

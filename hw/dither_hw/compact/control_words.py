@@ -90,8 +90,8 @@ class Nibble(IntEnum):
 
 
 class Source(IntEnum):
-    """What is written to ``address``; ``program`` is the word of the program memory at the accumulator of the last
-    cycle."""
+    """What is written to ``address``; ``program`` is the word of the program memory at the
+    accumulator of the last cycle."""
 
     NOTHING = 0
     ACCUMULATOR = 1
@@ -110,9 +110,9 @@ class Source(IntEnum):
 
 
 class Job(IntEnum):
-    """What else happens in the engine. Jobs from 8 to 15 move beats: bit 2 tells sending from taking, bit 0 without
-    bit 1 that there is one for each lane. From 16 on they are the data path's, see
-    :data:`dither_hw.compact.contract.Steps`."""
+    """What else happens in the engine. Jobs from 8 to 15 move beats: bit 2 tells sending from
+    taking, bit 0 without bit 1 that there is one for each lane. From 16 on they are the data
+    path's, see :data:`dither_hw.compact.contract.Steps`."""
 
     IDLE = 0
     """Not busy; waits for a start."""
@@ -181,8 +181,8 @@ assert WordLayout.size == 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word. ``address`` is that of the word to read or, with a source, to write in the sequencer's memory, or that
-    of the program's word to jump to; a name is a label."""
+    """One word. ``address`` is that of the word to read or, with a source, to write in the
+    sequencer's memory, or that of the program's word to jump to; a name is a label."""
 
     address: int | str = 0
     next: Next = Next.FOLLOW
@@ -199,9 +199,17 @@ class Word:
     def encode(self, labels: Mapping[str, int]) -> int:
         address = labels[self.address] if isinstance(self.address, str) else self.address
         value = position = 0
-        for name, width in (("address", ADDRESS_BITS), ("next", 4), ("sum", 4), ("carry", 2), ("nibble", 3), ("source",
-        3),
-                            ("indexed", 1), ("work", 1), ("job", 5)):  # fmt: skip
+        for name, width in (
+            ("address", ADDRESS_BITS),
+            ("next", 4),
+            ("sum", 4),
+            ("carry", 2),
+            ("nibble", 3),
+            ("source", 3),
+            ("indexed", 1),
+            ("work", 1),
+            ("job", 5),
+        ):
             field = address if name == "address" else int(getattr(self, name))
             value |= (field & ((1 << width) - 1)) << position
             position += width
@@ -239,9 +247,18 @@ class Program:
     ) -> None:
         """Adds a word."""
         self.words.append(
-            Word(address=address, next=next, sum=sum, carry=carry, nibble=nibble, source=source, indexed=indexed,
-                 work=work, job=job)
-        )  # fmt: skip
+            Word(
+                address=address,
+                next=next,
+                sum=sum,
+                carry=carry,
+                nibble=nibble,
+                source=source,
+                indexed=indexed,
+                work=work,
+                job=job,
+            )
+        )
 
     def encode(self) -> list[int]:
         """All words.

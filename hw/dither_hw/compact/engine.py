@@ -1,5 +1,5 @@
-"""The compact engine: sequencer, data path, scalar unit and memories, between two streams of 16 bits and a host
-port."""
+"""The compact engine: sequencer, data path, scalar unit and memories, between two streams of 16
+bits and a host port."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from amaranth.hdl import Cat, Elaboratable, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 
-from ..interfaces import EnginePorts
+from ..base.interfaces import EnginePorts
 from ..vendor import ice40_memory
 from .contract import ContractDatapath
 from .control_words import Job
@@ -25,18 +25,20 @@ __all__ = ["CompactEngine"]
 
 
 class CompactEngine(wiring.Component):
-    """Executes programs of :mod:`dither.isa` as the golden machine does, in the cycles that :mod:`dither.timing` says,
-    on a fifth of the logic of the smallest :class:`dither_hw.engine.Engine`.
+    """Executes programs of :mod:`dither.arch.isa` as the golden machine does, in the cycles that
+    :mod:`dither.arch.timing` says, on a fifth of the logic of the smallest
+    :class:`dither_hw.engine.Engine`.
 
-    What runs in every cycle of a training step, CONTRACT's multiplications, is parallel here too; everything else is
-    done by two small sequential machines. Master parameters, gradients, moments and scalar tables share one single-port
-    memory.
+    What runs in every cycle of a training step, CONTRACT's multiplications, is parallel here too;
+    everything else is done by two small sequential machines. Master parameters, gradients, moments
+    and scalar tables share one single-port memory.
 
-    Resources of 1x8 on iCE40UP5K, 256 activation words and 768 parameters: 1,885 logic cells, 8 SB_MAC16, 27 block
-    RAMs, 3 single-port RAMs; 26 MHz in nextpnr, limited by the scalar unit.
+    Resources of 1x8 on iCE40UP5K, 256 activation words and 768 parameters: 1,885 logic cells, 8
+    SB_MAC16, 27 block RAMs, 3 single-port RAMs; 26 MHz in nextpnr, limited by the scalar unit.
 
-    Ports: :class:`~dither_hw.interfaces.EnginePorts`. The registers are :class:`~dither_hw.compact.host.CompactHost`'s;
-    words of all memories are successive beats of 16 bits.
+    Ports: :class:`~dither_hw.base.interfaces.EnginePorts`. The registers are
+    :class:`~dither_hw.compact.host.CompactHost`'s; words of all memories are successive beats of 16
+    bits.
 
     :param config: with ``compact``.
     """
@@ -52,8 +54,8 @@ class CompactEngine(wiring.Component):
         config = self.config
         host, sequencer = CompactHost(config), CompactSequencer(config)
         path, scalar = ContractDatapath(config), ScalarUnit(config)
-        # A reset doesn't reach what a block RAM has read, so the sequencer would execute one more word: a second cycle
-        # of reset, in which it reads the first one of its program.
+        # A reset doesn't reach what a block RAM has read, so the sequencer would execute one more
+        # word: a second cycle of reset, in which it reads the first one of its program.
         fresh = Signal(init=1)
         m.d.sync += fresh.eq(0)
         for name, part in {"host": host, "sequencer": sequencer, "path": path, "scalar": scalar}.items():
@@ -128,14 +130,15 @@ class CompactEngine(wiring.Component):
     def _activations(
         self, m: Module, sequencer: CompactSequencer, path: ContractDatapath, scalar: ScalarUnit, scalar_works: Signal
     ) -> Signal:
-        """The activation memory, in a bank for each lane; the number of the lane that is to be sent or that the scalar
-        unit asked for a cycle ago."""
+        """The activation memory, in a bank for each lane; the number of the lane that is to be sent
+        or that the scalar unit asked for a cycle ago."""
         config, width = self.config, self.config.width
         taking = Signal()
         chosen, write_lane = Signal(config.lanes), Signal(range(config.lanes))
         addr, write_addr = Signal(ceil_log2(config.activation_depth)), Signal(ceil_log2(config.activation_depth))
         written, enable, number = Signal(width), Signal(), Signal(width)
-        # The lane is chosen a cycle ahead, by a bit for each: the number has a long way to go through the scalar unit.
+        # The lane is chosen a cycle ahead, by a bit for each: the number has a long way to go
+        # through the scalar unit.
         next_lane = Mux(scalar_works, scalar.activation_lane, sequencer.next_lane)
         m.d.sync += chosen.eq(Cat(next_lane == i for i in range(config.lanes)))
         m.d.comb += [

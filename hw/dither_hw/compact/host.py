@@ -7,11 +7,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.engine import EngineConfig
-from dither.isa import INSTRUCTIONS, WORD_BITS
-from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS, SATURATIONS
+from dither.arch.config import EngineConfig
+from dither.arch.isa import INSTRUCTIONS, WORD_BITS
+from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS, SATURATIONS
 
-from ..interfaces import ADDRESS_BITS
+from ..base.interfaces import ADDRESS_BITS
 from .memories import BlockMemory, WideMemory
 from .sequencer import OPCODE_BITS
 
@@ -32,22 +32,22 @@ _PENDING_BITS = 4
 
 
 class CompactHost(wiring.Component):
-    """The registers of :mod:`dither.regmap`, as :class:`dither_hw.host.HostRegisters` has them, with all but
-    ``status`` in one memory of 32-bit words.
+    """The registers of :mod:`dither.arch.regmap`, as :class:`dither_hw.control.host.HostRegisters`
+    has them, with all but ``status`` in one memory of 32-bit words.
 
-    Five kinds of events are counted for up to eight cycles each in four bits; then it is that kind's turn, and its
-    number goes to the counter in the memory. Which counter belongs to ``working`` and ``clipped`` depends on the
-    instruction, which is remembered from its first working cycle until the next one's: fetching lies between them,
-    longer than a round of turns. To the host the engine is busy until all counters are final, sixteen cycles longer
-    than it is.
+    Five kinds of events are counted for up to eight cycles each in four bits; then it is that
+    kind's turn, and its number goes to the counter in the memory. Which counter belongs to
+    ``working`` and ``clipped`` depends on the instruction, which is remembered from its first
+    working cycle until the next one's: fetching lies between them, longer than a round of turns. To
+    the host the engine is busy until all counters are final, sixteen cycles longer than it is.
 
     Resources on iCE40UP: 200 logic cells, 2 block RAMs, and for the program 2 single-port RAMs.
 
     Attributes
     ----------
     addr, write, wdata, rdata : In, In, In, Out
-        The host's port; a read takes one cycle. While busy the program must not be written, and all registers but
-        ``status`` read zero.
+        The host's port; a read takes one cycle. While busy the program must not be written, and all
+        registers but ``status`` read zero.
     start, entry : Out
         As those of the big engine's registers.
     cleared : Out(1)
@@ -124,16 +124,18 @@ class CompactHost(wiring.Component):
                 m.d.sync += number.eq(number + happens)
             pending.append(number)
         targets = [
-            Const(_INDEX["cycles_fetch"], _MAP_BITS), working, Const(_INDEX["cycles_wait"], _MAP_BITS),
-            Const(_INDEX["row_steps"], _MAP_BITS), place,
-        ]  # fmt: skip
+            Const(_INDEX["cycles_fetch"], _MAP_BITS),
+            working,
+            Const(_INDEX["cycles_wait"], _MAP_BITS),
+            Const(_INDEX["row_steps"], _MAP_BITS),
+            place,
+        ]
         rest = (1 << _TURN_BITS) - len(_EVENTS)
         target, step = Signal(_MAP_BITS), Signal(_PENDING_BITS)
         m.d.comb += target.eq(Array([*targets, *[Const(_ZERO, _MAP_BITS)] * rest])[turn])
 
-        # A cycle later the sum is written, if there is anything to add: a word that is being cleared may be read just
-        # then.
-        # Clearing sums zero and nothing.
+        # A cycle later the sum is written, if there is anything to add: a word that is being
+        # cleared may be read just then. Clearing sums zero and nothing.
         clearing = Signal()
         cleared = Signal(_MAP_BITS)
         with m.If(self.start):

@@ -1,4 +1,6 @@
-"""The lanes of a compact engine: one multiplier and accumulator each, which are also the chain that drains them."""
+"""The lanes of a compact engine: one multiplier and accumulator each, which are also the chain that
+drains them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 
 from .. import vendor
 from ..vendor import ice40
@@ -16,22 +18,26 @@ __all__ = ["LOW_BITS", "SETTLED", "MacChain"]
 LOW_BITS = 32
 """Bits of an accumulator that the multiplier block has itself."""
 SETTLED = 5
-"""Cycles from the address of a term's words to the cycle in which the sum with it is there, upper bits included."""
+"""Cycles from the address of a term's words to the cycle in which the sum with it is there, upper
+bits included.
+"""
 
 
 class MacChain(wiring.Component):
-    """``accumulator += weight * activation`` in every lane, and then all accumulators out, lane 0 first.
+    """``accumulator += weight * activation`` in every lane, and then all accumulators out, lane 0
+    first.
 
-    The lower 32 bits are accumulated within the multiplier blocks. A product is at most a quarter of their range, so
-    the upper bits need to know nothing of it: they count up when the sum passes from its range's last quarter to the
-    first, and down when it passes from the first to the last.
+    The lower 32 bits are accumulated within the multiplier blocks. A product is at most a quarter
+    of their range, so the upper bits need to know nothing of it: they count up when the sum passes
+    from its range's last quarter to the first, and down when it passes from the first to the last.
 
-    Draining, every accumulator takes its upper neighbour's lower bits, and the last one zero. After as many cycles as
-    there are lanes they are all zero, and so are the upper bits, which stay where they are and are chosen by lane: the
-    next sums begin without anything more.
+    Draining, every accumulator takes its upper neighbour's lower bits, and the last one zero. After
+    as many cycles as there are lanes they are all zero, and so are the upper bits, which stay where
+    they are and are chosen by lane: the next sums begin without anything more.
 
-    Latency: operands and ``accumulate`` in cycle t; products in t+2; sums in t+3, their upper bits in t+4. Resources on
-    iCE40UP: a lane is one SB_MAC16 and 13 logic cells; 40 more choose among the upper bits of 8 lanes.
+    Latency: operands and ``accumulate`` in cycle t; products in t+2; sums in t+3, their upper bits
+    in t+4. Resources on iCE40UP: a lane is one SB_MAC16 and 13 logic cells; 40 more choose among
+    the upper bits of 8 lanes.
 
     Attributes
     ----------

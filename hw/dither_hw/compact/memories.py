@@ -1,4 +1,6 @@
-"""A compact engine's memories: latency 1, without the register behind a block RAM that a faster clock would need."""
+"""A compact engine's memories: latency 1, without the register behind a block RAM that a faster
+clock would need.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ __all__ = ["BlockMemory", "WideMemory"]
 class BlockMemory(wiring.Component):
     """``word`` is what stood at ``addr`` a cycle ago; one write a cycle.
 
-    What a word gives that is read in the cycle in which it is written is not defined, and nothing may depend on it; a
-    simulation gives the complement of the old value.
+    What a word gives that is read in the cycle in which it is written is not defined, and nothing
+    may depend on it; a simulation gives the complement of the old value.
 
     Resources on iCE40UP: a block RAM for every 256 words of 16 bits.
 
@@ -49,9 +51,16 @@ class BlockMemory(wiring.Component):
         m = Module()
         if vendor.family(platform) == vendor.ICE40UP:
             ice40_memory.word_ram(
-                m, name="memory", depth=self.depth, write_enable=self.write, write_addr=self.write_addr,
-                write_data=self.write_data, read_addr=self.addr, word=self.word, init=self.init,
-            )  # fmt: skip
+                m,
+                name="memory",
+                depth=self.depth,
+                write_enable=self.write,
+                write_addr=self.write_addr,
+                write_data=self.write_data,
+                read_addr=self.addr,
+                word=self.word,
+                init=self.init,
+            )
             return m
         m.submodules.memory = memory = Memory(shape=self.bits, depth=self.depth, init=self.init)
         read, write = memory.read_port(), memory.write_port()
@@ -68,7 +77,8 @@ class BlockMemory(wiring.Component):
 
 
 class WideMemory(wiring.Component):
-    """A large memory with one port: ``word`` is what stood at ``addr`` a cycle ago, and anything if that was a write.
+    """A large memory with one port: ``word`` is what stood at ``addr`` a cycle ago, and anything if
+    that was a write.
 
     Resources on iCE40UP: a single-port RAM of 16K words for every 16 bits.
 

@@ -1,5 +1,5 @@
-"""The compact scalar unit: PERTURB, ACCUMULATE, UPDATE, LOSS and the state memory, by a microprogram on a machine of 16
-bits."""
+"""The compact scalar unit: PERTURB, ACCUMULATE, UPDATE, LOSS and the state memory, by a
+microprogram on a machine of 16 bits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from amaranth.lib.memory import Memory as Contents
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.engine import EngineConfig
-from dither.isa import INSTRUCTIONS, Memory
-from dither.microcode.assembler import MicroProgram
-from dither.microcode.machine import (
+from dither.arch.compact.microcode.assembler import MicroProgram
+from dither.arch.compact.microcode.machine import (
     REGISTER_COUNT,
     START_LOAD,
     TARGET_BITS,
@@ -24,8 +22,10 @@ from dither.microcode.machine import (
     Target,
     When,
     decode,
-)  # fmt: skip
-from dither.microcode.program import program as microprogram
+)
+from dither.arch.compact.microcode.program import program as microprogram
+from dither.arch.config import EngineConfig
+from dither.arch.isa import INSTRUCTIONS, Memory
 
 from .memories import BlockMemory
 
@@ -37,58 +37,67 @@ _LOAD, _STORE = (form.opcode for form in INSTRUCTIONS if form.name in ("LOAD", "
 
 
 class ScalarUnit(wiring.Component):
-    """PERTURB, ACCUMULATE, UPDATE, LOSS, and LOAD and STORE of MASTER, GRADIENT, MOMENT1, MOMENT2 and SCALAR_TABLE: the
-    machine of :mod:`dither.microcode.machine`.
+    """PERTURB, ACCUMULATE, UPDATE, LOSS, and LOAD and STORE of MASTER, GRADIENT, MOMENT1, MOMENT2
+    and SCALAR_TABLE: the machine of :mod:`dither.arch.compact.microcode.machine`.
 
-    LOAD and STORE of other memories, PULL, EMIT and CONTRACT are not this unit's; it must not be started for them.
+    LOAD and STORE of other memories, PULL, EMIT and CONTRACT are not this unit's; it must not be
+    started for them.
 
-    Whatever the unit writes or sends is on ``data``, in the cycle of the strobe that says where it goes.
+    Whatever the unit writes or sends is on ``data``, in the cycle of the strobe that says where it
+    goes.
 
     Cycles: two for each microinstruction, whatever it does, and
-    :data:`~dither.microcode.machine.START_CYCLES` for an instruction, from ``start`` to ``done``, both included; and
-    those of ``waiting``.
+    :data:`~dither.arch.compact.microcode.machine.START_CYCLES` for an instruction, from ``start``
+    to ``done``, both included; and those of ``waiting``.
 
-    A microinstruction's first cycle reads what it computes with and takes its word apart; the second computes, writes
-    and asks for the next word. There, most of what controls the computation comes from a register, which costs
-    nothing, since it is one behind a look-up table. A register may be read in the cycle in which it is written, but
-    not for anybody.
+    A microinstruction's first cycle reads what it computes with and takes its word apart; the
+    second computes, writes and asks for the next word. There, most of what controls the computation
+    comes from a register, which costs nothing, since it is one behind a look-up table. A register
+    may be read in the cycle in which it is written, but not for anybody.
 
-    Resources on iCE40UP: 460 logic cells; seven block RAMs, one for the registers and the others for 1,024
-    microinstructions. Up to 256 more take two block RAMs and 25 logic cells. Its logic is good for 31 MHz.
+    Resources on iCE40UP: 460 logic cells; seven block RAMs, one for the registers and the others
+    for 1,024 microinstructions. Up to 256 more take two block RAMs and 25 logic cells. Its logic is
+    good for 31 MHz.
 
     Attributes
     ----------
     start, done : In, Out
         Pulses in the first and in the last cycle of an instruction.
     opcode, memory : In(5), In(Memory)
-        The instruction's opcode, and the memory of a LOAD or STORE; stable in the cycle of ``start``.
+        The instruction's opcode, and the memory of a LOAD or STORE; stable in the cycle of
+        ``start``.
     data : Out(16)
         What is written or sent.
     control_addr, control_data, control_write : Out(8), In(16), Out
-        The sequencer's memory: ``control_data`` is what stood at ``control_addr`` a cycle ago; with ``control_write``,
-        ``data`` is written there. Read are slots 0 to 9 (16 bits of the instruction each, from behind the opcode on;
-        for LOAD and STORE slot 0 is ``base`` and slot 1 is ``count``) and the halves of scalar registers, of which
-        LOSS writes its target's before ``done``.
+        The sequencer's memory: ``control_data`` is what stood at ``control_addr`` a cycle ago; with
+        ``control_write``, ``data`` is written there. Read are slots 0 to 9 (16 bits of the
+        instruction each, from behind the opcode on; for LOAD and STORE slot 0 is ``base`` and slot
+        1 is ``count``) and the halves of scalar registers, of which LOSS writes its target's before
+        ``done``.
     state_addr, state_write, state_data : Out(14), Out, In(16)
-        The state memory, a single port of latency 1: a write of ``data`` in cycles with ``state_write``, else a read.
-        One SB_SPRAM256KA as it is; what a write gives on ``state_data`` does not matter.
+        The state memory, a single port of latency 1: a write of ``data`` in cycles with
+        ``state_write``, else a read. One SB_SPRAM256KA as it is; what a write gives on
+        ``state_data`` does not matter.
     activation_addr, activation_lane, activation_data : Out, Out(range(L)), In(16)
         The activation memory: the lane's number of the word, latency 1.
     weight_addr, weight_write : Out, Out
         A write of ``data`` to the weight memory.
     input_valid, input_ready, input_payload : In, Out, In(16)
-        The input stream, of 16 bits: a word is two or three beats, lowest first. Three for GRADIENT and SCALAR_TABLE
-        (36 bits).
+        The input stream, of 16 bits: a word is two or three beats, lowest first. Three for GRADIENT
+        and SCALAR_TABLE (36 bits).
     output_valid, output_ready : Out, In
         The output stream, of 16 bits: ``data`` is the beat.
     waiting : Out
         The unit can do nothing in this cycle but wait for a stream.
     saturations : Out(1)
-        A value was clipped: a weight, a loss or something of an update, as the instruction at work says.
+        A value was clipped: a weight, a loss or something of an update, as the instruction at work
+        says.
 
     :param config: a compact configuration.
-    :param program: the microprogram and the registers' first contents; the configuration's own if not given.
-    :raises ValueError: if jumps do not reach all words, or one of them asks for what the machine cannot do at once.
+    :param program: the microprogram and the registers' first contents; the configuration's own if
+        not given.
+    :raises ValueError: if jumps do not reach all words, or one of them asks for what the machine
+        cannot do at once.
     """
 
     def __init__(self, config: EngineConfig, *, program: MicroProgram | None = None) -> None:
@@ -157,7 +166,9 @@ class ScalarUnit(wiring.Component):
         return m
 
     def _fetch(self, m: Module, address: Value) -> None:
-        """Words, from memories whose depths are powers of two: others take logic, or block RAMs that are half empty."""
+        """Words, from memories whose depths are powers of two: others take logic, or block RAMs
+        that are half empty.
+        """
         words, parts = self.program.words, []
         for number, first in enumerate(range(0, len(words), _PART)):
             own = words[first : first + _PART]
@@ -207,7 +218,9 @@ class ScalarUnit(wiring.Component):
         ]
 
     def _next(self, m: Module) -> Value:
-        """The address of the next word, in a second cycle; an instruction begins like a return to its entry."""
+        """The address of the next word, in a second cycle; an instruction begins like a return to
+        its entry.
+        """
         word = self.word
         jump, kind, destination = word[0], word[1:4], word[4 : 4 + TARGET_BITS]
         behind, back = (Signal(TARGET_BITS, name=name, reset_less=True) for name in ("behind", "back"))
@@ -234,10 +247,14 @@ class ScalarUnit(wiring.Component):
         adds = ~((operation == Operation.MULTIPLY) & ~self.q[0])
         inverts = self._decoded(m, _among(operation, "SUB", "SBC", "NEG"), name="inverts")
         values = {
-            Source.R: register, Source.STATE: self.state_data, Source.ACTIVATION: self.activation_data,
-            Source.CONTROL: self.control_data, Source.INPUT: self.input_payload,
-        }  # fmt: skip
-        # What the machine has itself is chosen in the first cycle already, where that costs nothing.
+            Source.R: register,
+            Source.STATE: self.state_data,
+            Source.ACTIVATION: self.activation_data,
+            Source.CONTROL: self.control_data,
+            Source.INPUT: self.input_payload,
+        }
+        # What the machine has itself is chosen in the first cycle already, where that costs
+        # nothing.
         chosen = {number: Signal(name=f"from_{number.name.lower()}") for number in Source}
         m.d.comb += [signal.eq(adds & (source == number)) for number, signal in chosen.items()]
         low = self.q[: len(self.x)] & chosen[Source.Q].replicate(len(self.x))
@@ -265,8 +282,8 @@ class ScalarUnit(wiring.Component):
         m.d.comb += total.eq((Cat(1, left, 0) + Cat(carry_in, b, 0))[1:])
         halves = _among(operation, "MULTIPLY", "ROR")
         top = Mux(operation == Operation.ROR, self.c, total[_BITS])
-        # Two look-up tables a bit choose among four things and a number of equal bits: the first has one of two, or
-        # what the second chooses the other two by.
+        # Two look-up tables a bit choose among four things and a number of equal bits: the first
+        # has one of two, or what the second chooses the other two by.
         extends = operation == Operation.SEX
         of_late = _among(operation, "AND", "OR", "XOR", "FUNNEL")
         equal = self._decoded(m, extends | of_late, name="equal")
@@ -289,7 +306,8 @@ class ScalarUnit(wiring.Component):
         m.d.comb += carry_out.eq(Mux(carries, total[_BITS], Mux(drops, total[0], self.c)))
         with m.If(self.acts):
             m.d.sync += self.c.eq(carry_out)
-        # Whether y is zero is known in parts; the next microinstruction's first cycle has time for the rest of it.
+        # Whether y is zero is known in parts; the next microinstruction's first cycle has time for
+        # the rest of it.
         bit, by_zero = (Signal(name=name, reset_less=True) for name in ("bit", "by_zero"))
         zero = Signal(4, reset_less=True)
         with m.If(self.acts & (flag != Flag.KEEP)):
@@ -327,9 +345,12 @@ class ScalarUnit(wiring.Component):
 
         multiplies = self._decoded(m, word[1:5] == Operation.MULTIPLY, name="multiplies")
         for number, pointer in {
-            Target.AP: self.activation_addr, Target.LANE: self.activation_lane, Target.CP: self.control_addr,
-            Target.WP: self.weight_addr, Target.SH: self.shift,
-        }.items():  # fmt: skip
+            Target.AP: self.activation_addr,
+            Target.LANE: self.activation_lane,
+            Target.CP: self.control_addr,
+            Target.WP: self.weight_addr,
+            Target.SH: self.shift,
+        }.items():
             held = Signal(len(pointer), name=number.name.lower(), reset_less=True)
             m.d.comb += pointer.eq(held)
             with m.If(strobe(number)):
@@ -338,7 +359,8 @@ class ScalarUnit(wiring.Component):
             m.d.sync += self.a.eq(y)
         with m.If(strobe(Target.Q) | self.acts & multiplies):
             m.d.sync += self.q.eq(Mux(multiplies, Cat(self.q[1:], self.total[0]), y))
-        # P counts in the look-up tables that load it: what is added to it in cycles of a load does not matter.
+        # P counts in the look-up tables that load it: what is added to it in cycles of a load does
+        # not matter.
         load = Signal()
         pointer = Signal(len(self.state_addr), name="p", reset_less=True)
         m.d.comb += load.eq(quarters[1] & (target[:2] == (Target.P & 3)))

@@ -1,5 +1,5 @@
-"""A compact engine's sequencer: a machine of 16 bits that fetches instructions, runs loops and calls, and walks
-CONTRACT's nest."""
+"""A compact engine's sequencer: a machine of 16 bits that fetches instructions, runs loops and
+calls, and walks CONTRACT's nest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from amaranth.lib.memory import Memory as Store
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.engine import EngineConfig
-from dither.isa import INSTRUCTIONS, Memory
+from dither.arch.config import EngineConfig
+from dither.arch.isa import INSTRUCTIONS, Memory
 
 from .contract import Steps
 from .control_program import CONSTANTS, DISPATCH, UNKNOWN, control_program
@@ -45,8 +45,8 @@ _PATH_JOBS: dict[str, tuple[Job, ...]] = {
 class CompactSequencer(wiring.Component):
     """Executes the program of :mod:`~dither_hw.compact.control_program`, a word a cycle.
 
-    Instruction, scalar registers, stack and loop counters stand in one memory of 256 words; there is one accumulator,
-    one adder, and a nibble that counts and indexes.
+    Instruction, scalar registers, stack and loop counters stand in one memory of 256 words; there
+    is one accumulator, one adder, and a nibble that counts and indexes.
 
     Resources on iCE40UP: 420 logic cells, 5 block RAMs.
 
@@ -59,7 +59,7 @@ class CompactSequencer(wiring.Component):
     cleared : In(1)
         All counters are zero.
     busy, fault : Out
-        As those of :class:`dither_hw.sequencer.Sequencer`.
+        As those of :class:`dither_hw.control.sequencer.Sequencer`.
     program_addr, program_data : Out, In
         Read port of the program memory, latency 1.
     fetching, working, waiting : Out
@@ -143,8 +143,8 @@ class CompactSequencer(wiring.Component):
         with m.If(jobs[Job.NOT_SINGLE]):
             m.d.sync += not_single.eq(carries)
 
-        # The next word: a target that the word itself decides, or the one behind. The sum's carry is the last to be
-        # known.
+        # The next word: a target that the word itself decides, or the one behind. The sum's carry
+        # is the last to be known.
         at, following, target = (Signal(ADDRESS_BITS, name=name) for name in ("at", "following", "target"))
         condition = Signal()
         with m.Switch(now.next):
@@ -281,7 +281,9 @@ class CompactSequencer(wiring.Component):
         ]
 
     def _streams(self, m: Module, jobs: dict[Job, Signal]) -> Value:
-        """Beats, one at a time or one for each lane; whether what the word at work waits for is there."""
+        """Beats, one at a time or one for each lane; whether what the word at work waits for is
+        there.
+        """
         taking, sending, by_lane = Signal(), Signal(), Signal()
         job = Value.cast(self.job)
         last = self.lane == self.config.lanes - 1

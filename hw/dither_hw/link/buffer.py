@@ -1,4 +1,6 @@
-"""Ring buffers: input, with bodies of frames that may yet turn out to be broken; output, until it is acknowledged."""
+"""Ring buffers: input, with bodies of frames that may yet turn out to be broken; output, until it
+is acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,12 @@ def _checked(size: int, what: str) -> int:
 class InputBuffer(wiring.Component):
     """What comes from the host, up to the engine's streams and registers.
 
-    A frame's body and CRC are written behind what is there; at the frame's end they are kept without the CRC
-    (``commit``) or not, and the next frame begins behind what is kept (``settle``). One byte a slot goes in, or else
-    one may go out, or two that share a word.
+    A frame's body and CRC are written behind what is there; at the frame's end they are kept
+    without the CRC (``commit``) or not, and the next frame begins behind what is kept (``settle``).
+    One byte a slot goes in, or else one may go out, or two that share a word.
 
-    Resources: one block RAM or more, or one single-port RAM of an iCE40UP5K; 53 registers, about 80 LUTs.
+    Resources: one block RAM or more, or one single-port RAM of an iCE40UP5K; 53 registers, about 80
+    LUTs.
 
     Attributes
     ----------
@@ -43,22 +46,25 @@ class InputBuffer(wiring.Component):
     write, data : In(1), In(8)
         In a slot with ``write``, ``data`` of its gap is appended, if there is room.
     commit : In(1)
-        For a whole slot, without ``write``: all that was written since the last ``settle`` is kept, but for the CRC.
+        For a whole slot, without ``write``: all that was written since the last ``settle`` is kept,
+        but for the CRC.
     forget : In(1)
         For a whole slot, at whose beginning the rest of the buffer is reset: it is empty then.
     settle : In(1)
         For a whole slot, without ``write``, perhaps the one behind ``commit``.
     complete, bodyless, words : Out(1) each
-        Of what was written, in the last cycle: at least a CRC; nothing but a CRC; whole words of 32 bits.
+        Of what was written, in the last cycle: at least a CRC; nothing but a CRC; whole words of 32
+        bits.
     overlong, overflow : Out(1), Out(1)
-        Of what was written, in the slots behind it: more than a frame may have; more than there was room for.
+        Of what was written, in the slots behind it: more than a frame may have; more than there was
+        room for.
     want : In(1)
         In the gap: a byte is wanted in this slot.
     pair : In(1)
         In the gap: two bytes would do as well.
     bits, bit : Out(1), Out(1)
-        A wanted byte is there: its bits come in these eight cycles, the last of the slot. The sixteen of a pair begin
-        six cycles earlier and end two cycles later, behind the next gap.
+        A wanted byte is there: its bits come in these eight cycles, the last of the slot. The
+        sixteen of a pair begin six cycles earlier and end two cycles later, behind the next gap.
     nonempty : Out(1)
         There was something at the end of the slot before.
     remains : Out(1)
@@ -117,8 +123,8 @@ class InputBuffer(wiring.Component):
             memory.position.eq(position),
             memory.data.eq(self.data),
         ]
-        # A register apart from the memory's way out. Of a pair, bit k - 1 enters it in the cycle of bit k, the last in
-        # the gap; the memory has the word from bit 1 on.
+        # A register apart from the memory's way out. Of a pair, bit k - 1 enters it in the cycle of
+        # bit k, the last in the gap; the memory has the word from bit 1 on.
         at = Mux(both, slot.bit - 1, Cat(slot.ahead[:3], lane))
         m.d.sync += self.bits.eq(Mux(both, slot.gap | (slot.bit != 0), taking & slot.ahead[-1]))
         m.d.sync += self.bit.eq(memory.word.bit_select(at[:4], 1))
@@ -192,13 +198,15 @@ class OutputBuffer(wiring.Component):
     acknowledge : In(1)
         For a whole slot: all before ``number`` may be forgotten.
     within : Out(1)
-        In the last cycle: ``number`` lies neither before what was acknowledged nor behind what was produced.
+        In the last cycle: ``number`` lies neither before what was acknowledged nor behind what was
+        produced.
     seek, seek_number : In(1), In(1)
         For a whole slot: bytes are read from this position on, whose bits these are.
     forget : In(1)
         For a whole slot, at whose beginning the rest of the buffer is reset: it is empty then.
     next : In(1)
-        In the gap: the byte there is read in this slot, and the one behind it in the next such slot.
+        In the gap: the byte there is read in this slot, and the one behind it in the next such
+        slot.
     bit : Out(1)
         The byte's bits, in the last eight cycles.
     more : Out(1)

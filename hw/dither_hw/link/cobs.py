@@ -1,6 +1,7 @@
 """Consistent overhead byte stuffing: a decoder for bytes as they come, and a memory that encodes.
 
-Source: Cheshire and Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on Networking 7 (1999).
+Source: Cheshire and Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on Networking
+7 (1999).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ ROM_BYTES = 1 << _ROM_BITS
 class CobsDecoder(wiring.Component):
     """Decodes frames byte by byte, without delay.
 
-    Each byte from the line gives at most one of the payload, in the same cycle, or is the zero that ends a frame.
+    Each byte from the line gives at most one of the payload, in the same cycle, or is the zero that
+    ends a frame.
 
     Resources: 10 registers, about 40 LUTs.
 
@@ -77,10 +79,10 @@ class CobsDecoder(wiring.Component):
 class FrameMemory(wiring.Component):
     """Encodes a frame while it is written, then sends it, zero at the end and all.
 
-    Blocks are encoded in place: a zero of the payload, or the place before it, is where the code of the block behind it
-    will stand, and is written as soon as its length is known. Bytes come at least four cycles apart.
-    The end of the memory, 128 bytes, holds constants, which may be part of the frame: byte *i* of the encoded frame
-    can be taken from byte *i* of them.
+    Blocks are encoded in place: a zero of the payload, or the place before it, is where the code of
+    the block behind it will stand, and is written as soon as its length is known. Bytes come at
+    least four cycles apart. The end of the memory, 128 bytes, holds constants, which may be part of
+    the frame: byte *i* of the encoded frame can be taken from byte *i* of them.
 
     Resources: one block RAM of 512 bytes; 33 registers, about 60 LUTs.
 
@@ -95,11 +97,12 @@ class FrameMemory(wiring.Component):
     sending : Out(1)
         The memory's bytes are on their way out.
     constant : Out(8)
-        The constant for the payload's next byte; right from the third cycle behind the one before on,
-        not while sending.
+        The constant for the payload's next byte; right from the third cycle behind the one before
+        on, not while sending.
     output : stream of bytes
 
-    :param constants: bytes of the constants; those of the first byte of a frame, its first code, are of no use.
+    :param constants: bytes of the constants; those of the first byte of a frame, its first code,
+        are of no use.
     """
 
     def __init__(self, constants: bytes = b"") -> None:

@@ -21,9 +21,7 @@ FIELD_BITS = 2
 class RequestField:
     """Pairs of bytes of a request's header."""
 
-    TYPE, SESSION, NUMBER, ARGUMENT = (
-        REQUEST.offset(name) // 2 for name in ("type", "session", "number", "argument")
-    )  # fmt: skip
+    TYPE, SESSION, NUMBER, ARGUMENT = (REQUEST.offset(name) // 2 for name in ("type", "session", "number", "argument"))
 
 
 COLUMN = wiring.Signature({"out": Out(1), "enter": In(1)})

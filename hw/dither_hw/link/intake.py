@@ -15,10 +15,11 @@ __all__ = ["Intake"]
 
 
 class Intake(wiring.Component):
-    """Works through one byte a slot: the first eight are the header, all others body (and at last CRC).
+    """Works through one byte a slot: the first eight are the header, all others body (and at last
+    CRC).
 
-    Bytes come at least four slots apart. When a frame ends, ``ended`` stays until ``done``; what comes meanwhile, at
-    most one byte, waits.
+    Bytes come at least four slots apart. When a frame ends, ``ended`` stays until ``done``; what
+    comes meanwhile, at most one byte, waits.
 
     Resources: 48 registers, about 55 LUTs.
 
@@ -32,7 +33,8 @@ class Intake(wiring.Component):
     body, data : Out(1), Out(8)
         This slot has a byte of the body; it stands in ``data`` in the gap.
     ended, sound, begun : Out(1), Out(1), Out(1)
-        The frame is complete; if ``sound``, it has a whole header and a right CRC. ``begun``: it is not empty.
+        The frame is complete; if ``sound``, it has a whole header and a right CRC. ``begun``: it is
+        not empty.
     done : In(1)
         Pulse: forget this frame.
     """

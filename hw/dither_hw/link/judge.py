@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from dither.arch.regmap import MAGIC
 from dither.link.protocol import MAX_READ_WORDS, MAX_RESPONSE_BODY, Reason, RequestType
-from dither.regmap import MAGIC
 
 from .columns import COLUMN, FIELD_BITS, Column, RequestField
 from .serial import SLOT, any_bit, constant_bit, exceeds
@@ -19,9 +19,11 @@ KIND_BITS = 3
 
 
 class Judge(wiring.Component):
-    """Goes through the header of a frame when it is whole, field by field, and lets the request have its effect or not.
+    """Goes through the header of a frame when it is whole, field by field, and lets the request
+    have its effect or not.
 
-    Nine slots from a frame's end to the end of its effect; the frame behind it brings its first byte no sooner.
+    Nine slots from a frame's end to the end of its effect; the frame behind it brings its first
+    byte no sooner.
 
     Resources: 19 registers, about 95 LUTs.
 
@@ -29,8 +31,8 @@ class Judge(wiring.Component):
     ----------
     slot : In
     ended, sound, begun, done : In(1), In(1), In(1), Out(1)
-        From the intake; frames that are not ``sound`` have no effect but, if ``begun``, that ``error`` stays until the
-        next session.
+        From the intake; frames that are not ``sound`` have no effect but, if ``begun``, that
+        ``error`` stays until the next session.
     field, bit : Out(2), In(1)
         Of the request.
     session, next, reason : columns
@@ -38,11 +40,13 @@ class Judge(wiring.Component):
     bodyless, words, overflow, nonempty, within : In(1) each
         From the buffers.
     busy, writing, occupied : In(1), In(1), In(1)
-        The engine runs or has output; a WRITE is under way; one of HELLO, READ, FETCH and PING waits to be answered.
+        The engine runs or has output; a WRITE is under way; one of HELLO, READ, FETCH and PING
+        waits to be answered.
     commit, settle, acknowledge, start, write : Out(1) each
         Effects, for a whole slot.
     clear, forget : Out(1), Out(1)
-        A new session: pulse behind the gap, and for the whole slot; there is such a slot behind a reset, too.
+        A new session: pulse behind the gap, and for the whole slot; there is such a slot behind a
+        reset, too.
     remember, query : Out(1), Out(1)
         Pulse: this request is to be answered; it is one of the four.
     urgent : Out(1)
@@ -100,10 +104,14 @@ class Judge(wiring.Component):
         hello, read, write, start, data, fetch = (
             kind == request.value
             for request in (
-                RequestType.HELLO, RequestType.READ, RequestType.WRITE, RequestType.START, RequestType.DATA,
+                RequestType.HELLO,
+                RequestType.READ,
+                RequestType.WRITE,
+                RequestType.START,
+                RequestType.DATA,
                 RequestType.FETCH,
             )
-        )  # fmt: skip
+        )
         sequenced = Signal()
         m.d.comb += sequenced.eq(Cat(*(kind == request.value for request in RequestType if request.sequenced)).any())
 

@@ -6,10 +6,10 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither.link.protocol import RESPONSE, Identity
 
-from ..interfaces import EnginePorts
+from ..base.interfaces import EnginePorts
 from .buffer import InputBuffer, OutputBuffer
 from .cobs import ROM_BYTES, CobsDecoder, FrameMemory
 from .columns import ColumnMemory
@@ -30,20 +30,21 @@ _FIRST_CODE = 1
 class Link(wiring.Component):
     """Serial line on one side, an engine on the other; docs/protocol.md is what it does.
 
-    A frame has its effect six to eight slots of 17 cycles behind its last byte; its answer begins a dozen slots later,
-    and one more for each byte of a body (three for each register).
+    A frame has its effect six to eight slots of 17 cycles behind its last byte; its answer begins a
+    dozen slots later, and one more for each byte of a body (three for each register).
 
-    Resources, measured: with the preset ``1x8-compact``, 32 KB of input and 512 bytes of output buffer on an iCE40UP5K
-    821 logic cells, 3 block RAMs, a single-port RAM, 37 MHz; with the preset ``4x32`` (beats of 576 bits), 8 KB
-    and 1 KB on an ECP5 of speed grade 6 1.3 k LUTs, 1.7 k registers, 6 block RAMs, 123 MHz.
+    Resources, measured: with the preset ``1x8-compact``, 32 KB of input and 512 bytes of output
+    buffer on an iCE40UP5K 821 logic cells, 3 block RAMs, a single-port RAM, 37 MHz; with the preset
+    ``4x32`` (beats of 576 bits), 8 KB and 1 KB on an ECP5 of speed grade 6 1.3 k LUTs, 1.7 k
+    registers, 6 block RAMs, 123 MHz.
 
     Attributes
     ----------
     rx, tx : In(1), Out(1)
         The line, asynchronous; ``tx`` is high from the first cycle on.
     reset, host_addr and so on
-        The other side of an engine's ports (:class:`~dither_hw.interfaces.EnginePorts`). A new session begins with a
-        reset.
+        The other side of an engine's ports (:class:`~dither_hw.base.interfaces.EnginePorts`). A new
+        session begins with a reset.
     session, error : Out(1), Out(1)
         A driver has opened a session; a broken frame has come since.
     cold : In(1)
@@ -99,17 +100,27 @@ class Link(wiring.Component):
         responder = Responder(len(self._identity))
         frame = FrameMemory(bytes(_FIRST_CODE + RESPONSE.size) + self._identity)
         for name, component in (
-            ("counter", counter), ("receiver", receiver), ("transmitter", transmitter), ("decoder", decoder),
-            ("intake", intake), ("columns", columns), ("judge", judge), ("responder", responder), ("frame", frame),
-        ):  # fmt: skip
+            ("counter", counter),
+            ("receiver", receiver),
+            ("transmitter", transmitter),
+            ("decoder", decoder),
+            ("intake", intake),
+            ("columns", columns),
+            ("judge", judge),
+            ("responder", responder),
+            ("frame", frame),
+        ):
             m.submodules[name] = ResetInserter(self.cold)(component)
         received, sent = self._input_buffer, self._output_buffer
         held = Signal()
         unpacker, packer, registers = Unpacker(self._config), Packer(self._config), RegisterAccess(self._read_cycles)
         for name, component in (
-            ("input_buffer", received), ("output_buffer", sent), ("unpacker", unpacker), ("packer", packer),
+            ("input_buffer", received),
+            ("output_buffer", sent),
+            ("unpacker", unpacker),
+            ("packer", packer),
             ("registers", registers),
-        ):  # fmt: skip
+        ):
             clear = Signal(name=f"{name}_reset_copy")
             m.d.sync += clear.eq(judge.clear | self.cold)
             m.submodules[name] = ResetInserter(clear)(component)

@@ -1,7 +1,7 @@
 """The link's memories.
 
-What is read is there from the second cycle behind on: block RAMs of an ECP5 are slow without a register. Reading what
-is written in the same cycle gives anything, and nothing here does.
+What is read is there from the second cycle behind on: block RAMs of an ECP5 are slow without a
+register. Reading what is written in the same cycle gives anything, and nothing here does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class RingMemory(wiring.Component):
         Of the byte; the memory uses the low bits.
     data : In(8)
     word : Out(16)
-        What was read last, from the second cycle behind on until the next access; anything behind a write.
+        What was read last, from the second cycle behind on until the next access; anything behind a
+        write.
 
     :param size: bytes, a power of two up to 32,768.
     """

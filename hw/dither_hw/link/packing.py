@@ -1,4 +1,6 @@
-"""The engine's streams as the link carries them: beats in chunks, those left out that tell nothing new."""
+"""The engine's streams as the link carries them: beats in chunks, those left out that tell nothing
+new.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,27 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
 from dither.link.packing import beat_chunks
 
 __all__ = ["Packer", "Unpacker"]
 
 _BYTE = 8
 _LATE_BITS = 3
-"""Of a pair of bytes, those that come in the next slot's gap and behind it, and one that is on its way."""
+"""Of a pair of bytes, those that come in the next slot's gap and behind it, and one that is on its
+way.
+"""
 
 
 class Unpacker(wiring.Component):
-    """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the same part of a word.
+    """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the
+    same part of a word.
 
-    As many beats are a ring of chunks, so what was there before is what the next is made from; a chunk takes a cycle if
-    it is left out, else one more than it has bits. A word's beats are offered once its last byte is over. The newest
-    chunks of the ring are those of the beat on offer: before each of several, it turns by a beat, a cycle for each
-    chunk, and behind the last it is as it was.
+    As many beats are a ring of chunks, so what was there before is what the next is made from; a
+    chunk takes a cycle if it is left out, else one more than it has bits. A word's beats are
+    offered once its last byte is over. The newest chunks of the ring are those of the beat on
+    offer: before each of several, it turns by a beat, a cycle for each chunk, and behind the last
+    it is as it was.
 
     Resources: a register for each bit of a word, without logic; about 35 more, about 65 LUTs.
 
@@ -31,7 +37,8 @@ class Unpacker(wiring.Component):
     want, pair : Out(1), Out(1)
         Eight more bits are wanted; sixteen are, as the word cannot end in the first eight of them.
     bits, bit : In(1), In(1)
-        A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want`` has to think of.
+        A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want``
+        has to think of.
     held : Out(1)
         A word has begun and its last beat was not taken yet.
     output : stream of beats
@@ -102,8 +109,8 @@ class Unpacker(wiring.Component):
         return m
 
     def _ring(self, m: Module, turn: Signal, shift: Signal, bit: Signal) -> None:
-        """The ring: turns by a chunk, or takes a bit into the newest one; a cycle later, as its registers are many and
-        stand far apart."""
+        """The ring: turns by a chunk, or takes a bit into the newest one; a cycle later, as its
+        registers are many and stand far apart."""
         width, size = self.config.width, beat_chunks(self.config) * self.config.width
         beats = Signal(self.config.word_parts * size)
         m.d.comb += self.output.payload.eq(beats[-size:])
@@ -122,8 +129,8 @@ class Unpacker(wiring.Component):
 class Packer(wiring.Component):
     """Makes bits of beats: a chunk of zeros is left out.
 
-    Resources: a register for each bit of a beat, one for each chunk, 11 more; a LUT for each bit of a beat, about 45
-    more.
+    Resources: a register for each bit of a beat, one for each chunk, 11 more; a LUT for each bit of
+    a beat, about 45 more.
 
     Attributes
     ----------
@@ -131,8 +138,8 @@ class Packer(wiring.Component):
     held : Out(1)
         There is a beat whose bits have not all been taken.
     take : In(1)
-        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``, and from the second
-        cycle of it on.
+        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``,
+        and from the second cycle of it on.
     bit : Out(1)
 
     :param config: of the engine.
@@ -160,13 +167,17 @@ class Packer(wiring.Component):
         last = Signal()
         low = beat[:width]
         ending = Signal(reset_less=True)
-        """The chunk is over with the next bit: its last one, or the only one of a chunk of zeros."""
+        """The chunk is over with the next bit: its last one, or the only one of a chunk of
+        zeros.
+        """
         zeros = Signal(chunks, reset_less=True)
         """Of the chunk at hand and those behind it: nothing but zeros."""
         fresh = Signal()
         """The beat came a cycle ago: what it is made of is slow to come, and is looked at here."""
         turns = Signal()
-        """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need not be here yet."""
+        """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need
+        not be here yet.
+        """
         m.d.comb += [
             last.eq(chunk == chunks - 1),
             self.input.ready.eq(~self.held),

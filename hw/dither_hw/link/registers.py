@@ -1,4 +1,6 @@
-"""The link at the engine's host port: WRITE's words out of the input buffer, READ's into a response, START."""
+"""The link at the engine's host port: WRITE's words out of the input buffer, READ's into a
+response, START.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from dither.regmap import REGISTERS
+from dither.arch.regmap import REGISTERS
 
-from ..interfaces import ADDRESS_BITS
+from ..base.interfaces import ADDRESS_BITS
 from .serial import SLOT, Circulating, constant_bit
 
 __all__ = ["RegisterAccess"]
@@ -20,8 +22,8 @@ _WORD_BYTES = 4
 class RegisterAccess(wiring.Component):
     """One address that counts up and one word, for all three.
 
-    A WRITE takes four slots a word, a READ three. No START and no other WRITE may come while a WRITE is at work; a READ
-    that they interrupt has to begin anew.
+    A WRITE takes four slots a word, a READ three. No START and no other WRITE may come while a
+    WRITE is at work; a READ that they interrupt has to begin anew.
 
     Resources: 55 registers, about 60 LUTs.
 

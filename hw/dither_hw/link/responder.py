@@ -1,4 +1,6 @@
-"""Responses: composed field by field from what the numbers are at that moment, with a CRC, into the frame memory."""
+"""Responses: composed field by field from what the numbers are at that moment, with a CRC, into the
+frame memory.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,11 @@ __all__ = ["Responder"]
 
 
 class Responder(wiring.Component):
-    """Composes one response at a time, a field of 16 bits a slot; of the body one byte a slot, or a register in three.
+    """Composes one response at a time, a field of 16 bits a slot; of the body one byte a slot, or a
+    register in three.
 
-    It waits while a WRITE is under way. A request that is remembered takes the place of one being composed, if that is
-    none of the four.
+    It waits while a WRITE is under way. A request that is remembered takes the place of one being
+    composed, if that is none of the four.
 
     Resources: 58 registers, about 110 LUTs.
 
@@ -28,7 +31,8 @@ class Responder(wiring.Component):
     ----------
     slot : In
     remember, query : In(1), In(1)
-        From the judge: there is a request to be answered, one of the four that others must not take the place of.
+        From the judge: there is a request to be answered, one of the four that others must not take
+        the place of.
     occupied : Out(1)
         One of the four waits.
     clear : In(1)
@@ -227,8 +231,8 @@ class Responder(wiring.Component):
             ends = fsm.ongoing("CRC") | fsm.ongoing("CRC2")
             idle = fsm.ongoing("IDLE")
 
-        # Bits go on a cycle later, so that whatever they come from is no part of a path through the CRC. A bit that
-        # equals what the CRC gives leaves nothing but a shift of it.
+        # Bits go on a cycle later, so that whatever they come from is no part of a path through the
+        # CRC. A bit that equals what the CRC gives leaves nothing but a shift of it.
         valid = Signal()
         complete = Signal()
         composed = Signal()

@@ -1,7 +1,8 @@
 """Numbers worked on bit by bit, in slots of time that all of the link shares.
 
-A *slot* has 17 cycles: a gap, then the 16 bits of a number, lowest first. In the gap every number stands in its place,
-whole: that is when memories are addressed. What a slot is for is decided in the last cycle of the slot before.
+A *slot* has 17 cycles: a gap, then the 16 bits of a number, lowest first. In the gap every number
+stands in its place, whole: that is when memories are addressed. What a slot is for is decided in
+the last cycle of the slot before.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class SlotCounter(wiring.Component):
 class Number:
     """A 16-bit number that goes round once a slot: in the cycle of bit k, ``out`` is bit k.
 
-    ``enter`` is the bit that takes its place; by default the same, so users assign what else it shall be.
+    ``enter`` is the bit that takes its place; by default the same, so users assign what else it
+    shall be.
     """
 
     def __init__(self, m: Module, slot: data.View, name: str, out: Value) -> None:
@@ -65,7 +67,8 @@ class Number:
         m.d.comb += self.enter.eq(out)
 
     def step(self, step: ValueLike, *, down: bool = False, two: ValueLike = 0) -> None:
-        """Counts in every slot in whose gap ``step`` is 1; by two, an even number, if ``two`` is 1 in the cycle behind.
+        """Counts in every slot in whose gap ``step`` is 1; by two, an even number, if ``two`` is 1
+        in the cycle behind.
 
         Resources: 2 LUTs and a register, two more LUTs for ``two``.
         """
@@ -95,7 +98,9 @@ def constant_bit(slot: data.View, value: int) -> Value:
 
 
 def any_bit(m: Module, slot: data.View, bit: ValueLike, name: str) -> Signal:
-    """Whether any bit of a slot so far is 1, this one included; complete in the last. Resources: 2 LUTs, a register."""
+    """Whether any bit of a slot so far is 1, this one included; complete in the last. Resources: 2
+    LUTs, a register.
+    """
     seen = Signal(name=f"{name}_seen")
     now = Signal(name=name)
     m.d.comb += now.eq(seen | bit)
@@ -109,7 +114,9 @@ def any_bit(m: Module, slot: data.View, bit: ValueLike, name: str) -> Signal:
 def subtract(
     m: Module, slot: data.View, left: ValueLike, right: ValueLike, name: str, *, borrow: ValueLike = 0
 ) -> Value:
-    """The bits of ``left - right``, less one if there is a ``borrow`` in the gap. Resources: 2 LUTs and a register."""
+    """The bits of ``left - right``, less one if there is a ``borrow`` in the gap. Resources: 2 LUTs
+    and a register.
+    """
     owed = Signal(name=f"{name}_borrow")
     left, right = Value.cast(left), Value.cast(right)
     m.d.sync += owed.eq(Mux(slot.gap, borrow, (~left & right) | (owed & ~(left ^ right))))
@@ -118,7 +125,9 @@ def subtract(
 
 
 def exceeds(m: Module, slot: data.View, left: ValueLike, right: ValueLike, name: str) -> Signal:
-    """Whether ``left > right``, of the bits so far; complete in the last cycle. Resources: 2 LUTs and a register."""
+    """Whether ``left > right``, of the bits so far; complete in the last cycle. Resources: 2 LUTs
+    and a register.
+    """
     before = Signal(name=f"{name}_before")
     now = Signal(name=name)
     left, right = Value.cast(left), Value.cast(right)

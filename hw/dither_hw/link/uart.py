@@ -15,9 +15,11 @@ _MAX_PHASE_BITS = 24
 
 
 def baud_generator(clock_hz: int, baud: int) -> tuple[int, int]:
-    """The shortest phase accumulator that makes a baud rate within 0.2 %: its bits, and what it is advanced by a cycle.
+    """The shortest phase accumulator that makes a baud rate within 0.2 %: its bits, and what it is
+    advanced by a cycle.
 
-    :raises ValueError: if a bit would have fewer than ``MIN_BIT_CYCLES`` cycles, or the rate is not positive.
+    :raises ValueError: if a bit would have fewer than ``MIN_BIT_CYCLES`` cycles, or the rate is not
+        positive.
     """
     if baud <= 0 or clock_hz < MIN_BIT_CYCLES * baud:
         most = clock_hz // MIN_BIT_CYCLES
@@ -32,9 +34,9 @@ def baud_generator(clock_hz: int, baud: int) -> tuple[int, int]:
 class UartReceiver(wiring.Component):
     """Takes bytes from a line, each bit in its middle.
 
-    ``data`` and ``error`` belong to the one cycle of ``valid``, half a stop bit before the byte ends. A start bit that
-    is gone in its middle is noise; a byte whose stop bit is not there comes with ``error``, and the next one begins
-    with a falling edge.
+    ``data`` and ``error`` belong to the one cycle of ``valid``, half a stop bit before the byte
+    ends. A start bit that is gone in its middle is noise; a byte whose stop bit is not there comes
+    with ``error``, and the next one begins with a falling edge.
 
     Resources: 17 registers and the phase accumulator; about 25 LUTs.
 

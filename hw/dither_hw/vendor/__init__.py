@@ -1,7 +1,7 @@
 """Primitives of FPGA families, behind components that simulate without them.
 
-A component asks :func:`family` in its ``elaborate`` and takes a primitive where one exists; its behavioural twin, with
-the same latency, is what simulations see.
+A component asks :func:`family` in its ``elaborate`` and takes a primitive where one exists; its
+behavioural twin, with the same latency, is what simulations see.
 """
 
 from __future__ import annotations

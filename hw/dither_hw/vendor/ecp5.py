@@ -1,8 +1,8 @@
 """ECP5: multipliers with their own registers, block RAMs with their output registers.
 
-Yosys infers neither, and they decide the clock: 3.9 ns through a bare multiplier against 0.7 ns out of its register,
-and 5.8 ns out of a bare block RAM (speed grade 6, nextpnr's timing data). Sources: Lattice TN1267 (sysDSP), TN1264
-(memory); the port map of DP16KD is that of Yosys' own mapping.
+Yosys infers neither, and they decide the clock: 3.9 ns through a bare multiplier against 0.7 ns out
+of its register, and 5.8 ns out of a bare block RAM (speed grade 6, nextpnr's timing data). Sources:
+Lattice TN1267 (sysDSP), TN1264 (memory); the port map of DP16KD is that of Yosys' own mapping.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ __all__ = ["BLOCK_RAM_MODES", "BlockRamLayout", "block_ram", "masked_adder", "mu
 
 MULTIPLIER_BITS = 18
 _MASKED_SUM = 0xA6AA
-"""A carry cell's LUT: with D, A xor B, or A where C; without, A, which is also the carry where they agree."""
+"""A carry cell's LUT: with D, A xor B, or A where C; without, A, which is also the carry where they
+agree.
+"""
 _ADDRESS_BITS = 14
 BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 """Data bits and address bits of a block RAM's ways to be used, the widest first."""
@@ -24,8 +26,8 @@ BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
 def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal) -> None:
     """Makes ``product`` of MULT18X18D's output register: two cycles behind the operands.
 
-    Four neighbouring multipliers share their clock enables; with more than one of their own, placing them would become
-    a puzzle.
+    Four neighbouring multipliers share their clock enables; with more than one of their own,
+    placing them would become a puzzle.
 
     :param a: up to 18 bits; its register keeps its value with ``hold``.
     :param b: up to 18 bits.
@@ -36,7 +38,8 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
         sign = operand[-1] if signed else Const(0, 1)
         bits = Cat(operand, sign.replicate(MULTIPLIER_BITS - len(operand)))
         ports |= {f"i_{name}{i}": bits[i] for i in range(MULTIPLIER_BITS)}
-        # An unsigned operand narrower than 18 bits is as good as a signed one; only full width has to be told.
+        # An unsigned operand narrower than 18 bits is as good as a signed one; only full width has
+        # to be told.
         ports[f"i_SIGNED{name}"] = Const(int(signed or len(operand) < MULTIPLIER_BITS), 1)
         ports[f"i_SOURCE{name}"] = Const(0, 1)
     ports |= {f"i_C{i}": Const(0, 1) for i in range(MULTIPLIER_BITS)}
@@ -56,9 +59,11 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
 
 
 def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal) -> None:
-    """Makes ``total`` a + b, or a where ``mask`` is 1, of carry cells alone: all three operands have one width.
+    """Makes ``total`` a + b, or a where ``mask`` is 1, of carry cells alone: all three operands
+    have one width.
 
-    A carry cell has a LUT of four inputs in front of its carry, of which an adder as Yosys makes it uses two.
+    A carry cell has a LUT of four inputs in front of its carry, of which an adder as Yosys makes it
+    uses two.
     """
     width = len(total)
     carry: Value = Const(0, 1)
@@ -93,7 +98,9 @@ class BlockRamLayout:
 
     @classmethod
     def of(cls, depth: int, bits: int) -> BlockRamLayout:
-        """The fewest block RAMs for a memory; of equal ones, those with the fewest segments to choose from."""
+        """The fewest block RAMs for a memory; of equal ones, those with the fewest segments to
+        choose from.
+        """
         layouts = [
             cls(width, address_bits, -(-bits // width), -(-depth // (1 << address_bits)))
             for width, address_bits in BLOCK_RAM_MODES
@@ -157,14 +164,26 @@ def _dp16kd(
         ports |= {f"i_DI{port}{i}": written[i] for i in range(MULTIPLIER_BITS)}
         ports |= {f"i_CS{port}{i}": Const(0, 1) for i in range(3)}
         ports |= {
-            f"i_CLK{port}": ClockSignal(), f"i_CE{port}": Const(1, 1), f"i_OCE{port}": Const(1, 1),
-            f"i_RST{port}": Const(0, 1), f"i_WE{port}": enable if port == "A" else Const(0, 1),
-        }  # fmt: skip
+            f"i_CLK{port}": ClockSignal(),
+            f"i_CE{port}": Const(1, 1),
+            f"i_OCE{port}": Const(1, 1),
+            f"i_RST{port}": Const(0, 1),
+            f"i_WE{port}": enable if port == "A" else Const(0, 1),
+        }
     ports |= {f"o_DOB{i}": output[i] for i in range(layout.width)}
     parameters = {
-        "DATA_WIDTH_A": layout.width, "DATA_WIDTH_B": layout.width, "REGMODE_A": "NOREG", "REGMODE_B": "OUTREG",
-        "CSDECODE_A": "0b000", "CSDECODE_B": "0b000", "CLKAMUX": "CLKA", "CLKBMUX": "CLKB",
-        "RESETMODE": "SYNC", "ASYNC_RESET_RELEASE": "SYNC", "WRITEMODE_A": "NORMAL", "WRITEMODE_B": "NORMAL",
+        "DATA_WIDTH_A": layout.width,
+        "DATA_WIDTH_B": layout.width,
+        "REGMODE_A": "NOREG",
+        "REGMODE_B": "OUTREG",
+        "CSDECODE_A": "0b000",
+        "CSDECODE_B": "0b000",
+        "CLKAMUX": "CLKA",
+        "CLKBMUX": "CLKB",
+        "RESETMODE": "SYNC",
+        "ASYNC_RESET_RELEASE": "SYNC",
+        "WRITEMODE_A": "NORMAL",
+        "WRITEMODE_B": "NORMAL",
         "GSR": "DISABLED",
-    }  # fmt: skip
+    }
     return Instance("DP16KD", **{f"p_{name}": value for name, value in parameters.items()}, **ports)

@@ -1,7 +1,8 @@
-"""iCE40: memories of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002, FPGA-TN-02022.
+"""iCE40: memories of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002,
+FPGA-TN-02022.
 
-Reading in the cycle of a write gives anything. What Yosys infers promises the old value instead, for up to seventy
-logic cells a block RAM.
+Reading in the cycle of a write gives anything. What Yosys infers promises the old value instead,
+for up to seventy logic cells a block RAM.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def word_ram(
     word: Signal,
     init: Sequence[int] = (),
 ) -> None:
-    """Block RAMs side by side and one behind the other: ``word`` is what stood at ``read_addr`` a cycle ago.
+    """Block RAMs side by side and one behind the other: ``word`` is what stood at ``read_addr`` a
+    cycle ago.
 
     :param init: words that are not zero at first, from address 0 on.
     """
@@ -120,14 +122,16 @@ def byte_ram(
     read_addr: Value,
     init: bytes = b"",
 ) -> Value:
-    """A memory of bytes in block RAMs of 512: what stood at ``read_addr`` in the last cycle with ``read_enable``.
+    """A memory of bytes in block RAMs of 512: what stood at ``read_addr`` in the last cycle with
+    ``read_enable``.
 
     :param size: bytes, a power of two.
     """
     low = (_BLOCK_BYTES - 1).bit_length()
     segments = -(-size // _BLOCK_BYTES)
     address_bits = min(low, (size - 1).bit_length())
-    # In words of 16 bits, the bits of a byte of the upper half stand between those of a byte of the lower half.
+    # In words of 16 bits, the bits of a byte of the upper half stand between those of a byte of the
+    # lower half.
     spread = Cat(*(Cat(bit, 0) for bit in write_data))
     parts = []
     for segment in range(segments):
@@ -156,7 +160,9 @@ def byte_ram(
 
 
 def column_ram(m: Module, *, write_enables: Value, write_addr: Value, write_data: Value, read_addr: Value) -> Signal:
-    """256 words of up to 16 bits, each with a write enable of its own: what stood at ``read_addr`` a cycle ago."""
+    """256 words of up to 16 bits, each with a write enable of its own: what stood at ``read_addr``
+    a cycle ago.
+    """
     word = Signal(WORD_BITS, name="column_ram_word")
     m.submodules.column_ram = _block(
         mode=0,
@@ -189,7 +195,8 @@ def _single_port(*, enable: Value, write: Value, addr: Value, data: Value, mask:
 
 
 def single_port_ram(m: Module, *, name: str, addr: Value, write: Value, data: Value, word: Signal) -> None:
-    """16K words of 16 bits: ``word`` is what stood at ``addr`` a cycle ago, unless that was written.
+    """16K words of 16 bits: ``word`` is what stood at ``addr`` a cycle ago, unless that was
+    written.
 
     :param addr: 14 bits.
     """

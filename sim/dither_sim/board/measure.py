@@ -1,4 +1,6 @@
-"""What the link costs: training steps on a simulated board, and the cycles in which its engine waits for the host."""
+"""What the link costs: training steps on a simulated board, and the cycles in which its engine
+waits for the host.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dither.experiment import Experiment
+from dither.arch.streams import pack, physical_beats
 from dither.link.driver import LinkDevice
-from dither.session import Session
-from dither.streams import pack, physical_beats
-from dither.tasks import load_task
+from dither.train.experiment import Experiment
+from dither.train.session import Session
+from dither.train.tasks import load_task
 
 from .simulation import BoardSimulation
 from .transport import SimulatedTransport
@@ -22,16 +24,21 @@ _PATIENCE, _TIMEOUT = 3600.0, 10.0
 
 
 def measure_steps(
-    experiment: Experiment, *, turnaround: float = 0.001, on_status: Callable[[str], None] = lambda text: None,
+    experiment: Experiment,
+    *,
+    turnaround: float = 0.001,
+    on_status: Callable[[str], None] = lambda text: None,
     **options: Any,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Trains the experiment's steps, as one command, from its initial state.
 
     :param experiment: compiled for its engine; its device is not used.
-    :param turnaround: seconds that a real bridge and its system take until a program has what was received.
+    :param turnaround: seconds that a real bridge and its system take until a program has what was
+        received.
     :param on_status: told what is going on before it takes long.
     :param options: of :class:`BoardSimulation`.
-    :returns: JSON data: counted cycles, bytes of the streams, packed and not, bytes on the line, and times.
+    :returns: JSON data: counted cycles, bytes of the streams, packed and not, bytes on the line,
+        and times.
     :raises CompileError: if the network does not fit the engine.
     :raises DeviceError: if the board cannot be compiled.
     """

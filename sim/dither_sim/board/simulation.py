@@ -1,4 +1,6 @@
-"""A board's core, verilated: bytes in, bytes out, and as many clock cycles in between as that takes."""
+"""A board's core, verilated: bytes in, bytes out, and as many clock cycles in between as that
+takes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
 
 from ..netlist import emit_netlist
 from ..verilated.build import TRACE_FORMATS, Harness, build_library
@@ -22,7 +24,7 @@ __all__ = ["BoardSimulation", "Line", "Standing"]
 _HARNESS = Harness(
     design="board", bench=Path(__file__).with_name("bench.sv"), code=Path(__file__).with_name("harness.cpp")
 )
-_MODULE, _CLASS = "dither_hw.core", "BoardCore"
+_MODULE, _CLASS = "dither_hw.board.core", "BoardCore"
 _MIN_CYCLES_PER_BIT = 4
 _CHUNK = 1 << 16
 
@@ -74,22 +76,36 @@ class BoardSimulation:
     :param build_id: the number that the board tells.
     :param input_bytes: of the input buffer.
     :param output_bytes: of the output buffer.
-    :param core: the component to simulate; ``dither_hw.core.BoardCore`` with all of these if not given.
-    :param netlist: simulate what synthesis makes of it, see :mod:`dither_sim.netlist`, not its description.
+    :param core: the component to simulate; ``dither_hw.board.core.BoardCore`` with all of these if
+        not given.
+    :param netlist: simulate what synthesis makes of it, see :mod:`dither_sim.netlist`, not its
+        description.
     :param synthesis: the board's own options of the synthesis.
     :param line: the host's end of the line.
     :param waves: a file for waveforms, ``.vcd`` or ``.fst``, from switching on to :meth:`close`.
     :param on_status: told what is going on before it takes long.
     :raises DeviceError: if the board cannot be compiled.
-    :raises ValueError: if the baud rate is too high for the clock, or the waveforms' format is unknown.
+    :raises ValueError: if the baud rate is too high for the clock, or the waveforms' format is
+        unknown.
     """
 
     def __init__(
-        self, config: EngineConfig, *, clock_hz: int, baud: int, board: str = "virtual", build_id: int = 0,
-        input_bytes: int = 8192, output_bytes: int = 1024, core: Any = None, netlist: bool = False,
-        synthesis: Sequence[str] = (), line: Line | None = None, waves: Path | None = None,
+        self,
+        config: EngineConfig,
+        *,
+        clock_hz: int,
+        baud: int,
+        board: str = "virtual",
+        build_id: int = 0,
+        input_bytes: int = 8192,
+        output_bytes: int = 1024,
+        core: Any = None,
+        netlist: bool = False,
+        synthesis: Sequence[str] = (),
+        line: Line | None = None,
+        waves: Path | None = None,
         on_status: Callable[[str], None] = lambda text: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not _MIN_CYCLES_PER_BIT * baud <= clock_hz:
             raise ValueError(f"{baud} baud needs a clock of {_MIN_CYCLES_PER_BIT * baud} Hz or more, not {clock_hz}")
         if waves is not None and waves.suffix not in TRACE_FORMATS:
@@ -98,9 +114,13 @@ class BoardSimulation:
         self._line, self._waves = line or Line(), waves
         self._handle: int | None = None
         arguments: dict[str, Any] = {
-            "clock_hz": clock_hz, "baud": baud, "board": board, "build_id": build_id, "input_bytes": input_bytes,
+            "clock_hz": clock_hz,
+            "baud": baud,
+            "board": board,
+            "build_id": build_id,
+            "input_bytes": input_bytes,
             "output_bytes": output_bytes,
-        }  # fmt: skip
+        }
         on_status("elaborating the board")
         if netlist:
             made = _core(config, arguments) if core is None else core
@@ -134,8 +154,8 @@ class BoardSimulation:
         self._library.dither_board_send(self._open_handle(), data, len(data))
 
     def run(self, cycles: int, *, until_silent: bool = False) -> bool:
-        """Goes on for so many clock cycles, or until nothing moves: nothing is on the line, the engine is idle, and has
-        been for a while.
+        """Goes on for so many clock cycles, or until nothing moves: nothing is on the line, the
+        engine is idle, and has been for a while.
 
         :param until_silent: come back as soon as the board has said something and is silent again.
         :returns: whether anything moves.
@@ -182,7 +202,7 @@ class BoardSimulation:
 
 
 def _core(config: EngineConfig, arguments: dict[str, Any]) -> Any:
-    from dither_hw.core import BoardCore
+    from dither_hw.board.core import BoardCore
 
     return BoardCore(config, **arguments)
 

@@ -13,11 +13,13 @@ __all__ = ["SimulatedTransport"]
 class SimulatedTransport:
     """What a driver talks to (:class:`dither.link.transport.Transport`) instead of a serial port.
 
-    The board's time goes on only while the driver waits in :meth:`read`, and timeouts are seconds of that time: however
-    slow the simulation is, the driver sees a board that answers as fast as a real one, and the same on every computer.
+    The board's time goes on only while the driver waits in :meth:`read`, and timeouts are seconds
+    of that time: however slow the simulation is, the driver sees a board that answers as fast as a
+    real one, and the same on every computer.
 
     :param simulation: the board; whoever made it closes it.
-    :param turnaround: seconds that a real bridge and its system take until a program has what was received.
+    :param turnaround: seconds that a real bridge and its system take until a program has what was
+        received.
     """
 
     name = "virtual board"

@@ -11,8 +11,8 @@ import tty
 from pathlib import Path
 from typing import Any
 
-from dither.device import DeviceError
-from dither.engine import EngineConfig
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError
 
 from .simulation import BoardSimulation, Standing
 
@@ -30,9 +30,9 @@ _BACKLOG = 1 << 14
 class VirtualBoard:
     """Simulates a board in a thread of its own; use as a context manager.
 
-    Simulated time passes only while something is to be done: bytes are on the line, or the engine is busy. Drivers may
-    come and go; what the board sends while nobody listens is lost when the pseudo-terminal is full, as with a real
-    bridge.
+    Simulated time passes only while something is to be done: bytes are on the line, or the engine
+    is busy. Drivers may come and go; what the board sends while nobody listens is lost when the
+    pseudo-terminal is full, as with a real bridge.
 
     Attributes
     ----------
@@ -77,7 +77,8 @@ class VirtualBoard:
         self._thread.start()
 
     def stop(self) -> None:
-        """Switches the board off and takes the line away from whoever has it open; further calls do nothing.
+        """Switches the board off and takes the line away from whoever has it open; further calls do
+        nothing.
 
         :raises DeviceError: if the simulation had failed.
         """
@@ -145,7 +146,9 @@ class VirtualBoard:
 
 
 def _next_slice(slice_cycles: int, cycles: int, seconds: float) -> int:
-    """Cycles of the next slice, when ``cycles`` of the ``slice_cycles`` allowed have taken ``seconds``."""
+    """Cycles of the next slice, when ``cycles`` of the ``slice_cycles`` allowed have taken
+    ``seconds``.
+    """
     if seconds < _SLICE_SECONDS / 2 and cycles < slice_cycles:
         return slice_cycles  # it ended early and tells little
     return max(_MIN_SLICE, min(_MAX_SLICE, 2 * slice_cycles, round(cycles * _SLICE_SECONDS / max(seconds, 1e-6))))

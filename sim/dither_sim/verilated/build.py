@@ -1,8 +1,8 @@
 """Compiles a design's Verilog and a harness into a shared library.
 
-Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot give:
-position-independent code with hidden symbols (several models live in one process), other options for code that runs
-once, and a runtime that is compiled once for all models.
+Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot
+give: position-independent code with hidden symbols (several models live in one process), other
+options for code that runs once, and a runtime that is compiled once for all models.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 from dither.tools import toolchain
 from dither.tools.cache import cached, digest
 
@@ -24,9 +24,27 @@ __all__ = ["TRACE_FORMATS", "Harness", "build_library"]
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
 """Waveform formats by suffix, and what harnesses call them."""
 
-_VERILATE = ["--cc", "--make", "json", "--prefix", "Vbench", "--top-module", "bench", "-O3", "--x-assign", "fast",
-             "--x-initial", "fast", "--noassert", "--no-timing", "-Wno-fatal", "-Wno-lint", "--quiet",
-             "--output-split", "20000"]  # fmt: skip
+_VERILATE = [
+    "--cc",
+    "--make",
+    "json",
+    "--prefix",
+    "Vbench",
+    "--top-module",
+    "bench",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--noassert",
+    "--no-timing",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "--quiet",
+    "--output-split",
+    "20000",
+]
 _COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-w"]
 _FAST = ["-O2"]
 _SLOW = ["-O0"]
@@ -38,7 +56,9 @@ _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """What stands around a design: a module ``bench`` that instantiates it, and C++ that clocks ``bench``."""
+    """What stands around a design: a module ``bench`` that instantiates it, and C++ that clocks
+    ``bench``.
+    """
 
     design: str
     """The design's top module, and what people are told is compiled."""
@@ -60,7 +80,8 @@ def build_library(
 ) -> Path:
     """Path of the library for a top module ``harness.design``; compiled if the cache hasn't got it.
 
-    :param trace: a key of :data:`TRACE_FORMATS` for a model that can write waveforms (and is slower).
+    :param trace: a key of :data:`TRACE_FORMATS` for a model that can write waveforms (and is
+        slower).
     :param on_status: told what is going on before it takes long.
     :raises DeviceError: if a tool is missing or fails.
     """
@@ -88,7 +109,9 @@ def build_library(
 
 
 def _verilate(directory: Path, verilog: str, harness: Harness, trace: str | None) -> dict[str, list[Path]]:
-    """Writes the model's C++; returns its files and the runtime's by kind, as Verilator calls them."""
+    """Writes the model's C++; returns its files and the runtime's by kind, as Verilator calls
+    them.
+    """
     tool = toolchain.verilator()
     (directory / "design.sv").write_text(verilog)
     tracing = [f"--trace-{trace[1:]}"] if trace else []

@@ -1,4 +1,4 @@
-"""The engine's RTL as a :class:`dither.device.Device`, simulated in process.
+"""The engine's RTL as a :class:`dither.arch.device.Device`, simulated in process.
 
 The library is driven a whole transaction at a time; Python is not asked every clock cycle.
 """
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dither.device import DeviceError, RunResult
-from dither.engine import EngineConfig
-from dither.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
-from dither.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
+from dither.arch.config import EngineConfig
+from dither.arch.device import DeviceError, RunResult
+from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
+from dither.arch.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
 
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
@@ -36,7 +36,9 @@ _RUNNING, _DONE, _OVERRUN = range(3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceWindow:
-    """Which runs are written to a waveform file: from ``first`` to ``last``, both included, counted from 0."""
+    """Which runs are written to a waveform file: from ``first`` to ``last``, both included, counted
+    from 0.
+    """
 
     path: Path
     """Ends in ``.fst`` or ``.vcd``."""
@@ -52,7 +54,9 @@ class TraceWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
-    """How unwilling the streams' outer ends are, for tests: chances (of 256) that a cycle is a pause, and a seed."""
+    """How unwilling the streams' outer ends are, for tests: chances (of 256) that a cycle is a
+    pause, and a seed.
+    """
 
     idle: int = 0
     back_pressure: int = 0
@@ -75,7 +79,8 @@ class VerilatedDevice:
 
     :param config: the engine.
     :param engine: the component to simulate; ``dither_hw.engine.Engine(config)`` if not given.
-    :param netlist: simulate what synthesis makes of the engine, see :mod:`dither_sim.netlist`, not its description.
+    :param netlist: simulate what synthesis makes of the engine, see :mod:`dither_sim.netlist`, not
+        its description.
     :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
     :param pauses: idle and back-pressure patterns of the streams.
     :param cycle_limit: cycles after which a run counts as stuck.
@@ -147,8 +152,9 @@ class VerilatedDevice:
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
         """Runs the program from word ``entry`` to its HALT; may be interrupted (Ctrl-C).
 
-        :raises DeviceError: if it faults, does not consume all of ``inputs``, does not send just what is expected, or
-            gets stuck. The engine is reset then; its memories keep what they hold.
+        :raises DeviceError: if it faults, does not consume all of ``inputs``, does not send just
+            what is expected, or gets stuck. The engine is reset then; its memories keep what they
+            hold.
         """
         given = np.ascontiguousarray(pack(self.config, inputs), np.uint32)
         taken = np.zeros((sum(physical_beats(self.config, expect) for expect in expects), self._words), np.uint32)
@@ -203,10 +209,12 @@ class VerilatedDevice:
         return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
 
     def spin(self, entry: int, cycles: int) -> float:
-        """Starts the program at ``entry`` and clocks ``cycles`` times in the smallest loop there is; seconds it took.
+        """Starts the program at ``entry`` and clocks ``cycles`` times in the smallest loop there
+        is; seconds it took.
 
-        The input stream offers the same beat over and over, the output is thrown away. It is what any testbench of this
-        model could reach at best, for comparison with :meth:`run`. Leaves the engine reset.
+        The input stream offers the same beat over and over, the output is thrown away. It is what
+        any testbench of this model could reach at best, for comparison with :meth:`run`. Leaves the
+        engine reset.
         """
         handle = self._open_handle()
         self._write(_ADDRESS["start"], [entry])

@@ -1,4 +1,6 @@
-"""First-order yardsticks: the same networks and data, trained by back-propagation and Adam in PyTorch."""
+"""First-order yardsticks: the same networks and data, trained by back-propagation and Adam in
+PyTorch.
+"""
 
 from .recipe import Baseline
 from .results import BaselineRow, Result, write_result

@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..equations import EquationTask
-from ..metrics import Scores
 from ..physics import Problem, Stencil
 from ..physics.expressions import Derivative
-from ..tasks import Task
+from ..runs.metrics import Scores
+from ..train.equations import EquationTask
+from ..train.tasks import Task
 
 __all__ = ["Classes", "Objective", "Residuals"]
 
 EVALUATED = 2000
-"""Samples that are evaluated at once: what lies between layers must fit the caches or at least the memory."""
+"""Samples that are evaluated at once: what lies between layers must fit the caches or at least the
+memory.
+"""
 Network = Any
 
 
@@ -65,7 +67,8 @@ class Classes:
 class Residuals:
     """Squared residuals of a differential equation, and the relative error of its solution.
 
-    :param autograd: differentiate the network itself, rather than take differences as the task's stencil says.
+    :param autograd: differentiate the network itself, rather than take differences as the task's
+        stencil says.
     """
 
     def __init__(self, task: EquationTask, *, autograd: bool) -> None:

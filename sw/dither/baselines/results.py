@@ -1,4 +1,6 @@
-"""What a baseline run leaves behind: a record such as :mod:`dither.records` describes, and the trained network."""
+"""What a baseline run leaves behind: a record such as :mod:`dither.report.records` describes, and
+the trained network.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..metrics import Metric
-from ..network import Network
-from ..records import FIRST_ORDER
+from ..nn.network import Network
+from ..report.records import FIRST_ORDER
 from ..runs import CurveRow, RunError, RunFolder
+from ..runs.metrics import Metric
 
 __all__ = ["BaselineRow", "Result", "write_result"]
 
@@ -28,7 +30,7 @@ class BaselineRow:
     loss: float
     """Mean loss on held-out data."""
     metric: float
-    """The task's :class:`~dither.metrics.Metric` on held-out data."""
+    """The task's :class:`~dither.runs.metrics.Metric` on held-out data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,14 @@ def write_result(path: Path, result: Result, command: str) -> None:
     RunFolder.refuse_used(path)
     name = {"accuracy": "test_accuracy"}.get(result.metric.name, result.metric.name)
     title = f"{result.facts['method']}: {result.facts['network']}"
-    content = {"title": title, "group": "baseline", "kind": FIRST_ORDER, "command": command, **result.facts,
-               name: result.final}  # fmt: skip
+    content = {
+        "title": title,
+        "group": "baseline",
+        "kind": FIRST_ORDER,
+        "command": command,
+        **result.facts,
+        name: result.final,
+    }
     drawn = [CurveRow(row.step, row.forwards, 0, row.train_loss, row.loss, row.metric, "") for row in result.rows]
     lines = [f"step,forwards,train_loss,loss,{result.metric.name}"]
     lines += [f"{row.step},{row.forwards},{row.train_loss},{row.loss},{row.metric}" for row in result.rows]

@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
 
-from ..equations import EquationTask
-from ..models import Model
-from ..network import Network
+from ..nn.models import Model
+from ..nn.network import Network
 from ..pytorch import from_torch, require_torch, to_torch
-from ..records import forward_macs
-from ..tasks import Task, TrainingTask
+from ..report.records import forward_macs
+from ..train.equations import EquationTask
+from ..train.tasks import Task, TrainingTask
 from .recipe import Baseline
 from .results import BaselineRow, Result
 
@@ -22,7 +22,9 @@ __all__ = ["default_baseline", "train_baseline"]
 
 
 def default_baseline(task: TrainingTask) -> Baseline:
-    """What suits a task where nobody asks for anything else: 12 passes over data, or the equation's published steps."""
+    """What suits a task where nobody asks for anything else: 12 passes over data, or the equation's
+    published steps.
+    """
     samples = task.samples["train"]
     if not samples:
         return Baseline(batch=task.recipe.batch, steps=10_000, log_every=500)
@@ -31,10 +33,13 @@ def default_baseline(task: TrainingTask) -> Baseline:
 
 
 def train_baseline(
-    task: TrainingTask, baseline: Baseline, model: Model | None = None,
+    task: TrainingTask,
+    baseline: Baseline,
+    model: Model | None = None,
     report: Callable[[BaselineRow], None] = lambda row: None,
-) -> Result:  # fmt: skip
-    """Trains a network by Adam, from the initial values and on the samples that ``dither train`` has.
+) -> Result:
+    """Trains a network by Adam, from the initial values and on the samples that ``dither train``
+    has.
 
     :param model: the task's own if None.
     :param report: told every line of the curve.
@@ -85,13 +90,17 @@ def train_baseline(
             log(step + 1)
     forwards = baseline.steps * per_step
     facts: dict[str, Any] = {
-        "task": task.name, "network": str(model), "parameters": model.parameter_count,
-        "method": "back-propagation, Adam", **asdict(baseline),
+        "task": task.name,
+        "network": str(model),
+        "parameters": model.parameter_count,
+        "method": "back-propagation, Adam",
+        **asdict(baseline),
         ("network_evaluations" if isinstance(task, EquationTask) else "image_forwards"): forwards,
-        "mac": _macs(model, forwards, baseline), "saturations": 0,
+        "mac": _macs(model, forwards, baseline),
+        "saturations": 0,
         "seconds": round(time.monotonic() - begun, 1),
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch")},
-    }  # fmt: skip
+    }
     trained = from_torch(network, loss=model.loss)
     return Result(metric=task.metric, rows=tuple(rows), network=trained, facts=facts)
 

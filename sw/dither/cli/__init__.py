@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from ..checkpoint import CheckpointError
-from ..device import DeviceError
+from ..arch.device import DeviceError
 from ..runs import RunError
-from ..tasks import TaskError
+from ..runs.checkpoint import CheckpointError
+from ..train.tasks import TaskError
 from .baseline import baseline
 from .bench import bench
 from .boards import boards
@@ -48,9 +48,25 @@ def cli() -> None:
 
 
 for command in (
-    train, compare, report, record, repeat, results_command, baseline, bench, boards, build, program, link_bench,
-    link_soak, virtual_board, link_cost, info, docs, disassemble,
-):  # fmt: skip
+    train,
+    compare,
+    report,
+    record,
+    repeat,
+    results_command,
+    baseline,
+    bench,
+    boards,
+    build,
+    program,
+    link_bench,
+    link_soak,
+    virtual_board,
+    link_cost,
+    info,
+    docs,
+    disassemble,
+):
     cli.add_command(command)
 
 
@@ -58,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     :param arguments: the words behind ``dither``; by default those of the process.
-    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130 interrupted.
+    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130
+        interrupted.
     """
     try:
         code = cli.main(arguments, prog_name="dither", standalone_mode=False)

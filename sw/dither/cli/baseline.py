@@ -14,10 +14,10 @@ from rich.markup import escape
 from ..baselines import Baseline, BaselineRow, default_baseline, train_baseline, write_result
 from ..baselines.recipe import DERIVATIVES, SCHEDULES
 from ..data import DATA_VARIABLE
-from ..models import MODELS, named_model
+from ..nn.models import MODELS, named_model
 from ..runs import RunFolder, default_folder
-from ..tasks import load_task, task_names
-from .parameters import Suggesting
+from ..train.tasks import load_task, task_names
+from .values import Suggesting
 
 __all__ = ["baseline"]
 
@@ -35,9 +35,11 @@ Examples:
 @click.option("--model", "network", type=Suggesting("model", list(MODELS)), help="Another network than the task's.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder.  [default: runs/TASK-baseline-N]")
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or downloaded into the user's cache]",
-)  # fmt: skip
+)
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data, instead of --steps.")
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
@@ -49,11 +51,16 @@ Examples:
 @click.option("--stencil", metavar="SPEC", help="How differences are taken; see dither train --help.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Of PyTorch.  [default: 1]")
 def baseline(
-    task: str, network: str | None, out: Path | None, data: Path | None, epochs: int | None, stencil: str | None,
+    task: str,
+    network: str | None,
+    out: Path | None,
+    data: Path | None,
+    epochs: int | None,
+    stencil: str | None,
     **options: Any,
-) -> None:  # fmt: skip
-    """Train TASK's network by Adam and back-propagation in PyTorch (an optional extra), and write result.json,
-    curve.csv and the trained network."""
+) -> None:
+    """Train TASK's network by Adam and back-propagation in PyTorch (an optional extra), and write
+    result.json, curve.csv and the trained network."""
     console = Console(soft_wrap=True, highlight=False)
     path = out or default_folder(task, "baseline")
     RunFolder.refuse_used(path)

@@ -11,9 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
 from ..boards import Board, BoardError
-from ..device import DeviceError
-from ..engine import EngineConfig
 from ..tools.toolchain import programmer
 from .boards import BOARD
 from .building import BuildDisplay
@@ -22,8 +22,9 @@ __all__ = ["build", "program"]
 
 
 _MOST_SEEDS = 64
-_BOARD = click.option("--board", type=BOARD, required=True, metavar="NAME",
-                      help="A board of `dither boards`, or the path of such a file.")  # fmt: skip
+_BOARD = click.option(
+    "--board", type=BOARD, required=True, metavar="NAME", help="A board of `dither boards`, or the path of such a file."
+)
 
 
 def _overrides(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, int]:
@@ -48,20 +49,40 @@ Examples:
 """,
 )
 @_BOARD
-@click.option("--seeds", type=click.IntRange(1, _MOST_SEEDS), metavar="N",
-              help="Try N placements, with seeds 1 to N; the fastest wins.  [default: the board's]")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 64), metavar="N",
-              help="Placements at a time.  [default: as many as processors]")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Folder to write.  [default: build/BOARD]")  # fmt: skip
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, _MOST_SEEDS),
+    metavar="N",
+    help="Try N placements, with seeds 1 to N; the fastest wins.  [default: the board's]",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), metavar="N", help="Placements at a time.  [default: as many as processors]"
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder to write.  [default: build/BOARD]",
+)
 @click.option("--force", is_flag=True, help="Run the tools even where the cache has what they would make.")
-@click.option("--engine-override", "overrides", multiple=True, metavar="KEY=VALUE", callback=_overrides,
-              help="Another value for a parameter of the engine; may be repeated.")  # fmt: skip
+@click.option(
+    "--engine-override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_overrides,
+    help="Another value for a parameter of the engine; may be repeated.",
+)
 @click.pass_context
 def build(
-    context: click.Context, board: Board, seeds: int | None, jobs: int | None, out: Path | None, force: bool,
+    context: click.Context,
+    board: Board,
+    seeds: int | None,
+    jobs: int | None,
+    out: Path | None,
+    force: bool,
     overrides: dict[str, int],
-) -> None:  # fmt: skip
+) -> None:
     """Make a board's bitstream from its gateware with open tools, and a report of what it takes.
 
     The exit code is 1 if the clock is not reached or a budget of the board's file is not kept.
@@ -108,8 +129,12 @@ def _interrupt(number: int, frame: object) -> None:
 
 @click.command(short_help="Load a bitstream into a board.")
 @_BOARD
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Folder that `dither build` wrote.  [default: build/BOARD]")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder that `dither build` wrote.  [default: build/BOARD]",
+)
 @click.option("--flash", is_flag=True, help="Write the board's flash memory, so that it stays.")
 @click.pass_context
 def program(context: click.Context, board: Board, out: Path | None, flash: bool) -> None:

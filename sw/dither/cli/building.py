@@ -1,4 +1,6 @@
-"""What a person sees while a bitstream is made: live lines in a terminal, a line now and then elsewhere."""
+"""What a person sees while a bitstream is made: live lines in a terminal, a line now and then
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ __all__ = ["BuildDisplay"]
 
 _DONE = Text("✓", style="green")
 LINE_SECONDS = 30.0
-"""Without a terminal: one line for a tool's beginning and end, and between them at most one in so many seconds."""
+"""Without a terminal: one line for a tool's beginning and end, and between them at most one in so
+many seconds.
+"""
 
 
 class Standing(Protocol):

@@ -9,32 +9,37 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..checkpoint import write_atomically
-from ..describe import versions
+from ..arch.config import PRESETS, EngineConfig
+from ..arch.isa import decode_program, render_markdown
 from ..devices import tools
-from ..engine import PRESETS, EngineConfig
-from ..experiment import Experiment
-from ..isa import decode_program, render_markdown
 from ..link.transport import serial_ports
-from ..tasks import load_task, task_names
-from .parameters import ENGINE, Suggesting
+from ..tools.files import write_atomically
+from ..train.describe import versions
+from ..train.experiment import Experiment
+from ..train.tasks import load_task, task_names
+from .values import ENGINE, Suggesting
 
 __all__ = ["disassemble", "docs", "info"]
 
 
 @click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
 def info() -> None:
-    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are there, and serial
-    ports."""
+    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are
+    there, and serial ports."""
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
     )
     for name, config in PRESETS.items():
         engines.add_row(
-            f"[bold]{name}[/]", str(config.multipliers), str(config.width), f"{config.activation_depth} words",
-            f"{config.parameter_depth * config.rows}", f"{config.program_depth} words", config.digest(),
-        )  # fmt: skip
+            f"[bold]{name}[/]",
+            str(config.multipliers),
+            str(config.width),
+            f"{config.activation_depth} words",
+            f"{config.parameter_depth * config.rows}",
+            f"{config.program_depth} words",
+            config.digest(),
+        )
     console.print(engines)
     console.print("\n[bold]tasks[/]    " + ", ".join(task_names()))
     console.print("[bold]versions[/] " + ", ".join(f"{name} {version}" for name, version in versions().items()))
@@ -48,12 +53,17 @@ def info() -> None:
 
 
 @click.command(short_help="Make docs/isa.md again from the instruction set.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True,
-              help="Folder of the documentation.")  # fmt: skip
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("docs"),
+    show_default=True,
+    help="Folder of the documentation.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
 @click.pass_context
 def docs(context: click.Context, out: Path, check: bool) -> None:
-    """Write the reference page of the instruction set, which is data in dither.isa."""
+    """Write the reference page of the instruction set, which is data in dither.arch.isa."""
     page, text = out / "isa.md", render_markdown()
     if check:
         current = page.read_text() if page.is_file() else None
@@ -75,10 +85,18 @@ Examples:
 """,
 )
 @click.argument("task", type=Suggesting("task", task_names()))
-@click.option("--engine", type=ENGINE, metavar="NAME",
-              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.  [default: the task's]")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Folder of the task's files, if it has any.")  # fmt: skip
+@click.option(
+    "--engine",
+    type=ENGINE,
+    metavar="NAME",
+    help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES.  [default: the task's]",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of the task's files, if it has any.",
+)
 def disassemble(task: str, engine: EngineConfig | None, data: Path | None) -> None:
     """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
     experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={}, data=data)

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from ..device import DeviceError
-from ..engine import EngineConfig
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
 from ..link.driver import LinkDevice
 from ..link.faults import FaultyTransport
 from ..link.measure import measure_link
 from ..link.ports import AUTO, is_line, open_board, open_port
-from ..link.soak import soak
+from ..train.soak import soak
 
 __all__ = ["link_bench", "link_soak"]
 
@@ -34,21 +34,30 @@ Examples:
 )
 @click.argument("port", metavar="PORT[@BAUD]")
 @click.option("--pings", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Round trips.")
-@click.option("--seconds", type=click.FloatRange(0.05, 600), default=2.0, show_default=True, metavar="X",
-              help="How long upload and download take, each.")  # fmt: skip
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.05, 600),
+    default=2.0,
+    show_default=True,
+    metavar="X",
+    help="How long upload and download take, each.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def link_bench(port: str, pings: int, seconds: float, as_json: bool) -> None:
     """Ask the board at PORT who it is, and measure round trips, upload and download.
 
-    Ends whatever another driver was doing with the board, and overwrites its program and activations.
+    Ends whatever another driver was doing with the board, and overwrites its program and
+    activations.
     """
     columns = (TextColumn("{task.description}"), BarColumn())
     with _open(port) as device, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("opening", total=1.0)
         values = measure_link(
-            device, pings=pings, seconds=seconds,
+            device,
+            pings=pings,
+            seconds=seconds,
             tell=lambda what, part: progress.update(task, description=what, completed=part),
-        )  # fmt: skip
+        )
     if as_json:
         click.echo(json.dumps(values, indent=2))
     else:
@@ -89,12 +98,19 @@ Examples:
 )
 @click.argument("port", metavar="PORT[@BAUD]")
 @click.option("--faults", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="How many.")
-@click.option("--chance", type=click.FloatRange(0.001, 0.5), default=0.05, show_default=True, metavar="X",
-              help="Of a fault, for each frame.")  # fmt: skip
+@click.option(
+    "--chance",
+    type=click.FloatRange(0.001, 0.5),
+    default=0.05,
+    show_default=True,
+    metavar="X",
+    help="Of a fault, for each frame.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the faults.")
 def link_soak(port: str, faults: int, chance: float, seed: int) -> None:
-    """Train digits on the board at PORT, again and again, while the driver's end of the line loses, adds and flips bits
-    and bytes, repeats and drops frames, stands still and is cut off; compare every curve with the golden machine's.
+    """Train digits on the board at PORT, again and again, while the driver's end of the line loses,
+    adds and flips bits and bytes, repeats and drops frames, stands still and is cut off; compare
+    every curve with the golden machine's.
     """
     with _open(port) as device:
         config = device.config
@@ -105,16 +121,19 @@ def link_soak(port: str, faults: int, chance: float, seed: int) -> None:
 
         faulty = FaultyTransport(
             open_port(port), random, chance=chance, disasters={"cut off": cut}, pause=0.05, counts=counts
-        )  # fmt: skip
+        )
         return faulty
 
     console = Console(stderr=True)
     with console.status("soaking") as status:
         try:
             outcome = soak(
-                line, config, faults=faults, seed=seed,
+                line,
+                config,
+                faults=faults,
+                seed=seed,
                 tell=lambda now: status.update(f"{now.faults.total()} faults, {now.runs} runs"),
-            )  # fmt: skip
+            )
         except AssertionError as error:
             raise DeviceError(str(error)) from None
     click.echo(outcome.report())

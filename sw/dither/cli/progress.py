@@ -1,4 +1,6 @@
-"""What a person sees while a run trains: a live bar in a terminal, a line now and then elsewhere."""
+"""What a person sees while a run trains: a live bar in a terminal, a line now and then
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..training import Progress as Standing
+from ..train.loop import Progress as Standing
 
 __all__ = ["Display"]
 

@@ -8,19 +8,21 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ..checkpoint import write_atomically
+from ..arch.config import PRESETS, EngineConfig, engine_name
 from ..data import DATA_VARIABLE
-from ..engine import PRESETS, EngineConfig, engine_name
-from ..records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
+from ..report.records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
-from .parameters import DEVICE, ENGINE, Suggesting
+from ..tools.files import write_atomically
+from .values import DEVICE, ENGINE, Suggesting
 
 __all__ = ["record", "repeat", "results"]
 
 _DATA = click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or the user's cache]",
-)  # fmt: skip
+)
 
 
 @click.command(
@@ -33,8 +35,12 @@ Examples:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--title", required=True, help="One line that says what was tried.")
-@click.option("--group", type=Suggesting("group", list(GROUPS)), required=True,
-              help=f"What it is compared with: {', '.join(GROUPS)}.")  # fmt: skip
+@click.option(
+    "--group",
+    type=Suggesting("group", list(GROUPS)),
+    required=True,
+    help=f"What it is compared with: {', '.join(GROUPS)}.",
+)
 @_DATA
 def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -> None:
     """Write FOLDER with result.json, curve.csv and curve.svg of the finished run RUN."""
@@ -54,23 +60,42 @@ Examples:
 """,
 )
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--device", type=DEVICE, default="golden", show_default=True,
-              help="Machine to repeat them on, or the serial port of a board.")  # fmt: skip
-@click.option("--engine", type=ENGINE, metavar="NAME",
-              help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS].  [default: the record's]")  # fmt: skip
-@click.option("--steps", type=click.IntRange(1, FIRST_STEPS), default=FIRST_STEPS, show_default=True,
-              help="Training steps to repeat.")  # fmt: skip
+@click.option(
+    "--device",
+    type=DEVICE,
+    default="golden",
+    show_default=True,
+    help="Machine to repeat them on, or the serial port of a board.",
+)
+@click.option(
+    "--engine",
+    type=ENGINE,
+    metavar="NAME",
+    help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS].  [default: the record's]",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, FIRST_STEPS),
+    default=FIRST_STEPS,
+    show_default=True,
+    help="Training steps to repeat.",
+)
 @click.option("--record", "keep", is_flag=True, help="Write into result.json what --device rtl found.")
 @_DATA
 @click.pass_context
 def repeat(
-    context: click.Context, folders: tuple[Path, ...], device: str, engine: EngineConfig | None, steps: int, keep: bool,
+    context: click.Context,
+    folders: tuple[Path, ...],
+    device: str,
+    engine: EngineConfig | None,
+    steps: int,
+    keep: bool,
     data: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
-    Folders without a record are passed over, and those of first-order baselines. Exit code 0: the same bits. 1: other
-    bits.
+    Folders without a record are passed over, and those of first-order baselines. Exit code 0: the
+    same bits. 1: other bits.
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")

@@ -8,8 +8,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ..compare import compare as compare_runs
 from ..runs import RunFolder
+from ..runs.compare import compare as compare_runs
 
 __all__ = ["compare", "report"]
 
@@ -24,15 +24,20 @@ Examples:
 )
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), default=Path("compare.png"), show_default=True,
-              help="Draw both learning curves to this file (.png, .svg or .pdf).")  # fmt: skip
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("compare.png"),
+    show_default=True,
+    help="Draw both learning curves to this file (.png, .svg or .pdf).",
+)
 @click.option("--no-plot", is_flag=True, help="Draw nothing.")
 @click.pass_context
 def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool) -> None:
     """Compare the runs A and B: every parameter at every logged step, without tolerance.
 
-    Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named. 2: they cannot be
-    compared.
+    Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named.
+    2: they cannot be compared.
     """
     runs = RunFolder.open(a), RunFolder.open(b)
     result = compare_runs(*runs)

@@ -14,20 +14,20 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from ..arch.config import PRESETS
+from ..arch.device import DeviceError
+from ..arch.isa import Rule
 from ..compiler import CompileError
 from ..data import DATA_VARIABLE
-from ..device import DeviceError
 from ..devices import board_engine, is_line
-from ..engine import PRESETS
-from ..experiment import Experiment
-from ..isa import Rule
-from ..models import MODELS
+from ..nn.models import MODELS
 from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, Recipe
 from ..runs import RunFolder, default_folder
-from ..tasks import task_names
-from ..training import Trainer
-from .parameters import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
+from ..train.experiment import Experiment
+from ..train.loop import Trainer
+from ..train.tasks import task_names
 from .progress import Display
+from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
 
 __all__ = ["train"]
 
@@ -100,13 +100,17 @@ Examples:
     help="Steps between checkpoints.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or downloaded into the user's cache]",
-)  # fmt: skip
+)
 @click.option(
-    "--model", "network", metavar="NAME|FILE",
+    "--model",
+    "network",
+    metavar="NAME|FILE",
     help=f"Another network than the task's: {', '.join(MODELS)}, or a file with initial parameters.",
-)  # fmt: skip
+)
 @click.option(
     "--stencil",
     metavar="SPEC",
@@ -116,9 +120,11 @@ Examples:
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
 @click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes of a tile and group of tensors; by layer.")
 @click.option(
-    "--estimator", type=ESTIMATOR, metavar="NAME[,NAME...]",
+    "--estimator",
+    type=ESTIMATOR,
+    metavar="NAME[,NAME...]",
     help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
-)  # fmt: skip
+)
 @click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Of probes of parameters.")
 @click.option("--shrinkage", type=click.Choice(SHRINKAGES), help="How few probes in many dimensions lower the rate.")
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
@@ -152,8 +158,8 @@ Examples:
 def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
 
-    Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a checkpoint;
-    a second Ctrl-C at once, with the last checkpoint there is.
+    Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a
+    checkpoint; a second Ctrl-C at once, with the last checkpoint there is.
     """
     console = Console(soft_wrap=True)
     if resume is not None:
@@ -173,9 +179,11 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
             trainer = prepared.trainer(run)
             trainer.resume()
             run.update(
-                steps=experiment.steps, device=experiment.device, board=prepared.board,
+                steps=experiment.steps,
+                device=experiment.device,
+                board=prepared.board,
                 command=prepared.experiment.command,
-            )  # fmt: skip
+            )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
         finished = _train(console, trainer)
         if finished:
@@ -195,12 +203,18 @@ def _fresh(options: dict[str, Any]) -> Experiment:
         engine = board_engine(device, engine)
     with _refusals():
         experiment = Experiment.of_task(
-            options["task"], device=device, engine=engine, steps=options["steps"],
-            log_every=options["log_every"], checkpoint_every=options["checkpoint_every"],
-            recipe={name: options[name] for name in RECIPE if options[name] is not None}, stencil=options["stencil"],
-            data=options["data"], network=options["network"],
+            options["task"],
+            device=device,
+            engine=engine,
+            steps=options["steps"],
+            log_every=options["log_every"],
+            checkpoint_every=options["checkpoint_every"],
+            recipe={name: options[name] for name in RECIPE if options[name] is not None},
+            stencil=options["stencil"],
+            data=options["data"],
+            network=options["network"],
             then=options["then"],
-        )  # fmt: skip
+        )
     return replace(experiment, board=engine) if is_line(device) else experiment
 
 

@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..arch.config import EngineConfig, engine_name
+from ..arch.device import DeviceError
 from ..boards import Board
 from ..boards import board as find_board
-from ..device import DeviceError
-from ..engine import EngineConfig, engine_name
-from ..experiment import Experiment
-from ..tasks import task_names
-from .parameters import ENGINE, Suggesting
+from ..train.experiment import Experiment
+from ..train.tasks import task_names
 from .train import RECIPE, train
+from .values import ENGINE, Suggesting
 
 __all__ = ["link_cost", "virtual_board"]
 
@@ -50,7 +50,7 @@ class _Chosen:
 
 def _choose(
     board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, *, netlist: bool = False
-) -> _Chosen:  # fmt: skip
+) -> _Chosen:
     if board is None:
         if engine is None:
             raise click.UsageError("which board? --board NAME, or --engine NAME without any")
@@ -59,21 +59,32 @@ def _choose(
     if netlist and not _platform(found).startswith("iCE40"):
         raise click.UsageError(f"--netlist: there are models of an iCE40's cells only, not of {found.title}'s")
     options: dict[str, Any] = {
-        "clock_hz": clock or found.clock.hz, "baud": baud or found.uart.baud, "board": found.name,
-        "input_bytes": found.link.input_bytes, "output_bytes": found.link.output_bytes,
+        "clock_hz": clock or found.clock.hz,
+        "baud": baud or found.uart.baud,
+        "board": found.name,
+        "input_bytes": found.link.input_bytes,
+        "output_bytes": found.link.output_bytes,
         "synthesis": found.build.synthesis,
-    }  # fmt: skip
+    }
     return _Chosen(engine or found.engine, options)
 
 
 _BOARD_OPTIONS = (
     click.option("--board", metavar="NAME|FILE", help="Engine, clock, baud rate and buffers of this board."),
     click.option("--engine", type=ENGINE, metavar="NAME", help="Another engine than the board's."),
-    click.option("--baud", type=click.IntRange(300), metavar="N",
-                 help=f"Another baud rate than the board's.  [default without a board: {BAUD}]"),
-    click.option("--clock", type=click.IntRange(1), metavar="HZ",
-                 help=f"Another clock than the board's.  [default without a board: {CLOCK_HZ}]"),
-)  # fmt: skip
+    click.option(
+        "--baud",
+        type=click.IntRange(300),
+        metavar="N",
+        help=f"Another baud rate than the board's.  [default without a board: {BAUD}]",
+    ),
+    click.option(
+        "--clock",
+        type=click.IntRange(1),
+        metavar="HZ",
+        help=f"Another clock than the board's.  [default without a board: {CLOCK_HZ}]",
+    ),
+)
 
 
 def _board_options(command: Any) -> Any:
@@ -95,17 +106,29 @@ Examples:
 )
 @_board_options
 @click.option("--netlist", is_flag=True, help="Simulate what synthesis for an iCE40 makes of the board.")
-@click.option("--waves", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write waveforms (.fst or .vcd) of all cycles; they grow by megabytes a second.")  # fmt: skip
-@click.option("--link", type=click.Path(path_type=Path), metavar="PATH",
-              help="Make this symbolic link to the pseudo-terminal.")  # fmt: skip
+@click.option(
+    "--waves",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write waveforms (.fst or .vcd) of all cycles; they grow by megabytes a second.",
+)
+@click.option(
+    "--link", type=click.Path(path_type=Path), metavar="PATH", help="Make this symbolic link to the pseudo-terminal."
+)
 def virtual_board(
-    board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, netlist: bool,
-    waves: Path | None, link: Path | None,
-) -> None:  # fmt: skip
-    """Simulate a board from its UART's pins on, and offer it at a path that drivers open like a serial port.
+    board: str | None,
+    engine: EngineConfig | None,
+    baud: int | None,
+    clock: int | None,
+    netlist: bool,
+    waves: Path | None,
+    link: Path | None,
+) -> None:
+    """Simulate a board from its UART's pins on, and offer it at a path that drivers open like a
+    serial port.
 
-    Drivers may come and go until Ctrl-C. Simulated time passes while bytes are on the line or the engine is busy.
+    Drivers may come and go until Ctrl-C. Simulated time passes while bytes are on the line or the
+    engine is busy.
     """
     console = Console(soft_wrap=True)
     chosen = _choose(board, engine, baud, clock, netlist=netlist)
@@ -113,9 +136,13 @@ def virtual_board(
     try:
         with console.status("") as status:
             machine = simulator.VirtualBoard(
-                chosen.config, link=link, netlist=netlist, waves=waves,
-                on_status=lambda text: status.update(escape(text)), **chosen.options,
-            )  # fmt: skip
+                chosen.config,
+                link=link,
+                netlist=netlist,
+                waves=waves,
+                on_status=lambda text: status.update(escape(text)),
+                **chosen.options,
+            )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     with _until_told(), machine:
@@ -168,7 +195,7 @@ def _part(module: str) -> Any:
 
 def _platform(board: Board) -> str:
     """What a board's FPGA is called."""
-    return str(_part("dither_hw.board").create_platform(board).device)
+    return str(_part("dither_hw.board.board").create_platform(board).device)
 
 
 _ROWS = (
@@ -200,16 +227,39 @@ Examples:
 )
 @click.argument("task", type=Suggesting("task", task_names()))
 @_board_options
-@click.option("--steps", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Steps of the one command that is measured.")  # fmt: skip
-@click.option("--turnaround", type=click.FloatRange(0, 1), default=0.001, show_default=True, metavar="SECONDS",
-              help="What a USB bridge and its system need until a program has what the board has sent.")  # fmt: skip
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Steps of the one command that is measured.",
+)
+@click.option(
+    "--turnaround",
+    type=click.FloatRange(0, 1),
+    default=0.001,
+    show_default=True,
+    metavar="SECONDS",
+    help="What a USB bridge and its system need until a program has what the board has sent.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def link_cost(
-    task: str, board: str | None, engine: EngineConfig | None, baud: int | None, clock: int | None, steps: int,
-    turnaround: float, as_json: bool, data: Path | None, network: str | None, stencil: str | None, **recipe: Any,
-) -> None:  # fmt: skip
-    """Train on a simulated board, line and all, and count the cycles in which the engine waits for its host.
+    task: str,
+    board: str | None,
+    engine: EngineConfig | None,
+    baud: int | None,
+    clock: int | None,
+    steps: int,
+    turnaround: float,
+    as_json: bool,
+    data: Path | None,
+    network: str | None,
+    stencil: str | None,
+    **recipe: Any,
+) -> None:
+    """Train on a simulated board, line and all, and count the cycles in which the engine waits for
+    its host.
 
     Takes the recipe options of dither train.
     """
@@ -218,9 +268,15 @@ def link_cost(
     console = Console(stderr=True)
     try:
         experiment = Experiment.of_task(
-            task, device="golden", engine=chosen.config, steps=steps, data=data, network=network, stencil=stencil,
+            task,
+            device="golden",
+            engine=chosen.config,
+            steps=steps,
+            data=data,
+            network=network,
+            stencil=stencil,
             recipe={name: value for name, value in recipe.items() if value is not None},
-        )  # fmt: skip
+        )
         with console.status("compiling") as status:
             values = simulator.measure_steps(
                 experiment, turnaround=turnaround, on_status=lambda text: status.update(escape(text)), **chosen.options

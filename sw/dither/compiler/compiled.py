@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import tables
-from ..engine import EngineConfig
-from ..fixedpoint import FixedPoint
-from ..isa import MASTER_BITS, Instruction, Memory
-from ..models import RNN, Model, Parameters
-from ..rates import RateFormat
+from ..arch import tables
+from ..arch.config import EngineConfig
+from ..arch.fixedpoint import FixedPoint
+from ..arch.isa import MASTER_BITS, Instruction, Memory
+from ..arch.streams import Expect, Segment
+from ..arch.timing import execution_cycles
+from ..nn.models import RNN, Model, Parameters
 from ..recipe import Recipe
-from ..streams import Expect, Segment
-from ..timing import execution_cycles
-from .emit import STATE_MEMORIES, Table
-from .formats import Formats, Proof
-from .memory import ActivationMap
-from .planner import LayerPlan, Step
-from .samples import Samples
-from .tensors import Tensor
+from .formats.forward import Formats, Proof
+from .layout.memory import ActivationMap
+from .layout.tensors import Tensor
+from .plan.planner import LayerPlan, Step
+from .plan.samples import Samples
+from .program import STATE_MEMORIES, Table
+from .rates import RateFormat
 
 __all__ = ["Command", "Compiled", "Evaluation", "State", "StepReport"]
 
@@ -90,7 +90,9 @@ class Compiled:
     program: tuple[int, ...]
     """32-bit words, from word 0."""
     entries: Mapping[str, int]
-    """Word addresses of ``setup``, ``load_state``, ``store_state``, ``train``, ``evaluate`` and ``contract``."""
+    """Word addresses of ``setup``, ``load_state``, ``store_state``, ``train``, ``evaluate`` and
+    ``contract``.
+    """
     plans: tuple[LayerPlan, ...]
     memory: ActivationMap
     formats: Formats
@@ -102,18 +104,22 @@ class Compiled:
     forward: tuple[tuple[tuple[Instruction, ...], ...], ...]
     """Per layer, per step, the CONTRACTs (all of a chunked layer's in its first step)."""
     probe_passes: tuple[tuple[int, int, int], ...]
-    """Per group of tensors perturbed together, or layer of perturbed activities: the layer and step that its forward
-    passes start at, and how many."""
+    """Per group of tensors perturbed together, or layer of perturbed activities: the layer and step
+    that its forward passes start at, and how many."""
     samples: Samples
     """How samples become words."""
     fixed: tuple[tuple[Tensor, Integers], ...] = ()
-    """Tensors that no step changes, behind the others, with their working weights; no part of a state."""
+    """Tensors that no step changes, behind the others, with their working weights; no part of a
+    state.
+    """
     zeroed: int = 0
     """Words behind all tensors whose masters are zero."""
     local_macs: int = 0
     """Useful multiply-accumulates per sample and step of local learning, besides forward passes."""
     evaluations_per_sample: int = 1
-    """How often a forward pass runs the network: more than once where a loss is made of several evaluations."""
+    """How often a forward pass runs the network: more than once where a loss is made of several
+    evaluations.
+    """
     objective_macs: int = 0
     """Useful multiply-accumulates per sample and forward pass besides the network's."""
 
@@ -152,7 +158,9 @@ class Compiled:
 
     @property
     def step_evaluations(self) -> int:
-        """Evaluations of the network, one a sample, in one training step; partial ones are counted in full."""
+        """Evaluations of the network, one a sample, in one training step; partial ones are counted
+        in full.
+        """
         return sum(count for _, _, count in self.passes()) * self.recipe.batch * self.evaluations_per_sample
 
     def steps(self) -> list[StepReport]:
@@ -167,8 +175,18 @@ class Compiled:
                 mine = flat[number :: len(plan.steps)]
                 cycles = rounds * sum(execution_cycles(self.engine, instruction) for instruction in mine)
                 occupancy = step.macs / (cycles * self.engine.rows)
-                reports.append(StepReport(plan.position, step, buffers.chunks, step.macs, cycles, occupancy,
-                                          formats.shifts[number], formats.sums[number]))  # fmt: skip
+                reports.append(
+                    StepReport(
+                        plan.position,
+                        step,
+                        buffers.chunks,
+                        step.macs,
+                        cycles,
+                        occupancy,
+                        formats.shifts[number],
+                        formats.sums[number],
+                    )
+                )
         return reports
 
     # Commands
@@ -192,16 +210,16 @@ class Compiled:
 
     def load_state(self, state: State) -> Command:
         """Loads a training state, clears the gradients and writes the working weights."""
-        master, moment1, moment2 = (
-            self._pack_all(values) for values in (state.master, state.moment1, state.moment2)
-        )  # fmt: skip
+        master, moment1, moment2 = (self._pack_all(values) for values in (state.master, state.moment1, state.moment2))
         guard = MASTER_BITS - self.engine.width
         others = [tensor.pack(weights) << guard for tensor, weights in self.fixed]
         zeros = np.zeros((self.zeroed, self.engine.rows), np.int64)
         contents = {
-            Memory.MASTER: np.concatenate([master, *others, zeros]), Memory.GRADIENT: np.zeros_like(master),
-            Memory.MOMENT1: moment1, Memory.MOMENT2: moment2,
-        }  # fmt: skip
+            Memory.MASTER: np.concatenate([master, *others, zeros]),
+            Memory.GRADIENT: np.zeros_like(master),
+            Memory.MOMENT1: moment1,
+            Memory.MOMENT2: moment2,
+        }
         return Command(self.entries["load_state"], tuple(Segment(*item) for item in contents.items()))
 
     def store_state(self) -> Command:
@@ -217,8 +235,9 @@ class Compiled:
         """Runs ``len(batches)`` training steps.
 
         :param first_step: number of the first one, from 0; decides probes and rates.
-        :param batches: (inputs of shape (batch, inputs), targets) for each step; targets are classes for cross
-            entropy, values of shape (batch, outputs) for squared error, None for a differential equation.
+        :param batches: (inputs of shape (batch, inputs), targets) for each step; targets are
+            classes for cross entropy, values of shape (batch, outputs) for squared error, None for
+            a differential equation.
         :param seed: of the probes; the recipe's if ``None``.
         :param begun: number of the step that the schedule and Adam's correction count from.
         :raises ValueError: on batches of another size than the recipe's, or of none.
@@ -244,7 +263,9 @@ class Compiled:
         return math.ldexp(loss_sum, -self.formats.loss_frac) / self.recipe.batch
 
     def gradients(self, step: int, inputs: ArrayLike, targets: ArrayLike, seed: int | None = None) -> Command:
-        """What a training step would make of a batch, without taking the step; see :meth:`read_gradients`."""
+        """What a training step would make of a batch, without taking the step; see
+        :meth:`read_gradients`.
+        """
         seed = self.recipe.seed if seed is None else seed
         segments = (Segment.scalars([seed, step]), *self._groups(inputs, targets))
         return Command(self.entries["gradients"], segments, (Expect(None, 1), Expect(Memory.GRADIENT, self.words)))

@@ -8,7 +8,9 @@ _DEEPEST = 1 << 15
 
 
 class CompileError(ValueError):
-    """A model does not fit an engine or its numbers cannot be proven safe; the message says what would help."""
+    """A model does not fit an engine or its numbers cannot be proven safe; the message says what
+    would help.
+    """
 
 
 def shortage(memory: str, needed: int, available: int, parameter: str, otherwise: str) -> CompileError:

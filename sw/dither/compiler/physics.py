@@ -7,27 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
-from ..engine import EngineConfig
-from ..fixedpoint import FixedPoint
-from ..models import RNN, Model, Parameters
+from ..arch.config import EngineConfig
+from ..arch.fixedpoint import FixedPoint
+from ..nn import reference
+from ..nn.models import RNN, Model, Parameters
 from ..physics import Problem, Stencil
 from ..recipe import Recipe
-from .calibration import network_formats
+from .code.network import activation_tables, drains, layer_code, place
 from .compiled import Compiled
-from .emit import ENTRIES, Emitter
 from .errors import CompileError, shortage
-from .formats import Formats, Headroom, Proof
-from .gradients import CALIBRATION_TILES, gradient_shifts
-from .lowering import Lowered, lower
-from .memory import ActivationMap, allocate_activations
-from .network import activation_tables, drains, layer_code, place
-from .objective import Supervised
-from .planner import LayerPlan, plan_layers
-from .probing import GroupProbes
-from .residual import Collocation, Residual, ResidualRegions
-from .residual_formats import ResidualFormats, loss_format, residual_formats
-from .tensors import Layout, layouts
+from .formats.calibration import network_formats
+from .formats.forward import Formats, Headroom, Proof
+from .formats.probes import CALIBRATION_TILES, gradient_shifts
+from .formats.residual import ResidualFormats, loss_format, residual_formats
+from .gradients.probing import GroupProbes
+from .layout.memory import ActivationMap, allocate_activations
+from .layout.tensors import Layout, layouts
+from .objectives.residual import Collocation, Residual, ResidualRegions
+from .objectives.supervised import Supervised
+from .plan.lowering import Lowered, lower
+from .plan.planner import LayerPlan, plan_layers
+from .program import ENTRIES, Emitter
 
 __all__ = ["compile_physics"]
 
@@ -51,13 +51,15 @@ def compile_physics(
 ) -> Compiled:
     """Compile the training of a network on a differential equation.
 
-    Samples of the program are points of the problem's box, without targets; its loss is the mean squared residual, and
-    ``evaluate`` gives the network's outputs f, of which the problem makes its solution.
+    Samples of the program are points of the problem's box, without targets; its loss is the mean
+    squared residual, and ``evaluate`` gives the network's outputs f, of which the problem makes its
+    solution.
 
     :param stencil: how derivatives are taken.
     :param parameters: initial values by name; number formats are chosen for them.
     :param headroom: of number formats; the recipe's for all hidden states, if None.
-    :raises ValueError: if model, stencil, parameters or recipe do not suit the problem, each other or the engine.
+    :raises ValueError: if model, stencil, parameters or recipe do not suit the problem, each other
+        or the engine.
     :raises CompileError: if something does not fit or cannot be proven safe; says what would help.
     """
     recipe.check_engine(engine)
@@ -79,7 +81,8 @@ def compile_physics(
         raise CompileError("differential equations need lane-wise operands; use an engine with local_learning")
     build = _Build(problem, stencil, model, recipe, engine, tuple(plan_layers(model)), lower(problem.form, stencil))
     bits = recipe.hidden_headroom
-    # Problems say how large f becomes. Second differences see the roundings of all layers, hence no room is given away.
+    # Problems say how large f becomes. Second differences see the roundings of all layers, hence no
+    # room is given away.
     headroom = headroom or Headroom(outputs=1, hidden=bits, intermediates=bits)
     return build({name: np.asarray(parameters[name], dtype=np.float64) for name in model.parameter_shapes()}, headroom)
 
@@ -105,40 +108,74 @@ class _Build:
         tables = activation_tables(model, engine, formats)
         constants = tuple(sorted({1 << f.constant for f in formats.layers if f.constant is not None} | {1, -1}))
         memory = allocate_activations(
-            plans, {name: tensor.layout for name, tensor in tensors.items()}, engine, drains(model, engine),
-            len(constants), 0, (), recipe.evaluations, extra=self._regions(),
-        )  # fmt: skip
+            plans,
+            {name: tensor.layout for name, tensor in tensors.items()},
+            engine,
+            drains(model, engine),
+            len(constants),
+            0,
+            (),
+            recipe.evaluations,
+            extra=self._regions(),
+        )
         forward = tuple(layer_code(engine, plan, memory, formats, tensors, tables, constants) for plan in plans)
         places = {value: memory.constants.base + number for number, value in enumerate(constants)}
         samples = Collocation(self.lowered, own, self.problem.dimensions)
         objective = Residual(
-            engine=engine, network=Supervised(model=model, memory=memory, formats=formats, code=forward),
-            lowered=self.lowered, formats=own, loss_frac=formats.loss_frac, samples=samples, regions=_places(memory),
-            identity=tensors["identity"], offsets=tensors["offsets"], functionals=tensors["functionals"],
-            one=places[1], minus_one=places[-1],
-        )  # fmt: skip
+            engine=engine,
+            network=Supervised(model=model, memory=memory, formats=formats, code=forward),
+            lowered=self.lowered,
+            formats=own,
+            loss_frac=formats.loss_frac,
+            samples=samples,
+            regions=_places(memory),
+            identity=tensors["identity"],
+            offsets=tensors["offsets"],
+            functionals=tensors["functionals"],
+            one=places[1],
+            minus_one=places[-1],
+        )
         probes = tuple(
-            GroupProbes(objective=objective, recipe=recipe, group=group,
-                        tensors=tuple(tensors[name] for name in group.tensors))
+            GroupProbes(
+                objective=objective, recipe=recipe, group=group, tensors=tuple(tensors[name] for name in group.tensors)
+            )
             for group in recipe.groups(model.parameter_shapes())
-        )  # fmt: skip
+        )
         emitter = Emitter(
-            recipe=recipe, lanes=engine.lanes, scalar_entries=3 << engine.table_bits,
-            activation_entries=len(tables) << engine.table_bits, constants=memory.constants, objective=objective,
-            gradients=probes, tensors=tuple(trained.values()), trained=tuple(trained.values()),
+            recipe=recipe,
+            lanes=engine.lanes,
+            scalar_entries=3 << engine.table_bits,
+            activation_entries=len(tables) << engine.table_bits,
+            constants=memory.constants,
+            objective=objective,
+            gradients=probes,
+            tensors=tuple(trained.values()),
+            trained=tuple(trained.values()),
             fixed=sum(tensors[name].words for name in fixed),
-        )  # fmt: skip
+        )
         program = emitter.program()
         if program.size > engine.program_depth:
             raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
         return Compiled(
-            model=model, recipe=recipe, engine=engine, program=tuple(program.words()),
-            entries={name: program.labels[name] for name in ENTRIES}, plans=self.plans, memory=memory, formats=formats,
-            tensors=trained, rates=rates, activation_tables=tables, constants=constants, forward=forward,
-            probe_passes=tuple((*code.start, code.passes) for code in probes), samples=samples,
+            model=model,
+            recipe=recipe,
+            engine=engine,
+            program=tuple(program.words()),
+            entries={name: program.labels[name] for name in ENTRIES},
+            plans=self.plans,
+            memory=memory,
+            formats=formats,
+            tensors=trained,
+            rates=rates,
+            activation_tables=tables,
+            constants=constants,
+            forward=forward,
+            probe_passes=tuple((*code.start, code.passes) for code in probes),
+            samples=samples,
             fixed=tuple((tensors[name], weights) for name, (_, weights) in fixed.items()),
-            evaluations_per_sample=self.stencil.nodes, objective_macs=objective.macs,
-        )  # fmt: skip
+            evaluations_per_sample=self.stencil.nodes,
+            objective_macs=objective.macs,
+        )
 
     def _slots(self, parameters: Parameters, points: Array) -> Array:
         """What the slots hold, in float64, shape (points, nodes)."""
@@ -155,19 +192,33 @@ class _Build:
         return np.asarray((found + self.lowered.source.value(points)) ** 2)
 
     def _formats(self, parameters: Parameters, headroom: Headroom) -> tuple[Formats, ResidualFormats]:
-        """The network's number formats, and the residual's. Of the engine, only the width counts."""
+        """The network's number formats, and the residual's. Of the engine, only the width
+        counts.
+        """
         problem, stencil, recipe, lowered, width = (
-            self.problem, self.stencil, self.recipe, self.lowered, self.engine.width
-        )  # fmt: skip
+            self.problem,
+            self.stencil,
+            self.recipe,
+            self.lowered,
+            self.engine.width,
+        )
         count = min(1024, max(_FEWEST, _EVALUATIONS // stencil.nodes))
         points = problem.sample(np.random.default_rng(0), count)
         edges = np.maximum(np.abs(problem.lower), np.abs(problem.upper)) + stencil.reach
         point = FixedPoint.covering(float(edges.max()), width)
         nodes = (points[:, None, :] + stencil.offsets).reshape(-1, problem.dimensions)
         layers, tensors, proofs = network_formats(
-            self.model, recipe, list(self.plans), self.engine, parameters, point, nodes, problem.magnitude, headroom,
+            self.model,
+            recipe,
+            list(self.plans),
+            self.engine,
+            parameters,
+            point,
+            nodes,
+            problem.magnitude,
+            headroom,
             visible=False,
-        )  # fmt: skip
+        )
         slots = self._slots(parameters, points)
         own = residual_formats(lowered, width, point, layers[-1].target, problem.magnitude, points, slots)
         proofs.append(self._accumulators())
@@ -190,9 +241,7 @@ class _Build:
     def _fixed(self, own: ResidualFormats) -> dict[str, tuple[Layout, Integers]]:
         """Constant matrices by name, with their working weights as integers."""
         size = self.problem.dimensions
-        columns = [
-            form.encode(weights) for form, weights in zip(own.columns, self.lowered.matrix.T, strict=True)
-        ]  # fmt: skip
+        columns = [form.encode(weights) for form, weights in zip(own.columns, self.lowered.matrix.T, strict=True)]
         matrices = {
             "identity": np.eye(size, dtype=np.int64),
             "offsets": own.point.encode(self.stencil.offsets),
@@ -221,6 +270,14 @@ def _layout(name: str, matrix: Integers, layer: int) -> Layout:
     """Of a plain matrix, behind all layers."""
     inner, columns = matrix.shape
     return Layout(
-        name=name, shape=matrix.shape, view=matrix.shape, axes=(0, 1), inner=inner, groups=1, group_rows=columns,
-        group_pitch=columns, first_step=0, layer=layer,
-    )  # fmt: skip
+        name=name,
+        shape=matrix.shape,
+        view=matrix.shape,
+        axes=(0, 1),
+        inner=inner,
+        groups=1,
+        group_rows=columns,
+        group_pitch=columns,
+        first_step=0,
+        layer=layer,
+    )

@@ -6,27 +6,27 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from ..engine import EngineConfig
-from ..isa import Distribution
-from ..models import RNN, Model, Parameters
-from ..rates import RateFormat
+from ..arch.config import EngineConfig
+from ..arch.isa import Distribution
+from ..nn.models import RNN, Model, Parameters
 from ..recipe import Recipe
-from .calibration import calibrate
+from .code.network import activation_tables, drains, layer_code, place
 from .compiled import Compiled
-from .emit import ENTRIES, Emitter
 from .errors import shortage
-from .formats import Formats, Headroom
-from .local_codes import LocalCodes
-from .local_formats import LocalFormats, local_formats
-from .local_learning import LocalLearning
+from .formats.calibration import calibrate
+from .formats.forward import Formats, Headroom
+from .formats.local import LocalFormats, local_formats
+from .gradients.local import LocalCodes
+from .gradients.needs import LocalLearning
+from .gradients.probing import GroupProbes
+from .layout.memory import allocate_activations
+from .layout.tensors import Tensor, layouts
 from .measurement import measured
-from .memory import allocate_activations
-from .network import activation_tables, drains, layer_code, place
-from .objective import Supervised
-from .planner import LayerPlan, plan_layers
-from .probing import GroupProbes
-from .samples import Labelled
-from .tensors import Tensor, layouts
+from .objectives.supervised import Supervised
+from .plan.planner import LayerPlan, plan_layers
+from .plan.samples import Labelled
+from .program import ENTRIES, Emitter
+from .rates import RateFormat
 
 __all__ = ["compile"]
 
@@ -42,7 +42,8 @@ def compile(
 ) -> Compiled:
     """Compile a model and a training recipe to a program for an engine.
 
-    :param parameters: initial values by name; number formats are chosen for them, and they are not part of the program.
+    :param parameters: initial values by name; number formats are chosen for them, and they are not
+        part of the program.
     :param calibration_inputs: shape (samples, inputs); typical samples, of which the first
         1,024 are run.
     :param calibration_targets: classes of shape (samples,) or values of shape (samples, outputs).
@@ -96,42 +97,72 @@ class _Build:
         initial = (0,) * first.outputs if isinstance(first, RNN) else ()
         constants = (*sorted(biases | learning.constants()), *initial)
         memory = allocate_activations(
-            plans, {name: tensor.layout for name, tensor in tensors.items()}, engine, drains(model, engine),
-            len(constants), model.outputs if model.loss == "squared_error" else 0, groups, recipe.evaluations,
-            keep=learning.layers, extra=learning.regions(),
-        )  # fmt: skip
+            plans,
+            {name: tensor.layout for name, tensor in tensors.items()},
+            engine,
+            drains(model, engine),
+            len(constants),
+            model.outputs if model.loss == "squared_error" else 0,
+            groups,
+            recipe.evaluations,
+            keep=learning.layers,
+            extra=learning.regions(),
+        )
         forward = tuple(layer_code(engine, plan, memory, formats, tensors, tables, constants) for plan in plans)
         objective = Supervised(model=model, memory=memory, formats=formats, code=forward)
         probes = tuple(
-            GroupProbes(objective=objective, recipe=recipe, group=group,
-                        tensors=tuple(tensors[name] for name in group.tensors))
+            GroupProbes(
+                objective=objective, recipe=recipe, group=group, tensors=tuple(tensors[name] for name in group.tensors)
+            )
             for group in groups
-        )  # fmt: skip
+        )
         words = sum(tensor.words for tensor in tensors.values())
         places = {value: memory.constants.base + number for number, value in enumerate(constants)}
         local = LocalCodes(learning, objective, memory, places, tensors, words, block)
         emitter = Emitter(
-            recipe=recipe, lanes=engine.lanes, scalar_entries=3 << engine.table_bits,
-            activation_entries=len(tables) << engine.table_bits, constants=memory.constants,
-            objective=objective, gradients=(*probes, *local.codes), tensors=tuple(tensors.values()),
-            trained=tuple(tensor for tensor in tensors.values() if tensor.trained), zeroed=local.zeroed,
-        )  # fmt: skip
+            recipe=recipe,
+            lanes=engine.lanes,
+            scalar_entries=3 << engine.table_bits,
+            activation_entries=len(tables) << engine.table_bits,
+            constants=memory.constants,
+            objective=objective,
+            gradients=(*probes, *local.codes),
+            tensors=tuple(tensors.values()),
+            trained=tuple(tensor for tensor in tensors.values() if tensor.trained),
+            zeroed=local.zeroed,
+        )
         program = emitter.program()
         if program.size > engine.program_depth:
             raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
         return Compiled(
-            model=model, recipe=recipe, engine=engine, program=tuple(program.words()),
-            entries={name: program.labels[name] for name in ENTRIES}, plans=self.plans, memory=memory,
-            formats=formats, tensors=tensors, rates=rates, activation_tables=tables, constants=constants,
-            forward=forward, probe_passes=(*((*code.start, code.passes) for code in probes), *local.passes),
-            samples=Labelled(model, formats.input, formats.output), zeroed=local.zeroed, local_macs=local.macs,
-        )  # fmt: skip
+            model=model,
+            recipe=recipe,
+            engine=engine,
+            program=tuple(program.words()),
+            entries={name: program.labels[name] for name in ENTRIES},
+            plans=self.plans,
+            memory=memory,
+            formats=formats,
+            tensors=tensors,
+            rates=rates,
+            activation_tables=tables,
+            constants=constants,
+            forward=forward,
+            probe_passes=(*((*code.start, code.passes) for code in probes), *local.passes),
+            samples=Labelled(model, formats.input, formats.output),
+            zeroed=local.zeroed,
+            local_macs=local.macs,
+        )
 
 
 def _tensors(
-    model: Model, recipe: Recipe, engine: EngineConfig, plans: list[LayerPlan], formats: Formats,
+    model: Model,
+    recipe: Recipe,
+    engine: EngineConfig,
+    plans: list[LayerPlan],
+    formats: Formats,
     learning: LocalLearning,
-) -> tuple[dict[str, Tensor], RateFormat, int]:  # fmt: skip
+) -> tuple[dict[str, Tensor], RateFormat, int]:
     """Tensors by name, how rates travel, and the first generator block behind all tensors'."""
     matrices = learning.matrices()
     found = layouts(plans, model.parameter_shapes()) | {name: layout for name, (layout, _) in matrices.items()}

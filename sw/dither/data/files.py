@@ -16,7 +16,7 @@ from typing import IO
 
 import platformdirs
 
-from ..checkpoint import write_atomically
+from ..tools.files import write_atomically
 
 __all__ = ["DATA_VARIABLE", "DataError", "RemoteFile", "data_folder", "read_file"]
 
@@ -55,7 +55,8 @@ def data_folder(name: str, given: Path | None = None) -> tuple[Path, bool]:
 
 
 def read_file(file: RemoteFile, folder: Path, mirrors: Sequence[str], *, download: bool) -> bytes:
-    """The content of a file, unpacked and checked; it lies in the folder as ``NAME`` or ``NAME.gz``.
+    """The content of a file, unpacked and checked; it lies in the folder as ``NAME`` or
+    ``NAME.gz``.
 
     :param mirrors: URLs of folders that hold ``NAME.gz``, tried one after the other.
     :param download: whether to fetch a missing file into the folder.

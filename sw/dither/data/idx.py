@@ -17,7 +17,8 @@ _BYTES = 8
 
 
 def read_idx(content: bytes, axes: int, where: str) -> NDArray[np.uint8]:
-    """The array in an IDX file: two zero bytes, type code, number of axes, their lengths in big endian, then elements.
+    """The array in an IDX file: two zero bytes, type code, number of axes, their lengths in big
+    endian, then elements.
 
     :param axes: how many axes there must be.
     :param where: name for messages.

@@ -52,8 +52,8 @@ def load_mnist(
 ) -> tuple[Images, Images]:
     """The 60,000 training images and the 10,000 test images.
 
-    :param folder: where the four files are, packed or not; if None, the folder in ``DITHER_DATA``, or else one in the
-        user's cache, which missing files are downloaded into.
+    :param folder: where the four files are, packed or not; if None, the folder in ``DITHER_DATA``,
+        or else one in the user's cache, which missing files are downloaded into.
     :raises DataError: if a file is missing, cannot be downloaded, or is damaged.
     """
     where, chosen = data_folder("mnist", folder)

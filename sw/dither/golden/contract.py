@@ -1,14 +1,17 @@
-"""CONTRACT, fast: every instruction becomes a few matrix products on views of the activation memory.
+"""CONTRACT, fast: every instruction becomes a few matrix products on views of the activation
+memory.
 
-Activations and weights are held as float64. Products and sums of integers below 2**53 are exact in float64 in any
-order, so BLAS gives the engine's bits; so is the right shift by a power of two, folded into the weights. The rest of
-the drain (rounding, saturation, activation) works on blocks that stay in the second-level cache.
+Activations and weights are held as float64. Products and sums of integers below 2**53 are exact in
+float64 in any order, so BLAS gives the engine's bits; so is the right shift by a power of two,
+folded into the weights. The rest of the drain (rounding, saturation, activation) works on blocks
+that stay in the second-level cache.
 
-A nest is planned once (:class:`ContractPlan`), whatever its index registers: a plan counts words from the operands'
-bases, which it gets when it runs. Lane-wise operands have a plan of their own (:mod:`.lanewise`). With weights, loops
-fall in three groups: those that move the weights alone give the rows M of a matrix product, those that move the inputs
-alone its positions, those that move both are taken one by one. Where the reduction loops merge into one stride, BLAS
-reads the activation memory in place; else (convolutions) the inputs of a block are gathered first.
+A nest is planned once (:class:`ContractPlan`), whatever its index registers: a plan counts words
+from the operands' bases, which it gets when it runs. Lane-wise operands have a plan of their own
+(:mod:`.lanewise`). With weights, loops fall in three groups: those that move the weights alone give
+the rows M of a matrix product, those that move the inputs alone its positions, those that move both
+are taken one by one. Where the reduction loops merge into one stride, BLAS reads the activation
+memory in place; else (convolutions) the inputs of a block are gathered first.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import EngineConfig
-from ..isa import Instruction, Operand
-from ..tables import Table
+from ..arch.config import EngineConfig
+from ..arch.isa import Instruction, Operand
+from ..arch.tables import Table
 from .drain import ContractResult, Drain, exact_in_float
 from .lanewise import LaneWise
 from .nest import Loop, Piece, analyse_contract, resolve
@@ -48,7 +51,9 @@ class _Block:
     """A part of a plan's outputs."""
 
     inputs: Window
-    """Shape (positions ..., K, columns), or with all axes apart, (K ..., columns ..., lanes), to be gathered."""
+    """Shape (positions ..., K, columns), or with all axes apart, (K ..., columns ..., lanes), to be
+    gathered.
+    """
     products: tuple[int, ...]
     """Shape of the matrix products, (positions ..., M, columns)."""
     sums: tuple[int, ...]
@@ -73,8 +78,9 @@ class _Matrix:
         if self._gather:
             columns = positions
         else:
-            # BLAS takes neighbouring positions as more columns, where a term's columns end before the next term's. Of
-            # overlapping windows, whose loops both go on by one word, only one can be neighbours.
+            # BLAS takes neighbouring positions as more columns, where a term's columns end before
+            # the next term's. Of overlapping windows, whose loops both go on by one word, only one
+            # can be neighbours.
             pitch = reduction[0].x if reduction else space.config.activation_depth
             columns = [loop for loop in positions if loop.x == 1 and loop.count <= pitch][:1]
         # From here on, outermost loops first, as axes of arrays.
@@ -94,7 +100,9 @@ class _Matrix:
         """Version and base of the weights."""
 
     def _still_bias(self, base: int) -> NDArray[np.intp]:
-        """Bias slots, shape (positions ..., M, columns ..., 1), with length 1 where the bias stands still."""
+        """Bias slots, shape (positions ..., M, columns ..., 1), with length 1 where the bias stands
+        still.
+        """
         positions, columns = (
             [loop.b if loop.b.any() else loop.b[:1] for loop in loops] for loops in (self._positions, self._columns)
         )
@@ -170,7 +178,9 @@ class _Matrix:
         return ContractResult.joint(results)
 
     def _bias(self, base: int) -> NDArray[Any] | None:
-        """Products of bias and constant, and half a unit of the result, in units of the result (or of the sums)."""
+        """Products of bias and constant, and half a unit of the result, in units of the result (or
+        of the sums).
+        """
         if self._bias_slots is None or self._one is None:
             return None
         one = self._one[:1] if (self._one == self._one[0]).all() else self._one
@@ -276,7 +286,9 @@ def _separate(piece: Piece) -> Iterator[Piece]:
 
 
 def _upright(piece: Piece) -> Piece:
-    """The same piece with no loop that runs backwards through the inputs: outputs and sums don't depend on order."""
+    """The same piece with no loop that runs backwards through the inputs: outputs and sums don't
+    depend on order.
+    """
 
     def turned(loop: Loop) -> Loop:
         return Loop(loop.count, -loop.x, -loop.y, loop.w[::-1], loop.b[::-1]) if loop.x < 0 else loop

@@ -1,4 +1,6 @@
-"""What golden machine and cycle model share of the sequencer: fetching instructions, open loops and calls."""
+"""What golden machine and cycle model share of the sequencer: fetching instructions, open loops and
+calls.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OUTER_LOOPS, STACK_DEPTH, Instruction, decode_program
-from ..timing import execution_cycles, fetch_cycles
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OUTER_LOOPS, STACK_DEPTH, Instruction, decode_program
+from ..arch.timing import execution_cycles, fetch_cycles
 from .nest import terms
 
 __all__ = ["Program", "Stack", "Step", "wrap"]
@@ -47,7 +49,9 @@ def _row_steps(config: EngineConfig, instruction: Instruction) -> int:
 
 
 class Program:
-    """A program memory, decoded as far as execution has come; words never written are zero (HALT)."""
+    """A program memory, decoded as far as execution has come; words never written are zero
+    (HALT).
+    """
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config

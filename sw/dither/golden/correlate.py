@@ -1,10 +1,12 @@
-"""CORRELATE, fast: sums of products over lanes as matrix products on views of the activation memory.
+"""CORRELATE, fast: sums of products over lanes as matrix products on views of the activation
+memory.
 
-The nest is that of the contraction whose gradient it is, with the roles of weights and outputs exchanged. Its loops
-fall in groups: those that move the left operand alone give the rows M of a matrix product, those that move the right
-operand alone its columns K. Loops that move both are further lanes where they lead from one word to its neighbour and
-leave the gradient where it is; the others make a stack of matrix products. Each of them is exact in float64; what they
-add up to is int64, which is exact modulo 2**48.
+The nest is that of the contraction whose gradient it is, with the roles of weights and outputs
+exchanged. Its loops fall in groups: those that move the left operand alone give the rows M of a
+matrix product, those that move the right operand alone its columns K. Loops that move both are
+further lanes where they lead from one word to its neighbour and leave the gradient where it is; the
+others make a stack of matrix products. Each of them is exact in float64; what they add up to is
+int64, which is exact modulo 2**48.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine import EngineConfig
-from ..isa import Instruction
+from ..arch.config import EngineConfig
+from ..arch.isa import Instruction
 from .drain import exact_in_float
 from .nest import Loop, Piece, analyse_correlate, resolve
-from .parameters import wrap_gradients
+from .probes import wrap_gradients
 from .rules import validate_correlate
 from .workspace import Floats, Window, Workspace
 
@@ -106,7 +108,8 @@ class _Product:
     def run(self, flat: NDArray[np.int64], d: int, x: int, g: int) -> None:
         """Execute the piece.
 
-        :param flat: the gradient memory, all rows one behind the other; the other parameters are bases.
+        :param flat: the gradient memory, all rows one behind the other; the other parameters are
+            bases.
         """
         total, *others = self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, d, x))
         for share in others:
@@ -159,7 +162,8 @@ class CorrelatePlan:
     def run(self, gradient: NDArray[np.int64], indices: Sequence[int] = NO_INDEX) -> None:
         """Execute it once.
 
-        :param gradient: the gradient memory, contiguous, shape (parameter_depth, R): 48 bits, signed. Changed.
+        :param gradient: the gradient memory, contiguous, shape (parameter_depth, R): 48 bits,
+            signed. Changed.
         :param indices: values of the index registers ``dxg``.
         :raises DeviceError: if they lead out of a memory.
         """
@@ -195,8 +199,8 @@ def correlate(
 
 
 def _upright(piece: Piece) -> Piece:
-    """The same piece with no loop that runs backwards through the right operand, nor, if that stands still, through
-    the left one: sums do not depend on order."""
+    """The same piece with no loop that runs backwards through the right operand, nor, if that
+    stands still, through the left one: sums do not depend on order."""
 
     def backward(loop: Loop) -> bool:
         return loop.x < 0 or (loop.x == 0 and loop.y < 0)
@@ -218,7 +222,9 @@ def _upright(piece: Piece) -> Piece:
 
 
 def _neighbours(config: EngineConfig, loops: Sequence[Loop]) -> tuple[int, list[Loop]]:
-    """Which loops lead from word to neighbouring word in both operands, all of them in one go; and through how many."""
+    """Which loops lead from word to neighbouring word in both operands, all of them in one go; and
+    through how many.
+    """
     words, found = 1, []
     for loop in sorted(loops, key=lambda loop: loop.x):
         if loop.w.any() or not exact_in_float(config.width, words * loop.count * config.lanes):
@@ -230,7 +236,9 @@ def _neighbours(config: EngineConfig, loops: Sequence[Loop]) -> tuple[int, list[
 
 
 def _is_matrix(axes: Sequence[tuple[int, int]], neighbours: int) -> bool:
-    """Whether axes (count, stride in words; outermost first) are one whose lines, of so many words, do not overlap."""
+    """Whether axes (count, stride in words; outermost first) are one whose lines, of so many words,
+    do not overlap.
+    """
     if not axes:
         return True
     (_, pitch), *others = axes[::-1]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import REGISTERS, STACK_DEPTH, Instruction, decode_program
-from ..regmap import COUNTERS, SATURATIONS
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import REGISTERS, STACK_DEPTH, Instruction, decode_program
+from ..arch.regmap import COUNTERS, SATURATIONS
 from .control import Program, Stack, Step, wrap
 
 __all__ = ["predict"]
@@ -18,7 +18,9 @@ _NOT_PREDICTED = {"cycles_wait", *(f"saturations_{place}" for place in SATURATIO
 
 @dataclass(slots=True)
 class _Tally:
-    """What a stretch of a program costs, by counter; how many scalars it pulls; how many loops and calls it opens."""
+    """What a stretch of a program costs, by counter; how many scalars it pulls; how many loops and
+    calls it opens.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     pulls: int = 0
@@ -39,15 +41,18 @@ class _Tally:
 
 
 def predict(config: EngineConfig, words: Sequence[int], entry: int, scalars: Sequence[int] = ()) -> dict[str, int]:
-    """The counters of a run: all but those that data or the host's speed decide (saturations and waiting).
+    """The counters of a run: all but those that data or the host's speed decide (saturations and
+    waiting).
 
     Loops whose bodies decide nothing about later loops are costed once and multiplied.
 
     :param words: the program, from word 0.
     :param entry: word address that the run starts at.
     :param scalars: what the PULLs of the run return, in order.
-    :returns: ``cycles_<phase>`` and ``row_steps``, by the names of :data:`dither.regmap.COUNTERS`.
-    :raises DeviceError: if the program faults, pulls more than ``scalars``, or a loop's length depends on a loss.
+    :returns: ``cycles_<phase>`` and ``row_steps``, by the names of
+        :data:`dither.arch.regmap.COUNTERS`.
+    :raises DeviceError: if the program faults, pulls more than ``scalars``, or a loop's length
+        depends on a loss.
     """
     model = _Model(config, words, scalars)
     model.run(entry)
@@ -78,7 +83,9 @@ class _Model:
         self.registers: list[int | None] = [0] * REGISTERS  # None: not known without data
         self.tally = _Tally()
         self._bodies: dict[int, tuple[_Tally, int] | None] = {}
-        """By address of a loop's body, the cost of one iteration and where the loop ends; None where that varies."""
+        """By address of a loop's body, the cost of one iteration and where the loop ends; None
+        where that varies.
+        """
         self._counting = _counting_registers(words)
 
     def run(self, entry: int) -> None:
@@ -146,7 +153,9 @@ class _Model:
             raise DeviceError(f"the program pulls more than the {len(self.scalars)} scalars given")
 
     def _body(self, address: int, depth: int) -> tuple[_Tally, int] | None:
-        """One iteration of the loop body at an address, if every iteration costs the same, and where the loop ends."""
+        """One iteration of the loop body at an address, if every iteration costs the same, and
+        where the loop ends.
+        """
         if depth > STACK_DEPTH:
             return None
         if address not in self._bodies:

@@ -1,7 +1,8 @@
 """The twin of DITHER: random signs that neighbouring samples share, one word further on.
 
-The signs of n words and L lanes are a Toeplitz matrix, ``signs[i, l] = xi[i + l]``: a window that slides over one
-vector of n + L - 1 signs. It is a view of that vector, so a word costs one new sign, as it does the engine.
+The signs of n words and L lanes are a Toeplitz matrix, ``signs[i, l] = xi[i + l]``: a window that
+slides over one vector of n + L - 1 signs. It is a view of that vector, so a word costs one new
+sign, as it does the engine.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from ..device import DeviceError
-from ..fixedpoint import saturate
-from ..generator import BLOCK_BITS, stream
-from ..isa import Instruction
+from ..arch.device import DeviceError
+from ..arch.fixedpoint import saturate
+from ..arch.generator import BLOCK_BITS, stream
+from ..arch.isa import Instruction
 from .workspace import Floats, Workspace
 
 __all__ = ["OFFSET_BITS", "DitherPlan", "dither", "sample_signs"]
@@ -33,7 +34,8 @@ def sample_signs(
 
     :param block: first block of the generator.
     :param offset: number of the first lane's sample, modulo 2**16.
-    :returns: float64 of shape (words, lanes), +1 where bit ``i + offset + l`` is 1, else -1; a read-only view.
+    :returns: float64 of shape (words, lanes), +1 where bit ``i + offset + l`` is 1, else -1; a
+        read-only view.
     """
     skipped, first = divmod(offset % (1 << OFFSET_BITS), BLOCK_BITS)
     count = words + lanes - 1
@@ -62,7 +64,8 @@ def dither(
 class DitherPlan:
     """One DITHER, checked, for one workspace.
 
-    :raises DeviceError: if a word is beyond the memory, an output is written twice, or outputs are inputs of others.
+    :raises DeviceError: if a word is beyond the memory, an output is written twice, or outputs are
+        inputs of others.
     """
 
     def __init__(self, space: Workspace, instruction: Instruction) -> None:
@@ -99,9 +102,7 @@ class DitherPlan:
             if not self._inplace:
                 np.copyto(self._outputs, self._inputs)
             return 0
-        signs = sample_signs(
-            seed, step, probe, block=self._block, offset=offset, words=self._count, lanes=len(scale)
-        )  # fmt: skip
+        signs = sample_signs(seed, step, probe, block=self._block, offset=offset, words=self._count, lanes=len(scale))
         return sum(self._space.spread(self._cuts, lambda cuts: self._run_blocks(cuts, signs, scale)))
 
     def _run_blocks(self, cuts: Sequence[slice], signs: Floats, scale: Floats) -> int:
@@ -112,7 +113,8 @@ class DitherPlan:
             np.multiply(signs[cut], scale, out=moved)
             if self._gate:
                 positive = self._space.scratch("gate", inputs.size, np.float64).reshape(inputs.shape)
-                np.clip(inputs, 0, 1, out=positive)  # activations are integers: 1 where greater than zero
+                # Activations are integers: 1 where greater than zero.
+                np.clip(inputs, 0, 1, out=positive)
                 moved *= positive
             moved += inputs
             if moved.min() < -half or moved.max() >= half:

@@ -1,4 +1,6 @@
-"""What becomes of CONTRACT's sums: rounding, saturation, activation, and what is counted about them."""
+"""What becomes of CONTRACT's sums: rounding, saturation, activation, and what is counted about
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..device import DeviceError
-from ..isa import Activation, Instruction
+from ..arch.device import DeviceError
+from ..arch.isa import Activation, Instruction
 from .workspace import Floats, Workspace
 
 __all__ = ["ContractResult", "Drain", "exact_in_float"]
@@ -18,7 +20,9 @@ _EXACT_BITS = 53
 
 
 def exact_in_float(width: int, count: int) -> bool:
-    """Whether ``count`` products of two numbers of ``width`` bits, and half a unit, always add exactly in float64."""
+    """Whether ``count`` products of two numbers of ``width`` bits, and half a unit, always add
+    exactly in float64.
+    """
     return (count + 1) << (2 * width - 2) < 1 << _EXACT_BITS
 
 
@@ -58,7 +62,8 @@ class Drain:
     def finish(self, sums: Floats, outputs: Floats) -> ContractResult:
         """Round, saturate, activate and write a block.
 
-        :param sums: exact sums times ``2**-shift``, plus a half: what rounding down finishes. Overwritten.
+        :param sums: exact sums times ``2**-shift``, plus a half: what rounding down finishes.
+            Overwritten.
         :param outputs: of as many numbers in the same order.
         :raises DeviceError: if a sum does not fit an accumulator.
         """

@@ -1,8 +1,9 @@
 """CONTRACT with lane-wise operands: sums of products of activation words, lane by lane.
 
-All operands are views of the activation memory, with one axis for each loop and one for the lanes; a loop that an
-operand stands still in has length 1 there, and NumPy broadcasts it. As in :mod:`.contract`, sums of integers are exact
-in float64, and the right shift is folded into the operand.
+All operands are views of the activation memory, with one axis for each loop and one for the lanes;
+a loop that an operand stands still in has length 1 there, and NumPy broadcasts it. As in
+:mod:`.contract`, sums of integers are exact in float64, and the right shift is folded into the
+operand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..isa import Instruction, Operand
+from ..arch.isa import Instruction, Operand
 from .drain import ContractResult, Drain, exact_in_float
 from .nest import Loop, Piece
 from .workspace import Floats, Window, Workspace
@@ -67,7 +68,9 @@ class _Block:
     """A part of a piece's outputs."""
 
     windows: dict[str, Window]
-    """By operand; axes (outer ..., terms ..., lanes) for ``w`` and ``x``, (outer ..., lanes) for ``y`` and ``b``."""
+    """By operand; axes (outer ..., terms ..., lanes) for ``w`` and ``x``, (outer ..., lanes) for
+    ``y`` and ``b``.
+    """
     products: tuple[int, ...]
     """Shape of all products."""
     lanes: slice

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..fixedpoint import saturate, shift_round
-from ..isa import Instruction, LossKind, LossMode
-from ..tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.fixedpoint import saturate, shift_round
+from ..arch.isa import Instruction, LossKind, LossMode
+from ..arch.tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
 
 __all__ = ["LN2", "LOSS_BITS", "MAX_FRAC", "LossPlan", "LossResult", "floor_log2", "loss"]
 
@@ -51,10 +51,11 @@ def _cross_entropy(
     tables: tuple[ArrayLike, ArrayLike],
     width: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Softmax cross-entropy ``ln(sum exp(z_c - max z)) + max z - z_label`` with 16 fraction bits; and, if there is a
-    width, its derivatives before they are clipped.
+    """Softmax cross-entropy ``ln(sum exp(z_c - max z)) + max z - z_label`` with 16 fraction bits;
+    and, if there is a width, its derivatives before they are clipped.
 
-    Masked lanes are computed with the rest, which is cheaper than leaving them out; their labels must exist too.
+    Masked lanes are computed with the rest, which is cheaper than leaving them out; their labels
+    must exist too.
     """
     highest = (1 << SCALAR_INPUT_BITS) - 1
     distance = z.max(axis=0) - z
@@ -87,19 +88,23 @@ def loss(
     slopes: ArrayLike = (),
     derivative_bits: int | None = None,
 ) -> LossResult:
-    """What LOSS computes: each lane's loss, rounded half-up to ``loss_frac`` bits and clipped to 24 bits.
+    """What LOSS computes: each lane's loss, rounded half-up to ``loss_frac`` bits and clipped to 24
+    bits.
 
     :param outputs: the network's outputs, integers of shape (C, L).
-    :param labels: integers of shape (L,); a negative one masks its lane, for CROSS_ENTROPY one from C on too.
+    :param labels: integers of shape (L,); a negative one masks its lane, for CROSS_ENTROPY one from
+        C on too.
     :param targets: integers of shape (C, L), for SQUARED_ERROR.
     :param z_frac: fraction bits of outputs and targets, 0 to 16.
     :param loss_frac: fraction bits of a lane's loss, 0 to 16.
-    :param values: the scalar-table memory, for CROSS_ENTROPY; see :func:`dither.tables.scalar_tables`.
+    :param values: the scalar-table memory, for CROSS_ENTROPY; see
+        :func:`dither.arch.tables.scalar_tables`.
     :param slopes: the same.
-    :param derivative_bits: W, if derivatives are wanted, as LOSS writes them in mode ERROR: with W - 2 fraction bits
-        for CROSS_ENTROPY, with ``z_frac`` (and without the factor 2) for SQUARED_ERROR; clipped to W bits.
-    :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range, or a sum of exponentials is zero, which only
-        tables that nobody loaded give.
+    :param derivative_bits: W, if derivatives are wanted, as LOSS writes them in mode ERROR: with W
+        - 2 fraction bits for CROSS_ENTROPY, with ``z_frac`` (and without the factor 2) for
+        SQUARED_ERROR; clipped to W bits.
+    :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range, or a sum of exponentials is
+        zero, which only tables that nobody loaded give.
     """
     for name, frac in (("z_frac", z_frac), ("loss_frac", loss_frac)):
         if not 0 <= frac <= MAX_FRAC:
@@ -116,7 +121,8 @@ def loss(
         errors = z - np.asarray(targets, dtype=np.int64)
         raw, frac = np.square(errors).sum(axis=0), 2 * z_frac
     highest = (1 << LOSS_BITS) - 1
-    # A left shift could leave 64 bits; whatever is beyond 24 bits before it is clipped behind it all the same.
+    # A left shift could leave 64 bits; whatever is beyond 24 bits before it is clipped behind it
+    # all the same.
     scaled = shift_round(raw if frac >= loss_frac else np.minimum(raw, highest + 1), frac - loss_frac) * active
     clips = int(np.count_nonzero(scaled > highest))
     derivatives = None
@@ -129,8 +135,8 @@ def loss(
 class LossPlan:
     """A LOSS, checked, with the words that it reads and writes.
 
-    :raises DeviceError: if the instruction breaks a rule of the instruction set, leaves the activation memory, or has
-        a mode that the engine lacks.
+    :raises DeviceError: if the instruction breaks a rule of the instruction set, leaves the
+        activation memory, or has a mode that the engine lacks.
     """
 
     def __init__(self, config: EngineConfig, instruction: Instruction) -> None:
@@ -169,7 +175,8 @@ class LossPlan:
     ) -> tuple[int, int]:
         """Executes it.
 
-        :param activation: the activation memory, integers of shape (activation_depth, L); results are written to it.
+        :param activation: the activation memory, integers of shape (activation_depth, L); results
+            are written to it.
         :param kept: the losses that KEEP keeps and DIFFER takes, shape (L,); written by KEEP.
         :param values: the scalar-table memory.
         :param slopes: the same.
@@ -182,9 +189,11 @@ class LossPlan:
             activation[self._outputs],
             activation[self._label],
             None if self._targets is None else activation[self._targets],
-            values=values, slopes=slopes, derivative_bits=width if self._mode is LossMode.ERROR else None,
+            values=values,
+            slopes=slopes,
+            derivative_bits=width if self._mode is LossMode.ERROR else None,
             **self._fractions,
-        )  # fmt: skip
+        )
         clips = result.clips
         match self._mode:
             case LossMode.KEEP:

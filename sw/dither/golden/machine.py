@@ -1,4 +1,6 @@
-"""The golden machine: executes the engine's programs, bit for bit and counter for counter, in NumPy."""
+"""The golden machine: executes the engine's programs, bit for bit and counter for counter, in
+NumPy.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from ..device import DeviceError, RunResult
-from ..engine import EngineConfig
-from ..isa import REGISTERS, Distribution, Instruction, Memory, Rule
-from ..regmap import COUNTERS
-from ..streams import Expect, Segment
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError, RunResult
+from ..arch.isa import REGISTERS, Distribution, Instruction, Memory, Rule
+from ..arch.regmap import COUNTERS
+from ..arch.streams import Expect, Segment
 from .contract import ContractPlan
 from .control import Program, Stack, Step, wrap
 from .correlate import CorrelatePlan
 from .dither import DitherPlan
 from .loss import LossPlan
 from .memories import Memories
-from .parameters import accumulate, coordinate_place, perturb, perturb_one, tensor_probes, wrap_gradients
 from .ports import InputPort, OutputPort
+from .probes import accumulate, coordinate_place, perturb, perturb_one, tensor_probes, wrap_gradients
 from .transpose import transpose, transpose_words
 from .update import update
 
@@ -41,7 +43,7 @@ class Range:
 
 
 class GoldenMachine:
-    """A :class:`dither.device.Device` in software.
+    """A :class:`dither.arch.device.Device` in software.
 
     Memories and registers are zero at first and keep their contents from run to run.
 
@@ -56,7 +58,9 @@ class GoldenMachine:
         self.config = config
         self.memories = Memories(config, threads=threads)
         self.ranges: dict[int, Range] = {}
-        """By word address of the CONTRACT; filled where ``monitor`` is set, until :meth:`write_program`."""
+        """By word address of the CONTRACT; filled where ``monitor`` is set, until
+        :meth:`write_program`.
+        """
         self._monitor = monitor
         self._blas = ThreadpoolController()
         self._program = Program(config)
@@ -67,15 +71,26 @@ class GoldenMachine:
         self._kept = np.zeros(config.lanes, np.int64)
         self._registers = [0] * REGISTERS
         self._units: dict[str, Callable[[Step], None]] = {
-            "SET": self._set, "ADD": self._add, "SUBTRACT": self._subtract, "PULL": self._pull, "EMIT": self._emit,
-            "LOAD": self._load, "STORE": self._store, "CONTRACT": self._contract, "LOSS": self._loss,
-            "PERTURB": self._perturb, "ACCUMULATE": self._accumulate, "UPDATE": self._update,
-            "CORRELATE": self._correlate, "DITHER": self._dither, "TRANSPOSE": self._transpose,
-        }  # fmt: skip
+            "SET": self._set,
+            "ADD": self._add,
+            "SUBTRACT": self._subtract,
+            "PULL": self._pull,
+            "EMIT": self._emit,
+            "LOAD": self._load,
+            "STORE": self._store,
+            "CONTRACT": self._contract,
+            "LOSS": self._loss,
+            "PERTURB": self._perturb,
+            "ACCUMULATE": self._accumulate,
+            "UPDATE": self._update,
+            "CORRELATE": self._correlate,
+            "DITHER": self._dither,
+            "TRANSPOSE": self._transpose,
+        }
         self._begin((), ())
 
     def write_program(self, words: Sequence[int]) -> None:
-        """See :meth:`dither.device.Device.write_program`."""
+        """See :meth:`dither.arch.device.Device.write_program`."""
         self._program.write(words)
         self._plans.clear()
         self._correlations.clear()
@@ -84,7 +99,7 @@ class GoldenMachine:
         self.ranges.clear()
 
     def close(self) -> None:
-        """See :meth:`dither.device.Device.close`."""
+        """See :meth:`dither.arch.device.Device.close`."""
         self.memories.space.close()
 
     def _begin(self, inputs: Sequence[Segment], expects: Sequence[Expect]) -> None:
@@ -93,7 +108,9 @@ class GoldenMachine:
         self._counters = {counter.name: 0 for counter in COUNTERS}
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """See :meth:`dither.device.Device.run`; a fault's message names word address and instruction."""
+        """See :meth:`dither.arch.device.Device.run`; a fault's message names word address and
+        instruction.
+        """
         self._begin(inputs, expects)
         # The products are too small for BLAS's own threads, which wait for each other by spinning.
         with self._blas.limit(limits=1, user_api="blas"):
@@ -208,16 +225,27 @@ class GoldenMachine:
     def _probes(self, instruction: Instruction, distribution: Distribution) -> NDArray[Any]:
         seed, number, probe = (self._read(instruction, name) for name in ("seed", "step", "probe"))
         return tensor_probes(
-            distribution, seed, number, probe, block=instruction["block"], inner=instruction["inner"],
-            tiles=instruction["tiles"], rows=self.config.rows,
-        )  # fmt: skip
+            distribution,
+            seed,
+            number,
+            probe,
+            block=instruction["block"],
+            inner=instruction["inner"],
+            tiles=instruction["tiles"],
+            rows=self.config.rows,
+        )
 
     def _coordinate(self, instruction: Instruction) -> tuple[int, int] | None:
-        """Word (of the memory) and row of the parameter that COORDINATE names, if the tensor has it."""
+        """Word (of the memory) and row of the parameter that COORDINATE names, if the tensor has
+        it.
+        """
         place = coordinate_place(
-            self._read(instruction, "probe"), block=instruction["block"], inner=instruction["inner"],
-            tiles=instruction["tiles"], rows=self.config.rows,
-        )  # fmt: skip
+            self._read(instruction, "probe"),
+            block=instruction["block"],
+            inner=instruction["inner"],
+            tiles=instruction["tiles"],
+            rows=self.config.rows,
+        )
         return None if place is None else (instruction["base"] + place[0], place[1])
 
     def _perturb(self, step: Step) -> None:
@@ -259,9 +287,14 @@ class GoldenMachine:
         result = update(
             rule,
             *(state[kind][words] for kind in (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)),
-            gradient_shift=instruction["gradient_shift"], decay1=instruction["decay1"], decay2=instruction["decay2"],
-            rate=self._read(instruction, "rate"), rate_shift=instruction["rate_shift"], values=values, slopes=slopes,
-        )  # fmt: skip
+            gradient_shift=instruction["gradient_shift"],
+            decay1=instruction["decay1"],
+            decay2=instruction["decay2"],
+            rate=self._read(instruction, "rate"),
+            rate_shift=instruction["rate_shift"],
+            values=values,
+            slopes=slopes,
+        )
         state[Memory.MASTER][words] = result.master
         self.memories.masters_changed()
         state[Memory.GRADIENT][words] = 0

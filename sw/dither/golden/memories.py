@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import Memory
-from ..streams import slots
-from ..tables import ScalarTable
-from .parameters import perturb
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import Memory
+from ..arch.streams import slots
+from ..arch.tables import ScalarTable
+from .probes import perturb
 from .workspace import Floats, Workspace
 
 __all__ = ["Memories"]

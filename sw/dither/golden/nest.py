@@ -1,8 +1,10 @@
-"""Loop nests of CONTRACT and CORRELATE as affine maps: strides from steps, address ranges, conflicts.
+"""Loop nests of CONTRACT and CORRELATE as affine maps: strides from steps, address ranges,
+conflicts.
 
-A *step* is what an address register adds when its loop advances and every loop inside has just wrapped; it includes
-the way back. A *stride* is how far apart two iterations of one loop lie: addresses are
-``base + sum(i_loop * stride_loop)``. Bases may depend on registers, so all that is found out here counts from them.
+A *step* is what an address register adds when its loop advances and every loop inside has just
+wrapped; it includes the way back. A *stride* is how far apart two iterations of one loop lie:
+addresses are ``base + sum(i_loop * stride_loop)``. Bases may depend on registers, so all that is
+found out here counts from them.
 """
 
 from __future__ import annotations
@@ -13,13 +15,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Instruction, Operand
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import LOOPS, OUTER_LOOPS, REDUCTION_LOOPS, Instruction, Operand
 
 __all__ = [
-    "MODULUS", "Loop", "Nest", "Piece", "Reach", "analyse_contract", "analyse_correlate", "resolve", "strides", "terms",
-]  # fmt: skip
+    "MODULUS",
+    "Loop",
+    "Nest",
+    "Piece",
+    "Reach",
+    "analyse_contract",
+    "analyse_correlate",
+    "resolve",
+    "strides",
+    "terms",
+]
 
 MODULUS = 1 << 16
 """Of addresses."""
@@ -30,10 +41,11 @@ def _signed(value: int) -> int:
 
 
 def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
-    """Strides of nested loops, innermost first, each from -2**15 to 2**15 - 1; zero for loops of one iteration.
+    """Strides of nested loops, innermost first, each from -2**15 to 2**15 - 1; zero for loops of
+    one iteration.
 
-    Memories have at most 2**15 words, so if all addresses are within one, the signed strides tell their differences
-    without wrapping.
+    Memories have at most 2**15 words, so if all addresses are within one, the signed strides tell
+    their differences without wrapping.
     """
     result = []
     way = 0  # how far the loops inside have moved when all of them are at their last iteration
@@ -48,8 +60,8 @@ def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
 class Loop:
     """One loop of a piece.
 
-    Offsets in the parameter memories (weights, biases, gradients) count rows of words, ``address * R + row``, and need
-    not be affine; those of a lane-wise operand or bias count words.
+    Offsets in the parameter memories (weights, biases, gradients) count rows of words,
+    ``address * R + row``, and need not be affine; those of a lane-wise operand or bias count words.
     """
 
     count: int
@@ -68,7 +80,9 @@ class Loop:
         return cls(count, x, y, steps * w, steps * b)
 
     def around(self, inner: Loop) -> Loop | None:
-        """This loop and the one inside as one loop, or None where inputs or outputs are not equally spaced."""
+        """This loop and the one inside as one loop, or None where inputs or outputs are not equally
+        spaced.
+        """
         if self.x != inner.count * inner.x or self.y != inner.count * inner.y:
             return None
         w, b = (np.add.outer(mine, other).ravel() for mine, other in ((self.w, inner.w), (self.b, inner.b)))
@@ -92,9 +106,12 @@ class Piece:
         """The piece at one iteration of one of its outer loops."""
         return replace(
             self,
-            w=self.w + int(loop.w[index]), x=self.x + index * loop.x, y=self.y + index * loop.y,
-            b=self.b + int(loop.b[index]), outer=tuple(other for other in self.outer if other is not loop),
-        )  # fmt: skip
+            w=self.w + int(loop.w[index]),
+            x=self.x + index * loop.x,
+            y=self.y + index * loop.y,
+            b=self.b + int(loop.b[index]),
+            outer=tuple(other for other in self.outer if other is not loop),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +156,9 @@ class Nest:
     pieces: tuple[Piece, ...]
     """To be executed in order; no piece of a CONTRACT writes a word twice."""
     reaches: dict[str, Reach]
-    """By the letter of the operand; ``one``: the constant that a bias is multiplied by, which has no base."""
+    """By the letter of the operand; ``one``: the constant that a bias is multiplied by, which has
+    no base.
+    """
     inputs: tuple[str, ...]
     """Operands in the memory that ``y`` is written to."""
 
@@ -158,7 +177,8 @@ class Nest:
 
 
 def resolve(instruction: Instruction, letters: str, indices: Sequence[int]) -> dict[str, int]:
-    """An instruction's bases, by the letters of its operands: fields and index registers, modulo 2**16.
+    """An instruction's bases, by the letters of its operands: fields and index registers, modulo
+    2**16.
 
     :param indices: values of the registers, in the order of the letters.
     """
@@ -169,8 +189,8 @@ def resolve(instruction: Instruction, letters: str, indices: Sequence[int]) -> d
 
 
 def terms(instruction: Instruction) -> int:
-    """Iterations of the inner loops: a CONTRACT's products in one sum (without the bias), or the gradient words that a
-    tile of a CORRELATE visits."""
+    """Iterations of the inner loops: a CONTRACT's products in one sum (without the bias), or the
+    gradient words that a tile of a CORRELATE visits."""
     n0, n1, n2 = (instruction[f"n_{name}"] for name in REDUCTION_LOOPS)
     return n0 * n1 * n2
 
@@ -179,7 +199,8 @@ def analyse_contract(config: EngineConfig, instruction: Instruction, bases: Mapp
     """The nest of a valid CONTRACT.
 
     :param bases: some bases, by the letters ``wxyb``; the result is right for others too.
-    :raises DeviceError: if an address is beyond its memory or an output is an input too, with these bases.
+    :raises DeviceError: if an address is beyond its memory or an output is an input too, with these
+        bases.
     """
     lane_wise, bias = Operand(instruction["operand"]) is not Operand.WEIGHT, bool(instruction["bias"])
     rows, depth = 1 if lane_wise else config.rows, config.activation_depth
@@ -232,7 +253,8 @@ def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Map
 def _whole(rows: int, instruction: Instruction, *, w: str, x: str, y: str, b: str = "") -> Piece:
     """The nest with its row loop first, as if all tiles had so many rows.
 
-    The other parameters are the letters of the instruction's operands for the pieces' ``w``, ``x``, ``y`` and ``b``.
+    The other parameters are the letters of the instruction's operands for the pieces' ``w``, ``x``,
+    ``y`` and ``b``.
     """
     counts = [instruction[f"n_{loop}"] for loop in LOOPS]
     split = len(REDUCTION_LOOPS)
@@ -288,7 +310,9 @@ def _reach(name: str, what: str, depth: int, base: int, maps: _Maps) -> Reach:
 def _reach_of_rows(
     name: str, what: str, config: EngineConfig, base: int, maps: Sequence[tuple[int, Sequence[NDArray[np.intp]]]]
 ) -> Reach:
-    """The same for offsets that count rows of words; which words are between the first and the last remains open."""
+    """The same for offsets that count rows of words; which words are between the first and the last
+    remains open.
+    """
     lowest = min(offset + sum(int(steps.min()) for steps in loops) for offset, loops in maps)
     highest = max(offset + sum(int(steps.max()) for steps in loops) for offset, loops in maps)
     words = (lowest // config.rows, highest // config.rows)
@@ -303,7 +327,9 @@ def _affine(offsets: NDArray[np.intp]) -> tuple[int, int]:
 
 
 def _parts(piece: Piece, tail: int) -> list[Piece]:
-    """The piece without the rows that do not count: one part if rows and tiles merge into one loop, else up to two."""
+    """The piece without the rows that do not count: one part if rows and tiles merge into one loop,
+    else up to two.
+    """
     row, tile, *others = piece.outer
     merged = tile.around(row) if tile.count > 1 else row
     if merged is not None:
@@ -320,7 +346,9 @@ def _cut(loop: Loop, count: int) -> Loop:
 
 
 def _in_order(piece: Piece, tail: int) -> Iterator[Piece]:
-    """Single outputs in the order of the nest, for nests that write a word more than once: the last write counts."""
+    """Single outputs in the order of the nest, for nests that write a word more than once: the last
+    write counts.
+    """
     row, tile, *others = piece.outer
     if others:
         for index in range(others[-1].count):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import Memory
-from ..streams import Expect, Segment, slots
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import Memory
+from ..arch.streams import Expect, Segment, slots
 
 __all__ = ["InputPort", "OutputPort"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import LOOPS, REDUCTION_LOOPS, Activation, Instruction, Operand
-from ..timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import LOOPS, REDUCTION_LOOPS, Activation, Instruction, Operand
+from ..arch.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
 from .nest import MODULUS, strides, terms
 
 __all__ = ["MAX_SHIFT", "validate_contract", "validate_correlate"]
@@ -29,8 +29,10 @@ def validate_contract(config: EngineConfig, instruction: Instruction) -> None:
     require(instruction["activation"] in list(Activation), f"unknown activation {instruction['activation']}")
     activation, operand, rows = Activation(instruction["activation"]), Operand(instruction["operand"]), config.rows
     if activation is Activation.TABLE:
-        require(instruction["table"] < config.activation_tables,
-                f"table {instruction['table']} is not one of {config.activation_tables}")  # fmt: skip
+        require(
+            instruction["table"] < config.activation_tables,
+            f"table {instruction['table']} is not one of {config.activation_tables}",
+        )
     if operand is not Operand.WEIGHT:
         require(config.local_learning == 1, f"operand {operand.name} needs an engine with local_learning")
         for name in ("n_o0", "last_rows"):
@@ -65,12 +67,16 @@ def _validate_loops(config: EngineConfig, instruction: Instruction) -> None:
     require = _Requirement(instruction)
     for name in LOOPS:
         require(instruction[f"n_{name}"] >= 1, f"n_{name} must be at least 1")
-    require(1 <= instruction["last_rows"] <= config.rows,
-            f"last_rows must be from 1 to {config.rows}, not {instruction['last_rows']}")  # fmt: skip
+    require(
+        1 <= instruction["last_rows"] <= config.rows,
+        f"last_rows must be from 1 to {config.rows}, not {instruction['last_rows']}",
+    )
 
 
 def _soonest_revisit(config: EngineConfig, instruction: Instruction) -> int | None:
-    """Cycles between two visits of one gradient word, if that may be fewer than ``CORRELATE_DISTANCE``."""
+    """Cycles between two visits of one gradient word, if that may be fewer than
+    ``CORRELATE_DISTANCE``.
+    """
     split, inner = len(REDUCTION_LOOPS), terms(instruction)
     counts = [instruction[f"n_{loop}"] for loop in LOOPS]
     pitches = strides(counts, [instruction[f"g_{loop}"] for loop in LOOPS])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..isa import Instruction
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.isa import Instruction
 
 __all__ = ["transpose", "transpose_words"]
 
@@ -15,12 +15,12 @@ __all__ = ["transpose", "transpose_words"]
 def transpose(words: ArrayLike, inner: int, columns: int) -> NDArray[np.float64]:
     """The result of a TRANSPOSE.
 
-    :param words: the source, integers of shape (T*K, R): word ``t*K + k`` holds outputs ``t*R`` to ``t*R + R - 1`` of
-        input k.
+    :param words: the source, integers of shape (T*K, R): word ``t*K + k`` holds outputs ``t*R`` to
+        ``t*R + R - 1`` of input k.
     :param inner: K, input positions of the source.
     :param columns: M, outputs of the source; T = ceil(M / R).
-    :returns: float64 of shape (U*M, R), U = ceil(K / R): word ``u*M + m`` holds inputs ``u*R`` to ``u*R + R - 1`` of
-        output m, zero where there is no such input.
+    :returns: float64 of shape (U*M, R), U = ceil(K / R): word ``u*M + m`` holds inputs ``u*R`` to
+        ``u*R + R - 1`` of output m, zero where there is no such input.
     """
     source = np.asarray(words)
     rows = source.shape[-1]
@@ -40,8 +40,10 @@ def transpose_words(config: EngineConfig, instruction: Instruction) -> tuple[sli
         if instruction[name] < 1:
             raise DeviceError(f"TRANSPOSE: {name} must be at least 1")
     counts = inner * -(-columns // config.rows), columns * -(-inner // config.rows)
-    source, target = (slice(instruction[name], instruction[name] + count)
-                      for name, count in zip(("base", "target"), counts, strict=True))  # fmt: skip
+    source, target = (
+        slice(instruction[name], instruction[name] + count)
+        for name, count in zip(("base", "target"), counts, strict=True)
+    )
     for part in (source, target):
         if part.stop > depth:
             raise DeviceError(f"TRANSPOSE: words {part.start} to {part.stop - 1} are beyond the {depth} of WEIGHT")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..fixedpoint import saturate, shift_round
-from ..isa import MASTER_BITS, Rule
-from ..tables import ScalarTable, scalar_lookup
+from ..arch.fixedpoint import saturate, shift_round
+from ..arch.isa import MASTER_BITS, Rule
+from ..arch.tables import ScalarTable, scalar_lookup
 from .loss import floor_log2
 
 __all__ = ["DIRECTION_BITS", "RATE_BITS", "SHIFTED_BITS", "SIGN_UNIT", "Updated", "adam_direction", "update"]
@@ -44,7 +44,7 @@ def adam_direction(
 
     :param moment1: integers of 32 bits, signed.
     :param moment2: integers of 32 bits, unsigned.
-    :param values: the scalar-table memory, see :func:`dither.tables.scalar_tables`.
+    :param values: the scalar-table memory, see :func:`dither.arch.tables.scalar_tables`.
     :param slopes: the same.
     :returns: directions, int64 of 18 bits, signed, and how many were clipped.
     """

@@ -1,4 +1,6 @@
-"""What CONTRACT, CORRELATE and DITHER work on: memories as float64, expanded tables, scratch, threads."""
+"""What CONTRACT, CORRELATE and DITHER work on: memories as float64, expanded tables, scratch,
+threads.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import EngineConfig
-from ..tables import Table, expand_activation
+from ..arch.config import EngineConfig
+from ..arch.tables import Table, expand_activation
 
 __all__ = ["Floats", "Window", "Workspace"]
 
@@ -23,7 +25,9 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Numbers of the activation memory at equal distances in every axis, counted from a word that is not yet known."""
+    """Numbers of the activation memory at equal distances in every axis, counted from a word that
+    is not yet known.
+    """
 
     shape: tuple[int, ...]
     _first: int
@@ -34,7 +38,8 @@ class Window:
     def of(
         cls, config: EngineConfig, word: int, axes: Sequence[tuple[int, int]], columns: int, *, first_lane: int = 0
     ) -> Window:
-        """Words from ``word`` on and so many numbers behind each of them, of the words that follow if need be.
+        """Words from ``word`` on and so many numbers behind each of them, of the words that follow
+        if need be.
 
         :param axes: count and stride, in words, of each axis but the last.
         """
@@ -44,7 +49,9 @@ class Window:
         return cls(shape, word * pitch + first_lane * size, (*(stride * pitch for _, stride in axes), size))
 
     def at(self, memory: Floats, base: int) -> Floats:
-        """The view of an activation memory, shape :attr:`shape`, with words counted from ``base``."""
+        """The view of an activation memory, shape :attr:`shape`, with words counted from
+        ``base``.
+        """
         return np.ndarray(self.shape, np.float64, memory, self._first + base * memory.strides[0], self._strides)
 
 
@@ -63,7 +70,9 @@ class Workspace:
         self.weight: Floats = np.zeros((config.parameter_depth, config.rows))
         """Shape (parameter_depth, R), integers."""
         self.version = 0
-        """To be counted up by whoever writes weights: plans keep their copies of the weights as long as it stands."""
+        """To be counted up by whoever writes weights: plans keep their copies of the weights as
+        long as it stands.
+        """
         self._tables = {number: np.zeros(1 << config.width, np.float32) for number in range(config.activation_tables)}
         self._clips: dict[int, NDArray[np.bool_] | None] = dict.fromkeys(self._tables)
         self._threads = threads
@@ -77,7 +86,9 @@ class Workspace:
         self._clips[number] = np.roll(clipped, len(clipped) // 2) if clipped.any() else None
 
     def table(self, number: int) -> NDArray[np.float32]:
-        """An activation table's output for all inputs: first for those from 0 up, then for the negative ones."""
+        """An activation table's output for all inputs: first for those from 0 up, then for the
+        negative ones.
+        """
         return self._tables[number]
 
     def table_clips(self, number: int) -> NDArray[np.bool_] | None:
@@ -85,7 +96,9 @@ class Workspace:
         return self._clips[number]
 
     def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
-        """A one-dimensional array of arbitrary contents; the next of that name in the same thread is the same."""
+        """A one-dimensional array of arbitrary contents; the next of that name in the same thread
+        is the same.
+        """
         arrays: dict[str, NDArray[Any]] = self._scratch.__dict__
         if name not in arrays or arrays[name].size < size:
             arrays[name] = np.empty(size, dtype)

@@ -1,4 +1,4 @@
-"""A board at the other end of a line, as a :class:`dither.device.Device`."""
+"""A board at the other end of a line, as a :class:`dither.arch.device.Device`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError, RunResult
-from ..engine import EngineConfig
-from ..isa import WORD_BITS
-from ..regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
-from ..streams import Expect, Segment, physical_beats, unpack
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError, RunResult
+from ..arch.isa import WORD_BITS
+from ..arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
+from ..arch.streams import Expect, Segment, physical_beats, unpack
 from .exchange import RESUME, Exchange, LinkError, Response, Statistics
 from .packing import longest_beat, unpack_output
 from .protocol import (
@@ -52,20 +52,26 @@ def board_config(identity: Identity, name: str = "the board") -> EngineConfig:
     """
     known = config_fields()
     if identity.version != VERSION:
-        raise DeviceError(f"{name} speaks version {identity.version} of the link, this driver version {VERSION}; "
-                          "load a bitstream of this version of dither")  # fmt: skip
+        raise DeviceError(
+            f"{name} speaks version {identity.version} of the link, this driver version {VERSION}; "
+            "load a bitstream of this version of dither"
+        )
     if set(identity.config) != set(known):
         missing = ", ".join(sorted(set(known) - set(identity.config)))
-        raise DeviceError(f"{name} has an engine of another version of dither: it does not tell {missing}; "
-                          "load a bitstream of this version")  # fmt: skip
+        raise DeviceError(
+            f"{name} has an engine of another version of dither: it does not tell {missing}; "
+            "load a bitstream of this version"
+        )
     try:
         config = EngineConfig.from_dict(identity.config)
     except ValueError as error:
         raise DeviceError(f"{name} has an engine that this version of dither does not know: {error}") from None
     if int(config.digest(), 16) != identity.configuration:
-        raise DeviceError(f"{name} has an engine of another version of dither: parameters as known here would have "
-                          f"digest {config.digest()}, not {identity.configuration:08x}; load a bitstream of this "
-                          "version")  # fmt: skip
+        raise DeviceError(
+            f"{name} has an engine of another version of dither: parameters as known here would have "
+            f"digest {config.digest()}, not {identity.configuration:08x}; load a bitstream of this "
+            "version"
+        )
     return config
 
 
@@ -73,8 +79,9 @@ def _check_config(wanted: EngineConfig, found: EngineConfig, name: str) -> None:
     if wanted == found:
         return
     theirs = found.to_dict()
-    differences = [f"{key} {value} on the board {theirs[key]}" for key, value in wanted.to_dict().items()
-                   if value != theirs[key]]  # fmt: skip
+    differences = [
+        f"{key} {value} on the board {theirs[key]}" for key, value in wanted.to_dict().items() if value != theirs[key]
+    ]
     raise DeviceError(
         f"asked for a {wanted.geometry} engine ({wanted.digest()}), {name} has a {found.geometry} one "
         f"({found.digest()}): {'; '.join(differences)}; leave out --engine"
@@ -88,13 +95,18 @@ class LinkDevice:
     :param config: what the engine must be; whatever the board has if None.
     :param patience: seconds of silence after which the board counts as lost.
     :param shortest_timeout: seconds that an answer is waited for at least.
-    :raises DeviceError: if nobody answers, or the board has another engine; the transport is closed then.
+    :raises DeviceError: if nobody answers, or the board has another engine; the transport is closed
+        then.
     """
 
     def __init__(
-        self, transport: Transport, config: EngineConfig | None = None, *, patience: float = 20.0,
+        self,
+        transport: Transport,
+        config: EngineConfig | None = None,
+        *,
+        patience: float = 20.0,
         shortest_timeout: float = 0.03,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = transport.name
         self._exchange = Exchange(transport, patience=patience, shortest_timeout=shortest_timeout)
         self._ready = False
@@ -138,7 +150,7 @@ class LinkDevice:
         return self._registers(address, count)
 
     def write_program(self, words: Sequence[int]) -> None:
-        """See :meth:`dither.device.Device.write_program`."""
+        """See :meth:`dither.arch.device.Device.write_program`."""
         if len(words) > self.config.program_depth:
             raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
         self._prepare()
@@ -156,7 +168,7 @@ class LinkDevice:
         self._ready = True
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """See :meth:`dither.device.Device.run`; may be interrupted (Ctrl-C).
+        """See :meth:`dither.arch.device.Device.run`; may be interrupted (Ctrl-C).
 
         :raises LinkError: if the board is lost; nothing can be done with the device then.
         """
@@ -175,7 +187,7 @@ class LinkDevice:
         return RunResult(outputs, counters)
 
     def close(self) -> None:
-        """See :meth:`dither.device.Device.close`."""
+        """See :meth:`dither.arch.device.Device.close`."""
         self._exchange.transport.close()
         self._lost = self._lost or LinkError("the device is closed")
 
@@ -186,13 +198,16 @@ class LinkDevice:
         self.close()
 
     def _prepare(self) -> None:
-        """Brings the link in order after a run that did not end as it should; memories keep what they hold."""
+        """Brings the link in order after a run that did not end as it should; memories keep what
+        they hold.
+        """
         if self._lost is not None:
             raise self._lost
         if self._ready:
             return
         try:
-            # A board that was switched off meanwhile has lost its memories: it must not be taken for this one.
+            # A board that was switched off meanwhile has lost its memories: it must not be taken
+            # for this one.
             self._exchange.abandon()
             self._exchange.query(RequestType.PING)
             self._exchange.open(_OPEN_SECONDS)
@@ -236,7 +251,8 @@ class LinkDevice:
             self._position = (self._position + len(response.body)) % _MODULUS
             if len(output) > longest:
                 raise DeviceError(f"the program sent more than the {expected} beats expected")
-            # The board is idle before START takes effect, too; this response was composed behind what it acknowledges.
+            # The board is idle before START takes effect, too; this response was composed behind
+            # what it acknowledges.
             if exchange.taken > start and not response.busy and self._position == response.produced:
                 self._finish(given, response)
                 return output
@@ -294,7 +310,8 @@ class _Watch:
         return True
 
     def check(self, given: Upload, last: Response) -> None:
-        """Looks at the counters now and then, if all input is taken and nothing has happened for some time.
+        """Looks at the counters now and then, if all input is taken and nothing has happened for
+        some time.
 
         :raises DeviceError: if the engine has done nothing but wait between two looks.
         """

@@ -1,9 +1,10 @@
-"""Requests and responses over an unreliable line: one query at a time, sequenced requests through a sliding window.
+"""Requests and responses over an unreliable line: one query at a time, sequenced requests through a
+sliding window.
 
-Every transmission has an *order*, a running number whose lowest byte is its tag. Bytes arrive in the order in which
-they were sent, so a response to a transmission tells what became of all before it: a sequenced request that had not
-taken effect by then was lost or refused, and is sent again at once with all behind it (go-back-N). Only silence needs a
-timeout.
+Every transmission has an *order*, a running number whose lowest byte is its tag. Bytes arrive in
+the order in which they were sent, so a response to a transmission tells what became of all before
+it: a sequenced request that had not taken effect by then was lost or refused, and is sent again at
+once with all behind it (go-back-N). Only silence needs a timeout.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from ..device import DeviceError
-from ..regmap import MAGIC
+from ..arch.device import DeviceError
+from ..arch.regmap import MAGIC
 from .frames import FrameDecoder, encode_frame
 from .protocol import POSITION_BITS, REQUEST, RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType
 from .transport import Transport
@@ -103,7 +104,8 @@ class Exchange:
     """One driver's end of the link.
 
     :param transport: the line.
-    :param patience: seconds of silence, or without any effect of what is sent, after which the board counts as lost.
+    :param patience: seconds of silence, or without any effect of what is sent, after which the
+        board counts as lost.
     :param shortest_timeout: seconds that a query's answer is waited for at least.
     """
 
@@ -267,7 +269,9 @@ class Exchange:
         query.deadline = now + self._timeout()
 
     def _timeout(self) -> float:
-        """Seconds after which an answer counts as lost: by the round trips seen, what is on the line, and tries."""
+        """Seconds after which an answer counts as lost: by the round trips seen, what is on the
+        line, and tries.
+        """
         usual = self.shortest_timeout if self._round_trip is None else 4 * self._round_trip
         bits = _BYTE_BITS * (sum(len(request.body) + 16 for request in self._window) + 512)
         line = 2 * bits / self.transport.baud if self.transport.baud else 0.0
@@ -325,7 +329,9 @@ class Exchange:
         return response
 
     def _go_back(self, response: Response) -> None:
-        """Marks what was lost or refused before this response, and all behind it, to be sent again."""
+        """Marks what was lost or refused before this response, and all behind it, to be sent
+        again.
+        """
         if not self._window:
             return
         order = self._orders - 1 - (self._orders - 1 - response.tag) % _TAGS

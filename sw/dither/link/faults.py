@@ -1,4 +1,6 @@
-"""A line that misbehaves on purpose, at random but reproducibly, for tests of drivers and boards."""
+"""A line that misbehaves on purpose, at random but reproducibly, for tests of drivers and
+boards.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..device import DeviceError
+from ..arch.device import DeviceError
 from .transport import Transport
 
 __all__ = ["LINE_FAULTS", "DriverKilled", "FaultyTransport"]
 
 LINE_FAULTS: tuple[str, ...] = (
-    "bit flipped", "byte lost", "byte added", "byte repeated", "bytes garbled", "frame lost", "frame repeated", "pause",
-)  # fmt: skip
+    "bit flipped",
+    "byte lost",
+    "byte added",
+    "byte repeated",
+    "bytes garbled",
+    "frame lost",
+    "frame repeated",
+    "pause",
+)
 """What a driver must live with: no run may notice any of it."""
 _DIRECTIONS = ("to the board", "from the board")
 
@@ -30,19 +39,25 @@ class FaultyTransport:
     :param inner: the line.
     :param random: decides which faults happen, and where.
     :param chance: of a fault, for each frame sent and each piece received.
-    :param disasters: by name, what else may happen to a frame to be sent, in place of one fault in ``rare``: called
-        without arguments. May raise :class:`DriverKilled`, or :class:`~dither.device.DeviceError` as a line that is
-        gone does.
+    :param disasters: by name, what else may happen to a frame to be sent, in place of one fault in
+        ``rare``: called without arguments. May raise :class:`DriverKilled`, or
+        :class:`~dither.arch.device.DeviceError` as a line that is gone does.
     :param rare: how many faults there are for a disaster, on average.
     :param pause: seconds that a pause lasts at most.
     :param counts: what happened; given by the caller if it is to count over several transports.
     """
 
     def __init__(
-        self, inner: Transport, random: np.random.Generator, *, chance: float,
-        disasters: Mapping[str, Callable[[], None]] | None = None, rare: float = 50.0, pause: float = 0.01,
+        self,
+        inner: Transport,
+        random: np.random.Generator,
+        *,
+        chance: float,
+        disasters: Mapping[str, Callable[[], None]] | None = None,
+        rare: float = 50.0,
+        pause: float = 0.01,
         counts: Counter[str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.name = inner.name
         self.bauds: Sequence[int] = inner.bauds
         self.counts: Counter[str] = Counter() if counts is None else counts

@@ -1,6 +1,7 @@
 """Frames on the line: COBS with a CRC, and a decoder that takes bytes as they come.
 
-COBS: Cheshire and Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on Networking 7 (1999).
+COBS: Cheshire and Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on Networking 7
+(1999).
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ class FrameDecoder:
         self._overlong = False
 
     def spoil(self) -> None:
-        """The frame at hand cannot be right (a byte had no stop bit): it will be dropped when it ends."""
+        """The frame at hand cannot be right (a byte had no stop bit): it will be dropped when it
+        ends.
+        """
         self._overlong = True
 
     def feed(self, data: bytes) -> list[bytes]:

@@ -1,4 +1,6 @@
-"""How fast a line to a board is: round trips, upload, download, against what its baud rate allows."""
+"""How fast a line to a board is: round trips, upload, download, against what its baud rate
+allows.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler.assembler import Assembler
-from ..isa import Memory
-from ..streams import Expect, Segment
+from ..arch.isa import Memory
+from ..arch.streams import Expect, Segment
+from ..compiler.code.assembler import Assembler
 from .driver import LinkDevice
 
 __all__ = ["BYTE_BITS", "measure_link"]
@@ -31,7 +33,8 @@ def measure_link(
     :param pings: round trips to time.
     :param seconds: how long upload and download take, each, about.
     :param tell: told what is going on, and which part of it is done (0 to 1).
-    :returns: JSON data; rates in bytes a second as they pass the line, headers and repetitions left out.
+    :returns: JSON data; rates in bytes a second as they pass the line, headers and repetitions left
+        out.
     :raises DeviceError: if the board is lost.
     """
     before = asdict(device.statistics)
@@ -55,7 +58,9 @@ def measure_link(
         "input_buffer": identity.input,
         "output_buffer": identity.output,
         "round_trip_seconds": {
-            "least": min(trips), "median": float(np.median(trips)), "p99": float(np.quantile(trips, 0.99)),
+            "least": min(trips),
+            "median": float(np.median(trips)),
+            "p99": float(np.quantile(trips, 0.99)),
         },
         "limit_bytes_per_s": limit,
         "upload_bytes_per_s": uploaded,
@@ -63,7 +68,7 @@ def measure_link(
         "download_bytes_per_s": downloaded,
         "download_of_limit": downloaded / limit,
         **{name: after[name] - before[name] for name in ("requests", "resent", "timeouts", "damaged")},
-    }  # fmt: skip
+    }
 
 
 def _program(words: int) -> list[int]:

@@ -1,7 +1,9 @@
-"""The engine's streams as they travel over the link: beats with what repeats left out (docs/protocol.md, "Streams").
+"""The engine's streams as they travel over the link: beats with what repeats left out
+(docs/protocol.md, "Streams").
 
-Input travels in words of the engine, which are as many beats as they have parts, output in beats. Beats are arrays of
-shape (beats, words) as :func:`dither.streams.pack` makes them: 32-bit words, the lowest first.
+Input travels in words of the engine, which are as many beats as they have parts, output in beats.
+Beats are arrays of shape (beats, words) as :func:`dither.arch.streams.pack` makes them: 32-bit
+words, the lowest first.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import EngineConfig
-from ..isa import WORD_BITS
-from ..streams import beat_words
+from ..arch.config import EngineConfig
+from ..arch.isa import WORD_BITS
+from ..arch.streams import beat_words
 
 __all__ = ["beat_chunks", "beats_before", "longest_beat", "pack_input", "pack_output", "unpack_input", "unpack_output"]
 
@@ -54,9 +56,11 @@ def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None
 
 
 def beats_before(config: EngineConfig, previous: Beats | None, beats: Beats | None = None) -> Beats:
-    """What the next beats may repeat: the last ones of a word, the oldest first, shape (``word_parts``, words).
+    """What the next beats may repeat: the last ones of a word, the oldest first, shape
+    (``word_parts``, words).
 
-    :param previous: what was that before ``beats``; None at the start of a session, when it is zeros.
+    :param previous: what was that before ``beats``; None at the start of a session, when it is
+        zeros.
     :param beats: further ones, shape (beats, words).
     :raises ValueError: if the shapes are not those of this engine.
     """
@@ -153,10 +157,11 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
 
 
 def _unpack(config: EngineConfig, data: bytes, before: list[int], limit: int | None) -> tuple[Beats, int]:
-    """Whole words whose left-out chunks are those of the word ``before``; if that is empty, beats whose left-out chunks
-    are zeros.
+    """Whole words whose left-out chunks are those of the word ``before``; if that is empty, beats
+    whose left-out chunks are zeros.
 
-    Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
+    Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out
+    ones in one stride.
     """
     width, count = config.width, beat_chunks(config)
     repeats, parts = bool(before), len(before) // count or 1

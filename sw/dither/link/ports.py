@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..device import DeviceError
-from ..engine import EngineConfig
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
 from .driver import LinkDevice
 from .transport import SerialTransport, serial_ports
 
@@ -18,7 +18,9 @@ _SEARCH_SECONDS = 2.0
 
 
 def is_line(name: str) -> bool:
-    """Whether a device's name is a line's: a path (anything with a slash), a Windows port, or :data:`AUTO`."""
+    """Whether a device's name is a line's: a path (anything with a slash), a Windows port, or
+    :data:`AUTO`.
+    """
     return name == AUTO or _LINE.fullmatch(name) is not None
 
 
@@ -27,7 +29,8 @@ def open_board(name: str, config: EngineConfig | None = None) -> LinkDevice:
 
     :param name: of the line; with ``@`` and a baud rate if that is not to be found out.
     :param config: complain, naming both, if the board has another engine than this.
-    :raises DeviceError: if the port cannot be opened, no board answers, or it is not the one wanted.
+    :raises DeviceError: if the port cannot be opened, no board answers, or it is not the one
+        wanted.
     """
     if name == AUTO:
         return _search(config)

@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-from ..engine import EngineConfig
-from ..regmap import MAGIC
+from ..arch.config import EngineConfig
+from ..arch.regmap import MAGIC
 
 __all__ = [
     "BOARD_NAME_BYTES",
@@ -35,13 +35,13 @@ __all__ = [
     "Reason",
     "RequestType",
     "config_fields",
-]  # fmt: skip
+]
 
 VERSION = 3
 """Of this protocol; a driver refuses another one."""
 CRC_BYTES = 4
-"""CRC-32 as in Ethernet and zip (ISO-HDLC: polynomial 04C11DB7, reflected, both inversions) of the payload, before
-COBS."""
+"""CRC-32 as in Ethernet and zip (ISO-HDLC: polynomial 04C11DB7, reflected, both inversions) of the
+payload, before COBS."""
 MAX_REQUEST_BODY = 1024
 """Bytes behind a request's header, at most."""
 MAX_RESPONSE_BODY = 256
@@ -49,7 +49,9 @@ MAX_RESPONSE_BODY = 256
 MAX_READ_WORDS = MAX_RESPONSE_BODY // 4
 """Registers that one READ may ask for."""
 CRC_SLACK = CRC_BYTES
-"""Bytes of the input buffer that are never free: a frame's CRC arrives there before it is known to be one."""
+"""Bytes of the input buffer that are never free: a frame's CRC arrives there before it is known to
+be one.
+"""
 POSITION_BITS = 16
 """Sequence numbers and positions in the output stream are modulo 2**16."""
 BUILD_ID_BYTES = 8
@@ -60,31 +62,34 @@ class RequestType(IntEnum):
     """First byte of a request; a response has the highest bit set besides."""
 
     HELLO = 0x01
-    """Opens a session. ``number``: the low half of MAGIC. If ``session`` is not the board's own already: the board
-    takes it, empties its buffers, starts sequence numbers and output positions from 0, and resets the engine (its
-    memories keep what they hold). Response: identity."""
+    """Opens a session. ``number``: the low half of MAGIC. If ``session`` is not the board's own
+    already: the board takes it, empties its buffers, starts sequence numbers and output positions
+    from 0, and resets the engine (its memories keep what they hold). Response: identity."""
     READ = 0x02
-    """Reads ``argument`` registers (1 to MAX_READ_WORDS) from address ``number`` on. Response: 32 bits each."""
+    """Reads ``argument`` registers (1 to MAX_READ_WORDS) from address ``number`` on. Response: 32
+    bits each.
+    """
     WRITE = 0x03
-    """Sequenced. Writes the body's 32-bit words to registers from address ``argument`` on. Refused (BUSY) while the
-    engine runs, the input buffer holds data, or an earlier WRITE is under way."""
+    """Sequenced. Writes the body's 32-bit words to registers from address ``argument`` on. Refused
+    (BUSY) while the engine runs, the input buffer holds data, or an earlier WRITE is under way."""
     DATA = 0x04
     """Sequenced. Appends the body to the input buffer. Refused (ROOM) if it does not fit."""
     START = 0x05
-    """Sequenced. Starts the program at word ``argument``. Refused (BUSY) while the engine runs or a WRITE is
-    under way."""
+    """Sequenced. Starts the program at word ``argument``. Refused (BUSY) while the engine runs or a
+    WRITE is under way."""
     FETCH = 0x06
-    """Asks for at most ``argument`` bytes (0 to MAX_RESPONSE_BODY) of the output stream from position ``number`` on;
-    all before ``number`` is thereby acknowledged, and its room reused. Refused (POSITION) if ``number`` lies before
-    what was acknowledged or behind what was produced. Response: as many of the bytes as there are."""
+    """Asks for at most ``argument`` bytes (0 to MAX_RESPONSE_BODY) of the output stream from
+    position ``number`` on; all before ``number`` is thereby acknowledged, and its room reused.
+    Refused (POSITION) if ``number`` lies before what was acknowledged or behind what was produced.
+    Response: as many of the bytes as there are."""
     PING = 0x07
-    """No effect; the body, of any length, is thrown away. Response: ``argument`` bytes (0 to MAX_RESPONSE_BODY) of
-    any value."""
+    """No effect; the body, of any length, is thrown away. Response: ``argument`` bytes (0 to
+    MAX_RESPONSE_BODY) of any value."""
 
     @property
     def sequenced(self) -> bool:
-        """Whether it takes effect just once, and in order: only if ``number`` is the sequence number that
-        the board expects."""
+        """Whether it takes effect just once, and in order: only if ``number`` is the sequence
+        number that the board expects."""
         return self in (RequestType.WRITE, RequestType.DATA, RequestType.START)
 
 
@@ -108,9 +113,13 @@ class Reason(IntEnum):
 
     OK = 0
     SESSION = 1
-    """``session`` is not the board's: another driver opened one, or the board lost its own (it is 0 then)."""
+    """``session`` is not the board's: another driver opened one, or the board lost its own (it is 0
+    then).
+    """
     SEQUENCE = 2
-    """``number`` is not the sequence number expected: a repetition, or a frame before it was lost."""
+    """``number`` is not the sequence number expected: a repetition, or a frame before it was
+    lost.
+    """
     ROOM = 3
     BUSY = 4
     POSITION = 5
@@ -198,7 +207,9 @@ IDENTITY = Header(
     Field("output", 2, "bytes of the output buffer"),
     Field("build", BUILD_ID_BYTES, "digest of what the bitstream was made of"),
 )
-"""Followed by BOARD_NAME_BYTES of ASCII, padded with zeros, and a 16-bit number for each of :func:`config_fields`."""
+"""Followed by BOARD_NAME_BYTES of ASCII, padded with zeros, and a 16-bit number for each of
+:func:`config_fields`.
+"""
 
 
 def config_fields() -> tuple[str, ...]:
@@ -233,22 +244,36 @@ class Identity:
         if not board.isascii() or len(board) > BOARD_NAME_BYTES:
             raise ValueError(f"a board's name has up to {BOARD_NAME_BYTES} ASCII characters, not {board!r}")
         return cls(
-            configuration=int(config.digest(), 16), clock=clock, baud=baud, input=input, output=output, build=build,
-            board=board, config=config.to_dict(),
-        )  # fmt: skip
+            configuration=int(config.digest(), 16),
+            clock=clock,
+            baud=baud,
+            input=input,
+            output=output,
+            build=build,
+            board=board,
+            config=config.to_dict(),
+        )
 
     def encode(self) -> bytes:
         """The body."""
         numbers = [self.config[name] for name in config_fields()]
         header = IDENTITY.pack(
-            magic=MAGIC, version=self.version, fields=len(numbers), configuration=self.configuration,
-            clock=self.clock, baud=self.baud, input=self.input, output=self.output, build=self.build,
-        )  # fmt: skip
+            magic=MAGIC,
+            version=self.version,
+            fields=len(numbers),
+            configuration=self.configuration,
+            clock=self.clock,
+            baud=self.baud,
+            input=self.input,
+            output=self.output,
+            build=self.build,
+        )
         return header + self.board.encode().ljust(BOARD_NAME_BYTES, b"\0") + struct.pack(f"<{len(numbers)}H", *numbers)
 
     @classmethod
     def decode(cls, body: bytes) -> Identity:
-        """The inverse of :meth:`encode`; configurations of other versions keep the parameters known here.
+        """The inverse of :meth:`encode`; configurations of other versions keep the parameters known
+        here.
 
         :raises ValueError: if it is no identity.
         """

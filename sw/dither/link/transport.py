@@ -12,16 +12,23 @@ from typing import Protocol
 import serial
 from serial.tools import list_ports
 
-from ..device import DeviceError
+from ..arch.device import DeviceError
 
 __all__ = ["DEFAULT_BAUDS", "Port", "SerialTransport", "Transport", "serial_ports"]
 
 DEFAULT_BAUDS = (3_000_000, 1_000_000, 2_000_000, 115_200)
 """Baud rates that boards may have, tried in this order where none is given."""
 _BRIDGES = {
-    0x0403: "FTDI", 0x10C4: "Silicon Labs", 0x1A86: "WCH", 0x067B: "Prolific", 0x0483: "ST", 0x1209: "pid.codes",
-    0x1D50: "OpenMoko", 0x2E8A: "Raspberry Pi", 0x04B4: "Cypress",
-}  # fmt: skip
+    0x0403: "FTDI",
+    0x10C4: "Silicon Labs",
+    0x1A86: "WCH",
+    0x067B: "Prolific",
+    0x0483: "ST",
+    0x1209: "pid.codes",
+    0x1D50: "OpenMoko",
+    0x2E8A: "Raspberry Pi",
+    0x04B4: "Cypress",
+}
 """USB vendors of bridges between USB and serial lines, and of boards that have one of their own."""
 _TROUBLE: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
 """What pyserial raises when a port is none, is gone, or was closed meanwhile."""
@@ -95,15 +102,15 @@ class SerialTransport:
         self.name = path
         self.bauds: Sequence[int] = DEFAULT_BAUDS if baud is None else (baud,)
         try:
-            self._serial = serial.Serial(
-                path, self.bauds[0], timeout=0, write_timeout=_WRITE_SECONDS, exclusive=True
-            )  # fmt: skip
+            self._serial = serial.Serial(path, self.bauds[0], timeout=0, write_timeout=_WRITE_SECONDS, exclusive=True)
         except _TROUBLE as error:
             raise DeviceError(_refusal(path, error)) from None
         self._hurry()
 
     def _hurry(self) -> None:
-        """Asks bridge and system not to collect bytes before they hand them on; whatever refuses is left as it is."""
+        """Asks bridge and system not to collect bytes before they hand them on; whatever refuses is
+        left as it is.
+        """
         with contextlib.suppress(Exception):
             self._serial.set_low_latency_mode(True)
         timer = Path("/sys/bus/usb-serial/devices") / Path(os.path.realpath(self.name)).name / "latency_timer"

@@ -1,4 +1,6 @@
-"""A program's input stream on its way to a board: packed piece by piece, so that megabytes need no memory twice."""
+"""A program's input stream on its way to a board: packed piece by piece, so that megabytes need no
+memory twice.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device import DeviceError
-from ..engine import EngineConfig
-from ..streams import Segment, pack, physical_beats, slots
+from ..arch.config import EngineConfig
+from ..arch.device import DeviceError
+from ..arch.streams import Segment, pack, physical_beats, slots
 from .packing import pack_input
 
 __all__ = ["Upload"]
@@ -23,8 +25,8 @@ class Upload:
 
     :param config: of the engine.
     :param inputs: in the order in which the program takes them.
-    :param previous: the beats sent before in this session (:func:`~dither.link.packing.beats_before`); None if none
-        were.
+    :param previous: the beats sent before in this session
+        (:func:`~dither.link.packing.beats_before`); None if none were.
     :raises DeviceError: if a segment's values have another shape than its kind needs.
     """
 
@@ -64,7 +66,9 @@ class Upload:
 
 
 def _groups(inputs: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """The segments, cut and put together so that each group has about as many beats as should be packed at once."""
+    """The segments, cut and put together so that each group has about as many beats as should be
+    packed at once.
+    """
     group: list[Segment] = []
     beats = 0
     for segment in inputs:

@@ -1,4 +1,6 @@
-"""Differential equations: symbolic residuals, derivatives from function values, the problems on offer."""
+"""Differential equations: symbolic residuals, derivatives from function values, the problems on
+offer.
+"""
 
 from .expressions import Expression, coordinates, cos, exp, normal_cdf, sin, unknown
 from .problem import Form, Problem, Term
@@ -26,4 +28,4 @@ __all__ = [
     "smolyak",
     "sparse_grid",
     "unknown",
-]  # fmt: skip
+]

@@ -1,8 +1,10 @@
-"""Symbolic expressions, just large enough for differential equations: polynomials with exact derivatives.
+"""Symbolic expressions, just large enough for differential equations: polynomials with exact
+derivatives.
 
-An expression is a polynomial in the coordinates, in elementary functions of them, and in an unknown function f and its
-derivatives. It is built with ``+``, ``-``, ``*`` and ``**`` from :func:`coordinates`, :func:`unknown`, numbers and
-:func:`sin`, :func:`cos`, :func:`exp` and :func:`normal_cdf`; :meth:`Expression.d` differentiates it.
+An expression is a polynomial in the coordinates, in elementary functions of them, and in an unknown
+function f and its derivatives. It is built with ``+``, ``-``, ``*`` and ``**`` from
+:func:`coordinates`, :func:`unknown`, numbers and :func:`sin`, :func:`cos`, :func:`exp` and
+:func:`normal_cdf`; :meth:`Expression.d` differentiates it.
 
     >>> x, f = coordinates(2), unknown()
     >>> u = x[0] + x[1] * f
@@ -20,9 +22,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "Atom", "Coordinate", "Derivative", "Expression", "Function", "coordinates", "cos", "exp", "normal_cdf", "sin",
+    "Atom",
+    "Coordinate",
+    "Derivative",
+    "Expression",
+    "Function",
+    "coordinates",
+    "cos",
+    "exp",
+    "normal_cdf",
+    "sin",
     "unknown",
-]  # fmt: skip
+]
 
 Array = NDArray[np.float64]
 _NEGLIGIBLE = 1e-13
@@ -102,7 +113,9 @@ Monomial = tuple[Atom, ...]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A polynomial; equal ones compare equal. ``terms`` are (factors, coefficient), in a fixed order."""
+    """A polynomial; equal ones compare equal. ``terms`` are (factors, coefficient), in a fixed
+    order.
+    """
 
     terms: tuple[tuple[Monomial, float], ...]
 

@@ -1,11 +1,13 @@
 """A differential equation as a task for a network.
 
-A :class:`Problem` says how the solution u is made from the network's output f (its *ansatz*, which satisfies initial
-and boundary conditions whatever f is) and what must vanish (its *residual*). Both are written with
-:mod:`~dither.physics.expressions`; products and derivatives are worked out symbolically, so only f itself is ever
-differentiated numerically, and a :class:`Form` is left: what the engine computes.
+A :class:`Problem` says how the solution u is made from the network's output f (its *ansatz*, which
+satisfies initial and boundary conditions whatever f is) and what must vanish (its *residual*). Both
+are written with :mod:`~dither.physics.expressions`; products and derivatives are worked out
+symbolically, so only f itself is ever differentiated numerically, and a :class:`Form` is left: what
+the engine computes.
 
-An equation of one's own, here u_t = u_xx / 10 on 0 < x, t < 1 with u(x, 0) = sin(pi x) and u(0, t) = u(1, t) = 0::
+An equation of one's own, here u_t = u_xx / 10 on 0 < x, t < 1 with u(x, 0) = sin(pi x) and u(0, t)
+= u(1, t) = 0::
 
     class Heat(Problem):
         name, title = "heat", "heat on a rod"
@@ -106,7 +108,9 @@ class Problem(ABC):
     upper: tuple[float, ...]
     """And the opposite one."""
     magnitude: float = 1.0
-    """What f is expected to reach: decides its number format together with the untrained network's outputs."""
+    """What f is expected to reach: decides its number format together with the untrained network's
+    outputs.
+    """
 
     def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
         """The solution u from the network's output f: f itself, unless overridden."""
@@ -134,7 +138,8 @@ class Problem(ABC):
     def form(self) -> Form:
         """The residual in terms of f.
 
-        :raises ValueError: if it needs a mixed derivative or one of third order, or does not depend on f.
+        :raises ValueError: if it needs a mixed derivative or one of third order, or does not depend
+            on f.
         """
         return Form.of(self.residual(self.trial, coordinates(self.dimensions)))
 

@@ -17,12 +17,14 @@ Array = NDArray[np.float64]
 
 
 class HamiltonJacobiBellman(Problem):
-    """``u_t + Laplacian u - 0.05 |grad u|^2 = -2``, ``u(x, 1) = |x|_1`` on the unit cube (arXiv 2308.09858).
+    """``u_t + Laplacian u - 0.05 |grad u|^2 = -2``, ``u(x, 1) = |x|_1`` on the unit cube (arXiv
+    2308.09858).
 
-    The exact solution is ``|x|_1 + 1 - t``; with ``u = sum x + (1 - t) f`` the exact f is the constant 1.
+    The exact solution is ``|x|_1 + 1 - t``; with ``u = sum x + (1 - t) f`` the exact f is the
+    constant 1.
 
-    :param space: space dimensions; the published problem has 20. For others, |grad u|^2 and the constant keep their
-        factors, and the solution becomes ``|x|_1 + (2 - 0.05 space)(1 - t)``.
+    :param space: space dimensions; the published problem has 20. For others, |grad u|^2 and the
+        constant keep their factors, and the solution becomes ``|x|_1 + (2 - 0.05 space)(1 - t)``.
     """
 
     name = "hjb"
@@ -54,11 +56,13 @@ class HamiltonJacobiBellman(Problem):
 
 
 class BlackScholes(Problem):
-    """A European call in units of its strike, x = ln(price / strike), from a quarter of a year before expiry backwards.
+    """A European call in units of its strike, x = ln(price / strike), from a quarter of a year
+    before expiry backwards.
 
-    With t the time *before* that moment, ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 < x, 0 < t < 1. The
-    initial value, the call's price a quarter of a year before expiry, has no kink. At the ends, where the option is
-    sure to be worthless or to be exercised, the ansatz has the limits of the price.
+    With t the time *before* that moment, ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 <
+    x, 0 < t < 1. The initial value, the call's price a quarter of a year before expiry, has no
+    kink. At the ends, where the option is sure to be worthless or to be exercised, the ansatz has
+    the limits of the price.
 
     :param rate: r, riskless interest a year.
     :param volatility: s, a square root of a year.
@@ -88,7 +92,9 @@ class BlackScholes(Problem):
         return u.d(1) - half * u.dd(0) - (self.rate - half) * u.d(0) + self.rate * u
 
     def solution(self, points: Array) -> Array:
-        """See :class:`Problem`; the formula of Black and Scholes, J. Political Economy 81 (1973)."""
+        """See :class:`Problem`; the formula of Black and Scholes, J. Political Economy 81
+        (1973).
+        """
         price, years = points[:, 0], self.remaining + points[:, 1]
         deviation = self.volatility * np.sqrt(years)
         near = (price + self.rate * years) / deviation
@@ -98,10 +104,11 @@ class BlackScholes(Problem):
 
 
 class Burgers(Problem):
-    """``u_t + u u_x = viscosity u_xx``, ``u(x, 0) = -sin(pi x)``, ``u(-1, t) = u(1, t) = 0`` on -1 < x < 1, 0 < t < 1.
+    """``u_t + u u_x = viscosity u_xx``, ``u(x, 0) = -sin(pi x)``, ``u(-1, t) = u(1, t) = 0`` on -1
+    < x < 1, 0 < t < 1.
 
-    :param viscosity: 0.01/pi is the customary problem, whose solution has a jump that no step of finite size resolves;
-        the default's is smooth.
+    :param viscosity: 0.01/pi is the customary problem, whose solution has a jump that no step of
+        finite size resolves; the default's is smooth.
     """
 
     name = "burgers"
@@ -121,9 +128,12 @@ class Burgers(Problem):
         return u.d(1) + u * u.d(0) - self.viscosity * u.dd(0)
 
     def solution(self, points: Array) -> Array:
-        """See :class:`Problem`; by the transform of J. D. Cole (1951), its integrals by the trapezoidal rule."""
+        """See :class:`Problem`; by the transform of J. D. Cole (1951), its integrals by the
+        trapezoidal rule.
+        """
         x, t = points[:, 0, None], points[:, 1, None]
-        # The integrand is smooth, and as good as zero beyond ten deviations of the heat kernel or one period.
+        # The integrand is smooth, and as good as zero beyond ten deviations of the heat kernel or
+        # one period.
         deviation = np.sqrt(2 * self.viscosity * np.maximum(t, 1e-12))
         shifts = deviation * np.linspace(-10, 10, 801)
         exponent = -np.cos(np.pi * (x - shifts)) / (2 * np.pi * self.viscosity) - (shifts / deviation) ** 2 / 2
@@ -132,6 +142,8 @@ class Burgers(Problem):
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "hjb": HamiltonJacobiBellman, "black-scholes": BlackScholes, "burgers": Burgers,
-}  # fmt: skip
+    "hjb": HamiltonJacobiBellman,
+    "black-scholes": BlackScholes,
+    "burgers": Burgers,
+}
 """Makers by name."""

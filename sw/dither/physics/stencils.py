@@ -1,13 +1,17 @@
-"""Derivatives from function values: nodes around a point, and weights for first and second derivatives.
+"""Derivatives from function values: nodes around a point, and weights for first and second
+derivatives.
 
-Three ways, all of them exact for constants because weights apply to *differences* to the central value:
+Three ways, all of them exact for constants because weights apply to *differences* to the central
+value:
 
-- central differences: ``f_i = [f(x+h e_i) - f(x-h e_i)] / 2h``, ``f_ii = [f(x+h e_i) + f(x-h e_i) - 2 f(x)] / h^2``;
+- central differences: ``f_i = [f(x+h e_i) - f(x-h e_i)] / 2h``,
+  ``f_ii = [f(x+h e_i) + f(x-h e_i) - 2 f(x)] / h^2``;
 - Stein's identity for the Gaussian-smoothed function, ``f_i = E[d_i f(x+d)] / s^2`` and
-  ``f_ii = E[(d_i^2 - s^2) f(x+d)] / s^4`` with d ~ N(0, s^2), the expectation taken by a Smolyak sparse grid of
-  Gauss-Hermite rules (arXiv 2308.09858) or by Monte-Carlo samples.
+  ``f_ii = E[(d_i^2 - s^2) f(x+d)] / s^4`` with d ~ N(0, s^2), the expectation taken by a Smolyak
+  sparse grid of Gauss-Hermite rules (arXiv 2308.09858) or by Monte-Carlo samples.
 
-Step sizes that are powers of two are exact in fixed point, and large ones keep differences well above its resolution.
+Step sizes that are powers of two are exact in fixed point, and large ones keep differences well
+above its resolution.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ class Stencil:
     offsets: Array
     """Shape (nodes, dimensions); row 0 is zero: the central point."""
     first: Array
-    """Shape (dimensions, nodes): ``f_i = sum over j of first[i, j] * (f(x + offsets[j]) - f(x))``."""
+    """Shape (dimensions, nodes):
+    ``f_i = sum over j of first[i, j] * (f(x + offsets[j]) - f(x))``.
+    """
     second: Array
     """The same for ``f_ii``."""
 
@@ -103,11 +109,12 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
     """Smolyak's sparse grid of Gauss-Hermite rules for the standard normal distribution.
 
-    Level l combines tensor products of one-dimensional rules of n_i nodes with ``sum (n_i - 1) < l`` (S. A. Smolyak,
-    1963; combination formula after Wasilkowski and Wozniakowski, 1995). It is exact for polynomials of total degree
-    ``2l - 1``.
+    Level l combines tensor products of one-dimensional rules of n_i nodes with
+    ``sum (n_i - 1) < l`` (S. A. Smolyak, 1963; combination formula after Wasilkowski and
+    Wozniakowski, 1995). It is exact for polynomials of total degree ``2l - 1``.
 
-    :returns: nodes of shape (nodes, dimensions), the origin first, and their weights, which add up to 1.
+    :returns: nodes of shape (nodes, dimensions), the origin first, and their weights, which add up
+        to 1.
     :raises ValueError: unless both numbers are positive.
     """
     if dimensions < 1 or level < 1:
@@ -127,9 +134,10 @@ def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
                 for axes in itertools.combinations(range(dimensions), count):
                     for picks in itertools.product(*(rules[size + 1] for size in sizes)):
                         node = tuple(
-                            (axis, round(place, _ROUND)) for axis, (place, _) in zip(axes, picks, strict=True)
+                            (axis, round(place, _ROUND))
+                            for axis, (place, _) in zip(axes, picks, strict=True)
                             if abs(place) > 10.0**-_ROUND
-                        )  # fmt: skip
+                        )
                         weight = math.prod(weight for _, weight in picks)
                         found[node] = found.get(node, 0.0) + factor * weight
     exact = {round(place, _ROUND): place for rule in rules.values() for place, _ in rule}
@@ -143,7 +151,9 @@ def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
 
 
 def _stein(name: str, nodes: Array, weights: Array, sigma: Array) -> Stencil:
-    """From a rule for the standard normal distribution that is symmetric about the origin, its first node."""
+    """From a rule for the standard normal distribution that is symmetric about the origin, its
+    first node.
+    """
     first = (weights[:, None] * nodes / sigma).T
     second = (weights[:, None] * (nodes**2 - 1) / sigma**2).T
     # Weights apply to differences: the central point's is free.
@@ -183,9 +193,11 @@ _KINDS: dict[str, Callable[..., Stencil]] = {"central": central, "sparse": spars
 
 
 def parse_stencil(text: str, dimensions: int) -> Stencil:
-    """A stencil from its name: ``central:0.25``, ``sparse:0.5:3`` (level), ``stein:0.5:64:0`` (samples, seed).
+    """A stencil from its name: ``central:0.25``, ``sparse:0.5:3`` (level), ``stein:0.5:64:0``
+    (samples, seed).
 
-    Sizes may be given for each coordinate, ``central:0.25,0.125``; what is left out has its default.
+    Sizes may be given for each coordinate, ``central:0.25,0.125``; what is left out has its
+    default.
 
     :raises ValueError: if the text is none, saying what is wrong.
     """

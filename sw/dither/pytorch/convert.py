@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.planner import plan_layers
-from ..models import RNN, Conv2d, Dense, Layer, Model, TensorTrain
-from ..network import Network
-from ..reference import dense_matrix
+from ..compiler.plan.planner import plan_layers
+from ..nn.models import RNN, Conv2d, Dense, Layer, Model, TensorTrain
+from ..nn.network import Network
+from ..nn.reference import dense_matrix
 from .lazy import require_torch
 from .trains import Factors, automatic_factors, possible_ranks, tensor_train
 
@@ -26,20 +26,25 @@ Values = dict[str, NDArray[np.float64]]
 
 
 def from_torch(
-    module: Any, ranks: Ranks | Mapping[int | str, Ranks] | None = None, *, input_shape: Sequence[int] | None = None,
+    module: Any,
+    ranks: Ranks | Mapping[int | str, Ranks] | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
     loss: str = "cross_entropy",
-) -> Network:  # fmt: skip
+) -> Network:
     """A network with a PyTorch module's parameters.
 
-    The module is a ``Sequential`` (nested ones count as flat) of ``Linear``, ``Conv2d``, ``RNN``, ``Flatten``,
-    ``Unflatten`` and ``Identity``, each layer with ``ReLU``, ``Tanh`` or no activation behind it. A recurrent layer
-    comes first and stands for its last state.
+    The module is a ``Sequential`` (nested ones count as flat) of ``Linear``, ``Conv2d``, ``RNN``,
+    ``Flatten``, ``Unflatten`` and ``Identity``, each layer with ``ReLU``, ``Tanh`` or no activation
+    behind it. A recurrent layer comes first and stands for its last state.
 
-    :param ranks: which linear layers become trains of cores, by their decomposition: by position among the layers or by
-        name of the module, a rank for automatic factors, or (input factors, output factors, rank or ranks). A single
-        number is the rank of every linear layer that it makes smaller.
-    :param input_shape: of one sample, without which convolutions (channels, rows, columns) and recurrent layers (steps,
-        features) do not know their size; an ``Unflatten`` in front does as well.
+    :param ranks: which linear layers become trains of cores, by their decomposition: by position
+        among the layers or by name of the module, a rank for automatic factors, or (input factors,
+        output factors, rank or ranks). A single number is the rank of every linear layer that it
+        makes smaller.
+    :param input_shape: of one sample, without which convolutions (channels, rows, columns) and
+        recurrent layers (steps, features) do not know their size; an ``Unflatten`` in front does as
+        well.
     :param loss: ``cross_entropy`` or ``squared_error``.
     :raises TypeError: naming the first module that has no equivalent.
     :raises ValueError: on options without equivalent, or shapes that do not fit together.
@@ -189,9 +194,14 @@ class _Reader:
             padding = (kernel[0] // 2, kernel[1] // 2)
         channels, rows, columns = self.shape
         layer = Conv2d(
-            (channels, rows, columns), weight.shape[0], kernel, tuple(module.stride), tuple(padding),
-            activation="none", bias=module.bias is not None,
-        )  # fmt: skip
+            (channels, rows, columns),
+            weight.shape[0],
+            kernel,
+            tuple(module.stride),
+            tuple(padding),
+            activation="none",
+            bias=module.bias is not None,
+        )
         values = {"weight": np.ascontiguousarray(weight.transpose(1, 2, 3, 0))}
         self._add(layer, values, None if module.bias is None else _numbers(module.bias))
         self.shape, self._activated = (layer.channels, *layer.windows), False
@@ -222,10 +232,11 @@ def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:
 
 
 def to_torch(network: Network, *, trains: bool = False) -> Any:
-    """A network as a ``torch.nn.Sequential``, float32; see :meth:`dither.network.Network.to_torch`.
+    """A network as a ``torch.nn.Sequential``, float32; see
+    :meth:`dither.nn.network.Network.to_torch`.
 
-    :param trains: keep trains of cores, as modules that PyTorch itself does not have, rather than make them whole
-        matrices.
+    :param trains: keep trains of cores, as modules that PyTorch itself does not have, rather than
+        make them whole matrices.
     """
     torch = require_torch()
     from .modules import LastState, Sine, TrainLinear
@@ -250,8 +261,13 @@ def to_torch(network: Network, *, trains: bool = False) -> Any:
                 if layer.activation != "tanh":
                     raise ValueError(f"PyTorch has no recurrent layer with {layer.activation}")
                 weight = network.parameters[f"{position}.weight"]
-                _fill(made, weight_hh_l0=weight[: layer.outputs].T, weight_ih_l0=weight[layer.outputs :].T,
-                      bias_ih_l0=bias, bias_hh_l0=None if bias is None else np.zeros_like(bias))  # fmt: skip
+                _fill(
+                    made,
+                    weight_hh_l0=weight[: layer.outputs].T,
+                    weight_ih_l0=weight[layer.outputs :].T,
+                    bias_ih_l0=bias,
+                    bias_hh_l0=None if bias is None else np.zeros_like(bias),
+                )
                 made = LastState(made)
             case TensorTrain() if trains:
                 if not flat:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from ..models import TensorTrain
-from ..reference import Contraction
+from ..nn.models import TensorTrain
+from ..nn.reference import Contraction
 
 __all__ = ["LastState", "Sine", "TrainLinear"]
 
@@ -41,15 +41,18 @@ class TrainLinear(nn.Module):
     """A linear layer held as a train of cores, contracted with its input as the engine does it.
 
     :param layer: the train's sizes.
-    :param steps: the contraction order; see :func:`dither.compiler.planner.plan_layers`.
+    :param steps: the contraction order; see :func:`dither.compiler.plan.planner.plan_layers`.
     :param cores: by the names in ``steps``, of shape (r_k, n_k, m_k, r_{k+1}).
     :param bias: shape (outputs,), or None.
     """
 
     def __init__(
-        self, layer: TensorTrain, steps: Sequence[Contraction], cores: Mapping[str, torch.Tensor],
+        self,
+        layer: TensorTrain,
+        steps: Sequence[Contraction],
+        cores: Mapping[str, torch.Tensor],
         bias: torch.Tensor | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.steps = [(step, sorted(cores).index(step.tensor)) for step in steps]
@@ -57,7 +60,8 @@ class TrainLinear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.clone())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        # Samples in the last index make every step one batched matrix product, without a transposition.
+        # Samples in the last index make every step one batched matrix product, without a
+        # transposition.
         state = inputs.T
         for step, number in self.steps:
             matrix = self.cores[number].permute(step.axes).reshape(step.K, step.M)

@@ -1,4 +1,6 @@
-"""Matrices as trains of cores: the tensor-train decomposition, and factors for sizes that nobody has factored."""
+"""Matrices as trains of cores: the tensor-train decomposition, and factors for sizes that nobody
+has factored.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,12 @@ def possible_ranks(inputs: tuple[int, ...], outputs: tuple[int, ...], ranks: tup
 
 
 def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64]]:
-    """The cores of a train that approximates a matrix, by successive truncated singular value decompositions.
+    """The cores of a train that approximates a matrix, by successive truncated singular value
+    decompositions.
 
-    I. Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 33 (2011), algorithm 1. The error is at most
-    sqrt(d-1) times the best one of these ranks. All cores get the same root mean square, which suits number formats and
-    steps of one size.
+    I. Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 33 (2011), algorithm 1. The
+    error is at most sqrt(d-1) times the best one of these ranks. All cores get the same root mean
+    square, which suits number formats and steps of one size.
 
     :param matrix: shape (inputs, outputs).
     :returns: cores of shape (r_k, n_k, m_k, r_{k+1}).
@@ -91,7 +94,8 @@ def _balanced(number: int, parts: int) -> tuple[int, ...]:
 
 
 def automatic_factors(inputs: int, outputs: int, rank: int) -> Factors:
-    """Factors and their order with the fewest parameters, among trains of two to four cores with balanced factors.
+    """Factors and their order with the fewest parameters, among trains of two to four cores with
+    balanced factors.
 
     :param rank: all inner ranks, where the matrix has so many.
     """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ..checkpoint import write_atomically
 from ..runs import RunError, RunFolder
+from ..tools.files import write_atomically
 from .facts import collect
 from .pages import render
 from .plots import inline_svg, learning_curves

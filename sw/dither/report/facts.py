@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import EngineConfig
-from ..fixedpoint import FixedPoint
-from ..isa import MASTER_BITS
+from ..arch.config import EngineConfig
+from ..arch.fixedpoint import FixedPoint
+from ..arch.isa import MASTER_BITS
+from ..arch.regmap import PHASES, SATURATIONS
 from ..link.ports import is_line
-from ..metrics import Metric
-from ..regmap import PHASES, SATURATIONS
 from ..runs import CurveRow, RunFolder, TensorRecord
+from ..runs.metrics import Metric
 
 __all__ = ["Facts", "MemoryBar", "Phase", "Range", "collect"]
 
@@ -29,7 +29,9 @@ _PLACES = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Cycles of one phase: their number, their share of all in percent, and their colour's number."""
+    """Cycles of one phase: their number, their share of all in percent, and their colour's
+    number.
+    """
 
     name: str
     cycles: int
@@ -39,7 +41,9 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Values against their format; positions in percent of the format's range, from its lowest value."""
+    """Values against their format; positions in percent of the format's range, from its lowest
+    value.
+    """
 
     name: str
     shape: str
@@ -59,7 +63,9 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBar:
-    """One memory's depth, used words and regions; regions that take turns in the same words overlap."""
+    """One memory's depth, used words and regions; regions that take turns in the same words
+    overlap.
+    """
 
     name: str
     depth: int
@@ -82,15 +88,21 @@ class Facts:
     steps: int
     cycles: int
     waited: int | None
-    """Cycles besides in which a board's engine could do nothing but wait for the link; None without one."""
+    """Cycles besides in which a board's engine could do nothing but wait for the link; None without
+    one.
+    """
     phases: list[Phase]
     utilisation: float | None
-    """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first step."""
+    """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first
+    step.
+    """
     saturations: list[tuple[str, int]]
     ranges: list[Range]
     """Of the tensors."""
     activations: list[Range]
-    """Of the input and of every contraction's outputs; empty for a run that never came to its end."""
+    """Of the input and of every contraction's outputs; empty for a run that never came to its
+    end.
+    """
     memories: list[MemoryBar]
     seconds: float
 
@@ -152,14 +164,14 @@ def _best(rows: list[CurveRow], metric: Metric) -> CurveRow:
 
 
 def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
-    """Phases that took any cycles, dearest first, and the sum of all but waiting, which is the host's doing."""
+    """Phases that took any cycles, dearest first, and the sum of all but waiting, which is the
+    host's doing.
+    """
     cycles = {name: counters[f"cycles_{name}"] for name in PHASES if name != "wait"}
     total = sum(cycles.values())
     phases = [
-        Phase(name, count, 100 * count / total, number)
-        for number, (name, count) in enumerate(cycles.items())
-        if count
-    ]  # fmt: skip
+        Phase(name, count, 100 * count / total, number) for number, (name, count) in enumerate(cycles.items()) if count
+    ]
     return sorted(phases, key=lambda phase: -phase.cycles), total
 
 
@@ -184,11 +196,17 @@ def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Ran
         now, ever = ((int(part.min()), int(part.max())) for part in (values[-1], values))
         ranges.append(
             Range(
-                name=tensor.name, shape="×".join(map(str, tensor.shape)), form=str(form), limit=form.limit,
-                lowest=math.ldexp(now[0], -tensor.frac), highest=math.ldexp(now[1], -tensor.frac),
-                now=_place(form, *now), ever=_place(form, *ever), headroom=_headroom(form, *ever),
+                name=tensor.name,
+                shape="×".join(map(str, tensor.shape)),
+                form=str(form),
+                limit=form.limit,
+                lowest=math.ldexp(now[0], -tensor.frac),
+                highest=math.ldexp(now[1], -tensor.frac),
+                now=_place(form, *now),
+                ever=_place(form, *ever),
+                headroom=_headroom(form, *ever),
             )
-        )  # fmt: skip
+        )
     return ranges
 
 
@@ -196,10 +214,17 @@ def _activation(entry: dict[str, Any]) -> Range:
     form = FixedPoint(entry["width"], entry["frac"])
     seen = entry["lowest"], entry["highest"]
     return Range(
-        name=entry["name"], shape="", form=str(form), limit=form.limit, lowest=math.ldexp(seen[0], -form.frac),
-        highest=math.ldexp(seen[1], -form.frac), now=_place(form, *seen), ever=_place(form, *seen),
-        headroom=_headroom(form, *seen), clips=entry["clips"],
-    )  # fmt: skip
+        name=entry["name"],
+        shape="",
+        form=str(form),
+        limit=form.limit,
+        lowest=math.ldexp(seen[0], -form.frac),
+        highest=math.ldexp(seen[1], -form.frac),
+        now=_place(form, *seen),
+        ever=_place(form, *seen),
+        headroom=_headroom(form, *seen),
+        clips=entry["clips"],
+    )
 
 
 def _memory(memory: dict[str, Any]) -> MemoryBar:

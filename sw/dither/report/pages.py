@@ -18,7 +18,7 @@ _FILTERS = {"count": count, "duration": duration, "percent": percent, "number": 
 
 def render(
     template: str, *, package: str = _OWN, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any
-) -> str:  # fmt: skip
+) -> str:
     """A template with its values, ``style`` among them.
 
     :param package: where the template is; what it includes may also be here.

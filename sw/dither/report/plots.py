@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..metrics import ACCURACY, Metric
 from ..runs import CurveRow
+from ..runs.metrics import ACCURACY, Metric
 
 __all__ = ["inline_svg", "learning_curves", "save_figure"]
 
@@ -107,7 +107,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 def inline_svg(figure: Figure, label: str) -> str:
     """A figure as an SVG element for an HTML page.
 
-    Nothing in it refers to anything outside; its colours are the page's variables, its text the page's font.
+    Nothing in it refers to anything outside; its colours are the page's variables, its text the
+    page's font.
 
     :param label: what the figure shows, for readers who cannot see it.
     """

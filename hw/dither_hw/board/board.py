@@ -1,0 +1,194 @@
+"""A board's top level: pins, clock and reset around the link and the engine."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+from amaranth.build import Attrs, Pins, Resource, ResourceError, Subsignal
+from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Module, Signal, Value
+from amaranth.lib import io, wiring
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from dither.boards import Board, BoardError
+
+from .pll import Ecp5Pll, Ice40Pll
+
+__all__ = ["BoardTop", "Core", "StartUp", "board_core", "create_platform"]
+
+_START_SECONDS = 15e-6
+"""How long logic stays in reset once the clock is steady: block RAMs of iCE40 need so long after
+configuration.
+"""
+_INDICATORS = ("led", "rgb_led")
+
+Core = Callable[[Board, int], Any]
+"""Makes what stands behind the pins, of board and build id: a component with ``reset``, ``rx``,
+``tx``, ``busy`` and ``error``, in a domain ``sync`` without a reset."""
+
+
+def board_core(board: Board, build_id: int) -> Any:
+    """Link and engine of a board: a :class:`dither_hw.board.core.BoardCore`.
+
+    :raises BoardError: if the gateware can't be had with what the board's file asks for.
+    """
+    from .core import BoardCore
+
+    try:
+        return BoardCore(
+            board.engine,
+            clock_hz=board.clock.hz,
+            baud=board.uart.baud,
+            build_id=build_id,
+            input_bytes=board.link.input_bytes,
+            output_bytes=board.link.output_bytes,
+            board=board.name,
+        )
+    except ValueError as error:
+        raise BoardError(f"{board.name}: {error}") from None
+
+
+def create_platform(board: Board) -> Any:
+    """The Amaranth platform of a board, with the UART's pins added where the platform has none.
+
+    :raises BoardError: if there is no such platform, clock or UART.
+    """
+    module, _, name = board.platform.partition(":")
+    try:
+        platform = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError) as error:
+        raise BoardError(f"{board.name}: platform: {error}") from None
+    uart = board.uart
+    if uart.rx is not None and uart.tx is not None:
+        pins = Subsignal("rx", Pins(uart.rx, dir="i")), Subsignal("tx", Pins(uart.tx, dir="o"))
+        platform.add_resources([Resource(uart.resource, uart.number, *pins, Attrs(**uart.attributes))])
+    for key, resource, number in (
+        ("uart", uart.resource, uart.number),
+        ("clock", board.clock.resource or platform.default_clk, 0),
+    ):
+        try:
+            platform.lookup(resource, number)
+        except ResourceError as error:
+            raise BoardError(f"{board.name}: {key}.resource: {error}") from None
+    return platform
+
+
+class StartUp(wiring.Component):
+    """Holds a reset until its clock has been steady for some cycles, and again whenever it no
+    longer is.
+
+    Attributes
+    ----------
+    clock : In(1)
+    steady : In(1)
+        Asynchronous.
+    reset : Out(1)
+        Belongs to ``clock``.
+
+    :param cycles: of the clock, three of them for synchronisation not counted.
+    """
+
+    def __init__(self, cycles: int) -> None:
+        self.cycles = cycles
+        super().__init__({"clock": In(1), "steady": In(1), "reset": Out(1, init=1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.domains.start = ClockDomain(local=True)
+        m.d.comb += ClockSignal("start").eq(self.clock)
+        m.submodules.synchronizer = ResetSynchronizer(~self.steady, domain="start")
+        elapsed = Signal(range(self.cycles + 1))
+        with m.If(elapsed == self.cycles):
+            m.d.start += self.reset.eq(0)
+        with m.Else():
+            m.d.start += elapsed.eq(elapsed + 1)
+        return m
+
+
+class BoardTop(Elaboratable):
+    """Everything in the FPGA: PLL, reset, the UART's pins, two LEDs where the board has them, and
+    the core.
+
+    The clock input becomes the engine's clock, domain ``sync``, through a PLL unless it has that
+    frequency already. Logic is held in reset until the clock has been steady for 15 us. LED 0 shows
+    that the engine runs, LED 1 that the core complains.
+
+    :param board: what to build for; elaborate it with :func:`create_platform`'s platform.
+    :param build_id: 64 bits that the link tells its host.
+    :param core: makes what stands between the pins.
+    """
+
+    def __init__(self, board: Board, build_id: int, core: Core = board_core) -> None:
+        self.board = board
+        self.build_id = build_id
+        self.core = core
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        reset = self._clock(m, platform)
+        m.submodules.core = core = self.core(self.board, self.build_id)
+        pins = platform.request(self.board.uart.resource, self.board.uart.number, dir="-")
+        m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
+        m.submodules.tx_pin = tx_pin = io.Buffer("o", pins.tx)
+        m.d.comb += [core.reset.eq(reset), core.rx.eq(rx_pin.i), tx_pin.o.eq(core.tx)]
+        for number, status in enumerate((core.busy, core.error)):
+            self._indicator(m, platform, number, status)
+        return m
+
+    def _clock(self, m: Module, platform: Any) -> Value:
+        """Makes the domain ``sync``, which has no reset; returns the one for the core."""
+        name = self.board.clock.resource or platform.default_clk
+        resource = platform.lookup(name)
+        if resource.clock is None:
+            raise BoardError(f"{self.board.name}: clock.resource: {name!r} has no frequency")
+        input_hz, output_hz = round(resource.clock.frequency), self.board.clock.hz
+        pin = platform.request(name, 0, dir="-")
+        clock, locked = Signal(name="engine_clock"), Signal()
+        on_pad = platform.device.startswith("iCE40") and self.board.clock.pll == "pad" and input_hz != output_hz
+        source: Value = Const(0)
+        if not on_pad:
+            m.submodules.clock_pin = buffer = io.Buffer("i", pin)
+            source = buffer.i
+        try:
+            if input_hz == output_hz:
+                m.d.comb += [clock.eq(source), locked.eq(1)]
+            elif platform.device.startswith("iCE40"):
+                m.submodules.pll = ice40 = Ice40Pll(
+                    input_hz, output_hz, pin=pin.io if on_pad else None, clock_in=source
+                )
+                m.d.comb += [clock.eq(ice40.clock_out), locked.eq(ice40.locked)]
+            else:
+                m.submodules.pll = ecp5 = Ecp5Pll(input_hz, output_hz)
+                m.d.comb += [ecp5.clock_in.eq(source), clock.eq(ecp5.clock_out), locked.eq(ecp5.locked)]
+        except ValueError as error:
+            raise BoardError(f"{self.board.name}: clock.hz: {error}") from None
+        if platform.default_rst is not None:
+            m.submodules.reset_pin = reset = io.Buffer("i", platform.request(platform.default_rst, 0, dir="-"))
+            locked = locked & ~reset.i
+
+        m.domains.sync = ClockDomain(reset_less=True)
+        m.submodules.start = start = StartUp(math.ceil(_START_SECONDS * output_hz))
+        m.d.comb += [
+            ClockSignal("sync").eq(clock),
+            start.clock.eq(clock),
+            start.steady.eq(locked),
+        ]
+        return start.reset
+
+    def _indicator(self, m: Module, platform: Any, number: int, status: Value) -> None:
+        """Shows ``status`` on the board's LED of this number, if it has one whose pin does nothing
+        else.
+        """
+        for name in _INDICATORS:
+            try:
+                port = platform.request(name, number, dir="-")
+            except ResourceError:
+                continue
+            if hasattr(port, "r"):
+                port = port.r
+            m.submodules[f"led{number}_pin"] = led = io.Buffer("o", port[0])
+            m.d.comb += led.o.eq(status)
+            return

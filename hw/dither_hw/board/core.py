@@ -1,0 +1,125 @@
+"""What stands behind a board's pins: the link and an engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.config import EngineConfig
+from dither.link.protocol import CRC_SLACK, Identity
+
+from ..base.interfaces import host_read_cycles
+from ..engine import Engine
+from ..link.bridge import Bridge
+from ..link.link import Link
+
+__all__ = ["BoardCore"]
+
+
+class BoardCore(wiring.Component):
+    """An engine with its serial link, in one clock domain.
+
+    Attributes
+    ----------
+    reset : In(1)
+        Nothing begins before it is low. Besides the domain's, which an FPGA need not have:
+        thousands of registers are better off with the few that each unit has for itself.
+    rx, tx : In(1), Out(1)
+        The serial line, asynchronous; ``tx`` is high from the first cycle on.
+    busy : Out(1)
+        The engine runs.
+    error : Out(1)
+        The last program met a fault, or a broken frame came in this session.
+    session : Out(1)
+        A driver has opened a session.
+
+    :param config: of the engine.
+    :param clock_hz: of the domain ``sync``.
+    :param baud: bits a second on the line; at most an eighth of the clock.
+    :param board: name that the board tells its host, up to 16 ASCII characters.
+    :param build_id: 64 bits that it tells besides.
+    :param input_bytes: of the input buffer, a power of two.
+    :param output_bytes: of the output buffer, a power of two.
+    :param engine: what to use instead of a :class:`dither_hw.engine.Engine`: a component with the
+        same ports.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        clock_hz: int,
+        baud: int,
+        board: str = "",
+        build_id: int = 0,
+        input_bytes: int = 8192,
+        output_bytes: int = 1024,
+        engine: Any = None,
+    ) -> None:
+        self.identity = Identity.of(
+            config,
+            clock=clock_hz,
+            baud=baud,
+            input=input_bytes - CRC_SLACK,
+            output=output_bytes,
+            build=build_id,
+            board=board,
+        )
+        # An engine that fills half a chip is far away from its link; a compact one has no room for
+        # registers.
+        self._bridge = None if config.compact else Bridge(config)
+        self._link = Link(
+            config,
+            clock_hz=clock_hz,
+            baud=baud,
+            identity=self.identity.encode(),
+            input_bytes=input_bytes,
+            output_bytes=output_bytes,
+            read_cycles=host_read_cycles(config) + (0 if self._bridge is None else self._bridge.READ_CYCLES),
+        )
+        self._engine = Engine(config) if engine is None else engine
+        super().__init__(
+            {
+                "reset": In(1),
+                "rx": In(1),
+                "tx": Out(1, init=1),
+                "busy": Out(1),
+                "error": Out(1),
+                "session": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        link, engine = self._link, self._engine
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(self.reset)
+        m.submodules.link = link
+        m.submodules.engine = engine
+        near: Any = engine
+        if self._bridge is not None:
+            m.submodules.bridge = bridge = self._bridge
+            wiring.connect(m, bridge.engine, engine)
+            m.d.comb += link.holds.eq(bridge.holds)
+            near = bridge.link
+        m.d.comb += [
+            near.reset.eq(reset | link.reset),
+            link.cold.eq(reset),
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            near.host_addr.eq(link.host_addr),
+            near.host_write.eq(link.host_write),
+            near.host_wdata.eq(link.host_wdata),
+            link.host_rdata.eq(near.host_rdata),
+            link.busy.eq(near.busy),
+            link.fault.eq(near.fault),
+            self.busy.eq(engine.busy),
+            self.error.eq(near.fault | link.error),
+            self.session.eq(link.session),
+        ]
+        wiring.connect(m, link.input, near.input)
+        wiring.connect(m, near.output, link.output)
+        return m

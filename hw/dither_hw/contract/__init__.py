@@ -1,0 +1,1 @@
+"""CONTRACT, CORRELATE and DITHER: everything that multiplies activations."""

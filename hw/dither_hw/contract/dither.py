@@ -1,0 +1,199 @@
+"""DITHER: random signs times a factor for each lane, added to words of the activation memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.config import EngineConfig
+from dither.arch.generator import BLOCK_BITS
+from dither.arch.timing import MEMORY_LATENCY, dither_start
+
+from ..base.generator import Generator
+from ..base.interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout
+from ..base.pipeline import delay_line, tree_sum
+
+__all__ = ["DitherUnit"]
+
+_OFFSET_BITS = 16
+_BLOCK_NUMBER_BITS = 21  # 20 of the field; what offset and count add is below 2**11
+_STRIDE = 8  # signs that alignment skips at once
+
+
+class DitherUnit(wiring.Component):
+    """``y[i][l] = sat_W(x[i][l] + xi * scale[l])``, xi = bit ``i + offset + l`` of the generator,
+    one word a cycle.
+
+    The signs of a word are L neighbouring bits, those of the next word lie one bit further on: a
+    shift register of L bits is the word's signs, and the 64 bits behind it are the generator's
+    block that comes next. A block lasts for 64 words, longer than the next one takes, so words
+    never wait once the first one's signs are in place. That takes
+    :func:`dither.arch.timing.dither_start`, the same for all offsets: two blocks one after the
+    other, then a shift by up to 63 bits, first eight at a time.
+
+    Cycles: :func:`dither.arch.timing.execution_cycles`. From a word's address to its write: 4
+    cycles (no word is visited twice, so in place needs no forwarding). The factors are read before
+    the first word.
+
+    Resources (ECP5, L = 32, W = 18, the generator included): about 2350 LUT4, 460 carry cells, 2230
+    flip-flops; for each lane, two registers of W bits, one of W+1 and an adder.
+
+    Attributes
+    ----------
+    start, done : In, Out
+        Pulses in the first and in the last cycle.
+    fields : In
+        DITHER's layout. Like all operands stable from start to done.
+    seed, step, probe : In(32)
+        Values of the registers that the fields of these names choose.
+    offset : In(16)
+        Likewise: number of the first lane's sample.
+    activation : Out
+        Read port, L times W bits.
+    result : Out
+        Write port, L times W bits.
+    saturations : Out
+        Numbers clipped in the word that is written in this cycle.
+
+    :param config: gives L, W and the generator's rounds per cycle.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "fields": In(instruction_layout("DITHER")),
+                "seed": In(32),
+                "step": In(32),
+                "probe": In(32),
+                "offset": In(_OFFSET_BITS),
+                "activation": Out(ReadPort(config.lanes * config.width)),
+                "result": Out(WritePort(config.lanes * config.width)),
+                "saturations": Out(range(config.lanes + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        issue, last, preparing = self._sequence(m)
+        # What travels along with a word: valid, last of all.
+        layout = data.StructLayout({"valid": 1, "last": 1})
+        source = Signal(layout)
+        m.d.comb += [source.valid.eq(issue), source.last.eq(issue & last)]
+        stages = delay_line(m, source, MEMORY_LATENCY + 2, "stage")
+        arrived, summed, saturated = stages[MEMORY_LATENCY:]
+        signs = self._signs(m, arrived.valid)
+        self._compute(m, signs, preparing, summed.valid)
+
+        target = Signal(ADDRESS_BITS)
+        with m.If(self.start):
+            m.d.sync += target.eq(self.fields.y_base)
+        with m.Elif(saturated.valid):
+            m.d.sync += target.eq(target + self.fields.y_step)
+        m.d.comb += [
+            self.result.enable.eq(saturated.valid),
+            self.result.addr.eq(target),
+            self.done.eq(saturated.last),
+        ]
+        return m
+
+    def _sequence(self, m: Module) -> tuple[Signal, Signal, Signal]:
+        """Read addresses: the factors' while signs are prepared, then the words'; returns whether a
+        word's address is out, whether it is the last, and whether signs are being prepared."""
+        fields = self.fields
+        preparation = dither_start(self.config) - 1
+        wait = Signal(range(preparation + 1))
+        preparing, issue, last = Signal(), Signal(), Signal()
+        left = Signal(16)
+        address = Signal(ADDRESS_BITS)
+        m.d.comb += [preparing.eq(wait != 0), last.eq(left == 1), self.activation.addr.eq(address)]
+        with m.If(self.start):
+            m.d.sync += [wait.eq(preparation), left.eq(fields.count), address.eq(fields.scale)]
+        with m.Elif(preparing):
+            m.d.sync += wait.eq(wait - 1)
+            with m.If(wait == 1):
+                m.d.sync += [issue.eq(1), address.eq(fields.x_base)]
+        with m.Elif(issue):
+            m.d.sync += [issue.eq(~last), left.eq(left - 1), address.eq(address + fields.x_step)]
+        return issue, last, preparing
+
+    def _signs(self, m: Module, using: Value) -> Value:
+        """The bits of the word whose inputs have arrived; the next word's follow behind a cycle of
+        ``using``.
+        """
+        lanes = self.config.lanes
+        m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
+        number = Signal(_BLOCK_NUMBER_BITS, reset_less=True)
+        began = delay_line(m, self.start, 2, "began")[-1]
+        # The block at hand stands behind the window and moves into it; the generator holds the one
+        # that follows.
+        bits = Signal(lanes + BLOCK_BITS, reset_less=True)
+        used = Signal(range(BLOCK_BITS))  # of the block at hand
+        filled = Signal()
+        held = Signal()  # the generator holds a block that was not taken yet
+        skip = Signal(range(BLOCK_BITS + lanes))
+        stride, shift, empties, take = (Signal(name=name) for name in ("stride", "shift", "empties", "take"))
+        m.d.comb += [
+            stride.eq(skip >= _STRIDE),
+            shift.eq(filled & ((skip != 0) | using)),
+            empties.eq(shift & (used == Mux(stride, BLOCK_BITS - _STRIDE, BLOCK_BITS - 1))),
+            take.eq(held & (~filled | empties)),
+            generator.load_key.eq(self.start),
+            generator.seed.eq(self.seed),
+            generator.step.eq(self.step),
+            generator.block.eq(number),
+            generator.probe.eq(self.probe),
+            generator.start.eq(began | take),
+        ]
+        m.d.sync += held.eq(generator.ends | (held & ~take))
+        with m.If(shift):
+            m.d.sync += [
+                bits.eq(Mux(stride, bits[_STRIDE:], bits[1:])),
+                used.eq(used + Mux(stride, _STRIDE, 1)),
+                skip.eq(Mux(stride, skip - _STRIDE, Mux(using, 0, skip - 1))),
+            ]
+        with m.If(empties):
+            m.d.sync += filled.eq(0)
+        with m.If(take):
+            m.d.sync += [bits[lanes:].eq(generator.bits), filled.eq(1)]
+        with m.If(generator.start):
+            m.d.sync += number.eq(number + 1)
+        with m.If(self.start):
+            m.d.sync += [
+                number.eq(self.fields.block + (self.offset >> 6)),
+                skip.eq(lanes + self.offset[:6]),
+                used.eq(0),
+                filled.eq(0),
+                held.eq(0),
+            ]
+        return bits[:lanes]
+
+    def _compute(self, m: Module, signs: Value, preparing: Value, summed: Value) -> None:
+        lanes, width = self.config.lanes, self.config.width
+        factors = Signal(lanes * width, reset_less=True)
+        with m.If(preparing):  # the last one is the factors' word
+            m.d.sync += factors.eq(self.activation.data)
+        sums = Signal(data.ArrayLayout(signed(width + 1), lanes), reset_less=True)
+        clipped = Signal(lanes)
+        for lane in range(lanes):
+            part = slice(lane * width, (lane + 1) * width)
+            x, factor = self.activation.data[part], factors[part]
+            still, minus = Signal(name=f"still{lane}"), Signal(name=f"minus{lane}")
+            m.d.comb += [
+                still.eq(self.fields.gate & (x[-1] | ~x.any())),
+                minus.eq(~(signs[lane] | still)),
+            ]
+            # One adder: what it is carried in from the lowest place makes the complement of a
+            # factor its negative.
+            addend = Mux(still, 0, factor ^ minus.replicate(width))
+            total = Cat(minus, x).as_signed() + Cat(minus, addend).as_signed()
+            m.d.sync += sums[lane].eq(total[1:])
+
+            sign = sums[lane][-1]
+            limit = Cat((~sign).replicate(width - 1), sign)
+            m.d.comb += clipped[lane].eq(sign ^ sums[lane][-2])
+            m.d.sync += self.result.data[part].eq(Mux(clipped[lane], limit, sums[lane][:width]))
+        m.d.sync += self.saturations.eq(Mux(summed, tree_sum(list(clipped)), 0))

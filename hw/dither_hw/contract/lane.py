@@ -1,0 +1,303 @@
+"""The data path of CONTRACT and CORRELATE: multiply-accumulate cells, lanes, groups of lanes with
+what they share.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from dither.arch.config import EngineConfig
+from dither.arch.isa import Operand
+from dither.arch.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, REQUANTISER_LATENCY
+
+from ..base.accumulator import next_sum
+from ..base.multiplier import Multiplier
+from ..base.pipeline import delay_line, registered_sum, tree_sum
+from ..tables.interpolator import Interpolator, TablePort
+from .requantiser import Requantiser
+
+__all__ = ["LaneGroup", "Mode"]
+
+
+_NEAR_ROWS = 4
+"""Rows of a lane that share their registers of what to do."""
+
+Mode = data.StructLayout({"shift": 6, "relu": 1, "use_table": 1, "table": 2})
+"""What an instruction does to all its outputs; steady while it runs."""
+
+
+class _Lane(wiring.Component):
+    """R multipliers and accumulators of one sample, and one requantiser for all R.
+
+    The accumulators are copied when their tile is complete, so that the next tile starts at once;
+    the numbers held form a chain that moves one row down every time that a row is taken from its
+    end.
+
+    With ``local_learning``, a multiplier takes either the ``common`` weight or the lane's own
+    activation (``load``), and keeps it until the next.
+
+    Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96
+    flip-flops, and 72 more as long as the multiplier's own registers aren't used; and one
+    requantiser.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        ports = {
+            "weight": In(signed(config.width)).array(config.rows),
+            "x": In(signed(config.width)),
+            "due": In(1),
+            "first": In(1),
+            "last": In(1),
+            "drain": In(1),
+            "stages": In(REQUANTISER_LATENCY),
+            "shift": In(6),
+            "relu": In(1),
+            "y": Out(signed(config.width)),
+            "clipped": Out(1),
+        }
+        if config.local_learning:
+            ports |= {
+                "load": In(config.rows),
+                "common": In(1),
+                "kind": In(Operand),
+                "product": Out(signed(2 * config.width)).array(config.rows),
+            }
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, operand = self.config, signed(self.config.width)
+        sums = signed(config.accumulator_width)
+        own = Signal(operand)
+        if config.local_learning:
+            # What is loaded as WEIGHT is the zero of a row that does not count.
+            with m.Switch(self.kind):
+                with m.Case(Operand.LANE):
+                    m.d.comb += own.eq(self.x)
+                with m.Case(Operand.POSITIVE):
+                    m.d.comb += own.eq(self.x > 0)
+                with m.Case(Operand.SIGN):
+                    m.d.comb += own.eq(Cat(self.x.any(), self.x[-1].replicate(config.width - 1)))
+        held = [Signal(sums, name=f"held{r}", reset_less=True) for r in range(config.rows)]
+        controls = [self._controls(m, start // _NEAR_ROWS) for start in range(0, config.rows, _NEAR_ROWS)]
+        for r, number in enumerate(held):
+            accumulate, begin, copy, load = controls[r // _NEAR_ROWS]
+            m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
+            accumulator = Signal(sums, name=f"accumulator{r}", reset_less=True)
+            total = next_sum(m, platform, multiplier.product, accumulator, begin, f"total{r}")
+            m.d.comb += [multiplier.a.eq(self.weight[r]), multiplier.b.eq(self.x)]
+            if config.local_learning:
+                m.d.comb += [
+                    multiplier.hold.eq(~(self.common | self.load[r])),
+                    self.product[r].eq(multiplier.product),
+                ]
+                with m.If(self.load[r]):
+                    m.d.comb += multiplier.a.eq(own)
+            with m.If(accumulate):
+                m.d.sync += accumulator.eq(total)
+            with m.If(load):
+                m.d.sync += number.eq(Mux(copy, accumulator, held[r + 1]) if r + 1 < config.rows else accumulator)
+
+        m.submodules.requantiser = requantiser = Requantiser(width=config.accumulator_width, output=config.width)
+        shift, relu = Signal.like(self.shift, name="shift_copy"), Signal(name="relu_copy")
+        m.d.sync += [shift.eq(self.shift), relu.eq(self.relu)]
+        m.d.comb += [
+            requantiser.x.eq(held[0]),
+            requantiser.stages.eq(self.stages),
+            requantiser.shift.eq(shift),
+            requantiser.relu.eq(relu),
+            self.y.eq(requantiser.y),
+            self.clipped.eq(requantiser.clipped),
+        ]
+        return m
+
+    def _controls(self, m: Module, number: int) -> tuple[Signal, Signal, Signal, Signal]:
+        """A few rows' own registers of what they are to do: to accumulate, to begin with that; to
+        hold a copy of the accumulator, to hold that or the next row's."""
+        accumulate, begin, copy, load = (
+            Signal(name=f"{name}{number}_copy") for name in ("accumulate", "begin", "hold", "load")
+        )
+        m.d.sync += Cat(accumulate, begin, copy, load).eq(Cat(self.due, self.first, self.last, self.last | self.drain))
+        return accumulate, begin, copy, load
+
+
+class LaneGroup(wiring.Component):
+    """``lanes_per_table`` lanes with their own copies of weights and control, and the interpolator
+    that they share.
+
+    With ``local_learning`` also sums over the lanes of each row's products, one every cycle: R
+    trees of adders with registers behind every level.
+
+    The copies keep long nets out of the lanes. A synthesiser that merges equal registers must be
+    told to keep those whose names end in ``_copy`` (Yosys:
+    ``proc; flatten; setattr -set keep 1 w:*_copy %ci1``).
+
+    Latency from ``valid`` to the accumulator: 1 (the group's copies) +
+    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 cycles; from ``drain`` to ``result``: 1 +
+    :data:`~dither.arch.timing.REQUANTISER_LATENCY` + 1 cycles, with a table
+    :data:`~dither.arch.timing.INTERPOLATOR_LATENCY` + ``lanes_per_table`` more. Throughput: a term
+    every cycle; a row every cycle, or with a table every ``lanes_per_table`` cycles.
+
+    Attributes
+    ----------
+    weight : In(signed(W)), array of R
+        One weight word, with the controls ``valid`` (it is to be multiplied), ``first`` and
+        ``last``.
+    x : In(signed(W)), array of lanes
+        The activations, a cycle after the weights.
+    drain : In(1)
+        A row is to be requantised; the first one a cycle and a multiplication after ``last``.
+    mode : In(Mode)
+    load : In(TablePort)
+        Only with activation tables.
+    take : In(R)
+        A bit for each row whose multipliers are to take their lane's activation as their weight, a
+        cycle later, and keep it. Like the following, only with ``local_learning``.
+    kind : In(Operand)
+        What they take of it; WEIGHT: zero.
+    keep : In(1)
+        With ``valid``: multiply by the weights taken.
+    correlate : In(1)
+        Instead of ``valid``: multiply by the weights taken, and sum over the lanes.
+    sums : Out(signed), array of R
+        Registers (of a single lane: its products): the lanes' sums, 1 +
+        :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + ceil(log2(lanes)) cycles after
+        ``correlate``.
+    result : Out(signed(W)), array of lanes
+        Registers.
+    clips : Out
+        Outputs of requantisers and interpolator that were clipped; a cycle after the result of the
+        one, with that of the other.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.lanes = config.lanes_per_table
+        self.levels = ceil_log2(self.lanes)
+        word = signed(config.width)
+        ports = {
+            "weight": In(word).array(config.rows),
+            "valid": In(1),
+            "first": In(1),
+            "last": In(1),
+            "x": In(word).array(self.lanes),
+            "drain": In(1),
+            "mode": In(Mode),
+            "result": Out(word).array(self.lanes),
+            "clips": Out(range(self.lanes + 2)),
+        }
+        if config.activation_tables:
+            ports["load"] = In(TablePort(value_width=config.width, slope_width=config.width))
+        if config.local_learning:
+            ports |= {
+                "take": In(config.rows),
+                "kind": In(Operand),
+                "keep": In(1),
+                "correlate": In(1),
+                "sums": Out(signed(2 * config.width + self.levels)).array(config.rows),
+            }
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        mode = Signal(Mode, name="mode_copy")
+        valid, first, last, drain = (Signal(name=f"{name}_copy") for name in ("valid", "first", "last", "drain"))
+        m.d.sync += [
+            mode.eq(self.mode),
+            valid.eq(self.valid),
+            first.eq(self.first),
+            last.eq(self.last),
+            drain.eq(self.drain),
+        ]
+        weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
+        m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
+        # What the lanes see a cycle ahead of their registers.
+        due = delay_line(m, valid, MULTIPLIER_LATENCY - 1, "valid")[-1]
+        if config.local_learning:
+            take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
+            common, correlate = Signal(name="common_copy"), Signal(name="correlate_copy")
+            m.d.sync += [
+                take.eq(self.take),
+                kind.eq(self.kind),
+                common.eq(self.valid & ~self.keep),
+                correlate.eq(self.correlate),
+            ]
+        starts = delay_line(m, first, MULTIPLIER_LATENCY - 1, "first")[-1]
+        ends = delay_line(m, last, MULTIPLIER_LATENCY, "last")[-1]
+        stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
+        rounded = stages.pop()
+
+        lanes = []
+        for i in range(self.lanes):
+            m.submodules[f"lane{i}"] = lane = _Lane(config)
+            m.d.comb += [
+                *(port.eq(source) for port, source in zip(lane.weight, weights, strict=True)),
+                lane.x.eq(self.x[i]),
+                lane.due.eq(due),
+                lane.first.eq(starts),
+                lane.last.eq(ends),
+                lane.drain.eq(self.drain),
+                lane.stages.eq(Cat(*stages)),
+                lane.shift.eq(mode.shift),
+                lane.relu.eq(mode.relu),
+            ]
+            if config.local_learning:
+                m.d.comb += [lane.load.eq(take), lane.kind.eq(kind), lane.common.eq(common)]
+            lanes.append(lane)
+        if config.local_learning:
+            due = delay_line(m, correlate, MULTIPLIER_LATENCY + max(0, self.levels - 1), "correlate")
+            enables = due[MULTIPLIER_LATENCY:][: self.levels]
+            for r, port in enumerate(self.sums):
+                m.d.comb += port.eq(registered_sum(m, [lane.product[r] for lane in lanes], enables, f"sum{r}"))
+
+        results = [Signal.like(port, name=f"result{i}", reset_less=True) for i, port in enumerate(self.result)]
+        m.d.comb += [port.eq(result) for port, result in zip(self.result, results, strict=True)]
+        clips = [lane.clipped & rounded for lane in lanes]
+        if config.activation_tables:
+            clips.append(self._through_tables(m, mode, rounded, lanes, results))
+        else:
+            with m.If(rounded):
+                m.d.sync += [result.eq(lane.y) for result, lane in zip(results, lanes, strict=True)]
+        m.d.sync += self.clips.eq(tree_sum(clips))
+        return m
+
+    def _through_tables(
+        self, m: Module, mode: Signal, rounded: Signal, lanes: list[_Lane], results: list[Signal]
+    ) -> Signal:
+        """Results, by way of the interpolator where the mode says so; returns its clips.
+
+        The lanes hold a row's numbers for as many cycles as there are lanes: one after the other
+        enters the interpolator, and a flag that follows it says when its value is due.
+        """
+        config, width = self.config, self.config.width
+        m.submodules.interpolator = interpolator = Interpolator(
+            index_bits=config.table_bits,
+            fraction_bits=width - config.table_bits,
+            value=signed(width),
+            slope_width=width,
+            tables=config.activation_tables,
+        )
+        for name in self.load.signature.members:
+            m.d.sync += getattr(interpolator.load, name).eq(getattr(self.load, name))
+        if config.activation_tables > 1:
+            m.d.comb += interpolator.table.eq(mode.table[: ceil_log2(config.activation_tables)])
+
+        turns = delay_line(m, rounded & mode.use_table, INTERPOLATOR_LATENCY + self.lanes, "turn")
+        enters, leaves = turns[: self.lanes], turns[INTERPOLATOR_LATENCY + 1 :]
+        argument = Signal(width, reset_less=True)
+        for turn, lane in zip(enters, lanes, strict=True):
+            with m.If(turn):
+                m.d.sync += argument.eq(lane.y ^ (1 << (width - 1)))
+        m.d.comb += interpolator.x.eq(argument)
+
+        for turn, lane, result in zip(leaves, lanes, results, strict=True):
+            with m.If(turn):
+                m.d.sync += result.eq(interpolator.y)
+            with m.Elif(rounded & ~mode.use_table):
+                m.d.sync += result.eq(lane.y)
+        return interpolator.clipped & Cat(*leaves).any()

@@ -1,0 +1,1 @@
+"""LOSS: losses and their derivatives."""

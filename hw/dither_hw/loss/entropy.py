@@ -1,0 +1,213 @@
+"""Softmax cross-entropy of one lane after the other: exponentials, their sum's logarithm,
+derivatives.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.config import EngineConfig
+from dither.arch.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
+from dither.arch.timing import (
+    INTERPOLATOR_LATENCY,
+    LOSS_EXPONENTIAL_STAGE,
+    LOSS_LANE_CHOICE,
+    LOSS_LOGARITHM_STAGE,
+    MEMORY_LATENCY,
+)
+
+from ..base.pipeline import delay_line
+from ..tables.scalar_tables import ScalarPort
+
+__all__ = ["ARRIVAL", "COUNT_BITS", "MAX_FRAC", "CrossEntropy", "Ending"]
+
+ARRIVAL = MEMORY_LATENCY + LOSS_LANE_CHOICE
+"""Cycles from an element's address to the element: the memory, and the selection of the lane in two
+levels.
+"""
+COUNT_BITS = 16
+"""Bits of a number of outputs."""
+MAX_FRAC = 16
+"""Most fraction bits of outputs and losses."""
+
+Ending = data.StructLayout({"counts": 1, "over": 1, "final": 1})
+"""With a lane's loss: it is of a lane that counts, of any lane, of the last lane."""
+
+_LN2 = 45426  # with 16 fraction bits
+_ONE = 17  # log2 of exp(0) in units of the table: no sum of exponentials is below it
+_SUM_BITS = SCALAR_VALUE_BITS + COUNT_BITS
+_TO_EXPONENT = 4  # fraction bits that the exponentials' arguments have less than logarithms
+
+
+class CrossEntropy(wiring.Component):
+    """The part of :class:`~dither_hw.loss.loss.LossUnit` between distances from a lane's maximum
+    and its loss.
+
+    Its ports see an element's properties ``ARRIVAL`` cycles after the element's address, and its
+    distance one cycle later. A lane's logarithm is looked up when the tables are next free of
+    exponentials. It is also the part of the exponents of the lane's derivatives that all have in
+    common, so for them exponents go the same way once more.
+
+    Attributes
+    ----------
+    z_frac : In
+        Fraction bits of the outputs; steady.
+    distance : In(W + 1)
+        Maximum minus element.
+    use, first, last : In(1)
+        The element is to be summed; with it, a sum begins, ends.
+    hit : In(1)
+        The element is the label's, in either pass.
+    ending : In(Ending)
+        Of the lane, with ``last``.
+    derive : In(1)
+        The element's derivative is wanted; ``LOSS_PAUSE`` cycles behind ``last`` at the earliest.
+    scalar : Out
+        Lookups in the scalar tables.
+    loss : Out
+        With 16 fraction bits, not rounded.
+    ended : Out(Ending)
+        What ``loss`` is of; for the last lane in cycle ``LOSS_LOGARITHM_STAGE`` of its last
+        element.
+    derivative : Out(signed(W + 1))
+        With W - 2 fraction bits, rounded; in cycle
+        ``LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY`` of the element.
+
+    :param config: gives W, and whether there are derivatives.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        width = config.width
+        super().__init__(
+            {
+                "z_frac": In(5),
+                "distance": In(signed(width + 1)),
+                "use": In(1),
+                "first": In(1),
+                "last": In(1),
+                "hit": In(1),
+                "ending": In(Ending),
+                "derive": In(1),
+                "scalar": Out(ScalarPort()),
+                "loss": Out(MAX_FRAC + width + 2),
+                "ended": Out(Ending),
+                "derivative": Out(signed(width + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        asked = LOSS_EXPONENTIAL_STAGE - ARRIVAL  # in the cycle before, the argument is written
+        answered = asked + INTERPOLATOR_LATENCY
+        # What the logarithm is looked up for.
+        normalised = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - 1 - ARRIVAL
+        uses = delay_line(m, self.use, answered, "use")
+        firsts = delay_line(m, self.first, answered, "first")
+        lasts = delay_line(m, self.last, normalised - 1, "last")
+        derives = (
+            delay_line(m, self.derive, asked, "derive") if self.config.local_learning else [Const(0)] * (asked + 1)
+        )
+        hits = delay_line(m, self.hit, answered if self.config.local_learning else 3, "hit")
+
+        # The logarithm waits while exponentials are asked for; the sum's registers hold until the
+        # next lane's sum.
+        due, waiting, asks = Signal(), Signal(), Signal()
+        m.d.comb += due.eq(lasts[-1] | waiting)
+        m.d.sync += [asks.eq(due & ~uses[asked - 2]), waiting.eq(due & uses[asked - 2])]
+
+        aligned = self._align(m)
+        # The next lane's label may pass before this one's logarithm is asked for, but not before
+        # the lane is over.
+        label_distance = Signal.like(aligned, name="label_distance")
+        lane_distance = Signal.like(aligned, name="lane_distance")
+        ended, lane_ending = Signal(Ending), Signal(Ending)
+        with m.If(hits[3]):
+            m.d.sync += label_distance.eq(aligned)
+        with m.If(self.last):
+            m.d.sync += ended.eq(self.ending)
+        with m.If(lasts[asked]):
+            m.d.sync += [lane_distance.eq(label_distance), lane_ending.eq(ended)]
+        rounded = Signal(SCALAR_INPUT_BITS + 1, reset_less=True)
+        beyond = Signal()
+        m.d.sync += [
+            rounded.eq((aligned[3 : SCALAR_INPUT_BITS + 4] + 1) >> 1),
+            beyond.eq(aligned[SCALAR_INPUT_BITS + 4 :].any()),
+        ]
+
+        total = Signal(_SUM_BITS, reset_less=True)
+        with m.If(uses[-1]):
+            m.d.sync += total.eq(Mux(firsts[-1], 0, total) + self.scalar.y)
+        normal, units = self._normalise(m, total, lasts[answered + 1])
+
+        offset = Signal(len(self.loss) - 1, reset_less=True)
+        asking, late = Signal(), Signal(Ending)
+        m.d.sync += [asking.eq(asks), late.eq(Mux(asks, lane_ending, 0))]
+        m.d.comb += [
+            self.scalar.enable.eq(uses[asked] | derives[asked] | asking),
+            self.loss.eq(offset + self.scalar.y),
+            self.ended.eq(delay_line(m, late, INTERPOLATOR_LATENCY, "late")[-1]),
+        ]
+        common = self._derive(m, uses[asked - 2], units, hits[-1]) if self.config.local_learning else Const(0)
+        exponent = Signal(SCALAR_INPUT_BITS + 2)
+        m.d.comb += exponent.eq(rounded + common)
+        with m.If(asks):
+            m.d.sync += [self.scalar.table.eq(ScalarTable.LOG), self.scalar.x.eq(normal)]
+            m.d.sync += offset.eq(lane_distance + units)
+        with m.Else():
+            over = beyond | exponent[SCALAR_INPUT_BITS:].any()
+            argument = exponent[:SCALAR_INPUT_BITS] | over.replicate(SCALAR_INPUT_BITS)
+            m.d.sync += [self.scalar.table.eq(ScalarTable.EXP), self.scalar.x.eq(argument)]
+        return m
+
+    def _align(self, m: Module) -> Signal:
+        """The distance with 16 fraction bits, which loses nothing, two cycles later; both the
+        label's distance and the exponential's argument come from there."""
+        shift = Signal(range(MAX_FRAC + 1))
+        coarse = Signal(len(self.distance) + MAX_FRAC, reset_less=True)
+        aligned = Signal(len(self.distance) + MAX_FRAC, reset_less=True)
+        m.d.sync += [
+            shift.eq(MAX_FRAC - self.z_frac),
+            coarse.eq(self.distance.as_unsigned() << (shift[3:] << 3)),
+            aligned.eq(coarse << shift[:3]),
+        ]
+        return aligned
+
+    def _normalise(self, m: Module, total: Signal, taken: Signal) -> tuple[Signal, Signal]:
+        """The bits below the leading one of the sum, and the leading one's logarithm; in the cycle
+        after next, and until the next sum is taken."""
+        exponent = Signal(range(_SUM_BITS - _ONE))
+        mantissa = Signal(_SUM_BITS - 1, reset_less=True)
+        with m.If(taken):
+            m.d.sync += mantissa.eq(total[1:])
+            for i in range(_SUM_BITS - _ONE):
+                with m.If(total[_ONE + i]):
+                    m.d.sync += exponent.eq(i)
+        fine = Signal(3)
+        shifted = Signal(SCALAR_INPUT_BITS + 7, reset_less=True)
+        units = Signal(range((_SUM_BITS - _ONE) * _LN2), reset_less=True)
+        m.d.sync += [
+            shifted.eq(mantissa >> (exponent[3:] << 3)),
+            fine.eq(exponent[:3]),
+            units.eq(Array(i * _LN2 for i in range(_SUM_BITS - _ONE))[exponent]),
+        ]
+        normal = Signal(SCALAR_INPUT_BITS)
+        m.d.comb += normal.eq(shifted >> fine)
+        return normal, units
+
+    def _derive(self, m: Module, sums: Signal, units: Signal, hit: Signal) -> Signal:
+        """Drives the derivative. Returns what its exponent is above the distance, which is zero for
+        whatever is summed: the register is cleared by each element of a sum before it uses it."""
+        y = self.scalar.y
+        common = Signal(SCALAR_INPUT_BITS)
+        with m.If(sums):
+            m.d.sync += common.eq(0)
+        with m.Elif(self.ended.over):
+            m.d.sync += common.eq((units + y + (1 << (_TO_EXPONENT - 1))) >> _TO_EXPONENT)
+        # One less for the label's class: its own bit and the sign above it change, no carry.
+        less = Signal(signed(SCALAR_VALUE_BITS + 1))
+        m.d.comb += less.eq(Cat(y[:_ONE], y[_ONE] ^ hit, hit & ~y[_ONE]))
+        m.d.comb += self.derivative.eq(((less >> (_ONE + 1 - self.config.width)) + 1) >> 1)
+        return common

@@ -1,0 +1,153 @@
+"""TRANSPOSE: a matrix of working weights with inputs and outputs exchanged, within the weight
+memory.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.config import EngineConfig
+from dither.arch.timing import MEMORY_LATENCY
+
+from ..base.interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout
+from ..base.pipeline import delay_line
+
+__all__ = ["TransposeUnit"]
+
+
+class TransposeUnit(wiring.Component):
+    """Copies blocks of R inputs by R outputs through a square of registers: R words in by rows, R
+    words out by columns.
+
+    While one block leaves the square, the next one enters in the places that become free, by
+    columns, and leaves by rows in its turn: so every second block moves the other way, and a word
+    is read and a word written in every cycle. Inputs beyond K are zero; outputs beyond M are read
+    but not written, which is all that sizes that are no multiples of R cost.
+
+    Cycles: :func:`dither.arch.timing.execution_cycles`, R for each block and the time that the last
+    block needs to leave. Result words are written in order, each of them once.
+
+    Resources (ECP5, R = 4, W = 18): about 530 LUT4, 60 carry cells, 400 flip-flops; R times R
+    registers of W bits with a multiplexer each, and counters.
+
+    Attributes
+    ----------
+    start, done : In, Out
+        Pulses in the first and in the last cycle.
+    fields : In
+        TRANSPOSE's layout, stable from start to done.
+    weight : Out
+        Read port, R times W bits.
+    result : Out
+        Write port, R times W bits.
+
+    :param config: gives R and W.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        word = config.rows * config.width
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "fields": In(instruction_layout("TRANSPOSE")),
+                "weight": Out(ReadPort(word)),
+                "result": Out(WritePort(word)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        rows = self.config.rows
+        layout = data.StructLayout({"live": 1, "across": 1, "emit": 1, "final": 1})
+        step = Signal(layout)
+        self._traverse(m, step)
+        # A word's data arrives in one stage; its place in the square is read for writing when R
+        # more have arrived.
+        stages = delay_line(m, step, MEMORY_LATENCY + rows, "stage")
+        arrived, leaving = stages[MEMORY_LATENCY], stages[-1]
+        self._exchange(m, arrived.live, arrived.across)
+
+        target = Signal(ADDRESS_BITS)
+        with m.If(self.start):
+            m.d.sync += target.eq(self.fields.target)
+        with m.Elif(leaving.emit):
+            m.d.sync += target.eq(target + 1)
+        m.d.comb += [
+            self.result.enable.eq(leaving.emit),
+            self.result.addr.eq(target),
+            self.done.eq(leaving.final),
+        ]
+        return m
+
+    def _traverse(self, m: Module, step: data.View) -> None:
+        """Reads blocks, those of the same inputs one after the other. Of each step: whether the
+        word read is an input's (``live``), whether its block enters by columns (``across``),
+        whether the word that leaves the block in its turn is an output's (``emit``) and the last of
+        all (``final``)."""
+        rows, fields = self.config.rows, self.fields
+        reading = Signal()
+        row = Signal(range(max(rows, 2)))
+        across = Signal()
+        address, line, column = (Signal(ADDRESS_BITS, name=name) for name in ("address", "line", "column"))
+        next_line, next_column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        inputs_left, outputs_left = Signal(16), Signal(16)
+        ends_block, last_tile, last_block, emits = (
+            Signal(name=name) for name in ("ends_block", "last_tile", "last_block", "emits")
+        )
+        m.d.comb += [
+            ends_block.eq(row == rows - 1),
+            last_tile.eq(outputs_left <= rows),
+            last_block.eq(last_tile & (inputs_left <= rows)),
+            next_line.eq(line + fields.inner),
+            next_column.eq(column + rows),
+            self.weight.addr.eq(address),
+            step.live.eq(row < inputs_left),
+            step.across.eq(across),
+            emits.eq(reading & (row < outputs_left)),
+            step.emit.eq(emits),
+            step.final.eq(reading & last_block & (row + 1 == outputs_left)),
+        ]
+        with m.If(self.start):
+            m.d.sync += [
+                reading.eq(1),
+                row.eq(0),
+                address.eq(fields.base),
+                line.eq(fields.base),
+                column.eq(fields.base),
+                inputs_left.eq(fields.inner),
+                outputs_left.eq(fields.columns),
+            ]
+        with m.Elif(reading):
+            m.d.sync += [row.eq(row + 1), address.eq(address + 1)]
+            with m.If(ends_block):
+                m.d.sync += [reading.eq(~last_block), row.eq(0), across.eq(~across)]
+                with m.If(last_tile):
+                    m.d.sync += [
+                        address.eq(next_column),
+                        line.eq(next_column),
+                        column.eq(next_column),
+                        inputs_left.eq(inputs_left - rows),
+                        outputs_left.eq(fields.columns),
+                    ]
+                with m.Else():
+                    m.d.sync += [address.eq(next_line), line.eq(next_line), outputs_left.eq(outputs_left - rows)]
+
+    def _exchange(self, m: Module, live: Value, across: Value) -> None:
+        """The square: takes a word at its last row or, across, at its last column, and gives that
+        at the first.
+        """
+        rows, width = self.config.rows, self.config.width
+        square = [[Signal(width, name=f"cell{i}_{j}", reset_less=True) for j in range(rows)] for i in range(rows)]
+        word = [Signal(width, name=f"word{i}") for i in range(rows)]
+        for i in range(rows):
+            m.d.comb += word[i].eq(Mux(live, self.weight.data.word_select(i, width), 0))
+            for j in range(rows):
+                below = square[i + 1][j] if i + 1 < rows else word[j]
+                beside = square[i][j + 1] if j + 1 < rows else word[i]
+                m.d.sync += square[i][j].eq(Mux(across, beside, below))
+        first_column = Cat(line[0] for line in square)
+        m.d.comb += self.result.data.eq(Mux(across, first_column, Cat(square[0])))

@@ -1,0 +1,1 @@
+"""PERTURB, ACCUMULATE and UPDATE: everything that walks over parameters."""

@@ -1,0 +1,380 @@
+"""UPDATE: one optimiser step, one parameter every few cycles."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from dither.arch.config import EngineConfig
+from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, Rule
+from dither.arch.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
+from dither.arch.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY, UPDATE_INTERVAL, UPDATE_LATENCY
+
+from ..base.interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout
+from ..base.multiplier import Multiplier
+from ..base.schedule import Kept, Schedule, Slots
+from ..tables.scalar_tables import ScalarPort
+
+__all__ = ["RoundingShifter", "UpdateUnit", "WideMultiplier"]
+
+_SHIFTED_BITS = 17
+_SHIFTED_PRODUCT_BITS = 36
+_DIRECTION_BITS = 18
+_SIGN_UNIT = 4096
+_MOMENT_FRAC = 10
+_NEAR_ROWS = 4
+_SELECTION = 1
+"""Cycles between the two steps by which a row is selected."""
+_MANTISSA_BITS = SCALAR_INPUT_BITS - 1
+_MEMORIES = {"gradient": GRADIENT_BITS, "master": MASTER_BITS, "moment1": MASTER_BITS, "moment2": MASTER_BITS}
+
+
+class WideMultiplier(wiring.Component):
+    """``product = a * b`` with a of 32 bits, signed, and b of 18 bits, unsigned, from two 18x18
+    multipliers.
+
+    Latency :attr:`LATENCY` cycles, throughput one product a cycle. The multipliers take b as
+    signed; where its highest bit is set, ``a << 18`` makes up for it.
+
+    Resources: two 18x18 multipliers, two adders of 50 bits.
+    """
+
+    LATENCY = MULTIPLIER_LATENCY + 2
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "a": In(signed(MASTER_BITS)),
+                "b": In(SCALAR_VALUE_BITS),
+                "product": Out(signed(MASTER_BITS + SCALAR_VALUE_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        half, width = MASTER_BITS // 2, SCALAR_VALUE_BITS
+        m.submodules.high = high = Multiplier(a=signed(half), b=signed(width))
+        m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(width))
+        m.d.comb += [high.a.eq(self.a[half:]), low.a.eq(self.a[:half])]
+        m.d.comb += [part.b.eq(self.b) for part in (high, low)]
+
+        missing: Value = Mux(self.b[-1], self.a, 0)
+        for i in range(MULTIPLIER_LATENCY + 1):
+            delayed = Signal(signed(MASTER_BITS), name=f"missing{i}", reset_less=True)
+            m.d.sync += delayed.eq(missing)
+            missing = delayed
+        total, product = (Signal.like(self.product, name=name, reset_less=True) for name in ("total", "whole"))
+        m.d.sync += [total.eq((high.product << half) + low.product), product.eq(total + (missing << width))]
+        m.d.comb += self.product.eq(product)
+        return m
+
+
+class RoundingShifter(wiring.Component):
+    """``result = (value + 2**(amount-1)) >> amount``: an arithmetic right shift, rounding half-up.
+
+    ``value`` has 50 bits, ``amount`` goes from 0 to 47, and the result must fit in 48 bits. Latency
+    :attr:`LATENCY` cycles for ``result``, one less for ``floor``, the result without rounding; one
+    shift a cycle.
+
+    Resources: two levels of multiplexers (6 and 8 inputs, about 50 bits), an adder of 49 bits, no
+    multiplier.
+    """
+
+    LATENCY = 4
+    VALUE_BITS = 50
+    RESULT_BITS = GRADIENT_BITS
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "value": In(signed(self.VALUE_BITS)),
+                "amount": In(range(GRADIENT_BITS)),
+                "floor": Out(signed(self.RESULT_BITS)),
+                "result": Out(signed(self.RESULT_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # One more bit below takes the half to be added.
+        value = Signal(signed(self.VALUE_BITS + 1), reset_less=True)
+        amount = Signal.like(self.amount)
+        coarse = Signal.like(value)
+        fine_amount = Signal(3)
+        fine = Signal(signed(self.RESULT_BITS + 1), reset_less=True)
+        result = Signal.like(self.result, reset_less=True)
+        m.d.sync += [
+            value.eq(self.value << 1),
+            amount.eq(self.amount),
+            coarse.eq(value >> (amount[3:] << 3)),
+            fine_amount.eq(amount[:3]),
+            fine.eq(coarse >> fine_amount),
+            result.eq((fine + 1) >> 1),
+        ]
+        m.d.comb += [self.floor.eq(fine >> 1), self.result.eq(result)]
+        return m
+
+
+class UpdateUnit(wiring.Component):
+    """Steps the parameters of consecutive words, bit-exact to :func:`dither.golden.update.update`.
+
+    A parameter enters every :data:`dither.arch.timing.UPDATE_INTERVAL` cycles and is written
+    :data:`dither.arch.timing.UPDATE_LATENCY` cycles later, whatever the rule and the data; ten of
+    them are under way at once. All six shifts of a parameter pass one shifter, all three products
+    one multiplier (see :mod:`dither_hw.base.schedule`). Every memory is read just when its value is
+    needed, and written a part of a word at a time, when its last row is known.
+
+    Cycles: :func:`dither.arch.timing.execution_cycles`.
+
+    Resources (ECP5, R = 4, without the tables): about 1580 LUT4, 200 carry cells, 2100 flip-flops,
+    two multipliers.
+
+    Attributes
+    ----------
+    start, done : In, Out
+        Pulses in the first and in the last cycle.
+    fields : In
+        The instruction, stable from start to done, as ``rate`` is.
+    rate : In(32)
+        Value of the register that the field of this name chooses; its lowest 18 bits count.
+    gradient, master, moment1, moment2 : Out
+        Read ports, for every row of a part of a word 48 bits, and three with 32.
+    gradient_write, master_write, moment1_write, moment2_write : Out
+        Write ports; a rule leaves the moments alone that it does not use.
+    scalar : Out
+        Lookups in the scalar tables.
+    saturations : Out
+        Values clipped, from 0 to 4.
+
+    :param config: gives R and the parts of a word.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        words = {name: config.part_rows * bits for name, bits in _MEMORIES.items()}
+        ports = {name: Out(ReadPort(bits)) for name, bits in words.items()}
+        ports |= {f"{name}_write": Out(WritePort(bits)) for name, bits in words.items()}
+        super().__init__(
+            {
+                "start": In(1),
+                "done": Out(1),
+                "fields": In(instruction_layout("UPDATE")),
+                "rate": In(32),
+                **ports,
+                "scalar": Out(ScalarPort()),
+                "saturations": Out(range(5)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        fields = self.fields
+        schedule = Schedule(m, UPDATE_INTERVAL)
+        schedule.begin(self.start)
+        pipeline = _Pipeline(self, m, schedule)
+
+        adam, momentum, with_moment = Signal(), Signal(), Signal()
+        by_sign = Signal()
+        m.d.comb += [
+            adam.eq(fields.rule == Rule.ADAM.value),
+            momentum.eq(fields.rule == Rule.MOMENTUM.value),
+            by_sign.eq((fields.rule == Rule.SIGN.value) | (fields.rule == Rule.SIGN_MOMENTUM.value)),
+            with_moment.eq(fields.rule >= Rule.MOMENTUM.value),
+        ]
+
+        m.submodules.shifter = shifter = RoundingShifter()
+        m.submodules.multiplier = multiplier = WideMultiplier()
+        shifts = Slots(schedule, shifter.value, shifter.amount)
+        products = Slots(schedule, multiplier.a, multiplier.b)
+        # No shifted value but a gradient is wider than a direction times a rate.
+        shifted = shifter.result[:_SHIFTED_PRODUCT_BITS].as_signed()
+
+        # h = sat17(rnd(g, gradient_shift))
+        t = MEMORY_LATENCY + _SELECTION
+        gradient = pipeline.read("gradient", t)
+        pipeline.write("gradient", Const(0, GRADIENT_BITS), t + 1, Const(1))
+        t = shifts.reserve(t + 1)
+        shifts.use(t, gradient.at(t).as_signed(), fields.gradient_shift)
+        t += shifter.LATENCY
+        h = pipeline.saturate(shifter.result, _SHIFTED_BITS, t, "h", Const(1))
+        t_h = t + 1
+
+        # What a rule steps by: s = h, or sign(h) * 4096.
+        signal = h.at(t_h)
+        sign = Mux(signal == 0, 0, Mux(signal[-1], -_SIGN_UNIT, _SIGN_UNIT))
+        drive = schedule.keep(Mux(by_sign, sign, signal), t_h, "drive")
+
+        # First moment. MOMENTUM: (m + (s << 10)) - rnd(m, b); ADAM, SIGN_MOMENTUM: m + rnd((s <<
+        # 10) - m, b).
+        moment1 = pipeline.read("moment1", t_h).at(t_h + 1).as_signed()
+        raised = drive.at(t_h + 1) << _MOMENT_FRAC
+        t = t_h + 1
+        change = schedule.keep(Mux(momentum, moment1, raised - moment1), t, "change1")
+        base = schedule.keep(Mux(momentum, moment1 + raised, moment1), t, "base1")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.decay1)
+        t += shifter.LATENCY
+        moved = schedule.keep(base.at(t) + Mux(momentum, ~shifted, shifted) + momentum, t, "moved1")
+        moment1 = pipeline.saturate(moved.at(t + 1), MASTER_BITS, t + 1, "moment1_new", with_moment)
+        pipeline.write("moment1", moment1.at(t + 2), t + 2, with_moment)
+        t_moment1 = t + 2
+
+        # Second moment: v + rnd(min(h * h, 2**32 - 1) - v, c).
+        magnitude = schedule.keep(Mux(h.at(t_h)[-1], -h.at(t_h), h.at(t_h))[:_SHIFTED_BITS], t_h, "magnitude")
+        t = products.reserve(t_h + 1)
+        products.use(t, magnitude.at(t), magnitude.at(t))
+        t += multiplier.LATENCY
+        square = schedule.keep(
+            multiplier.product[:MASTER_BITS] | multiplier.product[MASTER_BITS].replicate(MASTER_BITS), t, "square"
+        )
+        moment2 = pipeline.read("moment2", t)
+        t += 1
+        change = schedule.keep(square.at(t) - moment2.at(t), t, "change2")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.decay2)
+        t += shifter.LATENCY
+        moment2 = schedule.keep((moment2.at(t) + shifted)[:MASTER_BITS], t, "moment2_new")
+        pipeline.write("moment2", moment2.at(t + 1), t + 1, adam)
+
+        # n = v + 1, e = floor(log2 n), 1/sqrt from the mantissa: (n << 15) >> e, without its
+        # leading one.
+        t += 1
+        n = schedule.keep(moment2.at(t) + 1, t, "n")
+        exponent = _leading_one(schedule, n, t + 1)
+        t = shifts.reserve(t + 3)
+        shifts.use(t, n.at(t) << _MANTISSA_BITS, exponent.at(t))
+        t += shifter.LATENCY - 1
+        argument = schedule.keep(Cat(shifter.floor[:_MANTISSA_BITS], exponent.at(t)[0]), t, "argument")
+        # The multiplier takes the root from the table as it comes.
+        t = products.reserve(t + 1 + INTERPOLATOR_LATENCY)
+        asked = t - INTERPOLATOR_LATENCY
+        m.d.comb += [
+            self.scalar.enable.eq(schedule.at(asked) & pipeline.valid.at(asked) & adam),
+            self.scalar.table.eq(ScalarTable.RSQRT.value),
+            self.scalar.x.eq(argument.at(asked)),
+        ]
+
+        # Direction. ADAM: sat18(rnd(m * r, 15 + (e >> 1))); others with a moment: sat18(rnd(m,
+        # 10)); the rest: s.
+        products.use(t, moment1.at(t).as_signed(), self.scalar.y)
+        t += multiplier.LATENCY
+        ratio = schedule.keep(multiplier.product, t, "ratio")
+        t = shifts.reserve(max(t, t_moment1) + 1)
+        shifts.use(
+            t,
+            Mux(adam, ratio.at(t), moment1.at(t).as_signed()),
+            Mux(adam, _MANTISSA_BITS + exponent.at(t)[1:], _MOMENT_FRAC),
+        )
+        t += shifter.LATENCY
+        clipped = pipeline.saturate(shifted, _DIRECTION_BITS, t, "clipped", with_moment)
+        t += 1
+        direction = schedule.keep(Mux(with_moment, clipped.at(t), drive.at(t)), t, "direction")
+
+        # p = sat32(p - rnd(u * rate, rate_shift))
+        t = products.reserve(t + 1)
+        products.use(t, direction.at(t), self.rate[:SCALAR_VALUE_BITS])
+        t += multiplier.LATENCY
+        change = schedule.keep(multiplier.product, t, "change")
+        t = shifts.reserve(t + 1)
+        shifts.use(t, change.at(t), fields.rate_shift)
+        t += shifter.LATENCY
+        master = pipeline.read("master", t - 1)
+        moved = schedule.keep(master.at(t).as_signed() - shifted, t, "moved")
+        master = pipeline.saturate(moved.at(t + 1), MASTER_BITS, t + 1, "master_new", Const(1))
+        pipeline.write("master", master.at(t + 2), t + 2, Const(1))
+        pipeline.finish(t + 3)
+        return m
+
+
+class _Pipeline:
+    """Which parameter is where: memory accesses by time, counted clips, the end."""
+
+    def __init__(self, unit: UpdateUnit, m: Module, schedule: Schedule) -> None:
+        self._unit, self._m, self._schedule = unit, m, schedule
+        self._rows = unit.config.part_rows
+        self._clips: list[Value] = []
+        # What are words here are parts of the instruction's.
+        shift = unit.config.part_bits
+        count, base = unit.fields.count << shift, unit.fields.base << shift
+        valid, words = Signal(), Signal.like(count)
+        address, row = Signal(ADDRESS_BITS), Signal(range(max(self._rows, 2)))
+        last_row, last = Signal(), Signal()
+        m.d.comb += [last_row.eq(row == self._rows - 1), last.eq(last_row & (words == 1))]
+        with m.If(unit.start):
+            m.d.sync += [valid.eq(1), words.eq(count), address.eq(base), row.eq(0)]
+        with m.Elif(schedule.at(-1) & valid):
+            m.d.sync += [row.eq(row + 1), valid.eq(~last)]
+            with m.If(last_row):
+                m.d.sync += [row.eq(0), address.eq(address + 1), words.eq(words - 1)]
+        self.valid = Kept(schedule, valid, -1, "valid", unit.start)
+        self._last = Kept(schedule, last, -1, "last")
+        self._address = Kept(schedule, address, -1, "address")
+        self._row = Kept(schedule, row, -1, "row")
+
+    def read(self, memory: str, time: int) -> Kept:
+        """The parameter's value in a memory, taken at a time. Its row is selected from groups of
+        four, then from those: the memory's banks lie far apart."""
+        port, bits = getattr(self._unit, memory), _MEMORIES[memory]
+        t = time - _SELECTION
+        self._m.d.comb += port.addr.eq(self._address.at(t - MEMORY_LATENCY))
+        groups: list[Value] = []
+        for start in range(0, self._rows, _NEAR_ROWS):
+            rows = min(_NEAR_ROWS, self._rows - start)
+            part = port.data[start * bits : (start + rows) * bits]
+            place = self._row.at(t)[: (rows - 1).bit_length()]
+            name = f"{memory}_group{len(groups)}"
+            groups.append(self._schedule.keep(part.word_select(place, bits) if rows > 1 else part, t, name).at(time))
+        group = self._row.at(time)[(_NEAR_ROWS - 1).bit_length() :]
+        return self._schedule.keep(Array(groups)[group] if len(groups) > 1 else groups[0], time, memory)
+
+    def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
+        """Collects the value at a time; a full word is written in the next cycle."""
+        port = getattr(self._unit, f"{memory}_write")
+        bits = _MEMORIES[memory]
+        word = Signal(self._rows * bits, name=f"{memory}_word", reset_less=True)
+        with self._m.If(self._schedule.copy(time, f"{memory}_word")):
+            self._m.d.sync += word.eq(Cat(word, value)[bits:])
+        t = time + 1
+        full = self._row.at(t) == self._rows - 1
+        self._m.d.comb += [
+            port.enable.eq(self._schedule.copy(t, f"{memory}_write") & self.valid.at(t) & full & enable),
+            port.addr.eq(self._address.at(t)),
+            port.data.eq(word),
+        ]
+
+    def saturate(self, value: Value, width: int, time: int, name: str, counts: Value) -> Kept:
+        """The value at a time, clipped to ``width`` bits, signed; clips count where ``counts``."""
+        sign, high = value[-1], value[width - 1 : -1]
+        clip = Signal(name=f"{name}_clips")
+        self._m.d.comb += clip.eq(Mux(sign, ~high.all(), high.any()))
+        limit = Cat((~sign).replicate(width - 1), sign)
+        self._clips.append(self._schedule.copy(time, f"{name}_clips") & self.valid.at(time) & clip & counts)
+        return self._schedule.keep(Mux(clip, limit, value[:width]).as_signed(), time, name)
+
+    def finish(self, time: int) -> None:
+        """Ends the instruction when its last parameter is at a time."""
+        if time != UPDATE_LATENCY:
+            raise ValueError(f"the schedule takes {time} cycles, dither.arch.timing says {UPDATE_LATENCY}")
+        self._m.d.comb += self._unit.done.eq(self._schedule.at(time) & self.valid.at(time) & self._last.at(time))
+        self._m.d.sync += self._unit.saturations.eq(sum(self._clips))
+
+
+def _leading_one(schedule: Schedule, value: Kept, time: int) -> Kept:
+    """Position of the leading one of a value that is not zero, two cycles after ``time``."""
+    bits = value.at(time)
+    groups = [bits[i : i + 8] for i in range(0, len(bits), 8)]
+    tops = [schedule.keep(_position(group), time, f"top{i}") for i, group in enumerate(groups)]
+    some = schedule.keep(Cat(group.any() for group in groups), time, "some")
+    exponent: Value = Const(0)
+    for i, top in enumerate(tops):
+        exponent = Mux(some.at(time + 1)[i], 8 * i + top.at(time + 1), exponent)
+    return schedule.keep(exponent, time + 1, "exponent")
+
+
+def _position(bits: Value) -> Value:
+    """Index of the highest bit that is set."""
+    index: Value = Const(0)
+    for i, bit in enumerate(bits):
+        index = Mux(bit, i, index)
+    return index

@@ -1,1 +1,0 @@
-"""cocotb test benches, run by :func:`dither_sim.cocotb_runner.run_bench`."""

@@ -1,0 +1,3 @@
+"""The microprogram of compact engines' scalar unit: its source, assembler, interpreter, and cycle
+counts.
+"""

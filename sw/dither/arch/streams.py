@@ -1,0 +1,147 @@
+"""What travels over an engine's input and output streams, as arrays and as bits.
+
+A program's streams are sequences of *segments*: a kind (a memory, or ``None`` for scalar registers)
+and an integer array of shape (beats, slots). The golden machine takes the arrays as they are;
+:func:`pack` and :func:`unpack` turn them into the words of the physical streams and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .config import EngineConfig
+from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
+
+__all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physical_beats", "slots", "unpack"]
+
+SCALAR_TABLE_BITS = 18
+_WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
+"""What is never cut into parts, but comes as often as others have parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """``values[beat, slot]``: integers for one LOAD or, with kind ``None``, for PULLs."""
+
+    kind: Memory | None
+    values: NDArray[np.int64]
+
+    @classmethod
+    def scalars(cls, values: ArrayLike) -> Segment:
+        """A segment of scalars, one beat each."""
+        return cls(None, np.asarray(values, dtype=np.int64).reshape(-1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Announces a segment of the output stream: its kind and how many words, beats of most engines,
+    it has.
+    """
+
+    kind: Memory | None
+    beats: int
+
+
+def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:
+    """How a beat of this kind is divided: (number of slots, bits of a slot's value, distance of
+    slots in bits).
+    """
+    match kind:
+        case None:
+            return 1, WORD_BITS, WORD_BITS
+        case Memory.ACTIVATION:
+            return config.lanes, config.width, config.width
+        case Memory.ACTIVATION_TABLE:
+            return 2, config.width, config.width
+        case Memory.SCALAR_TABLE:
+            return 2, SCALAR_TABLE_BITS, SCALAR_TABLE_BITS
+        case Memory.GRADIENT:
+            return config.rows, GRADIENT_BITS, GRADIENT_BITS
+        case _:
+            return config.rows, MASTER_BITS, MASTER_BITS
+
+
+def beat_words(config: EngineConfig) -> int:
+    """32-bit words that hold one beat."""
+    return -(-config.beat_width // WORD_BITS)
+
+
+def _pieces(config: EngineConfig, kind: Memory | None) -> int:
+    """Different beats that one word, or one scalar, takes: one for each of its parts; in compact
+    engines, whose beats are narrow, as many as it fills."""
+    count, _, pitch = slots(config, kind)
+    if config.compact:
+        return -(-count * pitch // config.beat_width)
+    return 1 if kind in _WHOLE else config.word_parts
+
+
+def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
+    """Beats that one word of a memory, or one scalar, takes: as many as words have parts, also if
+    it is not cut; in compact engines as many as it fills."""
+    return _pieces(config, kind) if config.compact else config.word_parts
+
+
+def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
+    """Bits of a word that each of its beats carries, from its lowest bit on."""
+    if config.compact:
+        return config.beat_width
+    count, _, pitch = slots(config, kind)
+    return count * pitch // _pieces(config, kind)
+
+
+def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
+    """Beats that a part of a stream takes."""
+    words = len(part.values) if isinstance(part, Segment) else part.beats
+    return words * beats_per_word(config, part.kind)
+
+
+def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
+    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits,
+    little-endian words. What takes several beats comes with the lowest slots, or in a compact
+    engine bits, first; scalars and tables' entries, which are not cut, are the same in each beat.
+
+    :raises ValueError: if a segment has another number of slots than its kind.
+    """
+    words = beat_words(config)
+    parts = [_pack_segment(config, segment, words) for segment in segments]
+    return np.concatenate(parts) if parts else np.zeros((0, words), np.uint32)
+
+
+def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray[np.uint32]:
+    count, _, pitch = slots(config, segment.kind)
+    beats, width = _pieces(config, segment.kind), _bits_per_beat(config, segment.kind)
+    copies = beats_per_word(config, segment.kind) // beats
+    values = segment.values
+    if values.ndim != 2 or values.shape[1] != count:
+        raise ValueError(f"a {segment.kind!r} segment needs {count} slots a beat, not shape {values.shape}")
+    bits = np.zeros((len(values), beats * width), np.uint8)
+    shifted = (values[:, :, None] >> np.arange(pitch)) & 1
+    bits[:, : count * pitch] = shifted.reshape(len(values), count * pitch)
+    padded = np.zeros((len(values) * beats, words * WORD_BITS), np.uint8)
+    padded[:, :width] = bits.reshape(-1, width)
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4").repeat(copies, axis=0)
+
+
+def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """The values of physical beats of one kind, shape (words, slots).
+
+    They are signed, but for second moments and the values of scalar tables.
+    """
+    count, width, pitch = slots(config, kind)
+    pieces = _pieces(config, kind)
+    copies = beats_per_word(config, kind) // pieces
+    physical = np.unpackbits(np.ascontiguousarray(beats[::copies], "<u4").view(np.uint8), axis=1, bitorder="little")
+    used = _bits_per_beat(config, kind)
+    bits = physical[:, :used].reshape(-1, pieces * used)
+    fields = bits[:, : count * pitch].reshape(len(bits), count, pitch)[:, :, :width].astype(np.int64)
+    values: NDArray[np.int64] = fields @ (np.int64(1) << np.arange(width, dtype=np.int64))
+    signed: NDArray[np.int64] = values - ((values >> (width - 1)) << width)
+    if kind is Memory.MOMENT2:
+        return values
+    if kind is Memory.SCALAR_TABLE:
+        signed[:, 0] = values[:, 0]
+    return signed

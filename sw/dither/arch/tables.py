@@ -1,0 +1,183 @@
+"""Contents of the piecewise-linear tables, and the interpolators that read them.
+
+A table has ``2**table_bits`` segments. An input of n bits is split in an index (its upper
+``table_bits``) and a fraction f (the other F bits):
+``y = value[index] + ((slope[index] * f + 2**(F-1)) >> F)``, then clipped. Every builder here rounds
+the function at the segments' ends and takes differences as slopes, so neighbouring segments meet:
+``value[i] + slope[i] == value[i+1]``. The error is then at most ``h**2 / 8 * max|y''|`` (chord of a
+segment of width h) plus one unit (half for the ends, half for the interpolation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .fixedpoint import FixedPoint
+
+__all__ = [
+    "SCALAR_INPUT_BITS",
+    "SCALAR_VALUE_BITS",
+    "ScalarTable",
+    "Table",
+    "activation_lookup",
+    "build_activation",
+    "expand_activation",
+    "interpolate",
+    "scalar_lookup",
+    "scalar_tables",
+    "sine_table",
+    "tanh_table",
+]
+
+SCALAR_INPUT_BITS = 16
+SCALAR_VALUE_BITS = 18
+
+Table = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Values and slopes, each int64 of one entry a segment, in address order."""
+
+
+class ScalarTable(IntEnum):
+    """The scalar tables, in the order in which they stand in their memory."""
+
+    EXP = 0
+    """Input d with 12 fraction bits (0 <= d < 16), output exp(-d) * 2**17."""
+    LOG = 1
+    """Input x with 16 fraction bits (0 <= x < 1), output ln(1+x) * 2**16."""
+    RSQRT = 2
+    """Input bit 15 is o, the others are x with 15 fraction bits; output 2**17 / sqrt((1+x) *
+    2**o).
+    """
+
+
+_SCALAR_FUNCTIONS: dict[ScalarTable, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    ScalarTable.EXP: lambda u: np.exp(-16 * u) * 2**17,
+    ScalarTable.LOG: lambda u: np.log1p(u) * 2**16,
+    ScalarTable.RSQRT: lambda u: 2**17 / np.sqrt(np.where(u < 0.5, 1 + 2 * u, 4 * u)),
+}
+"""By table, the function of the input as a fraction u of its range, 0 to 1, in units of the
+output.
+"""
+
+
+def interpolate(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, fraction_bits: int) -> NDArray[np.int64]:
+    """Piecewise-linear interpolation, without the clip at the end.
+
+    :param values: one integer for each segment.
+    :param slopes: the same; rise over a whole segment.
+    :param inputs: unsigned integers, index above ``fraction_bits`` bits of fraction.
+    :returns: int64 of the shape of ``inputs``.
+    """
+    positions = np.asarray(inputs, dtype=np.int64)
+    index, fraction = positions >> fraction_bits, positions & ((1 << fraction_bits) - 1)
+    starts = np.asarray(values, dtype=np.int64)[index]
+    rise = np.asarray(slopes, dtype=np.int64)[index] * fraction
+    result: NDArray[np.int64] = starts + ((rise + (1 << (fraction_bits - 1))) >> fraction_bits)
+    return result
+
+
+def activation_lookup(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, width: int) -> NDArray[np.int64]:
+    """What the drain's interpolator gives for one activation table.
+
+    :param values: 2**table_bits integers of ``width`` bits, signed.
+    :param slopes: the same.
+    :param inputs: integers of ``width`` bits, signed, of any shape.
+    :returns: int64 of ``width`` bits, signed, of the shape of ``inputs``.
+    """
+    fraction_bits = width - _table_bits(values)
+    half = 1 << (width - 1)
+    return np.clip(interpolate(values, slopes, np.asarray(inputs) + half, fraction_bits), -half, half - 1)
+
+
+def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """An activation table's output for all 2**width inputs, the most negative input first, and
+    where it is clipped.
+    """
+    half = 1 << (width - 1)
+    inputs = np.arange(-half, half)
+    outputs = activation_lookup(values, slopes, inputs, width)
+    return outputs, outputs != interpolate(values, slopes, inputs + half, width - _table_bits(values))
+
+
+def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inputs: ArrayLike) -> NDArray[np.int64]:
+    """What the scalar interpolator gives for one of the scalar tables.
+
+    :param values: contents of the scalar-table memory, all three tables: 3 * 2**table_bits
+        integers.
+    :param slopes: the same.
+    :param inputs: integers of 16 bits, unsigned, of any shape.
+    :returns: int64 of 18 bits, unsigned, of the shape of ``inputs``.
+    """
+    length = len(np.asarray(values)) // len(ScalarTable)
+    part = slice(table * length, (table + 1) * length)
+    fraction_bits = SCALAR_INPUT_BITS - _table_bits(np.asarray(values)[part])
+    result = interpolate(np.asarray(values)[part], np.asarray(slopes)[part], inputs, fraction_bits)
+    return np.clip(result, 0, (1 << SCALAR_VALUE_BITS) - 1)
+
+
+def _table_bits(values: ArrayLike) -> int:
+    length = len(np.asarray(values))
+    if length < 2 or length & (length - 1):
+        raise ValueError(f"a table must have a power of two of entries, not {length}")
+    return length.bit_length() - 1
+
+
+def build_activation(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    input_format: FixedPoint,
+    output_format: FixedPoint,
+    table_bits: int,
+) -> Table:
+    """An activation table for a function of one real variable.
+
+    Outputs beyond ``output_format`` saturate. Segments meet, but where the function rises by more
+    than half the output's range within one of them.
+
+    :param function: vectorised, finite over the whole input range (its upper end included).
+    :param input_format: format of the requantised sums; W bits.
+    :param output_format: format of the activations; W bits too.
+    :param table_bits: log2 of the number of segments.
+    :returns: values and slopes, int64 of shape (2**table_bits,) each, W bits signed.
+    :raises ValueError: if the widths differ, ``table_bits`` leaves no fraction, or the function is
+        not finite.
+    """
+    width = input_format.width
+    if output_format.width != width:
+        raise ValueError(f"input and output must have one width, not {width} and {output_format.width}")
+    if not 1 <= table_bits < width:
+        raise ValueError(f"table_bits must be from 1 to {width - 1}, not {table_bits}")
+    ends = np.linspace(-input_format.limit, input_format.limit, (1 << table_bits) + 1)
+    outputs = np.asarray(function(ends), dtype=np.float64)
+    if not np.isfinite(outputs).all():
+        raise ValueError("the activation function must be finite over the whole input range")
+    nodes = output_format.encode(outputs)
+    return nodes[:-1], np.clip(np.diff(nodes), output_format.lowest, output_format.highest)
+
+
+def sine_table(input_format: FixedPoint, output_format: FixedPoint, table_bits: int) -> Table:
+    """:func:`build_activation` of the sine (radians)."""
+    return build_activation(np.sin, input_format, output_format, table_bits)
+
+
+def tanh_table(input_format: FixedPoint, output_format: FixedPoint, table_bits: int) -> Table:
+    """:func:`build_activation` of the hyperbolic tangent."""
+    return build_activation(np.tanh, input_format, output_format, table_bits)
+
+
+def scalar_tables(table_bits: int) -> Table:
+    """Contents of the scalar-table memory: exp, log and rsqrt, one behind the other.
+
+    :param table_bits: log2 of the segments of each table.
+    :returns: values (18 bits unsigned) and slopes (18 bits signed), int64 of shape (3 *
+        2**table_bits,) each, in address order.
+    :raises ValueError: if ``table_bits`` leaves no fraction of the 16 input bits.
+    """
+    if not 1 <= table_bits < SCALAR_INPUT_BITS:
+        raise ValueError(f"table_bits must be from 1 to {SCALAR_INPUT_BITS - 1}, not {table_bits}")
+    ends = np.linspace(0, 1, (1 << table_bits) + 1)
+    nodes = [np.floor(_SCALAR_FUNCTIONS[table](ends) + 0.5).astype(np.int64) for table in ScalarTable]
+    values = np.concatenate([table[:-1] for table in nodes])
+    return values, np.concatenate([np.diff(table) for table in nodes])

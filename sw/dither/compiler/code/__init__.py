@@ -1,0 +1,1 @@
+"""Code that many programs need: loop nests, contractions, lane-wise arithmetic, whole networks."""

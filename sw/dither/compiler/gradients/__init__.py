@@ -1,0 +1,1 @@
+"""Ways to a gradient: probes of parameters, and local learning."""

@@ -1,0 +1,118 @@
+"""The gradients of one layer's tensors, from derivatives by its outputs: contractions read
+backwards.
+
+A step's weight gradient is the correlation, over samples and positions, of the derivatives by its
+outputs with its inputs; the derivatives by its inputs are a contraction with the transposed
+weights. They replace the inputs, which nothing needs any more once they are correlated. Nothing is
+carried beyond the layer: what stands at its outputs is a local error signal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...arch.config import EngineConfig
+from ...arch.fixedpoint import FixedPoint
+from ..code.assembler import Assembler
+from ..code.contraction import bias_nest, step_nests
+from ..code.nests import Access, Drain, Nest
+from ..layout.memory import LayerBuffers
+from ..layout.tensors import Tensor
+from ..plan.planner import LayerPlan
+
+__all__ = ["Backward", "Transposed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transposed:
+    """The transposed weights of one contraction step, behind the tensors in the weight memory."""
+
+    source: Tensor
+    base: int
+
+    @staticmethod
+    def size(source: Tensor) -> int:
+        """Words needed."""
+        return -(-source.inner // source.rows) * source.layout.columns
+
+    def write(self, asm: Assembler) -> None:
+        """Emits what writes them, from the working weights as they are."""
+        asm.emit(
+            "TRANSPOSE",
+            base=self.source.base,
+            inner=self.source.inner,
+            columns=self.source.layout.columns,
+            target=self.base,
+        )
+
+    def nest(self, source: int, target: int, P: int = 1, S: int = 1) -> Nest:
+        """``[P, M, S] -> [P, K, S]``.
+
+        :param source: first activation word of the input.
+        :param target: of the output.
+        """
+        K, M, R = self.source.inner, self.source.layout.columns, self.source.rows
+        tiles = -(-K // R)
+        return Nest(
+            self.source.name,
+            inner=(M,),
+            outer=(tiles, 1, S, P),
+            w=Access(self.base, (1, 0, 0, M)),
+            x=Access(source, (S, 0, 0, 0, 0, 1, M * S)),
+            y=Access(target, (R * S, 0, 1, K * S), row=S),
+            last_rows=K - (tiles - 1) * R,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backward:
+    """Code from the derivatives by a layer's outputs, before the activation function, to
+    gradients.
+    """
+
+    engine: EngineConfig
+    plan: LayerPlan
+    buffers: LayerBuffers
+    tensors: dict[str, Tensor]
+    outputs: int
+    """First word of the layer's outputs (of a recurrent layer's, the first time step's)."""
+    delta: int
+    """First word of the derivatives; they stand as the layer's outputs do."""
+    formats: tuple[FixedPoint, ...]
+    """Of the derivatives behind each step; the last one is that of ``delta``."""
+    transposed: tuple[Transposed, ...]
+    """Of every step but the first."""
+    one: int
+    """Activation word of the number 1."""
+
+    def prepare(self, asm: Assembler) -> None:
+        """Emits what is done once, when the working weights are new."""
+        for transposed in self.transposed:
+            transposed.write(asm)
+
+    def emit(self, asm: Assembler) -> None:
+        """Emits the layer's gradients for the lane group at work."""
+        left = self.delta
+        if self.plan.bias:
+            nest = bias_nest(self.plan, 0, self.buffers, self.tensors[self.plan.bias], self.one)
+            asm.add(nest.correlate(self.engine, left + nest.y.base - self.outputs))
+        for number in reversed(range(len(self.plan.steps))):
+            step = self.plan.steps[number]
+            weights = self.tensors[step.tensor]
+            last = number == len(self.plan.steps) - 1
+            stand = self.outputs if last else self.buffers.intermediates[number].base
+            for nest in step_nests(self.plan, number, 0, self.buffers, weights):
+                asm.add(nest.correlate(self.engine, left + nest.y.base - stand))
+            if number:
+                target = self.buffers.intermediates[number - 1].base
+                shift = weights.format.frac + self.formats[number].frac - self.formats[number - 1].frac
+                back = self.transposed[number - 1].nest(left, target, step.P, step.S)
+                asm.add(back.contract(self.engine, Drain(shift)))
+                left = target
+
+    @property
+    def macs(self) -> int:
+        """Useful multiply-accumulates per sample."""
+        steps = self.plan.steps
+        bias = self.plan.layer.output_size if self.plan.bias else 0
+        return bias + sum(step.macs for step in steps) + sum(step.macs for step in steps[1:])

@@ -1,0 +1,1 @@
+"""Where things stand: tensors in parameter memories, activations in theirs."""

@@ -1,0 +1,1 @@
+"""Decisions before any code: contraction orders, residuals as words, samples as integers."""

@@ -1,1 +1,0 @@
-"""The microprogram of compact engines' scalar unit: its source, assembler, interpreter, and cycle counts."""

@@ -1,0 +1,202 @@
+"""Networks as immutable descriptions: layers in a row, a loss, named models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import ACTIVATIONS, LAYERS, RNN, Conv2d, Dense, Layer, TensorTrain
+
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "MODELS",
+    "RNN",
+    "Conv2d",
+    "Dense",
+    "Layer",
+    "Model",
+    "Parameters",
+    "TensorTrain",
+    "named_model",
+]
+
+LOSSES = ("cross_entropy", "squared_error")
+
+Parameters = Mapping[str, NDArray[np.float64]]
+"""Values by parameter name, such as ``"0.core1"``, ``"0.bias"``, ``"1.weight"``."""
+
+
+def _require(good: bool, message: str) -> None:
+    if not good:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Layers, one behind the other, and the loss on the last one's outputs.
+
+    :raises ValueError: on layers that do not fit together or an unknown loss.
+    """
+
+    layers: tuple[Layer, ...]
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        _require(len(self.layers) >= 1, "a model needs at least one layer")
+        for position, layer in enumerate(self.layers):
+            _require(isinstance(layer, Layer), f"layer {position} is no layer: {layer!r}")
+        for position, layer in enumerate(self.layers[1:], start=1):
+            _require(not isinstance(layer, RNN), f"layer {position} is recurrent; only the first one may be")
+        for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
+            _require(
+                left.output_size == right.input_size,
+                f"layer {position} has {left.output_size} outputs, but layer {position + 1} takes {right.input_size}",
+            )
+        _require(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        if self.loss == "cross_entropy":
+            _require(self.outputs >= 2, "cross_entropy needs at least 2 outputs")
+
+    @property
+    def inputs(self) -> int:
+        return self.layers[0].input_size
+
+    @property
+    def outputs(self) -> int:
+        return self.layers[-1].output_size
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes by name, in layer order, a layer's bias behind its weights."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for position, layer in enumerate(self.layers):
+            shapes |= {f"{position}.{name}": shape for name, shape in layer.weight_shapes().items()}
+            if layer.bias:
+                shapes[f"{position}.bias"] = (layer.bias_size,)
+        return shapes
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    @property
+    def dense_macs(self) -> int:
+        """Multiply-accumulates per sample if every train of cores were a plain matrix."""
+        return sum(layer.plain_macs for layer in self.layers)
+
+    def initial_parameters(self, seed: int) -> dict[str, NDArray[np.float64]]:
+        """Random initial values; the same for the same seed."""
+        rng = np.random.default_rng(seed)
+        values: dict[str, NDArray[np.float64]] = {}
+        for position, layer in enumerate(self.layers):
+            values |= {f"{position}.{name}": value for name, value in layer.initial_weights(rng).items()}
+            if layer.bias:
+                limit = 1 / math.sqrt(layer.fan_in)
+                values[f"{position}.bias"] = rng.uniform(-limit, limit, layer.bias_size)
+        return values
+
+    def check_parameters(self, parameters: Parameters) -> None:
+        """Compare names and shapes with the model's.
+
+        :raises ValueError: naming the first parameter that is missing, unknown or of another shape.
+        """
+        shapes = self.parameter_shapes()
+        for name in (*shapes, *parameters):
+            _require(name in parameters, f"parameter {name} is missing")
+            _require(name in shapes, f"the model has no parameter {name}")
+            found = tuple(np.shape(parameters[name]))
+            _require(found == shapes[name], f"parameter {name} has shape {found}, not {shapes[name]}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as plain data, for JSON."""
+        kinds = {kind: name for name, kind in LAYERS.items()}
+        return {
+            "loss": self.loss,
+            "layers": [{"kind": kinds[type(layer)]} | _plain(asdict(layer)) for layer in self.layers],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Model:
+        """The inverse of :meth:`to_dict`.
+
+        :raises ValueError: on an unknown kind of layer, unknown or missing entries, or impossible
+            shapes.
+        """
+        try:
+            layers = tuple(_layer(dict(entry)) for entry in values["layers"])
+            return cls(layers, values["loss"])
+        except KeyError as error:
+            raise ValueError(f"the model's description lacks {error}") from None
+
+    def __str__(self) -> str:
+        sizes = "-".join(str(size) for size in (self.inputs, *(layer.output_size for layer in self.layers)))
+        return f"{sizes}, {self.parameter_count:,} parameters"
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _layer(entry: dict[str, Any]) -> Layer:
+    kind = entry.pop("kind")
+    _require(kind in LAYERS, f"unknown kind of layer {kind!r}; known: {', '.join(LAYERS)}")
+    try:
+        return LAYERS[kind](**entry)
+    except TypeError as error:
+        raise ValueError(f"layer of kind {kind}: {error}") from None
+
+
+def _digits() -> Model:
+    return Model((TensorTrain((8, 8), (4, 8), 4, gain=1.0), Dense(32, 10)))
+
+
+def _mnist() -> Model:
+    hidden = TensorTrain((7, 4, 4, 7), (8, 4, 4, 8), 6)
+    return Model((hidden, TensorTrain((8, 4, 4, 8), (1, 5, 2, 1), 6, activation="none")))
+
+
+def _mnist_dense() -> Model:
+    return Model((Dense(784, 1024, "relu"), Dense(1024, 10)))
+
+
+def _mnist_mlp() -> Model:
+    return Model((Dense(784, 160, "tanh"), Dense(160, 10)))
+
+
+def _mnist_cnn() -> Model:
+    first = Conv2d((1, 28, 28), 8, kernel=5, stride=2)
+    second = Conv2d((8, *first.windows), 16, kernel=5, stride=2)
+    return Model((first, second, Dense(second.output_size, 10)))
+
+
+def _mnist_rnn() -> Model:
+    return Model((RNN(inputs=28, outputs=160, steps=28), Dense(160, 10)))
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "mnist-dense": _mnist_dense,
+    "mnist-mlp": _mnist_mlp,
+    "mnist-cnn": _mnist_cnn,
+    "mnist-rnn": _mnist_rnn,
+}
+"""Makers of the named models. ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858,
+``mnist-dense`` the same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2
+instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other."""
+
+
+def named_model(name: str) -> Model:
+    """The named model.
+
+    :raises ValueError: naming the known ones, if there is none of that name.
+    """
+    try:
+        return MODELS[name]()
+    except KeyError:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}") from None

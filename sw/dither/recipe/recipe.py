@@ -1,0 +1,315 @@
+"""The training recipe: how losses become steps. Validated, immutable, plain data.
+
+Zeroth-order estimators (arXiv 2308.09858): with probes xi of variance 1 and loss differences D,
+
+- one side: ``g = mean over probes of [L(theta + mu xi) - L(theta)] / mu * xi``
+- two sides: ``g = mean over probes of [L(theta + mu xi) - L(theta - mu xi)] / (2 mu) * xi``
+
+``tensorwise`` perturbs one tensor at a time, ``layerwise`` all tensors of a layer, ``joint`` all of
+the network; ``coordinate`` moves one parameter after the other, so that xi is a unit vector and the
+gradient exact but for mu; with rule SIGN_MOMENTUM, this is coordinate sign descent.
+
+Local estimators make an error signal for each sample and each output of a layer, and from it the
+gradients of the layer's own tensors:
+
+- ``activity`` (arXiv 2210.03310): the layer's outputs are perturbed, with signs of its own for each
+  sample; the error is the mean of the sample's loss differences times its signs.
+- ``exact``: the derivative of the loss by the network's outputs, for the last layer.
+- ``regression``: the derivative of the loss by the network's outputs, carried back by a matrix that
+  is itself learned: it is to predict the loss differences of perturbed activities (Lansdell,
+  Prakash, Kording, *Learning to solve the credit assignment problem*, ICLR 2020).
+- ``mirror``: the same, but the matrix is to predict how the outputs respond to perturbed activities
+  (Akrout et al., *Deep Learning without Weight Transport*, NeurIPS 2019).
+- ``feedback``: the same with a fixed random matrix (direct feedback alignment; Nokland, NIPS 2016).
+- ``projection``: a fixed random projection of the target itself (DRTP; Frenkel, Lefebvre, Bol,
+  Front. Neurosci. 2021).
+- ``target``: the distance of the outputs from a fixed random projection of the target (tpSGD, arXiv
+  2208.08503).
+
+A recurrent layer has a projection of its own for each time step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..arch.config import EngineConfig
+from ..arch.isa import Distribution, Rule
+
+__all__ = [
+    "DISTRIBUTIONS",
+    "ESTIMATORS",
+    "LOCAL_ESTIMATORS",
+    "LOCAL_LOSSES",
+    "SCHEDULES",
+    "SHRINKAGES",
+    "SIDES",
+    "WEIGHT_ESTIMATORS",
+    "ProbeGroup",
+    "Recipe",
+]
+
+WEIGHT_ESTIMATORS = ("tensorwise", "layerwise", "joint", "coordinate")
+"""Perturb parameters and need nothing but the sum of losses."""
+LOCAL_ESTIMATORS = ("activity", "exact", "regression", "mirror", "feedback", "projection", "target")
+"""Make an error signal for each sample."""
+ESTIMATORS = WEIGHT_ESTIMATORS + LOCAL_ESTIMATORS
+DISTRIBUTIONS = ("rademacher", "uniform", "gaussian")
+SHRINKAGES = ("none", "linear", "root")
+SIDES = ("one", "two")
+SCHEDULES = ("constant", "cosine", "halving")
+LOCAL_LOSSES = ("l2", "l1")
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeGroup:
+    """Tensors that are perturbed together, and how many probes a tile they get."""
+
+    tensors: tuple[str, ...]
+    probes: int
+    distribution: Distribution = Distribution.RADEMACHER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run, next to model, data and number formats.
+
+    :raises ValueError: on values out of range or sizes that do not divide.
+    """
+
+    batch: int = 512
+    """Samples of one optimiser step."""
+    tile: int = 64
+    """Samples that share a probe; divides ``batch`` and is a multiple of the engine's lanes."""
+    probes: int | tuple[int, ...] = 1
+    """Probes per tile, N, of every group of tensors perturbed together; or one number for each
+    layer's groups.
+    """
+    estimator: str | tuple[str, ...] = "tensorwise"
+    """One of :data:`ESTIMATORS` for all layers, or one for each."""
+    distribution: str = "rademacher"
+    """Of probes of parameters: one of :data:`DISTRIBUTIONS`."""
+    shrinkage: str = "none"
+    """What the rate is multiplied by, with N random probes in d dimensions: ``linear`` N/(N+d-1),
+    ``root`` its root, to the nearest power of two."""
+    sides: str = "one"
+    """``one``: against the base loss; ``two``: antithetic."""
+    shared_probe: bool = False
+    """All tiles of a step use the same probes."""
+    mu: float = 0.01
+    """Probe step, in parameter units; the engine uses the nearest multiple of a master parameter's
+    unit.
+    """
+    activity_mu: float = 2**-5
+    """Step of perturbed activities, in their units (``activity``, ``regression``, ``mirror``)."""
+    feedback_slowness: int = 3
+    """Learned feedback matrices' rate is ``2**-feedback_slowness`` of the others' (``regression``,
+    ``mirror``).
+    """
+    local_loss: str = "l2"
+    """``l2`` or ``l1``, of ``target``."""
+    projection: float = 1.0
+    """Magnitude of fixed random matrices' entries (``feedback``, ``projection``, ``target``)."""
+    hidden_headroom: int = 4
+    """Bits by which hidden layers' activations may outgrow those of the initial network before they
+    saturate.
+    """
+    rule: Rule = Rule.ADAM
+    decay1: int = 3
+    """beta1 = 1 - 2**-decay1 (ADAM, MOMENTUM, SIGN_MOMENTUM)."""
+    decay2: int = 1
+    """beta2 = 1 - 2**-decay2 (ADAM)."""
+    rate: float = 1e-3
+    """Learning rate at step 0. MOMENTUM's steps add up to 2**decay1 times as much."""
+    schedule: str = "constant"
+    """``constant``; ``cosine`` to zero at ``schedule_steps``; ``halving`` every ``schedule_steps``
+    steps.
+    """
+    schedule_steps: int = 1000
+    seed: int = 1
+    """Seed of initial values, sample order and probes."""
+
+    def __post_init__(self) -> None:
+        def require(good: bool, message: str) -> None:
+            if not good:
+                raise ValueError(message)
+
+        for name in ("probes", "estimator"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        for name in ("batch", "tile", "schedule_steps"):
+            value = getattr(self, name)
+            require(type(value) is int and value >= 1, f"{name} must be a positive integer, not {value!r}")
+        numbers = self.probes if isinstance(self.probes, tuple) else (self.probes,)
+        good = bool(numbers) and all(type(value) is int and value >= 1 for value in numbers)
+        require(good, f"probes must be positive integers, not {self.probes!r}")
+        require(self.batch % self.tile == 0, f"tile ({self.tile}) must divide batch ({self.batch})")
+        for name, known in (
+            ("sides", SIDES),
+            ("schedule", SCHEDULES),
+            ("distribution", DISTRIBUTIONS),
+            ("shrinkage", SHRINKAGES),
+            ("local_loss", LOCAL_LOSSES),
+        ):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}, not {value!r}")
+        estimators = self.estimator if isinstance(self.estimator, tuple) else (self.estimator,)
+        for value in estimators:
+            require(value in ESTIMATORS, f"estimator must be one of {', '.join(ESTIMATORS)}, not {value!r}")
+        require(len(estimators) >= 1, "estimator must name at least one")
+        for name in ("mu", "activity_mu", "projection", "rate"):
+            value = getattr(self, name)
+            good = isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+            require(good, f"{name} must be a positive number, not {value!r}")
+        for name in ("decay1", "decay2"):
+            value = getattr(self, name)
+            require(type(value) is int and 1 <= value <= 15, f"{name} must be from 1 to 15, not {value!r}")
+        slowness = self.feedback_slowness
+        good = type(slowness) is int and 0 <= slowness <= 15
+        require(good, f"feedback_slowness must be from 0 to 15, not {slowness!r}")
+        bits = self.hidden_headroom
+        require(type(bits) is int and 0 <= bits <= 12, f"hidden_headroom must be from 0 to 12, not {bits!r}")
+        require(type(self.seed) is int and 0 <= self.seed < 1 << 32, f"seed must be of 32 bits, not {self.seed!r}")
+        require(type(self.shared_probe) is bool, f"shared_probe must be True or False, not {self.shared_probe!r}")
+        require(
+            "joint" not in estimators or (isinstance(self.probes, int) and set(estimators) == {"joint"}),
+            "joint probes belong to all layers at once: give one estimator and one number of probes",
+        )
+        require(self.rule in tuple(Rule), f"rule must be one of isa.Rule, not {self.rule!r}")
+        object.__setattr__(self, "rule", Rule(self.rule))
+        require(
+            self.rule.scale_free or self._one_scale(set(estimators)),
+            "estimators or numbers of probes by layer need a rule that does not depend on the gradient's scale: "
+            "SIGN, ADAM or SIGN_MOMENTUM",
+        )
+
+    def _one_scale(self, estimators: set[str]) -> bool:
+        """Whether all gradients are estimates of one scale: of one estimator, or all from whole
+        error signals.
+        """
+        return estimators <= {"exact", "feedback", "projection", "target"} or (
+            len(estimators) == 1 and not estimators & {"mirror", "regression"} and isinstance(self.probes, int)
+        )
+
+    def local_layers(self, layers: int) -> tuple[int, ...]:
+        """Positions of the layers that learn from error signals of their own."""
+        return tuple(position for position, (name, _) in enumerate(self.by_layer(layers)) if name in LOCAL_ESTIMATORS)
+
+    def check_engine(self, engine: EngineConfig) -> None:
+        """Lane groups must fill tiles.
+
+        :raises ValueError: if ``tile`` is no multiple of the engine's lanes.
+        """
+        if self.tile % engine.lanes:
+            raise ValueError(f"tile ({self.tile} samples) must be a multiple of the engine's {engine.lanes} lanes")
+
+    def by_layer(self, layers: int) -> list[tuple[str, int]]:
+        """Estimator and number of probes of each layer.
+
+        :raises ValueError: if the recipe names another number of layers.
+        """
+        found: list[tuple[Any, ...]] = []
+        for name in ("estimator", "probes"):
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,) * layers
+            if len(values) != layers:
+                raise ValueError(f"{name} has {len(values)} entries, but the model has {layers} layers")
+            found.append(values)
+        return list(zip(*found, strict=True))
+
+    def groups(self, names: Iterable[str]) -> tuple[ProbeGroup, ...]:
+        """The tensors that are perturbed together; none of those that local estimators serve.
+
+        :param names: all tensors, as ``layer.name``, in layer order.
+        :raises ValueError: if the recipe names another number of layers than there are.
+        """
+        layers: dict[str, list[str]] = {}
+        for name in names:
+            layers.setdefault(name.split(".")[0], []).append(name)
+        distribution = Distribution[self.distribution.upper()]
+        groups: list[ProbeGroup] = []
+        for tensors, (estimator, probes) in zip(layers.values(), self.by_layer(len(layers)), strict=True):
+            match estimator:
+                case "joint":
+                    return (
+                        ProbeGroup(tuple(name for layer in layers.values() for name in layer), probes, distribution),
+                    )
+                case "layerwise":
+                    groups.append(ProbeGroup(tuple(tensors), probes, distribution))
+                case "tensorwise":
+                    groups += [ProbeGroup((name,), probes, distribution) for name in tensors]
+                case "coordinate":
+                    groups += [ProbeGroup((name,), 1, Distribution.COORDINATE) for name in tensors]
+        return tuple(groups)
+
+    @property
+    def most_probes(self) -> int:
+        """The largest number of probes of any group: how far probe numbers of successive tiles lie
+        apart.
+        """
+        return max(self.probes) if isinstance(self.probes, tuple) else self.probes
+
+    @property
+    def tiles(self) -> int:
+        """Probe tiles of a step."""
+        return self.batch // self.tile
+
+    @property
+    def evaluations(self) -> int:
+        """Perturbed loss evaluations per probe: 1 or 2."""
+        return 1 + (self.sides == "two")
+
+    def rate_at(self, step: int) -> float:
+        """The scheduled learning rate of step ``step`` (from 0), without Adam's bias correction."""
+        match self.schedule:
+            case "cosine":
+                progress = min(step / self.schedule_steps, 1.0)
+                return self.rate * 0.5 * (1 + math.cos(math.pi * progress))
+            case "halving":
+                return math.ldexp(self.rate, -(step // self.schedule_steps))
+            case _:
+                return self.rate
+
+    def bias_correction(self, step: int) -> float:
+        """What Adam's rate is multiplied by in step ``step`` (from 0): sqrt(1 - beta2^t) / (1 -
+        beta1^t), t = step + 1.
+
+        1 for the other rules (Kingma and Ba, *Adam*, 2015, section 2).
+        """
+        if self.rule is not Rule.ADAM:
+            return 1.0
+        t = step + 1
+        beta1, beta2 = (1 - math.ldexp(1.0, -decay) for decay in (self.decay1, self.decay2))
+        return math.sqrt(1 - beta2**t) / (1 - beta1**t)
+
+    @property
+    def largest_rate(self) -> float:
+        """An upper bound on the corrected rate of any step.
+
+        No schedule exceeds ``rate``, and the correction is highest in step 0 or approaches 1 from
+        below.
+        """
+        horizon = 1 + (16 << max(self.decay1, self.decay2))
+        return self.rate * max(1.0, *(self.bias_correction(step) for step in range(min(horizon, 1 << 12))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain data, for JSON; the rule by its name."""
+        return asdict(self) | {"rule": self.rule.name}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of :meth:`to_dict`.
+
+        :raises ValueError: on unknown fields, an unknown rule or values out of range.
+        """
+        if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
+            raise ValueError(f"unknown recipe fields: {', '.join(unknown)}")
+        fields = dict(values)
+        if isinstance(rule := fields.get("rule"), str):
+            if rule.upper() not in Rule.__members__:
+                raise ValueError(f"rule must be one of {', '.join(Rule.__members__)}, not {rule!r}")
+            fields["rule"] = Rule[rule.upper()]
+        return cls(**fields)

@@ -1,0 +1,289 @@
+"""Recorded results: what is kept of a finished run, and whether its first steps still give the same
+bits.
+
+A record is a folder with ``result.json`` (how it was made and what came out), ``curve.csv`` and
+``curve.svg``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arch.config import EngineConfig, engine_name
+from ..compiler import plan_layers
+from ..nn.models import Model
+from ..recipe import Recipe
+from ..recipe.phases import Phase
+from ..runs import RunError, RunFolder, parameter_digest
+from ..runs.metrics import ACCURACY
+from ..tools.files import write_atomically
+from ..train.equations import EquationTask
+from ..train.experiment import Experiment
+from ..train.tasks import load_task
+
+__all__ = [
+    "FIRST_ORDER",
+    "FIRST_STEPS",
+    "GROUPS",
+    "Check",
+    "add_check",
+    "check_record",
+    "first_digests",
+    "forward_macs",
+    "load_record",
+    "recorded_experiment",
+    "write_record",
+]
+
+FIRST_STEPS = 2
+"""Training steps that a check repeats."""
+FIRST_ORDER = "first-order"
+"""What a record's ``kind`` is if back-propagation made it, in floating point: there are no bits to
+repeat.
+"""
+GROUPS = ("mnist", "published", "hybrid", "equations", "projection", "baseline")
+"""What a record is compared with."""
+MILESTONES = (0.90, 0.95, 0.96, 0.97)
+"""Accuracies whose price is recorded."""
+_SETTINGS = ("task", "model", "recipe", "engine", "steps", "log_every", "checkpoint_every", "stencil", "phases")
+
+
+def first_digests(
+    experiment: Experiment,
+    steps: int = FIRST_STEPS,
+    status: Callable[[str], None] = lambda text: None,
+) -> list[str]:
+    """Digests of all parameters behind each of the first training steps, at most those of the first
+    phase.
+
+    :raises TaskError: if the data cannot be had.
+    :raises DeviceError: if the device fails.
+    """
+    prepared = experiment.prepare(status=status)
+    steps = min(steps, experiment.course[0].steps or steps)
+    try:
+        session = prepared.session
+        session.load(prepared.initial)
+        batches = prepared.task.batches(experiment.recipe)
+        found = []
+        for step in range(steps):
+            session.train(step, *batches.take(step, 1))
+            found.append(parameter_digest(session.masters()))
+        return found
+    finally:
+        prepared.close()
+
+
+def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Path | None = None) -> dict[str, Any]:
+    """Records a finished run.
+
+    :param title: one line for people.
+    :param group: one of :data:`GROUPS`.
+    :param data: the folder of the task's files, for a task that has any.
+    :returns: the content of ``result.json``.
+    :raises RunError: if the run is not finished or lacks something, began with parameters from a
+        file, or was made by a version that trains otherwise.
+    """
+    if group not in GROUPS:
+        raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
+    experiment = replace(Experiment.of_run(run, data=data), device="golden")
+    description, rows = run.description, run.curve()
+    run.require(bool(rows) and rows[-1].step == experiment.steps, "is not finished; resume it first")
+    run.require(experiment.parameters is None, "began with parameters from a file, which a record does not hold")
+    first = first_digests(experiment)
+    logged = {row.step: row.digest for row in rows}
+    good = all(logged.get(step, digest) == digest for step, digest in enumerate(first, start=1))
+    run.require(good, "has other parameters behind its first steps than training gives now; make it again")
+    last, progress = rows[-1], description["progress"]
+    counters = progress["counters"]
+    metric = run.metric
+    images = metric is ACCURACY
+    cycles = sum(value for name, value in counters.items() if name.startswith("cycles_"))
+    once = forward_macs(experiment.model)
+    places = {name.removeprefix("saturations_"): value for name, value in counters.items() if "saturations" in name}
+    result: dict[str, Any] = {
+        "title": title,
+        "group": group,
+        "kind": "engine",
+        "task": experiment.task,
+        "network": str(experiment.model),
+        "command": description["command"],
+        "seed": experiment.recipe.seed,
+        "test_accuracy" if images else metric.name: last.metric,
+        "loss": last.loss,
+        "steps": last.step,
+        "image_forwards" if images else "network_evaluations": last.forwards,
+        "mac": last.macs,
+        "mac_per_forward": once,
+        "forward_equivalents": round(last.macs / once),
+        "saturations": sum(places.values()),
+        "saturations_by_place": places,
+        "multiplier_utilisation": counters["row_steps"] / (cycles * experiment.engine.rows),
+        "cycles": cycles,
+        "hours": progress["seconds"] / 3600,
+        "parameters": experiment.model.parameter_count,
+        "milestones": _milestones(run, progress["seconds"]) if images else [],
+        **_equation(experiment),
+        "digest": last.digest,
+        "first_digests": first,
+        "rtl": _kept_checks(folder, first),
+        "settings": {name: description.get(name) for name in _SETTINGS},
+        "versions": description.get("versions"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(folder, result)
+    shutil.copyfile(run.path / "curve.csv", folder / "curve.csv")
+    _draw(run, folder / "curve.svg", title)
+    return result
+
+
+def _save(folder: Path, result: Mapping[str, Any]) -> None:
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    try:
+        write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
+    """Checks of a record that is written again and begins as before."""
+    try:
+        before = load_record(folder)
+    except RunError:
+        return []
+    return list(before.get("rtl", ())) if before.get("first_digests") == digests else []
+
+
+def _equation(experiment: Experiment) -> dict[str, Any]:
+    """What else is to be known of a differential equation."""
+    task = load_task(experiment.task, experiment.stencil, experiment.data)
+    if not isinstance(task, EquationTask):
+        return {}
+    nothing = np.zeros(len(task.test_points))
+    return {
+        "stencil": task.stencil.name,
+        "nodes": task.stencil.nodes,
+        "relative_l2_of_zero": task.problem.relative_error(task.test_points, nothing),
+    }
+
+
+def forward_macs(model: Model) -> int:
+    """Multiply-accumulates that one sample takes to go through a network, as it is contracted."""
+    return sum(plan.macs for plan in plan_layers(model))
+
+
+def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
+    """What it took to reach round accuracies for the first time; hours in proportion to
+    multiply-accumulates.
+    """
+    rows = run.curve()
+    found = []
+    for level in MILESTONES:
+        row = next((row for row in rows if row.metric >= level), None)
+        if row is not None:
+            hours = seconds / 3600 * row.macs / max(1, rows[-1].macs)
+            found.append(
+                {"accuracy": level, "step": row.step, "image_forwards": row.forwards, "mac": row.macs, "hours": hours}
+            )
+    return found
+
+
+def _draw(run: RunFolder, path: Path, title: str) -> None:
+    from .plots import learning_curves, save_figure
+
+    save_figure(learning_curves([(title, run.curve())], run.metric), path)
+
+
+def load_record(folder: Path) -> dict[str, Any]:
+    """The content of a record's ``result.json``.
+
+    :raises RunError: if there is none.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} holds no recorded result: {error}") from None
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The first steps of a recorded run, repeated."""
+
+    recorded: tuple[str, ...]
+    found: tuple[str, ...]
+    engine: EngineConfig
+    """That repeated them."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether all digests agree."""
+        return self.found == self.recorded[: len(self.found)]
+
+
+def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
+    """The experiment that a record was made with.
+
+    :raises RunError: if the record lacks something.
+    """
+    try:
+        values = record["settings"]
+        return Experiment(
+            task=values["task"],
+            model=Model.from_dict(values["model"]),
+            recipe=Recipe.from_dict(values["recipe"]),
+            engine=EngineConfig.from_dict(values["engine"]),
+            device="golden",
+            steps=values["steps"],
+            log_every=values["log_every"],
+            checkpoint_every=values["checkpoint_every"],
+            stencil=values.get("stencil"),
+            phases=tuple(Phase.from_dict(each) for each in values.get("phases") or ()),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"the record does not describe a run: {error}") from None
+
+
+def check_record(
+    folder: Path,
+    device: str = "golden",
+    steps: int = FIRST_STEPS,
+    status: Callable[[str], None] = lambda text: None,
+    engine: EngineConfig | None = None,
+    data: Path | None = None,
+) -> Check:
+    """Repeats a recorded run's first steps.
+
+    :param device: a machine's name.
+    :param engine: another geometry than the record's; the bits must be the same.
+    :param data: the folder of the task's files, for a task that has any.
+    :raises RunError: if the record cannot be read.
+    :raises TaskError: if the data cannot be had.
+    :raises DeviceError: if the device fails.
+    :raises ValueError: if the engine does not suit the record.
+    """
+    record = load_record(folder)
+    experiment = replace(recorded_experiment(record), device=device, data=data)
+    experiment = replace(experiment, engine=engine or experiment.engine)
+    found = first_digests(experiment, min(steps, len(record["first_digests"])), status)
+    return Check(tuple(record["first_digests"]), tuple(found), experiment.engine)
+
+
+def add_check(folder: Path, check: Check) -> None:
+    """Writes down, in ``result.json``, what a check on the RTL found; it replaces an earlier one on
+    the same engine.
+
+    :raises RunError: if the record cannot be read or written.
+    """
+    record = load_record(folder)
+    name = engine_name(check.engine)
+    others = [entry for entry in record.get("rtl", ()) if entry["engine"] != name]
+    entry = {"engine": name, "steps": len(check.found), "identical": check.identical}
+    _save(folder, record | {"rtl": [*others, entry]})

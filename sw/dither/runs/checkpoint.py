@@ -1,0 +1,91 @@
+"""Checkpoints: one file that holds a run's whole state, written atomically and checked when
+read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tools.files import write_atomically
+
+__all__ = ["Checkpoint", "CheckpointError"]
+
+_META = "meta"
+_DIGEST = "digest"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A run's state after ``step`` optimiser steps.
+
+    ``arrays`` are integers by name (masters, moments); ``meta`` is whatever else JSON can hold.
+    ``identity`` is the digest of the run's configuration: a checkpoint of another configuration is
+    refused rather than misread.
+    """
+
+    identity: str
+    step: int
+    arrays: Mapping[str, NDArray[Any]]
+    meta: Mapping[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint to ``path``, atomically.
+
+        :raises OSError: if the file cannot be written.
+        """
+        meta = json.dumps({"identity": self.identity, "step": self.step, **self.meta}, sort_keys=True).encode()
+        arrays = dict(sorted(self.arrays.items()))
+        digest = np.frombuffer(_content(meta, arrays), np.uint8)
+        packed: dict[str, Any] = {f"array.{name}": values for name, values in arrays.items()}
+        packed |= {_META: np.frombuffer(meta, np.uint8), _DIGEST: digest}
+        write_atomically(path, lambda file: np.savez(file, **packed))
+
+    @classmethod
+    def load(cls, path: Path, identity: str) -> Checkpoint:
+        """Reads a checkpoint back and checks every byte of it.
+
+        :param identity: digest of the configuration that it must belong to.
+        :raises CheckpointError: if it is missing, truncated, damaged, or of another configuration
+            or program.
+        """
+        remedy = "delete it to resume from the checkpoint before"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+            raw = content.pop(_META).tobytes()
+            recorded = content.pop(_DIGEST).tobytes()
+            arrays = {name.removeprefix("array."): values for name, values in content.items()}
+            meta = json.loads(raw)
+        except FileNotFoundError:
+            raise CheckpointError(f"there is no checkpoint {path}") from None
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+            raise CheckpointError(f"{path} is truncated or not a dither checkpoint; {remedy}") from None
+        if recorded != _content(raw, arrays):
+            raise CheckpointError(f"{path} is damaged: its content does not match its digest; {remedy}")
+        if meta["identity"] != identity:
+            raise CheckpointError(f"{path} belongs to another run (its configuration differs); {remedy}")
+        step = meta.pop("step")
+        return cls(meta.pop("identity"), step, arrays, meta)
+
+
+def _content(meta: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """sha256 over the meta data and over name, type, shape and bytes of every array."""
+    digest = hashlib.sha256(meta)
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.digest()

@@ -1,0 +1,130 @@
+"""Compares two runs, bit by bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .folder import (CurveRow, RunError, RunFolder, TensorRecord)
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first parameter that differs: the same place in two runs, as raw integers and as
+    numbers.
+    """
+
+    step: int
+    tensor: str
+    index: tuple[int, ...]
+    raw: tuple[int, int]
+    values: tuple[float, float]
+    differing: int
+    """How many parameters differ at this step, of all tensors."""
+
+    def __str__(self) -> str:
+        place = f"{self.tensor}[{', '.join(map(str, self.index))}]"
+        return (
+            f"first difference at step {self.step}, tensor {place}: {self.raw[0]} against {self.raw[1]} "
+            f"({self.values[0]:.9g} against {self.values[1]:.9g}); {self.differing} parameters differ at this step"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What comparing two runs found. They are identical if ``reason`` is None."""
+
+    steps: int
+    """Logged steps that both runs have."""
+    parameters: int
+    """Parameters compared at each of them."""
+    reason: str | None = None
+    """One line that says what differs first."""
+    difference: Difference | None = None
+    """The parameter that differs first, if it is parameters that differ."""
+
+    @property
+    def identical(self) -> bool:
+        return self.reason is None
+
+
+def compare(a: RunFolder, b: RunFolder) -> Comparison:
+    """Compares logged steps, parameters, losses and metrics, without tolerance.
+
+    :raises RunError: if the runs are of different models or formats of a file are wrong: nothing
+        can be compared.
+    """
+    _same_model(a, b)
+    curve_a, curve_b = a.curve(), b.curve()
+    history_a, history_b = a.history(curve_a), b.history(curve_b)
+    at_a, at_b = ({row.step: i for i, row in enumerate(curve)} for curve in (curve_a, curve_b))
+    common = sorted(set(at_a) & set(at_b))
+    if not common:
+        raise RunError(f"{a.path} and {b.path} have no logged step in common; train both with the same --log-every")
+
+    for mine, theirs in zip(a.tensors, b.tensors, strict=True):
+        if mine.frac != theirs.frac:
+            formats = f"{mine.frac} fraction bits against {theirs.frac}"
+            return Comparison(len(common), a.parameters, f"tensor {mine.name} has {formats}: the runs' numerics differ")
+    for step in common:
+        i, j = at_a[step], at_b[step]
+        if difference := _difference(step, a.tensors, history_a[i], history_b[j]):
+            return Comparison(len(common), a.parameters, str(difference), difference)
+        if what := _rows_differ(curve_a[i], curve_b[j], a.metric.name):
+            return Comparison(len(common), a.parameters, what)
+    if only := sorted(set(at_a) ^ set(at_b)):
+        have, lack = (a, b) if only[0] in at_a else (b, a)
+        where = f"step {only[0]} is logged in {have.path} only, not in {lack.path}"
+        return Comparison(len(common), a.parameters, f"{where}; all {len(common)} common steps agree")
+    return Comparison(len(common), a.parameters)
+
+
+def _difference(
+    step: int, tensors: list[TensorRecord], a: NDArray[np.int32], b: NDArray[np.int32]
+) -> Difference | None:
+    """The first difference of two history records, if there is one."""
+    unequal = np.flatnonzero(a != b)
+    if not len(unequal):
+        return None
+    position = int(unequal[0])
+    tensor, index = _locate(tensors, position)
+    raw = (int(a[position]), int(b[position]))
+    values = (math.ldexp(raw[0], -tensor.frac), math.ldexp(raw[1], -tensor.frac))
+    return Difference(step, tensor.name, index, raw, values, len(unequal))
+
+
+def _same_model(a: RunFolder, b: RunFolder) -> None:
+    if a.metric != b.metric:
+        raise RunError(f"the runs are of different kinds: one measures {a.metric.title}, the other {b.metric.title}")
+    for number, (mine, theirs) in enumerate(zip(a.tensors, b.tensors, strict=False)):
+        if (mine.name, mine.shape) != (theirs.name, theirs.shape):
+            raise RunError(
+                f"the runs train different models: tensor {number} is {mine.name} {mine.shape} "
+                f"in {a.path}, {theirs.name} {theirs.shape} in {b.path}"
+            )
+    if len(a.tensors) != len(b.tensors):
+        raise RunError(f"the runs train different models: {len(a.tensors)} against {len(b.tensors)} tensors")
+
+
+def _locate(tensors: list[TensorRecord], position: int) -> tuple[TensorRecord, tuple[int, ...]]:
+    """The tensor, and the index in it, of a position in a history record."""
+    for tensor in tensors:
+        if position < tensor.size:
+            return tensor, tuple(int(i) for i in np.unravel_index(position, tensor.shape))
+        position -= tensor.size
+    raise IndexError(position)
+
+
+def _rows_differ(a: CurveRow, b: CurveRow, metric: str) -> str | None:
+    """What differs in two lines of equal parameters; NaN equals NaN."""
+    for name in ("forwards", "macs", "train_loss", "loss", "metric"):
+        mine, theirs = getattr(a, name), getattr(b, name)
+        if repr(mine) != repr(theirs):
+            name = metric if name == "metric" else name
+            return f"first difference at step {a.step}: {name} is {mine!r} against {theirs!r}, all parameters agree"
+    return None

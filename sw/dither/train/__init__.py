@@ -1,0 +1,1 @@
+"""Training: tasks, sessions on devices, the loop, and experiments that hold all of it."""

@@ -1,0 +1,402 @@
+"""From a few choices to everything a run needs: task, model, programs, device, run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arch.config import EngineConfig, engine_name, preset
+from ..arch.device import DeviceError
+from ..compiler import Compiled, CompileError, State
+from ..devices import Status, Waves, board_engine, build_device, is_line
+from ..link.protocol import Identity
+from ..nn.models import MODELS, Model, Parameters, named_model
+from ..nn.network import Network
+from ..recipe import Recipe
+from ..recipe.phases import Phase, parse_phases, phase_text
+from ..runs import RunError, RunFolder
+from .activations import activation_ranges
+from .describe import describe_memories, describe_plan, versions
+from .loop import Trainer
+from .session import Session, unpack_state
+from .tasks import TrainingTask, load_task
+
+__all__ = ["Experiment", "Prepared"]
+
+INITIAL = "initial.npz"
+"""File, in a run folder, of the initial parameters that a run was given."""
+_ROOMY = 1 << 15
+"""Depth of the golden machine's memories: software has room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """All choices that make a training run."""
+
+    task: str
+    model: Model
+    recipe: Recipe
+    engine: EngineConfig
+    device: str
+    steps: int
+    log_every: int
+    checkpoint_every: int
+    phases: tuple[Phase, ...] = ()
+    """All phases, of which :attr:`recipe` is the first one's; empty if there is but one."""
+    stencil: str | None = None
+    """How derivatives of a differential equation are taken; the task's own if None."""
+    data: Path | None = None
+    """Folder of the task's files; see :func:`dither.data.data_folder`."""
+    network: str | None = None
+    """What :attr:`model` is called: a known name or a file; None for the task's own."""
+    parameters: Parameters | None = None
+    """Initial parameters; random ones, drawn from the recipe's seed, if None."""
+    board: EngineConfig | None = None
+    """The engine of the board that is the device, if one is and has been asked."""
+
+    @classmethod
+    def of_task(
+        cls,
+        task: str,
+        *,
+        device: str,
+        engine: EngineConfig | None = None,
+        steps: int | None = None,
+        log_every: int | None = None,
+        checkpoint_every: int = 200,
+        recipe: Mapping[str, Any],
+        then: Sequence[str] = (),
+        stencil: str | None = None,
+        data: Path | None = None,
+        network: str | None = None,
+        model: Model | None = None,
+        parameters: Parameters | None = None,
+    ) -> Experiment:
+        """A task's model and recipe, with changes.
+
+        :param recipe: fields of the recipe that differ from the task's; the rule by its name.
+        :param then: further phases, as :func:`~dither.recipe.phases.parse_phase` takes them.
+        :param stencil: how derivatives are taken, if other than the task does, for a differential
+            equation.
+        :param data: the folder of the task's files, for a task that has any.
+        :param network: instead of the task's model, one of :data:`~dither.nn.models.MODELS`, or a
+            file of
+            :meth:`dither.nn.network.Network.save`, whose parameters are then the initial ones.
+        :param model: instead of the task's model, without a name.
+        :param parameters: initial parameters; random ones if None.
+        :raises TaskError: if the task is unknown, the stencil none, or data cannot be read.
+        :raises ValueError: if the changed recipe is none, or there is no such network.
+        """
+        found = load_task(task, stencil, data)
+        if network is not None:
+            model, parameters = _network(network, parameters)
+        first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
+        return cls(
+            task=task,
+            model=model or found.model,
+            recipe=first,
+            engine=engine or preset(found.engine),
+            device=device,
+            steps=steps or found.steps,
+            log_every=log_every or found.log_every,
+            checkpoint_every=checkpoint_every,
+            phases=parse_phases(first, then),
+            stencil=stencil,
+            data=data,
+            network=network,
+            parameters=parameters,
+        )
+
+    @classmethod
+    def of_run(
+        cls, run: RunFolder, steps: int | None = None, data: Path | None = None, device: str | None = None
+    ) -> Experiment:
+        """The experiment that a run folder holds.
+
+        :param steps: another number of steps, if not None.
+        :param device: another device, if not None.
+        :param data: the folder of the task's files, for a task that has any.
+        :raises RunError: if ``run.json`` lacks something.
+        """
+        values = run.description
+        try:
+            return cls(
+                task=values["task"],
+                model=Model.from_dict(values["model"]),
+                recipe=Recipe.from_dict(values["recipe"]),
+                engine=EngineConfig.from_dict(values["engine"]),
+                device=device or values["device"],
+                steps=steps or values["steps"],
+                log_every=values["log_every"],
+                checkpoint_every=values["checkpoint_every"],
+                stencil=values.get("stencil"),
+                phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
+                data=data,
+                network=values.get("network"),
+                parameters=_initial(run),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
+
+    @property
+    def machine(self) -> EngineConfig:
+        """The geometry that the device runs."""
+        return self.roomy if self.device == "golden" else self.board or self.engine
+
+    @property
+    def roomy(self) -> EngineConfig:
+        """A geometry that golden machines are fast with: a whole tile in the lanes, memories to
+        spare.
+        """
+        if self.recipe.tile > 4096:
+            return self.engine
+        return replace(
+            self.engine,
+            rows=8,
+            lanes=self.recipe.tile,
+            lanes_per_table=1,
+            activation_depth=_ROOMY,
+            parameter_depth=_ROOMY,
+            program_depth=_ROOMY,
+            word_parts=1,
+            compact=0,
+        )
+
+    @property
+    def initial_parameters(self) -> Parameters:
+        """What training begins with."""
+        return self.parameters or self.model.initial_parameters(self.recipe.seed)
+
+    @property
+    def course(self) -> tuple[Phase, ...]:
+        """All phases, at least one."""
+        return self.phases or (Phase(self.recipe),)
+
+    def compile(self, task: TrainingTask, engine: EngineConfig, phase: int = 0) -> Compiled:
+        """The experiment's network, compiled for any engine; the results never depend on which.
+
+        :raises CompileError: if it does not fit, or its number formats are not those of the first
+            phase.
+        """
+        parameters = self.initial_parameters
+        compiled = task.compile(self.model, self.course[phase].recipe, engine, parameters)
+        if phase:
+            first = task.compile(self.model, self.recipe, engine, parameters).formats.tensors
+            for name, form in compiled.formats.tensors.items():
+                if form != first[name]:
+                    raise CompileError(
+                        f"{name}: phase {phase + 1} would need format {form}, phase 1 has {first[name]}; use the same "
+                        "mu and hidden_headroom in all phases"
+                    )
+        return compiled
+
+    def prepare(self, waves: Waves | None = None, status: Status = lambda text: None) -> Prepared:
+        """Loads the data, compiles, builds the device and loads it.
+
+        :param waves: write these waveforms; each command then trains one step.
+        :param status: told what is going on before it takes long.
+        :raises TaskError: if the data cannot be used.
+        :raises CompileError: if the network does not fit the engine.
+        :raises DeviceError: if the device cannot be built, or is a board with other number formats.
+        """
+        if self.board is None and is_line(self.device):
+            return replace(self, board=board_engine(self.device)).prepare(waves, status)
+        self._require_numerics(self.machine)
+        task = load_task(self.task, self.stencil, self.data)
+        reported = self.compile(task, self.engine)
+        compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
+        device = build_device(self.device, self.machine, waves=waves, status=status)
+        limit = {} if waves is None else {"longest": 1}
+        for phase in range(1, len(self.course)):
+            # Refuses now rather than in the middle of the run.
+            self.compile(task, self.engine, phase)
+        return Prepared(self, task, Session(device, compiled, reported, **limit))
+
+    def _require_numerics(self, machine: EngineConfig) -> None:
+        for name in ("width", "table_bits"):
+            ours, theirs = getattr(self.engine, name), getattr(machine, name)
+            if ours != theirs:
+                raise DeviceError(
+                    f"the run has {name} {ours} (engine {self.engine.digest()}), {self.device} has {theirs} (engine "
+                    f"{machine.digest()}): it could not give the same bits"
+                )
+
+    @property
+    def command(self) -> str:
+        """The command line that makes the same run again."""
+        named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
+        words = [
+            "dither",
+            "train",
+            self.task,
+            "--device",
+            self.device,
+            *named,
+            "--steps",
+            str(self.steps),
+            "--log-every",
+            str(self.log_every),
+        ]
+        if self.stencil is not None:
+            words += ["--stencil", self.stencil]
+        if self.network is not None:
+            words += ["--model", self.network]
+        defaults = load_task(self.task, data=self.data).recipe_for(self.network).to_dict()
+        for name, value in self.recipe.to_dict().items():
+            if name == "seed" or value != defaults[name]:
+                option = f"--{name.replace('_', '-')}"
+                many = isinstance(value, (list, tuple))
+                words += (
+                    [option] if value is True else [option, ",".join(map(str, value)) if many else str(value).lower()]
+                )
+        for before, phase in itertools.pairwise(self.course):
+            words += ["--then", phase_text(before, phase)]
+        return shlex.join(words)
+
+
+def _network(name: str, parameters: Parameters | None) -> tuple[Model, Parameters | None]:
+    """The network of a name or a file."""
+    if name in MODELS or not Path(name).suffix:
+        return named_model(name), parameters
+    found = Network.load(Path(name))
+    return found.model, found.parameters if parameters is None else parameters
+
+
+def _digest(model: Model, parameters: Parameters) -> str:
+    content = b"".join(np.asarray(parameters[name], "<f8").tobytes() for name in model.parameter_shapes())
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _initial(run: RunFolder) -> Parameters | None:
+    """The initial parameters that a run was given."""
+    if (wanted := run.description.get("initial")) is None:
+        return None
+    found = Network.load(run.path / INITIAL)
+    run.require(_digest(found.model, found.parameters) == wanted, f"began with other parameters than {INITIAL} holds")
+    return found.parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An experiment whose device is ready."""
+
+    experiment: Experiment
+    task: TrainingTask
+    session: Session
+
+    def describe(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        chosen, compiled = self.experiment, self.session.reported
+        program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
+        formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
+        return {
+            "task": chosen.task,
+            "title": f"{self.task.name}: {self.task.title}",
+            "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            "command": chosen.command,
+            "device": chosen.device,
+            "board": self.board,
+            "steps": chosen.steps,
+            "log_every": chosen.log_every,
+            "checkpoint_every": chosen.checkpoint_every,
+            "seed": chosen.recipe.seed,
+            "engine": chosen.engine.to_dict(),
+            "engine_digest": chosen.engine.digest(),
+            "recipe": chosen.recipe.to_dict(),
+            "phases": [phase.to_dict() for phase in chosen.phases],
+            "model": chosen.model.to_dict(),
+            "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
+            "numerics": {
+                "width": chosen.engine.width,
+                "table_bits": chosen.engine.table_bits,
+                "loss_frac": compiled.formats.loss_frac,
+                "formats": formats,
+                "gradient_shifts": dict(compiled.formats.gradient_shifts),
+            },
+            "samples": dict(self.task.samples),
+            "metric": self.task.metric.name,
+            "stencil": chosen.stencil,
+            "network": chosen.network,
+            "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
+            "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
+            "program": {"words": len(compiled.program), "digest": program},
+            "plan": describe_plan(compiled),
+            "memories": describe_memories(compiled),
+            "versions": versions(),
+            "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
+        }
+
+    @property
+    def board(self) -> dict[str, Any] | None:
+        """Who the board is that the run trains on, if it does on one."""
+        identity = getattr(self.session.device, "identity", None)
+        if not isinstance(identity, Identity):
+            return None
+        return {
+            "name": identity.board,
+            "build": f"{identity.build:016x}",
+            "clock": identity.clock,
+            "baud": identity.baud,
+            "engine": self.session.device.config.to_dict(),
+        }
+
+    @property
+    def initial(self) -> State:
+        """Masters and moments of step 0."""
+        chosen = self.experiment
+        return self.session.compiled.initial_state(chosen.initial_parameters)
+
+    def trainer(self, run: RunFolder) -> Trainer:
+        """The loop that trains into a run folder."""
+        chosen = self.experiment
+        if chosen.parameters is not None and not (run.path / INITIAL).exists():
+            Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
+        return Trainer(
+            task=self.task,
+            session=self.session,
+            phases=chosen.course,
+            change=self.phase,
+            run=run,
+            initial=self.initial,
+            steps=chosen.steps,
+            log_every=chosen.log_every,
+            checkpoint_every=chosen.checkpoint_every,
+        )
+
+    def phase(self, number: int) -> Session:
+        """A session of another phase on the same device.
+
+        :param number: of the phase, from 0.
+        """
+        chosen, now = self.experiment, self.session
+        reported = chosen.compile(self.task, chosen.engine, number)
+        own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
+        return Session(now.device, own, reported, longest=now.longest)
+
+    def finish(self, run: RunFolder) -> None:
+        """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
+        chosen = self.experiment
+        checkpoint = run.load_checkpoint()
+        compiled = chosen.compile(self.task, chosen.roomy, checkpoint.meta["phase"]["number"])
+        ranges = activation_ranges(compiled, unpack_state(checkpoint.arrays), self.task.range_inputs)
+        run.update(activations=ranges)
+
+    def summary(self) -> str:
+        """One line for people."""
+        chosen = self.experiment
+        return (
+            f"{chosen.model}; {chosen.engine.geometry} engine, {chosen.device}; {chosen.steps} steps of "
+            f"{chosen.recipe.batch} samples, {self.session.forwards_per_step // chosen.recipe.batch} forwards each"
+        )
+
+    def close(self) -> None:
+        """Gives the device back."""
+        self.session.device.close()

@@ -1,0 +1,263 @@
+"""The training loop: chunks of steps on a device, evaluation, the run folder kept up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..compiler import State
+from ..recipe.phases import Phase, Plateau
+from ..runs import CurveRow, RunFolder, parameter_digest
+from ..runs.metrics import ACCURACY, Metric
+from .session import Session, pack_state, unpack_state
+from .tasks import TrainingTask
+
+__all__ = ["Progress", "Trainer"]
+
+CHUNK_SECONDS = 1.0
+"""Aim for the time of one device command: long enough to be cheap, short enough for a lively
+display.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training run stands, for displays."""
+
+    step: int
+    steps: int
+    forwards: int
+    train_loss: float
+    """Mean unperturbed loss of the last chunk; NaN before the first."""
+    row: CurveRow
+    """The last logged step."""
+    seconds: float
+    """Wall time spent so far, earlier sessions of a resumed run included."""
+    metric: Metric = ACCURACY
+    """What the row's metric is."""
+
+
+class Trainer:
+    """Trains one run to its end or to an interruption.
+
+    The bits do not depend on where chunks end, on interruptions or on the device.
+
+    :param task: what to learn.
+    :param session: the device and the compiled program of the first phase.
+    :param phases: recipes and when each of them ends.
+    :param change: makes the session of another phase, by its number from 0.
+    :param run: the folder, already created.
+    :param initial: masters and moments of step 0.
+    :param steps: optimiser steps in all.
+    :param log_every: steps between evaluations; step 0 and the last step are logged too.
+    :param checkpoint_every: steps between checkpoints; the last step is saved too.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: TrainingTask,
+        session: Session,
+        phases: Sequence[Phase],
+        change: Callable[[int], Session],
+        run: RunFolder,
+        initial: State,
+        steps: int,
+        log_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        self.task = task
+        self.session = session
+        self.phases = phases
+        self.change = change
+        self.run = run
+        self.initial = initial
+        self.steps = steps
+        self.log_every = log_every
+        self.checkpoint_every = checkpoint_every
+        self.batches = task.batches(phases[0].recipe)
+        self.batch = phases[0].recipe.batch
+        self.step = 0
+        self.phase = 0
+        # Step, samples forwarded and multiply-accumulates when the phase began.
+        self._begun = (0, 0, 0)
+        self._plateau = Plateau()
+        self._seconds = 0.0
+        # Sum of integer losses since the last logged step, and how many steps they are of.
+        self._pending = (0, 0)
+        self._rows = 0
+        self._row: CurveRow | None = None
+
+    def start(self) -> None:
+        """Loads initial parameters, logs step 0 and writes the first checkpoint.
+
+        :raises DeviceError: if the device fails.
+        :raises RunError: if the folder cannot be written.
+        """
+        self.session.load(self.initial)
+        self._log()
+        self._checkpoint()
+
+    def resume(self) -> None:
+        """Takes up the newest checkpoint: curve and history are cut back to it, the device gets its
+        state.
+
+        :raises CheckpointError: if it cannot be trusted.
+        :raises RunError: if the folder's files do not go with it, or it is beyond the last step.
+        """
+        checkpoint = self.run.load_checkpoint()
+        meta = checkpoint.meta
+        self.run.require(checkpoint.step <= self.steps, f"is at step {checkpoint.step} already; ask for more --steps")
+        if checkpoint.step < self.steps:
+            self.run.truncate(meta["rows"])
+        self._row = self.run.curve()[-1]
+        self.step, self._rows, self._seconds = checkpoint.step, meta["rows"], meta["seconds"]
+        self._pending = (meta["pending_loss"], meta["pending_steps"])
+        if meta["phase"]["number"]:
+            self.phase = meta["phase"]["number"]
+            self.session = self.change(self.phase)
+        begun, forwards, macs = meta["phase"]["begun"]
+        self._begun = (begun, forwards, macs)
+        self._plateau = Plateau(*meta["phase"]["plateau"])
+        self.session.load(unpack_state(checkpoint.arrays))
+        self.session.counters = dict(meta["counters"])
+        self._publish()
+
+    def train(self, *, report: Callable[[Progress], None], stop: Callable[[], bool]) -> bool:
+        """Goes on to the last step.
+
+        :param report: called after each chunk.
+        :param stop: asked after each chunk; True ends the run early, with a checkpoint.
+        :returns: whether the last step was reached.
+        :raises DeviceError: if the device fails.
+        :raises RunError: if the folder cannot be written.
+        """
+        size = 1
+        while self.step < self.steps:
+            boundary = min(self._next(self.log_every), self._next(self.checkpoint_every), self._end_of_phase())
+            count = min(size, boundary - self.step, self.session.steps_per_command)
+            begun = time.monotonic()
+            losses = self._chunk(count)
+            taken = time.monotonic() - begun
+            size = max(1, min(2 * size, int(count * CHUNK_SECONDS / max(taken, 1e-3))))
+            if self.step % self.log_every == 0 or self.step == self.steps:
+                self._log()
+            if self._phase_is_over():
+                self._change_phase()
+            self._seconds += time.monotonic() - begun
+            stopping = stop()
+            if self.step % self.checkpoint_every == 0 or self.step == self.steps or stopping:
+                self._checkpoint()
+            report(self._progress(self.session.mean_loss(sum(losses), len(losses) * self.batch)))
+            if stopping:
+                break
+        return self.step == self.steps
+
+    def _chunk(self, count: int) -> list[int]:
+        losses = self.session.train(self.step, *self.batches.take(self.step, count), begun=self._begun[0])
+        total, steps = self._pending
+        self._pending = (total + sum(losses), steps + count)
+        self.step += count
+        return losses
+
+    def _next(self, every: int) -> int:
+        """The first multiple of ``every`` behind the current step, or the last step if that comes
+        first.
+        """
+        return min((self.step // every + 1) * every, self.steps)
+
+    def _end_of_phase(self) -> int:
+        length = self.phases[self.phase].steps
+        return self.steps if length is None else min(self.steps, self._begun[0] + length)
+
+    def _phase_is_over(self) -> bool:
+        phase = self.phases[self.phase]
+        if self.phase + 1 == len(self.phases):
+            return False
+        if phase.plateau is not None:
+            return self._plateau.stale >= phase.plateau
+        return self.step == self._end_of_phase() < self.steps
+
+    def _change_phase(self) -> None:
+        """Goes on with the next phase's program: the parameters stay, moments begin at zero."""
+        before, counters = self.session.state(), self.session.counters
+        self._begun, self._plateau = (self.step, self.forwards, self.macs), Plateau()
+        self.phase += 1
+        self.session = self.change(self.phase)
+        self.session.counters = counters
+        tensors = self.session.compiled.tensors
+        zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items() if tensor.trained}
+        kept = {name: before.master.get(name, zero) for name, zero in zeros.items()}
+        self.session.load(State(kept, zeros, zeros))
+        self._pending = (0, 0)  # Integers of another phase may be of another unit.
+
+    @property
+    def forwards(self) -> int:
+        """Samples that went through the network so far, in training."""
+        step, done, _ = self._begun
+        return done + (self.step - step) * self.session.forwards_per_step
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of training so far."""
+        step, _, done = self._begun
+        return done + (self.step - step) * self.session.compiled.step_macs
+
+    def _log(self) -> None:
+        total, steps = self._pending
+        scores = self.task.score(self.session)
+        parameters = self.session.masters()
+        self._row = CurveRow(
+            step=self.step,
+            forwards=self.forwards,
+            macs=self.macs,
+            train_loss=self.session.mean_loss(total, steps * self.batch) if steps else float("nan"),
+            loss=scores.loss,
+            metric=scores.metric,
+            digest=parameter_digest(parameters),
+        )
+        self.run.append(self._row, parameters)
+        # A last step off the grid is logged for this run's sake only: a longer run would not have
+        # that line, and whoever resumes with more steps must get what the longer run would have
+        # got.
+        if self.step % self.log_every == 0:
+            if steps:
+                self._plateau.see(self._row.train_loss)
+            self._rows += 1
+            self._pending = (0, 0)
+
+    def _checkpoint(self) -> None:
+        total, steps = self._pending
+        counters = dict(self.session.counters)
+        meta = {
+            "rows": self._rows,
+            "seconds": self._seconds,
+            "pending_loss": total,
+            "pending_steps": steps,
+            "counters": counters,
+            "phase": {
+                "number": self.phase,
+                "begun": list(self._begun),
+                "plateau": [self._plateau.best, self._plateau.stale],
+            },
+        }
+        self.run.save_checkpoint(self.step, pack_state(self.session.state()), meta)
+        self._publish()
+
+    def _publish(self) -> None:
+        self.run.update(progress={"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)})
+
+    def _progress(self, train_loss: float) -> Progress:
+        assert self._row is not None
+        return Progress(
+            self.step,
+            self.steps,
+            self.forwards,
+            train_loss,
+            self._row,
+            self._seconds,
+            self.task.metric,
+        )

@@ -1,0 +1,114 @@
+"""What a step trains on: a pure function of seed and step, so that a run can be resumed
+anywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..physics import Problem
+
+__all__ = ["Batches", "DataBatches", "PointBatches", "Sampler"]
+
+_DOMAIN = 0x73616D706C6572
+"""Second key word of the order's generator ("sampler"): keeps it apart from other uses of the same
+seed.
+"""
+_POINTS = 0x706F696E7473
+"""Second key word of the generator of points ("points")."""
+
+
+class Batches(Protocol):
+    """The samples of any step."""
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[Any] | None]:
+        """Those of ``steps`` consecutive steps from step ``first``.
+
+        :returns: inputs of shape (steps, batch, features) and targets of shape (steps, batch), or
+            None where there are none.
+        """
+
+
+class PointBatches:
+    """Fresh random points of a problem's box in every step, which a Philox generator draws from
+    (seed, step).
+
+    :param batch: points of a step.
+    :param seed: the run's seed.
+    """
+
+    def __init__(self, problem: Problem, batch: int, seed: int) -> None:
+        self.problem = problem
+        self.batch = batch
+        self.seed = seed
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.float64], None]:
+        """See :class:`Batches`."""
+        drawn = [
+            self.problem.sample(
+                np.random.Generator(np.random.Philox(key=[self.seed, _POINTS], counter=[0, 0, 0, step])), self.batch
+            )
+            for step in range(first, first + steps)
+        ]
+        return np.stack(drawn), None
+
+
+class Sampler:
+    """Passes over the data in a new random order each time, batch after batch, without a gap
+    between passes.
+
+    Position p of the endless stream is element ``p % samples`` of the permutation of pass
+    ``p // samples``, which a Philox generator draws from (seed, pass).
+
+    :param samples: size of the training set.
+    :param batch: samples of a step.
+    :param seed: the run's seed.
+    :raises ValueError: if a number is not positive.
+    """
+
+    def __init__(self, *, samples: int, batch: int, seed: int) -> None:
+        if samples < 1 or batch < 1:
+            raise ValueError(f"samples and batch must be positive, not {samples} and {batch}")
+        self.samples = samples
+        self.batch = batch
+        self.seed = seed
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            # A few steps touch neighbouring passes only; older ones are not needed again.
+            self._orders = {number: order for number, order in self._orders.items() if abs(number - epoch) <= 2}
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, _DOMAIN], counter=[0, 0, 0, epoch]))
+            self._orders[epoch] = generator.permutation(self.samples)
+        return self._orders[epoch]
+
+    def indices(self, first: int, steps: int = 1) -> NDArray[np.int64]:
+        """Samples of ``steps`` consecutive steps from step ``first``, shape (steps, batch)."""
+        positions = np.arange(first * self.batch, (first + steps) * self.batch)
+        epochs, places = np.divmod(positions, self.samples)
+        chosen = np.empty(len(positions), np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            chosen[here] = self._order(int(epoch))[places[here]]
+        return chosen.reshape(steps, self.batch)
+
+
+class DataBatches:
+    """Samples of a data set, in the order of a :class:`Sampler`.
+
+    :param inputs: shape (samples, features).
+    :param labels: shape (samples,).
+    """
+
+    def __init__(self, inputs: NDArray[np.floating[Any]], labels: NDArray[np.int64], sampler: Sampler) -> None:
+        self.inputs = inputs
+        self.labels = labels
+        self.sampler = sampler
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """See :class:`Batches`."""
+        chosen = self.sampler.indices(first, steps)
+        return self.inputs[chosen], self.labels[chosen]

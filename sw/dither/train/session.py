@@ -1,0 +1,163 @@
+"""A compiled program on a device: what one says to it, and its counters over all runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arch.device import Device, DeviceError
+from ..arch.regmap import COUNTERS
+from ..compiler import Command, Compiled, Evaluation, State
+from ..golden import predict
+from ..runs import TensorRecord
+
+__all__ = ["Session", "pack_state", "unpack_state"]
+
+COUNTER_LIMIT = (1 << 32) - 1
+"""The engine's counters have 32 bits; the host adds them up after each command."""
+_KINDS = {"master": np.dtype("<i4"), "moment1": np.dtype("<i4"), "moment2": np.dtype("<u4")}
+
+
+def pack_state(state: State) -> dict[str, NDArray[Any]]:
+    """A state as arrays by name, ``master.0.core0`` and so on, 32 bits each, for checkpoints."""
+    return {
+        f"{kind}.{name}": values.astype(dtype)
+        for kind, dtype in _KINDS.items()
+        for name, values in getattr(state, kind).items()
+    }
+
+
+def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
+    """The inverse of :func:`pack_state`."""
+    kinds: dict[str, dict[str, NDArray[np.int64]]] = {kind: {} for kind in _KINDS}
+    for name, values in arrays.items():
+        kind, tensor = name.split(".", 1)
+        kinds[kind][tensor] = values.astype(np.int64)
+    return State(**kinds)
+
+
+def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
+    """Exact counters of a training command; scalars other than the number of steps decide
+    nothing.
+    """
+    scalars = [0, 0, steps] + [0] * steps
+    return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
+
+
+def _steps_within_counters(compiled: Compiled) -> int:
+    """Steps of one command that keep every counter within half its range."""
+    counts = _training_cost(compiled, 1)
+    return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
+
+
+class Session:
+    """One device with one program loaded.
+
+    :param device: any machine with the geometry that ``compiled`` was made for.
+    :param compiled: the program.
+    :param reported: the same network compiled for the geometry whose cycles :attr:`counters` should
+        hold, if that is another one than the device's: they are then predicted, exactly, rather
+        than counted. Saturations are the device's own.
+    :param longest: most steps of one command, if somebody wants fewer than the counters allow.
+    :raises DeviceError: if the program does not fit the device.
+    """
+
+    def __init__(
+        self, device: Device, compiled: Compiled, reported: Compiled | None = None, longest: int = COUNTER_LIMIT
+    ) -> None:
+        if device.config != compiled.engine:
+            raise DeviceError(
+                f"the program is for a {compiled.engine.geometry} engine, the device is {device.config.geometry}"
+            )
+        self.device = device
+        self.compiled = compiled
+        self.reported = reported or compiled
+        self.longest = longest
+        self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
+        """Sums over all training steps, by the names of :data:`dither.arch.regmap.COUNTERS`. What
+        it takes to begin and end a command is left out, so that sums do not depend on how steps are
+        divided into commands."""
+        # A command of n steps costs n times one step, and a little to begin and end.
+        one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
+        self._step = {name: two[name] - one[name] for name in one}
+        self._overhead = {name: one[name] - self._step[name] for name in one}
+        self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
+        """Most steps that :meth:`train` should be given at once."""
+        device.write_program(compiled.program)
+        self._run(compiled.setup())
+
+    def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+        result = self.device.run(command.entry, command.inputs, command.expects)
+        return result.outputs, result.counters
+
+    @property
+    def tensors(self) -> list[TensorRecord]:
+        """The model's parameters, in the order of :meth:`masters`."""
+        found = (self.compiled.tensors[name] for name in self.compiled.model.parameter_shapes())
+        return [TensorRecord(t.name, t.shape, t.master.frac) for t in found]
+
+    def masters(self) -> NDArray[np.int32]:
+        """All masters of the model's parameters: tensor by tensor, each in row-major order of its
+        shape.
+        """
+        held = self.state().master
+        return np.concatenate([held[tensor.name].ravel() for tensor in self.tensors]).astype(np.int32)
+
+    @property
+    def forwards_per_step(self) -> int:
+        """Samples that one training step sends through the network, partial passes counted in
+        full.
+        """
+        return self.compiled.step_evaluations
+
+    def load(self, state: State) -> None:
+        """Replaces masters and moments, and the working weights with them."""
+        self._run(self.compiled.load_state(state))
+
+    def state(self) -> State:
+        """Masters and moments as they are in the device."""
+        outputs, _ = self._run(self.compiled.store_state())
+        return self.compiled.read_state(outputs)
+
+    def train(
+        self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
+    ) -> list[int]:
+        """Trains one step for each batch.
+
+        :param first_step: number of the first step, from 0.
+        :param begun: number of the step that schedules count from.
+        :param inputs: shape (steps, batch, features).
+        :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values; None
+            without any.
+        :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
+        """
+        batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
+        outputs, counted = self._run(self.compiled.train(first_step, batches, begun=begun))
+        for name, value in counted.items():
+            if self.reported is not self.compiled and name in self._step:
+                self.counters[name] += len(batches) * self._step[name]
+            else:
+                self.counters[name] += value - self._overhead.get(name, 0)
+        return self.compiled.read_train(outputs)
+
+    def mean_loss(self, total: int, samples: int) -> float:
+        """The mean of losses that add up to the integer ``total``."""
+        return math.ldexp(total, -self.compiled.formats.loss_frac) / samples
+
+    def evaluate(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> Evaluation:
+        """Runs samples forward.
+
+        :param inputs: shape (samples, features).
+        :param targets: shape (samples,) or (samples, outputs), for the loss.
+        """
+        outputs, _ = self._run(self.compiled.evaluate(inputs, targets))
+        return self.compiled.read_evaluate(outputs, len(inputs))
+
+    def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
+        """The mean loss of samples, as a training step sees it."""
+        outputs, _ = self._run(self.compiled.measure(inputs, targets))
+        return self.compiled.read_measure(outputs, len(inputs))

@@ -1,0 +1,170 @@
+"""Trains over a line that misbehaves, again and again, and compares every curve with the golden
+machine's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..arch.config import EngineConfig
+from ..arch.device import Device, DeviceError
+from ..golden import GoldenMachine
+from ..link.driver import LinkDevice
+from ..link.faults import DriverKilled, FaultyTransport
+from ..runs import RunFolder
+from .experiment import Experiment, Prepared
+from .session import Session
+from .tasks import load_task
+
+__all__ = ["Line", "Outcome", "soak"]
+
+_ATTEMPTS = 1000
+"""Broken attempts at one run after which something is wrong with the line itself."""
+
+Line = Callable[[np.random.Generator, Counter[str]], FaultyTransport]
+"""Opens the line, with faults; called again after each failure of a driver, when the line must be
+whole again.
+"""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a soak came to."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    """Injected, by kind and direction."""
+    runs: int = 0
+    """Trained to their end; all of them with the golden curve, or :func:`soak` would have
+    raised.
+    """
+    errors: Counter[str] = field(default_factory=Counter)
+    """Drivers that ended with a message, or were killed."""
+    resumed: int = 0
+    """Runs that went on from a checkpoint."""
+    resent: int = 0
+    """Requests sent again."""
+
+    def report(self) -> str:
+        """A few lines for people."""
+        lines = [
+            f"{self.faults.total()} faults in {self.runs} runs, every curve golden; {self.resent} requests sent again",
+            f"{self.errors.total()} drivers ended early, {self.resumed} runs went on from a checkpoint",
+        ]
+        for title, counts in (("faults", self.faults), ("ends", self.errors)):
+            lines.append(f"{title}:")
+            lines += [f"  {count:6d}  {name}" for name, count in counts.most_common()]
+        return "\n".join(lines)
+
+
+class _Work:
+    """One short training run, and what it must come to."""
+
+    def __init__(self, config: EngineConfig, steps: int) -> None:
+        self.experiment = Experiment.of_task(
+            "digits",
+            device="golden",
+            engine=config,
+            steps=steps,
+            log_every=2,
+            checkpoint_every=2,
+            recipe={"batch": 16, "tile": 8, "probes": 1, "seed": 1},
+        )
+        self.task = load_task("digits")
+        self.compiled = self.experiment.compile(self.task, config)
+        self.config = config
+
+    def train(self, device: Device, folder: Path) -> bool:
+        """Begins the run or goes on with it, to its end; whether it went on."""
+        prepared = Prepared(self.experiment, self.task, Session(device, self.compiled))
+        if resumed := folder.exists() and any((folder / "checkpoints").glob("*.npz")):
+            trainer = prepared.trainer(RunFolder.open(folder))
+            trainer.resume()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            trainer = prepared.trainer(RunFolder.create(folder, prepared.describe()))
+            trainer.start()
+        trainer.train(report=lambda progress: None, stop=lambda: False)
+        return resumed
+
+
+def soak(
+    open_line: Line,
+    config: EngineConfig,
+    *,
+    faults: int,
+    seed: int = 1,
+    steps: int = 4,
+    patience: float = 20.0,
+    shortest_timeout: float = 0.03,
+    tell: Callable[[Outcome], None] = lambda outcome: None,
+) -> Outcome:
+    """Trains digits until so many faults have happened.
+
+    :param open_line: opens the line to the board.
+    :param config: of the board's engine.
+    :param faults: how many, at least; the run at hand is finished.
+    :param seed: of the faults.
+    :param steps: training steps of a run.
+    :param patience: of the drivers.
+    :param shortest_timeout: of the drivers.
+    :param tell: called after each run.
+    :raises AssertionError: if a run ends with another curve than the golden machine's, or never
+        ends.
+    """
+    work, random, outcome = _Work(config, steps), np.random.default_rng(seed), Outcome()
+    with tempfile.TemporaryDirectory() as root:
+        golden, folder = Path(root) / "golden", Path(root) / "run"
+        work.train(GoldenMachine(config), golden)
+        wanted = _result(golden)
+        while outcome.faults.total() < faults:
+            for _ in range(_ATTEMPTS):
+                if _attempt(work, open_line, random, outcome, folder, patience, shortest_timeout):
+                    break
+            else:
+                raise AssertionError(f"no driver came to the end of a run in {_ATTEMPTS} attempts\n{outcome.report()}")
+            if _result(folder) != wanted:
+                raise AssertionError(f"a run ended with another curve than the golden machine's\n{outcome.report()}")
+            outcome.runs += 1
+            shutil.rmtree(folder)
+            tell(outcome)
+    return outcome
+
+
+def _attempt(
+    work: _Work,
+    open_line: Line,
+    random: np.random.Generator,
+    outcome: Outcome,
+    folder: Path,
+    patience: float,
+    shortest_timeout: float,
+) -> bool:
+    """One driver; whether it came to the end of the run."""
+    line = open_line(random, outcome.faults)
+    device = None
+    try:
+        device = LinkDevice(line, work.config, patience=patience, shortest_timeout=shortest_timeout)
+        outcome.resumed += work.train(device, folder)
+    except DeviceError as error:
+        outcome.errors[str(error).removeprefix(f"{line.name}: ")] += 1
+        return False
+    except DriverKilled:
+        outcome.errors["killed"] += 1
+        return False
+    finally:
+        if device is not None:
+            outcome.resent += device.statistics.resent
+        line.close()
+    return True
+
+
+def _result(folder: Path) -> tuple[str, bytes]:
+    """The bits that a run left behind."""
+    return (folder / "curve.csv").read_text(), (folder / "history").read_bytes()

@@ -1,0 +1,332 @@
+"""Tasks: what there is to learn, as data in [-1, 1] with labels, or as a differential equation."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arch.config import EngineConfig
+from ..compiler import Compiled, compile
+from ..data import DataError, data_folder, load_mnist
+from ..nn.models import Model, Parameters, named_model
+from ..recipe import Recipe
+from ..runs.metrics import ACCURACY, Metric, Scores
+from .equations import EQUATIONS
+from .sampler import Batches, DataBatches, Sampler
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["TASKS", "Split", "Task", "TaskError", "TrainingTask", "load_task", "task_names"]
+
+
+class TaskError(ValueError):
+    """A task is unknown or its data cannot be used; the message is one line and says what to do."""
+
+
+class TrainingTask(Protocol):
+    """What a training run needs to know of its task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str:
+        """One line for people."""
+
+    @property
+    def model(self) -> Model:
+        """Trained where nobody asks for another."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Used where nobody asks for another."""
+
+    def recipe_for(self, network: str | None) -> Recipe:
+        """The recipe for another network than the task's own, by its name."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps, where nobody asks for another number."""
+
+    @property
+    def engine(self) -> str:
+        """Preset of the engine that the recipe's program fits, where nobody asks for another."""
+
+    @property
+    def log_every(self) -> int:
+        """Steps between evaluations, where nobody asks for another number."""
+
+    @property
+    def metric(self) -> Metric:
+        """What says how good a network is."""
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """How many samples there are to ``train`` on (0: new ones in every step) and to ``test``
+        with.
+        """
+
+    @property
+    def range_inputs(self) -> NDArray[np.floating[Any]]:
+        """Samples whose activations tell how far these reach, shape (samples, features)."""
+
+    def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
+        """The program that trains a model.
+
+        :raises CompileError: if it does not fit.
+        """
+
+    def batches(self, recipe: Recipe) -> Batches:
+        """What the steps train on."""
+
+    def score(self, session: Session) -> Scores:
+        """How the network that a device holds does on held-out data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Samples of one kind: ``inputs`` (samples, features), floats in [-1, 1]; ``labels``
+    (samples,), classes.
+    """
+
+    inputs: NDArray[np.floating[Any]]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A classification data set, checked.
+
+    :raises TaskError: if a split is empty, its shapes disagree, an input is NaN, infinite or
+        outside [-1, 1], or a label is no class, or the model does not suit the data.
+    """
+
+    name: str
+    title: str
+    """One line for people."""
+    classes: int
+    train: Split
+    test: Split
+    """Held out: never trained on."""
+    model: Model
+    """Trained where nobody asks for another."""
+    recipe: Recipe
+    """Used where nobody asks for another."""
+    steps: int
+    """Optimiser steps, where nobody asks for another number."""
+    engine: str = "2x16"
+    """Preset of the engine that the recipe's program fits, where nobody asks for another."""
+    log_every: int = 50
+    """Steps between evaluations, where nobody asks for another number."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By name of another network, what its recipe has otherwise than the task's."""
+
+    def __post_init__(self) -> None:
+        for kind, split in (("training", self.train), ("held-out", self.test)):
+            self._check(f"{self.name}: {kind}", split)
+        if self.train.inputs.shape[1] != self.test.inputs.shape[1]:
+            shapes = f"{self.train.inputs.shape[1]} against {self.test.inputs.shape[1]}"
+            raise TaskError(f"{self.name}: training and held-out samples have different numbers of features: {shapes}")
+        self.check_model(self.model)
+
+    def recipe_for(self, network: str | None) -> Recipe:
+        """See :class:`TrainingTask`."""
+        return replace(self.recipe, **self.variants.get(network or "", {}))
+
+    @property
+    def features(self) -> int:
+        """Inputs of the network."""
+        return int(self.train.inputs.shape[1])
+
+    @property
+    def metric(self) -> Metric:
+        """See :class:`TrainingTask`."""
+        return ACCURACY
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """See :class:`TrainingTask`."""
+        return {"train": len(self.train), "test": len(self.test)}
+
+    @property
+    def range_inputs(self) -> NDArray[np.floating[Any]]:
+        """See :class:`TrainingTask`."""
+        return self.test.inputs
+
+    def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
+        """See :class:`TrainingTask`."""
+        self.check_model(model)
+        return compile(model, recipe, engine, parameters, self.train.inputs, self.train.labels)
+
+    def batches(self, recipe: Recipe) -> Batches:
+        """See :class:`TrainingTask`."""
+        sampler = Sampler(samples=len(self.train), batch=recipe.batch, seed=recipe.seed)
+        return DataBatches(self.train.inputs, self.train.labels, sampler)
+
+    def score(self, session: Session) -> Scores:
+        """See :class:`TrainingTask`; of equal outputs, the lowest class's counts."""
+        found = session.evaluate(self.test.inputs, self.test.labels)
+        return Scores(found.loss, float(np.mean(found.integers.argmax(axis=1) == self.test.labels)))
+
+    def check_model(self, model: Model) -> None:
+        """Compare a model's inputs and outputs with the data's.
+
+        :raises TaskError: if they differ.
+        """
+        if (model.inputs, model.outputs) != (self.features, self.classes):
+            raise TaskError(
+                f"{self.name}: the model takes {model.inputs} inputs and has {model.outputs} outputs, "
+                f"the data have {self.features} features and {self.classes} classes"
+            )
+
+    def _check(self, where: str, split: Split) -> None:
+        inputs, labels = split.inputs, split.labels
+        if inputs.ndim != 2 or inputs.size == 0:
+            raise TaskError(f"{where} inputs must be of shape (samples, features), neither 0, not {inputs.shape}")
+        if labels.shape != (len(inputs),):
+            raise TaskError(f"{where} labels must be of shape ({len(inputs)},), one a sample, not {labels.shape}")
+        if bad := int(np.count_nonzero(~np.isfinite(inputs))):
+            first = np.argwhere(~np.isfinite(inputs))[0]
+            raise TaskError(
+                f"{where} inputs hold {bad} NaN or infinite values, the first in sample {first[0]}; clean them"
+            )
+        if (largest := float(np.abs(inputs).max())) > 1:
+            raise TaskError(f"{where} inputs reach {largest:.4g}; scale them to -1 … 1")
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.classes:
+            raise TaskError(f"{where} labels must be integers from 0 to {self.classes - 1}")
+
+
+def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """A mask that holds out ``fraction`` of the samples of every class, the same ones for the same
+    seed.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    held_out = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        held_out[generator.permutation(members)[: round(len(members) * fraction)]] = True
+    return held_out
+
+
+def _digits() -> Task:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    inputs = bunch.data.astype(np.float64) / 8 - 1
+    labels = bunch.target.astype(np.int64)
+    held_out = _stratified(labels, 0.2, seed=0)
+    return Task(
+        name="digits",
+        title="handwritten digits, 8×8 pixels, ten classes",
+        classes=10,
+        train=Split(inputs[~held_out], labels[~held_out]),
+        test=Split(inputs[held_out], labels[held_out]),
+        model=named_model("digits"),
+        recipe=Recipe(
+            batch=64,
+            tile=32,
+            probes=(4, 16),
+            estimator="layerwise",
+            mu=2**-6,
+            decay1=3,
+            decay2=6,
+            rate=2**-7,
+            schedule="cosine",
+            schedule_steps=1400,
+        ),
+        steps=1400,
+    )
+
+
+def _mnist(folder: Path | None) -> Task:
+    # Files are read once a process and folder, wherever that comes from: people ask for a task
+    # several times.
+    return _mnist_from(folder, data_folder("mnist", folder)[0])
+
+
+@functools.lru_cache(maxsize=1)
+def _mnist_from(folder: Path | None, found: Path) -> Task:
+    train, test = load_mnist(folder)
+    return Task(
+        name="mnist",
+        title="handwritten digits, 28×28 pixels, ten classes",
+        classes=10,
+        train=Split(train.scaled(), train.labels),
+        test=Split(test.scaled(), test.labels),
+        model=named_model("mnist"),
+        recipe=Recipe(
+            batch=128,
+            tile=128,
+            estimator=("mirror", "exact"),
+            activity_mu=2**-5,
+            feedback_slowness=0,
+            hidden_headroom=7,
+            decay1=3,
+            decay2=7,
+            rate=2**-7,
+            schedule="cosine",
+            schedule_steps=5625,
+        ),
+        steps=5625,
+        engine="8x32-deep",
+        log_every=125,
+        variants={
+            "mnist-cnn": {"estimator": ("mirror", "mirror", "exact")},
+            # Nothing goes back through time: every step's state gets the error at the network's
+            # outputs.
+            "mnist-rnn": {"estimator": ("feedback", "exact")},
+        },
+    )
+
+
+TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
+"""Bundled data sets: a loader by name."""
+DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {"mnist": _mnist}
+"""Data sets that are not bundled: a loader by name, from a folder or from wherever
+:mod:`dither.data` finds them.
+"""
+
+
+def task_names() -> list[str]:
+    """All tasks' names."""
+    return [*TASKS, *DATA_TASKS, *EQUATIONS]
+
+
+def load_task(name: str, stencil: str | None = None, data: Path | None = None) -> TrainingTask:
+    """The named task, loaded and checked.
+
+    :param stencil: how derivatives are taken, if other than the task does, for a differential
+        equation.
+    :param data: the folder of the task's files; see :func:`dither.data.data_folder`.
+    :raises TaskError: if there is none of that name, with the nearest known one; or if the stencil
+        is none, or data cannot be read.
+    """
+    if data is not None and name not in DATA_TASKS and name in task_names():
+        raise TaskError(f"{name} needs no files; leave the data folder out")
+    if name in EQUATIONS:
+        try:
+            return EQUATIONS[name](stencil)
+        except ValueError as error:
+            raise TaskError(str(error)) from None
+    if name not in TASKS and name not in DATA_TASKS:
+        near = difflib.get_close_matches(name, task_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(task_names())}"
+        raise TaskError(f"unknown task {name!r}; {hint}")
+    if stencil is not None:
+        raise TaskError(f"{name} is no differential equation; leave the stencil out")
+    if name in TASKS:
+        return TASKS[name]()
+    try:
+        return DATA_TASKS[name](data)
+    except DataError as error:
+        raise TaskError(str(error)) from None

@@ -1,0 +1,1 @@
+"""cocotb test benches, run by :func:`tests.benches.runner.run_bench`."""

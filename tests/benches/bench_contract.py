@@ -1,0 +1,31 @@
+"""ContractUnit's CONTRACT against the golden machine: random instructions, with the bench as
+memories.
+
+After every instruction: the activation memory, the number of writes, the cycles, and both counters.
+Between instructions: nothing is written or counted. Some instructions are ended by a reset.
+
+Parameters: ``config``, and ``count`` of instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+
+from .contractions import ContractionMachine
+from .runner import bench_config, bench_parameters
+
+
+@cocotb.test()
+async def random_instructions(dut: Any) -> None:
+    machine = ContractionMachine(dut, bench_config(), cocotb.RANDOM_SEED)
+    await machine.prepare()
+    clips, count = 0, bench_parameters()["count"]
+    for _ in range(count):
+        clips += await machine.contract()
+        await machine.pause()
+        if machine.random.random() < 0.2:
+            await machine.abandon()
+    assert clips, "the stimuli never saturated"
+    dut._log.info("%d instructions, %d clips", count, clips)

@@ -1,0 +1,270 @@
+"""Deliberately broken components: a test of the tests.
+
+A :class:`Mutable` is a component with an extra input ``mutation``: 0 leaves it as it is, *n* gives
+it its *n*-th fault. All faults are in one design (a *mutant schema*, R. H. Untch, A. J. Offutt, M.
+J. Harrold: *Mutation analysis using mutant schemata*, ISSTA 1993), so that each component is
+compiled once. A good bench fails on every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Any, Protocol
+
+from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Value
+
+# Amaranth keeps its statements' classes to itself; nothing else can tell an assignment from a
+# switch.
+from amaranth.hdl._ast import Assign, Concat, Operator, Slice, Statement, Switch, SwitchValue
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from .runner import BenchError, run_bench
+
+__all__ = ["Change", "Flip", "Mutable", "Mutation", "Place", "flips", "survivors"]
+
+_SELECT = "tests.benches.select_mutation"
+_OPPOSITES = {
+    "+": "-",
+    "-": "+",
+    "&": "|",
+    "|": "&",
+    "^": "|",
+    "==": "!=",
+    "!=": "==",
+    "<": "<=",
+    "<=": "<",
+    ">": ">=",
+    ">=": ">",
+    "<<": ">>",
+    ">>": "<<",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value of a component is used."""
+
+    names: tuple[str, ...]
+    """What it is assigned to, ``submodule.submodule.signal``, a name a signal; empty for the test
+    of a branch.
+    """
+    first: int
+    """Flips of all places before this one."""
+
+
+class Mutation(Protocol):
+    """One fault."""
+
+    name: str
+
+    def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
+        """What stands in the place of ``value``, or ``None`` to leave it alone. ``m`` takes
+        auxiliary logic.
+        """
+
+
+@dataclass(frozen=True)
+class Change:
+    """A named fault: what is assigned to signals that match ``target`` (with ``*``) is replaced."""
+
+    name: str
+    target: str
+    make: Callable[[Value, Any, Module], Any]
+    """The faulty value from the right one, the component and a module for auxiliary logic; ``None``
+    to leave it.
+    """
+
+    def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
+        if not any(fnmatchcase(name, self.target) for name in place.names):
+            return None
+        faulty = self.make(value, component, m)
+        return None if faulty is None else Value.cast(faulty)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An anonymous fault: the component's ``number``-th operator, constant or multiplexer is
+    another.
+    """
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"flip {self.number}"
+
+    def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
+        if self.number < place.first:
+            return None
+        return next((flipped for i, flipped in enumerate(_flipped(value), place.first) if i == self.number), None)
+
+
+class Mutable(wiring.Component):
+    """A component that can be broken: its ports, and ``mutation``, which chooses the fault (0:
+    none).
+
+    :param component: not yet elaborated, and of no other use afterwards.
+    :param mutations: the faults, numbered from 1.
+    """
+
+    def __init__(self, component: Any, mutations: Sequence[Mutation]) -> None:
+        self.component = component
+        self.mutations = tuple(mutations)
+        self.places: dict[Mutation, str] = {}
+        """What each fault changes; known, like ``flips``, after elaboration."""
+        self.flips = 0
+        members = component.signature.members
+        super().__init__({**members, "mutation": In(range(len(self.mutations) + 1))})
+        for name in members:
+            setattr(self, name, getattr(component, name))
+
+    def elaborate(self, platform: object) -> Fragment:
+        """:raises ValueError: if a fault has no place in the component."""
+        m = Module()
+        inner = Fragment.get(self.component, platform)
+        rewriter = _Rewriter(self, m)
+        rewriter.rewrite(inner, "")
+        self.flips = rewriter.flips
+        outer = Fragment.get(m, platform)
+        if idle := [mutation.name for mutation in self.mutations if mutation not in self.places]:
+            raise ValueError(f"no place in {type(self.component).__name__} for: {', '.join(idle)}")
+        outer.add_subfragment(inner, "component")
+        return outer
+
+
+class _Rewriter:
+    """Goes through a component's assignments and branches, always in the same order."""
+
+    def __init__(self, mutable: Mutable, m: Module) -> None:
+        self._mutable = mutable
+        self._m = m
+        self.flips = 0
+
+    def rewrite(self, fragment: Fragment, path: str) -> None:
+        for domain, statements in fragment.statements.items():
+            fragment.statements[domain] = Statement.cast([*self._statements(statements, path)])
+        for number, (child, name, _) in enumerate(fragment.subfragments):
+            self.rewrite(child, f"{path}{name or number}.")
+
+    def _statements(self, statements: Iterable[Any], path: str) -> Iterator[Any]:
+        for statement in statements:
+            match statement:
+                case Assign() if not any(signal.name for signal in statement.lhs._lhs_signals()):
+                    # Amaranth makes a flag without a name for every state of a machine; hardly
+                    # anybody asks for it.
+                    yield statement
+                case Assign():
+                    names = tuple(f"{path}{signal.name}" for signal in statement.lhs._lhs_signals())
+                    yield statement.lhs.eq(self._value(statement.rhs, names))
+                case Switch():
+                    test = self._value(statement.test, ())
+                    cases = [
+                        (patterns, [*self._statements(body, path)], place) for patterns, body, place in statement.cases
+                    ]
+                    yield Switch(test, cases, src_loc=statement.src_loc)
+                case _:
+                    yield statement
+
+    def _value(self, value: Value, names: tuple[str, ...]) -> Value:
+        place, result = Place(names, self.flips), value
+        self.flips += sum(1 for _ in _flipped(value))
+        for number, mutation in enumerate(self._mutable.mutations, 1):
+            changed = mutation.change(place, value, self._mutable.component, self._m)
+            if changed is not None:
+                self._mutable.places[mutation] = f"{', '.join(names) or 'branch test'}: {value!r} -> {changed!r}"
+                result = Mux(self._mutable.mutation == number, changed, result)
+        return result if names else _like(result, value)
+
+
+def _like(value: Value, model: Value) -> Value:
+    """A value cut or extended to the width and sign of another."""
+    shape, missing = model.shape(), len(model) - len(value)
+    if missing > 0:
+        fill = value[-1] if value.shape().signed and len(value) else Const(0, 1)
+        value = Cat(value, fill.replicate(missing))
+    value = value[: shape.width]
+    return value.as_signed() if shape.signed else value
+
+
+def _flipped(value: Value) -> Iterator[Value]:
+    """The value with one of its operators, constants or multiplexers changed, for each of them."""
+    match value:
+        case Const() if len(value):
+            yield Const(value.value ^ 1, value.shape())
+        case Operator():
+            if value.operator == "~":
+                yield value.operands[0]
+            elif len(value.operands) == 2 and value.operator in _OPPOSITES:
+                left, right = value.operands
+                yield _like(Operator(_OPPOSITES[value.operator], [left, right]), value)
+            for i, operand in enumerate(value.operands):
+                for flipped in _flipped(operand):
+                    operands = [*value.operands]
+                    operands[i] = _like(flipped, operand)
+                    yield Operator(value.operator, operands)
+        case Slice():
+            for flipped in _flipped(value.value):
+                yield _like(flipped, value.value)[value.start : value.stop]
+        case Concat():
+            for i, part in enumerate(value.parts):
+                for flipped in _flipped(part):
+                    yield Cat(*value.parts[:i], _like(flipped, part), *value.parts[i + 1 :])
+        case SwitchValue():
+            cases = [*value.cases]
+            for flipped in _flipped(value.test):
+                yield SwitchValue(_like(flipped, value.test), cases)
+            if len(cases) > 1:
+                patterns, values = zip(*cases, strict=True)
+                yield SwitchValue(value.test, [*zip(patterns, values[1:] + values[:1], strict=True)])
+            for i, (pattern, result) in enumerate(cases):
+                for flipped in _flipped(result):
+                    yield SwitchValue(value.test, [*cases[:i], (pattern, _like(flipped, result)), *cases[i + 1 :]])
+
+
+def flips(component: Any, count: int, seed: int) -> list[Flip]:
+    """A random choice of the flips that a component has; ``component`` is of no other use
+    afterwards.
+    """
+    mutable = Mutable(component, [])
+    Fragment.get(mutable, None)
+    numbers = range(mutable.flips)
+    return [Flip(number) for number in sorted(Random(seed).sample(numbers, min(count, len(numbers))))]
+
+
+def survivors(
+    component: Callable[[], Any],
+    mutations: Sequence[Mutation],
+    bench_module: str,
+    *,
+    name: str,
+    parameters: Mapping[str, Any],
+    timeout: float = 30.0,
+) -> list[str]:
+    """Runs a bench on a component as it is, then with each fault: the faults that the bench does
+    not find.
+
+    A bench that does not end within ``timeout`` seconds has found the fault. ``component`` makes
+    the component.
+
+    :raises BenchError: if the bench fails on the component as it is.
+    """
+
+    def run(number: int) -> Mutable:
+        mutable = Mutable(component(), mutations)
+        modules = f"{_SELECT},tests.benches.{bench_module}"
+        run_bench(mutable, modules, name=name, parameters={**parameters, "mutation": number}, timeout=timeout)
+        return mutable
+
+    places = run(0).places
+    alive = []
+    for number, mutation in enumerate(mutations, 1):
+        try:
+            run(number)
+        except BenchError:
+            continue
+        alive.append(f"{mutation.name}: {places[mutation]}")
+    return alive

@@ -1,0 +1,1 @@
+"""Software that stands in for a board in tests."""
