@@ -172,8 +172,7 @@ class LaneWise:
     def _accumulate_integers(
         self, words: Floats, inputs: Floats, bias: tuple[Floats, Floats] | None, shape: tuple[int, ...]
     ) -> Floats:
-        """Sums products and bias in integers and rounds them, where float64 cannot hold the sums.
-        """
+        """Sums products and bias in integers and rounds them: for sums that float64 cannot hold."""
         whole = words.astype(np.int64)
         factor = {Operand.POSITIVE: whole > 0, Operand.SIGN: np.sign(whole)}.get(self._operand, whole)
         total = np.zeros(shape, np.int64)
