@@ -1,4 +1,4 @@
-"""``dither baseline``."""
+"""The command ``dither baseline``, which trains by back-propagation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dither link-bench`` and ``dither link-soak``."""
+"""The commands ``dither link-bench`` and ``dither link-soak``."""
 
 from __future__ import annotations
 
@@ -108,9 +108,11 @@ Examples:
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the faults.")
 def link_soak(port: str, faults: int, chance: float, seed: int) -> None:
-    """Train digits on the board at PORT, again and again, while the driver's end of the line loses,
-    adds and flips bits and bytes, repeats and drops frames, stands still and is cut off; compare
-    every curve with the golden machine's.
+    """Train digits on the board at PORT over a line that fails on purpose.
+
+    Again and again, while the driver's end of the line loses, adds and flips bits and bytes,
+    repeats and drops frames, stands still and is cut off; every curve is compared with the golden
+    machine's.
     """
     with _open(port) as device:
         config = device.config

@@ -1,4 +1,4 @@
-"""``dither train``."""
+"""The command ``dither train``, with an option for each field of the recipe."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
 __all__ = ["train"]
 
 RECIPE = tuple(field.name for field in fields(Recipe))
-"""Each field of the recipe is an option of the same name."""
+"""Names of the recipe's fields, each of which is an option of the same name."""
 
 INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended."""
 _RESUMED = ("resume", "steps", "data", "device")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
@@ -240,7 +241,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns what constructors and compiler refuse into one line for people."""
+    """Turns what constructors and the compiler refuse into one line for people."""
     try:
         yield
     except (CompileError, ValueError) as error:
@@ -248,7 +249,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _train(console: Console, trainer: Trainer) -> bool:
-    """Whether the last step was reached, rather than an interruption."""
+    """Trains and returns whether the last step was reached, rather than an interruption."""
     with _interruptions() as interrupted, Display(console) as display:
         try:
             return trainer.train(report=display.show, stop=lambda: bool(interrupted))
@@ -258,7 +259,7 @@ def _train(console: Console, trainer: Trainer) -> bool:
 
 @contextmanager
 def _interruptions() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C; lets the second one through."""
+    """Collects the first Ctrl-C and lets the second one through."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:

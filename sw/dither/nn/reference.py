@@ -35,17 +35,28 @@ class Contraction(Protocol):
     """
 
     @property
-    def tensor(self) -> str: ...
+    def tensor(self) -> str:
+        """Name of the tensor that the matrix is made of."""
+
     @property
-    def K(self) -> int: ...  # noqa: N802
+    def K(self) -> int:  # noqa: N802
+        """Number of inputs of the matrix."""
+
     @property
-    def M(self) -> int: ...  # noqa: N802
+    def M(self) -> int:  # noqa: N802
+        """Number of outputs of the matrix."""
+
     @property
-    def P(self) -> int: ...  # noqa: N802
+    def P(self) -> int:  # noqa: N802
+        """Number of positions in front of the contracted axis."""
+
     @property
-    def S(self) -> int: ...  # noqa: N802
+    def S(self) -> int:  # noqa: N802
+        """Number of positions behind the contracted axis."""
+
     @property
-    def axes(self) -> tuple[int, ...]: ...
+    def axes(self) -> tuple[int, ...]:
+        """Order of the tensor's axes that makes it the matrix, inputs before outputs."""
 
 
 def activate(activation: str, values: Array) -> Array:

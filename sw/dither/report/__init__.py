@@ -27,8 +27,7 @@ def render_report(run: RunFolder) -> str:
 
 
 def write_report(run: RunFolder, out: Path | None = None) -> Path:
-    """Writes a run's report, by default as ``report.html`` in the run's folder, and returns its
-    path.
+    """Writes a run's report and returns its path, by default ``report.html`` in the folder.
 
     :raises RunError: as :func:`render_report`, or if the file cannot be written.
     """

@@ -78,7 +78,10 @@ class MemoryBar:
     depth: int
     used: int
     regions: list[tuple[str, int, int, float, float, int]]
-    """Regions: name, base, words, left end and width in percent of the depth, number of the colour.
+    """Regions of the memory, to be drawn one over the other.
+
+    Each is a name, base, words, left end and width in percent of the depth, and number of the
+    colour.
     """
 
 
@@ -108,8 +111,7 @@ class Facts:
     phases: list[Phase]
     """Phases that took any cycles, the longest first."""
     utilisation: float | None
-    """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first step.
-    """
+    """Fraction of all multiplier cycles that did useful work; None before the first step."""
     saturations: list[tuple[str, int]]
     """Each place where values are clipped, and the number of its clips."""
     ranges: list[Range]
