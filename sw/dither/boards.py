@@ -113,7 +113,7 @@ class Budget:
     lut4: int | None = None
     """Number of LUTs with four inputs, those of carry chains included."""
     ff: int | None = None
-    """Number of flip-flops."""
+    """Number of flip-flops of all kinds."""
     multipliers: int | None = None
     """Number of multiplier blocks."""
     block_ram: int | None = None
@@ -155,8 +155,9 @@ class Board:
     """Remarks for people: what to know before using it."""
 
     def describe(self) -> dict[str, Any]:
-        """Returns all that a bitstream depends on, as plain data; what is only for people is left
-        out.
+        """Returns all that a bitstream depends on, as plain data.
+
+        What is only for people is left out.
         """
         return {
             "platform": self.platform,

@@ -23,7 +23,7 @@ class Waves:
     """Waveforms to write: the file, and the commands of the device that they show."""
 
     path: Path
-    """File to write."""
+    """File to write; its suffix decides the format."""
     first: int
     """First command of the device to show, counted from 0."""
     last: int

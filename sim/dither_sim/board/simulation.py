@@ -31,14 +31,14 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What the bridge at the host's end of the line is like."""
+    """Properties of the bridge at the host's end of the line."""
 
     ppm: int = 0
-    """By how many millionths its clock is fast."""
+    """Millionths by which the bridge's clock is fast."""
     gaps: int = 0
-    """Of 256 bytes, behind how many it pauses, for up to four bits."""
+    """Number of bytes out of 256 behind which the bridge pauses, for up to four bits."""
     seed: int = 1
-    """Of the pauses, and of where its edges fall between the board's clock edges."""
+    """Seed of the pauses, and of where edges fall between the board's clock edges."""
 
     def __post_init__(self) -> None:
         if not abs(self.ppm) <= 100_000:

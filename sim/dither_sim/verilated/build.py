@@ -65,9 +65,9 @@ class Harness:
     bench: Path
     code: Path
     parameters: Mapping[str, int] = field(default_factory=dict)
-    """Of the module ``bench``."""
+    """Parameters of the module ``bench``."""
     macros: Mapping[str, int] = field(default_factory=dict)
-    """Of the C++ code, besides ``DITHER_TRACE``, a value of :data:`TRACE_FORMATS` or 0."""
+    """Macros of the C++ code besides ``DITHER_TRACE``, a value of :data:`TRACE_FORMATS` or 0."""
 
     @property
     def library(self) -> str:

@@ -52,7 +52,7 @@ class EngineConfig:
     lanes_per_table: int = 4
     """Number of lanes that share one table interpolator in the drain; it divides ``lanes``.
 
-    With a table, a row occupies the drain for so many cycles.
+    An output row that goes through a table occupies the drain for ``lanes_per_table`` cycles.
     """
     rounds_per_cycle: int = 1
     """Number of rounds that the perturbation generator computes in a cycle: 1, 2 or 4."""
@@ -126,8 +126,8 @@ class EngineConfig:
             fixed = {"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0}
             for name, value in fixed.items():
                 require(getattr(self, name) == value, f"{name} of a compact engine must be {value}")
-            # A tile's addresses take as long as eight lanes' drain; fields behind CONTRACT's single
-            # bits have eleven bits.
+            # Lanes: the next tile's addresses take as long as the drain of eight lanes. Depths: the
+            # address fields that follow CONTRACT's single bits have eleven bits.
             limits = {"lanes": 8, "activation_depth": 2048, "parameter_depth": 2048, "program_depth": 1 << 14}
             for name, most in limits.items():
                 require(getattr(self, name) <= most, f"{name} of a compact engine must be at most {most}")
@@ -182,8 +182,9 @@ class EngineConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EngineConfig:
-        """Makes a configuration from what :meth:`to_dict` returned; missing parameters have
-        defaults.
+        """Makes a configuration from a dictionary such as :meth:`to_dict` returns.
+
+        Missing parameters have their defaults.
 
         :raises ValueError: on unknown parameters or values out of range.
         """

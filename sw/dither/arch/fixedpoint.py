@@ -1,9 +1,8 @@
 """Fixed-point numbers: the one definition of format, rounding and saturation.
 
-A value ``v`` is held as the signed integer ``round(v * 2**frac)``. Rounding is *half-up*
-everywhere (add half a unit, then floor): it is one adder in gateware and one ``floor`` on
-float64, and both give the same bits. Saturation clips to the ends of the range and is always
-counted by whoever calls.
+A value ``v`` is held as the signed integer ``round(v * 2**frac)``. Rounding is *half-up* everywhere
+(add half a unit, then floor): it is one adder in gateware and one ``floor`` on float64, and both
+give the same bits. Saturation clips to the ends of the range; callers always count the clips.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def interpolate(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, fractio
 def activation_lookup(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, width: int) -> NDArray[np.int64]:
     """Returns what the drain's interpolator gives for inputs of one activation table.
 
-    :param values: 2**table_bits integers of ``width`` bits, signed.
-    :param slopes: the same.
+    :param values: 2**table_bits values of ``width`` bits, signed.
+    :param slopes: 2**table_bits slopes of ``width`` bits, signed.
     :param inputs: integers of ``width`` bits, signed, of any shape.
     :returns: int64 of ``width`` bits, signed, of the shape of ``inputs``.
     :raises ValueError: if the number of entries is no power of two.
@@ -109,9 +109,8 @@ def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple
 def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inputs: ArrayLike) -> NDArray[np.int64]:
     """Returns what the scalar interpolator gives for inputs of one of the scalar tables.
 
-    :param values: contents of the scalar-table memory, all three tables: 3 * 2**table_bits
-        integers.
-    :param slopes: the same.
+    :param values: values in the scalar-table memory, all three tables: 3 * 2**table_bits integers.
+    :param slopes: slopes in the scalar-table memory, as many.
     :param inputs: integers of 16 bits, unsigned, of any shape.
     :returns: int64 of 18 bits, unsigned, of the shape of ``inputs``.
     """

@@ -161,8 +161,9 @@ The product with xi must be ready together with the word that it is added to.
 """
 
 STORED_LATENCY = 3
-"""Cycles from the memories to STORE's beats: a register for each bank, and two to put them
-together.
+"""Cycles from the memories to STORE's beats.
+
+A register for each bank takes one, putting the banks together takes two.
 """
 
 STORE_INTERVAL = MEMORY_LATENCY + STORED_LATENCY + 1
@@ -203,7 +204,8 @@ def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
     """Returns how many cycles one output row occupies CONTRACT's drain.
 
-    With an activation table, ``lanes_per_table``: so many lanes pass one interpolator in turn.
+    With an activation table it is ``lanes_per_table``, as the lanes that share an interpolator pass
+    it one after the other; otherwise 1.
     """
     return config.lanes_per_table if activation is Activation.TABLE else 1
 
@@ -368,8 +370,8 @@ def _dither(config: EngineConfig, instruction: Instruction) -> int:
 def _transpose(config: EngineConfig, instruction: Instruction) -> int:
     rows, columns = config.rows, instruction["columns"]
     sources, tiles = -(-instruction["inner"] // rows), -(-columns // rows)
-    # Blocks of R by R take R cycles; of the last block's columns, only those there are are waited
-    # for.
+    # A block of R by R weights takes R cycles. Of the last block, only columns that exist are
+    # waited for.
     return 1 + sources * tiles * rows + MEMORY_LATENCY + columns - (tiles - 1) * rows
 
 

@@ -97,16 +97,16 @@ Examples:
 """,
 )
 @click.argument("port", metavar="PORT[@BAUD]")
-@click.option("--faults", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="How many.")
+@click.option("--faults", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Faults, at least.")
 @click.option(
     "--chance",
     type=click.FloatRange(0.001, 0.5),
     default=0.05,
     show_default=True,
     metavar="X",
-    help="Of a fault, for each frame.",
+    help="Probability of a fault, for each frame.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the faults.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Seed of the faults.")
 def link_soak(port: str, faults: int, chance: float, seed: int) -> None:
     """Train digits on the board at PORT over a line that fails on purpose.
 

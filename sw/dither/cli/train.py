@@ -119,20 +119,22 @@ Examples:
 )
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
-@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes of a tile and group of tensors; by layer.")
+@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes for each tile and group of tensors; by layer.")
 @click.option(
     "--estimator",
     type=ESTIMATOR,
     metavar="NAME[,NAME...]",
     help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
 )
-@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Of probes of parameters.")
-@click.option("--shrinkage", type=click.Choice(SHRINKAGES), help="How few probes in many dimensions lower the rate.")
+@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Distribution of the probes of parameters.")
+@click.option(
+    "--shrinkage", type=click.Choice(SHRINKAGES), help="How the rate is lowered for few probes in many dimensions."
+)
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
-@click.option("--mu", type=float, metavar="X", help="Probe step.")
-@click.option("--activity-mu", type=float, metavar="X", help="Step of perturbed activities.")
+@click.option("--mu", type=float, metavar="X", help="How far a probe moves parameters.")
+@click.option("--activity-mu", type=float, metavar="X", help="How far a probe moves activities.")
 @click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
-@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Of the estimator target.")
+@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Loss of the estimator target.")
 @click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
 @click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")
 @click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")

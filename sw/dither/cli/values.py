@@ -34,7 +34,7 @@ class Suggesting(click.ParamType[str]):
         return "|".join(self.names)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Returns the name.
+        """Returns the name if it is known.
 
         :raises click.UsageError: if it is unknown.
         """

@@ -78,9 +78,9 @@ class _Matrix:
         if self._gather:
             columns = positions
         else:
-            # BLAS takes neighbouring positions as more columns, where a term's columns end before
-            # the next term's. Of overlapping windows, whose loops both go on by one word, only one
-            # can be neighbours.
+            # Neighbouring positions become further columns of one matrix product, if the columns of
+            # one term end before those of the next begin. With overlapping windows, two loops move
+            # on by one word; only one of them can be taken this way.
             pitch = reduction[0].x if reduction else space.config.activation_depth
             columns = [loop for loop in positions if loop.x == 1 and loop.count <= pitch][:1]
         # From here on, outermost loops first, as axes of arrays.

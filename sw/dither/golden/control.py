@@ -116,7 +116,7 @@ class Stack:
         return STACK_DEPTH - len(self._entries)
 
     def open_loop(self, body: int, count: int) -> None:
-        """Enters a loop.
+        """Enters a loop: notes its body and the number of its iterations.
 
         :param body: word address of the loop's first instruction.
         :param count: number of iterations.
@@ -127,7 +127,7 @@ class Stack:
         self._push(body, count)
 
     def call(self, back: int) -> None:
-        """Enters a subroutine.
+        """Enters a subroutine: notes where execution goes on behind it.
 
         :param back: word address at which RETURN goes on.
         :raises DeviceError: if too many loops and calls are open.

@@ -32,7 +32,7 @@ class _Tally:
         counts["row_steps"] = counts.get("row_steps", 0) + step.row_steps
 
     def add(self, other: _Tally, times: int) -> None:
-        """Adds a stretch that is executed so many times."""
+        """Adds the costs of a stretch that is executed ``times`` times."""
         for name, value in other.counts.items():
             self.counts[name] = self.counts.get(name, 0) + times * value
         self.pulls += times * other.pulls

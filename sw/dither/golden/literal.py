@@ -26,9 +26,7 @@ class _Odometer:
     """
 
     def __init__(self, instruction: Instruction, letters: str, outer: str, indices: Sequence[int]) -> None:
-        """An instruction's operands by their letters; those of ``outer`` only move with the outer
-        loops.
-        """
+        """Starts at the first term."""
         self.counts = [instruction[f"n_{loop}"] for loop in LOOPS]
         self.position = [0] * len(LOOPS)
         self.address = {

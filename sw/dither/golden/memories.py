@@ -52,7 +52,7 @@ class Memories:
         """Returns the words ``base`` to ``base + count - 1`` of a memory as a slice.
 
         :param what: name of the instruction, for messages.
-        :raises DeviceError: if ``count`` is zero, or the memory has not so many words.
+        :raises DeviceError: if ``count`` is zero, or the memory has fewer words.
         """
         if count < 1:
             raise DeviceError(f"{what}: count must be at least 1")
@@ -75,7 +75,7 @@ class Memories:
     def load(self, kind: Memory, base: int, values: NDArray[np.int64]) -> None:
         """Does what LOAD does: writes integers of shape (words, slots), modulo the width of a slot.
 
-        :raises DeviceError: if the memory has not so many words.
+        :raises DeviceError: if the memory has fewer words.
         """
         words = self.words(kind, base, len(values), "LOAD")
         width = slots(self.config, kind)[1]
@@ -122,7 +122,7 @@ class Memories:
     def store(self, kind: Memory, base: int, count: int) -> NDArray[np.int64]:
         """Does what STORE does: returns a copy of the words, int64 of shape (count, slots).
 
-        :raises DeviceError: if the memory cannot be stored or has not so many words.
+        :raises DeviceError: if the memory cannot be stored or has fewer words.
         """
         words = self.words(kind, base, count, "STORE")
         match kind:

@@ -66,7 +66,7 @@ class Loop:
     """
 
     count: int
-    """Number of iterations."""
+    """Number of iterations of this loop."""
     x: int
     """Stride of the input (CORRELATE: of the right operand), in words."""
     y: int
@@ -137,9 +137,7 @@ class Reach:
     highest: int
     """Offset of the last word that the operand needs."""
     words: NDArray[np.bool_]
-    """Whether each word from ``lowest`` to ``highest`` is needed; empty where that is not of
-    interest.
-    """
+    """Whether each word from ``lowest`` to ``highest`` is needed; empty if that is not asked."""
 
     def require_within(self, base: int) -> None:
         """Checks that the operand's addresses are within its memory.
@@ -269,7 +267,7 @@ def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Map
 
 
 def _whole(rows: int, instruction: Instruction, *, w: str, x: str, y: str, b: str = "") -> Piece:
-    """Returns the nest with its row loop first, as if all tiles had so many rows.
+    """Returns the nest with its row loop first, as if all tiles had ``rows`` rows.
 
     The other parameters are the letters of the instruction's operands for the pieces' ``w``, ``x``,
     ``y`` and ``b``.

@@ -101,7 +101,7 @@ def _soonest_revisit(config: EngineConfig, instruction: Instruction) -> int | No
         if ((offsets(early + apart) - offsets(early)) % MODULUS == 0).any():
             return apart
 
-    # From tile to tile, the last words of one meet the first words of the next.
+    # Between tiles, the last words of one may be the first words of the next.
     edge = edge[:inner]
     cycles = config.rows + instruction["idle"] + 1 + np.add.outer(edge, edge)
     moved = np.subtract.outer(-offsets(inner - 1 - edge), -offsets(edge))

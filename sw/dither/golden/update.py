@@ -22,7 +22,7 @@ RATE_BITS = 18
 """Number of bits of a learning-rate mantissa, unsigned."""
 SIGN_UNIT = 4096
 """The direction 1.0 in integers: 12 fraction bits."""
-_MOMENT_FRAC = 10  # a first moment has so many guard bits below a gradient's unit
+_MOMENT_FRAC = 10  # guard bits of a first moment, below a gradient's unit
 _RECIPROCAL_BITS = 15  # fraction bits of the mantissa that the reciprocal root is looked up with
 
 
@@ -79,7 +79,7 @@ def update(
     values: ArrayLike = (),
     slopes: ArrayLike = (),
 ) -> Updated:
-    """Returns parameters and moments after an UPDATE; all arrays have one shape, whatever it is.
+    """Returns parameters and moments after an UPDATE, for arrays of any one shape.
 
     :param master: integers of 32 bits, signed.
     :param gradient: integers of 48 bits, signed.

@@ -343,9 +343,7 @@ class Exchange:
         return response
 
     def _go_back(self, response: Response) -> None:
-        """Marks requests to be sent again: what a response shows to be lost or refused, and all
-        behind it.
-        """
+        """Marks requests to be sent again: what a response shows to be lost, and all behind it."""
         if not self._window:
             return
         order = self._orders - 1 - (self._orders - 1 - response.tag) % _TAGS
@@ -396,8 +394,9 @@ class Exchange:
         return order
 
     def _responses(self, timeout: float) -> list[Response]:
-        """Returns the responses that come within ``timeout`` seconds; does not wait once bytes are
-        there.
+        """Returns the responses that come within ``timeout`` seconds.
+
+        It does not wait any longer once there are bytes.
         """
         begun = time.monotonic()
         try:

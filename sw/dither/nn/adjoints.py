@@ -95,10 +95,11 @@ def adjoint(step: Contraction, values: ArrayLike, delta: Array) -> Array:
 
 
 def adjoints(steps: Sequence[Contraction], parameters: Parameters, delta: Array) -> list[Array]:
-    """Returns the derivatives by the outputs of every step of a layer, from those of the last step.
+    """Returns the derivatives by the outputs of each of a layer's contractions.
 
-    :param delta: derivatives by the last step's outputs, shape (samples, P*M*S).
-    :returns: one array for each step, in the order of the steps.
+    :param steps: the layer's contractions, in their order.
+    :param delta: derivatives by the last contraction's outputs, shape (samples, P*M*S).
+    :returns: one array for each contraction, in their order.
     """
     found = [delta]
     for step in reversed(steps[1:]):

@@ -43,8 +43,7 @@ def _require(good: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network without its values: layers, one behind the other, and the loss on the last one's
-    outputs.
+    """A network without its values: layers in a chain, and the loss on the last one's outputs.
 
     :raises ValueError: on layers that do not fit together or an unknown loss.
     """

@@ -105,10 +105,10 @@ class Network:
         return cls(model, {name: values[name] for name in model.parameter_shapes()})
 
     def to_torch(self) -> Any:
-        """Returns the same network as a ``torch.nn.Sequential``; tensor trains become whole
-        matrices.
+        """Returns the same network as a ``torch.nn.Sequential``.
 
-        It takes inputs of shape (samples, inputs), as the model does.
+        It takes inputs of shape (samples, inputs), as the model does. Tensor trains become whole
+        matrices.
 
         :raises ImportError: if PyTorch is not installed.
         """

@@ -27,11 +27,10 @@ Array = NDArray[np.float64]
 
 
 class Contraction(Protocol):
-    """One step in a layer's order of contractions: ``[P, K, S] -> [P, M, S]`` by one tensor's
-    matrix.
+    """One of the contractions that make up a layer: ``[P, K, S] -> [P, M, S]`` by a matrix.
 
     A state is seen as an array of P x K x S values for each sample; its middle axis is multiplied
-    by a matrix of K inputs and M outputs.
+    by a matrix of K inputs and M outputs, which is made of one of the layer's tensors.
     """
 
     @property
@@ -103,10 +102,9 @@ def recur(layer: RNN, weight: Array, bias: Array, inputs: Array) -> Array:
 
 
 def dense_matrix(position: int, layer: Layer, parameters: Parameters) -> Array:
-    """Returns a layer's whole matrix, shape (inputs, outputs); of a train, the product of its
-    cores.
+    """Returns a layer's whole matrix, shape (inputs, outputs).
 
-    It is meant for small layers.
+    Of a tensor train it is the product of its cores, which is meant for small layers.
 
     :raises ValueError: for recurrent layers, which have none.
     """
@@ -159,9 +157,9 @@ def sample_losses(model: Model, outputs: ArrayLike, targets: ArrayLike) -> Array
 
 
 def contract(step: Contraction, values: ArrayLike, state: Array) -> Array:
-    """Applies one step of a layer's order of contractions to a batch.
+    """Applies one contraction to the states of some samples.
 
-    :param values: the step's tensor.
+    :param values: the contraction's tensor.
     :param state: shape (samples, P*K*S).
     :returns: shape (samples, P*M*S).
     """
@@ -173,14 +171,15 @@ def contract(step: Contraction, values: ArrayLike, state: Array) -> Array:
 def contract_layer(
     position: int, layer: Layer, steps: Sequence[Contraction], parameters: Parameters, inputs: Array
 ) -> list[Array]:
-    """Returns every intermediate state of one layer in a given order of contractions.
+    """Returns every intermediate state of one layer, for a given order of contractions.
 
     :param position: number of the layer, from 0.
-    :param steps: contractions of a tensor train or a plain matrix; convolutions and recurrent
-        layers need none.
+    :param steps: contractions of a tensor train or a plain matrix, in their order; convolutions and
+        recurrent layers need none.
     :param inputs: shape (samples, inputs of the layer).
-    :returns: the state behind each step, shape (samples, values); the last one with the bias,
-        without the activation. A recurrent layer has one state: the sums of all its time steps.
+    :returns: the state behind each contraction, shape (samples, values); the last one with the
+        bias, without the activation. A recurrent layer has one state: the sums of all its time
+        steps.
     """
     if isinstance(layer, RNN):
         bias = parameters[f"{position}.bias"] if layer.bias else np.zeros(layer.outputs)

@@ -92,7 +92,7 @@ class Facts:
     name: str
     """Name of the run's folder."""
     description: dict[str, Any]
-    """Content of ``run.json``."""
+    """Content of the run's ``run.json``."""
     config: EngineConfig
     rows: list[CurveRow]
     metric: Metric
@@ -105,8 +105,9 @@ class Facts:
     cycles: int
     """Number of cycles of all phases but waiting."""
     waited: int | None
-    """Number of cycles in which a board's engine could only wait for the link; None without a
-    board.
+    """Number of cycles in which a board's engine could only wait for the link.
+
+    None if the device is no board.
     """
     phases: list[Phase]
     """Phases that took any cycles, the longest first."""

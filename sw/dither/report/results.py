@@ -36,9 +36,7 @@ class Point:
     forwards: int
     """Number of samples that went through the network so far."""
     macs: int | None
-    """Number of multiply-accumulates so far; None for first-order baselines, which do not count
-    them.
-    """
+    """Number of multiply-accumulates so far; None for first-order baselines."""
     metric: float
     """Value of the record's metric on held-out data."""
 
@@ -50,11 +48,11 @@ class Record:
     name: str
     """Name of the folder."""
     values: Mapping[str, Any]
-    """Content of ``result.json``."""
+    """Content of the record's ``result.json``."""
     curve: tuple[Point, ...]
-    """Lines of ``curve.csv``."""
+    """Lines of the record's ``curve.csv``."""
     note: str
-    """Content of ``note.md``; empty if there is none."""
+    """Content of the record's ``note.md``; empty if there is none."""
 
     @property
     def title(self) -> str:

@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def identical(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs between the runs."""
         return self.reason is None
 
 

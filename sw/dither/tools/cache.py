@@ -33,8 +33,7 @@ def digest(*parts: object) -> str:
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """Returns the directory ``kind/key`` of the cache; ``build(directory)`` makes it if it is
-    missing.
+    """Returns the directory ``kind/key`` of the cache, which ``build(directory)`` makes if missing.
 
     It is made under another name and moved when complete, so it is there wholly or not at all. Of
     several processes that want the same key one builds and the others wait for it.

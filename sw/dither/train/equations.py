@@ -43,7 +43,7 @@ class EquationTask:
     """
 
     problem: Problem
-    """The differential equation."""
+    """The differential equation to solve."""
     stencil: Stencil
     """Nodes and weights by which derivatives are taken."""
     model: Model

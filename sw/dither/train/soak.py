@@ -105,11 +105,11 @@ def soak(
     shortest_timeout: float = 0.03,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Trains digits over a faulty line until so many faults have happened.
+    """Trains digits over a faulty line until at least ``faults`` faults have happened.
 
     :param open_line: opens the line to the board.
     :param config: configuration of the board's engine.
-    :param faults: how many faults, at least; the run at hand is finished.
+    :param faults: number of faults; the run at hand is finished before the end.
     :param seed: seed of the faults.
     :param steps: number of training steps of a run.
     :param patience: the drivers' patience in seconds.

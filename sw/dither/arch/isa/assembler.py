@@ -56,8 +56,7 @@ class Assembler:
 
     @contextmanager
     def loop(self, count: int = 0, register: int = 0) -> Iterator[None]:
-        """Puts a LOOP around what is emitted within the ``with`` block; none if it would run just
-        once.
+        """Puts a LOOP around what is emitted within the ``with`` block, unless it runs just once.
 
         :param count: number of iterations, added to the register's value.
         :param register: register with a number of iterations; 0 adds nothing.
