@@ -145,12 +145,19 @@ class Board:
     platform: str
     """Amaranth platform as ``module:class``."""
     engine: EngineConfig
+    """Configuration of the engine on the board."""
     clock: Clock
+    """The engine's clock and where it comes from."""
     uart: Uart
+    """Pins and baud rate of the link."""
     link: Link
+    """Sizes of the link's buffers."""
     build: Build
+    """Options of the tools that make the bitstream."""
     budget: Budget
+    """Limits that a build must keep."""
     program: Programmer
+    """Program that loads bitstreams into the board."""
     notes: str = ""
     """Remarks for people: what to know before using it."""
 

@@ -49,7 +49,9 @@ class FixedPoint:
     """
 
     width: int
+    """Number of bits in all, 2 to 48."""
     frac: int
+    """Number of bits behind the binary point; it may be negative or exceed ``width``."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.width, int) or not 2 <= self.width <= 48:

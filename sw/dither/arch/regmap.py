@@ -30,20 +30,26 @@ PROGRAM_WINDOW = 0x8000
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One host register: its name, word address, access (``read`` or ``write``) and meaning."""
+    """One host register of 32 bits."""
 
     name: str
+    """Name by which software knows the register."""
     address: int
+    """Word address of the register, 16 bits."""
     access: str
+    """What the host may do: ``read`` or ``write``."""
     doc: str
+    """Meaning of the register, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One 32-bit counter, cleared when a program starts: its name and meaning."""
+    """One counter of 32 bits, cleared when a program starts."""
 
     name: str
+    """Name by which software knows the counter."""
     doc: str
+    """Meaning of the counter, for people."""
 
 
 PHASES: tuple[str, ...] = ("fetch", *dict.fromkeys(form.phase for form in INSTRUCTIONS), "wait")

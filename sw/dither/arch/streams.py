@@ -32,7 +32,9 @@ class Segment:
     """
 
     kind: Memory | None
+    """Memory whose words these are; None for scalars."""
     values: NDArray[np.int64]
+    """Integers of shape (words, slots)."""
 
     @classmethod
     def scalars(cls, values: ArrayLike) -> Segment:
@@ -45,6 +47,7 @@ class Expect:
     """An announced segment of the output stream: its kind and its number of words."""
 
     kind: Memory | None
+    """Memory whose words are expected; None for scalars."""
     beats: int
     """Number of words; on engines that cut words, each of them takes several beats."""
 

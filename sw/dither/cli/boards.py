@@ -41,6 +41,7 @@ class BoardType(click.ParamType[Board]):
 
 
 BOARD = BoardType()
+"""Type of options whose value is a board."""
 _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
 
 

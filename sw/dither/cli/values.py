@@ -149,7 +149,12 @@ class EstimatorType(click.ParamType[str | tuple[str, ...]]):
 
 
 DEVICE = DeviceType()
+"""Type of options whose value is a device."""
 ENGINE = EngineType()
+"""Type of options whose value is an engine."""
 ESTIMATOR = EstimatorType()
+"""Type of options whose value is an estimator, or one for each layer."""
 WAVES = WavesType()
+"""Type of options whose value says which waveforms to write."""
 PROBES = ProbesType()
+"""Type of options whose value is a number of probes, or one for each layer."""

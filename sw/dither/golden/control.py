@@ -30,6 +30,7 @@ class Step:
     address: int
     """Word address of the instruction."""
     instruction: Instruction
+    """The decoded instruction itself."""
     following: int
     """Word address of the instruction behind it."""
     fetch: int

@@ -65,20 +65,26 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response of the board: its header's fields and its body.
-
-    The fields are described in :data:`dither.link.protocol.RESPONSE`.
-    """
+    """One response of the board: the fields of its header, and its body."""
 
     type: int
+    """Type of the request, with the highest bit set."""
     tag: int
+    """Tag of the request that is answered."""
     session: int
+    """Number of the board's session; 0 if it has none."""
     flags: int
+    """State of the board, :class:`~dither.link.protocol.Flag` bits."""
     reason: int
+    """Reason why the request had no effect, :class:`~dither.link.protocol.Reason`, or 0."""
     next: int
+    """Sequence number that the board expects: all requests before it have taken effect."""
     free: int
+    """Number of bytes that the body of a DATA may have."""
     produced: int
+    """Position behind the last byte of the output stream."""
     body: bytes
+    """Bytes behind the header; their meaning depends on the request."""
 
     @property
     def busy(self) -> bool:

@@ -161,11 +161,14 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One unsigned number of a header: its name, its length in bytes and its meaning."""
+    """One unsigned number of a header."""
 
     name: str
+    """Name of the number, by which headers are packed."""
     bytes: int
+    """Length in bytes: 1, 2, 4 or 8."""
     doc: str
+    """Meaning of the number, for people."""
 
 
 class Header:

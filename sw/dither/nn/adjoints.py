@@ -18,6 +18,7 @@ from .reference import Contraction, dense_matrix
 __all__ = ["adjoint", "adjoints", "class_code", "derivative", "output_errors", "propagated", "tensor_gradient"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 def output_errors(model: Model, outputs: Array, targets: ArrayLike) -> Array:

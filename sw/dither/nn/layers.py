@@ -375,5 +375,6 @@ class RNN:
 
 
 Layer = TensorTrain | Dense | Conv2d | RNN
+"""Any of the layers in this module."""
 LAYERS: dict[str, type[Layer]] = {"tensor_train": TensorTrain, "dense": Dense, "conv2d": Conv2d, "rnn": RNN}
 """Classes of layers by the name of their kind, as model descriptions use it."""

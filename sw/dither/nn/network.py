@@ -36,7 +36,9 @@ class Network:
     """
 
     model: Model
+    """Layers and loss of the network."""
     parameters: Parameters
+    """Values by parameter name, float64, in the shapes of the model."""
 
     def __post_init__(self) -> None:
         self.model.check_parameters(self.parameters)

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 class Contraction(Protocol):

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 _NEGLIGIBLE = 1e-13
 """Relative size below which a coefficient counts as cancelled.
 
@@ -47,6 +48,7 @@ class Coordinate:
     """A coordinate of the domain, identified by its number from 0."""
 
     index: int
+    """Number of the coordinate, from 0."""
 
     def d(self, by: int) -> Expression:
         """Returns the derivative by a coordinate: 1 by itself, otherwise 0."""
@@ -62,12 +64,10 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class Derivative:
-    """The unknown function f, or one of its derivatives.
-
-    :param by: coordinates that f is differentiated by: none, one, or the same one twice.
-    """
+    """The unknown function f, or one of its derivatives."""
 
     by: tuple[int, ...] = ()
+    """Coordinates that f is differentiated by: none, one, or the same one twice."""
 
     def d(self, by: int) -> Expression:
         """Returns the derivative by a coordinate.
@@ -90,7 +90,9 @@ class Function:
     """
 
     name: str
+    """Name of the function: ``sin``, ``cos``, ``exp`` or ``normal_cdf``."""
     argument: Expression
+    """Expression that the function is applied to."""
 
     def __post_init__(self) -> None:
         if not self.argument.known:

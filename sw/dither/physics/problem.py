@@ -38,6 +38,7 @@ from .stencils import Stencil
 __all__ = ["Form", "Problem", "Term"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 Factors = tuple[Derivative, ...]
 """Product of f and its derivatives, as its factors."""
 

@@ -14,6 +14,7 @@ from .problem import Problem
 __all__ = ["PROBLEMS", "BlackScholes", "Burgers", "HamiltonJacobiBellman"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 class HamiltonJacobiBellman(Problem):

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 __all__ = ["Stencil", "central", "monte_carlo", "parse_stencil", "smolyak", "sparse_grid"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 _ROUND = 9
 """Number of decimals to which nodes are compared."""
 

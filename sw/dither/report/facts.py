@@ -33,7 +33,9 @@ class Phase:
     """Cycles of one phase of a run."""
 
     name: str
+    """Name of the phase, one of :data:`dither.arch.regmap.PHASES`."""
     cycles: int
+    """Number of cycles charged to the phase."""
     percent: float
     """Share of all cycles, in percent."""
     color: int
@@ -48,7 +50,9 @@ class Range:
     """
 
     name: str
+    """Name of the tensor or of the activations."""
     shape: str
+    """Shape of the tensor as text; empty for activations."""
     form: str
     """Number format as text, such as ``Q4.28``."""
     limit: float
@@ -75,8 +79,11 @@ class MemoryBar:
     """
 
     name: str
+    """Name of the memory, for people."""
     depth: int
+    """Number of words that the memory has."""
     used: int
+    """Number of words that the program uses."""
     regions: list[tuple[str, int, int, float, float, int]]
     """Regions of the memory, to be drawn one over the other.
 
@@ -94,8 +101,11 @@ class Facts:
     description: dict[str, Any]
     """Content of the run's ``run.json``."""
     config: EngineConfig
+    """Engine whose cycles are reported."""
     rows: list[CurveRow]
+    """All logged steps of the run."""
     metric: Metric
+    """Figure of merit that the rows have values of."""
     best: CurveRow
     """Logged step with the best metric, the first of equal ones."""
     parameters: int
@@ -120,6 +130,7 @@ class Facts:
     activations: list[Range]
     """Ranges of the input and of every contraction's outputs; empty for an unfinished run."""
     memories: list[MemoryBar]
+    """Use of each memory by the program."""
     seconds: float
     """Wall time of training in seconds."""
 

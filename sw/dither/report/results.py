@@ -177,6 +177,7 @@ class Price:
     """Cost at which a record reached an accuracy first."""
 
     record: Record
+    """Record that reached the accuracy."""
     forwards: int
     """Number of samples that had gone through the network."""
     macs: int
@@ -203,7 +204,9 @@ class Duel:
     """Records of one task, compared at the cost of the cheapest of them."""
 
     task: str
+    """Name of the task that all records have."""
     records: tuple[Record, ...]
+    """Records that are compared with each other."""
 
     @property
     def forwards(self) -> int:

@@ -52,7 +52,9 @@ class TensorRecord:
     """A tensor in the history: its name, its shape and its number format."""
 
     name: str
+    """Name of the tensor, such as ``0.core1``."""
     shape: tuple[int, ...]
+    """Shape of the tensor as the model has it."""
     frac: int
     """Number of fraction bits of its master parameters."""
 

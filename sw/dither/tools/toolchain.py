@@ -77,9 +77,11 @@ class Verilator:
     """An installed Verilator: its binary, its files and its version."""
 
     binary: Path
+    """Path of the program itself."""
     root: Path
     """Value of ``VERILATOR_ROOT``; its runtime's sources are in ``root / "include"``."""
     version: str
+    """Version of the package that it comes from."""
 
     def environment(self) -> dict[str, str]:
         """Returns the environment variables to call it with."""

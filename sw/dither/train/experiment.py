@@ -302,8 +302,11 @@ class Prepared:
     """An experiment whose data are loaded and whose device is ready."""
 
     experiment: Experiment
+    """Choices that the run is made of."""
     task: TrainingTask
+    """Task with its data loaded."""
     session: Session
+    """Device with the program of the first phase loaded."""
 
     def describe(self) -> dict[str, Any]:
         """Returns the content of ``run.json`` for a new run."""

@@ -23,7 +23,9 @@ class Instruction:
     """
 
     name: str
+    """Name of the instruction, as in the instruction table."""
     fields: Mapping[str, int]
+    """Value of each field, by its name."""
 
     def __post_init__(self) -> None:
         if self.name not in _BY_NAME:

@@ -14,6 +14,7 @@ class Field:
     """One field of an instruction: its name, width, meaning and kind."""
 
     name: str
+    """Name of the field, such as ``base``."""
     width: int
     """Width of the field in bits."""
     doc: str
@@ -41,7 +42,9 @@ class InstructionFormat:
     """One row of the instruction table: how an instruction is encoded, counted and described."""
 
     name: str
+    """Name of the instruction, such as ``CONTRACT``."""
     opcode: int
+    """Number of the instruction in the lowest bits of its first word."""
     phase: str
     """Name of the phase, and so of the cycle counter, that execution is charged to."""
     fields: tuple[Field, ...]
