@@ -42,10 +42,9 @@ class SimulatedTransport:
         self.simulation.send(data)
 
     def read(self, timeout: float) -> bytes:
-        """Returns the bytes that have come, or come within ``timeout`` seconds; Ctrl-C may
-        interrupt it.
+        """Returns the bytes that have come, or come within ``timeout`` seconds; none if none do.
 
-        The seconds are of simulated time.
+        The seconds are of simulated time. Ctrl-C may interrupt it.
         """
         simulation = self.simulation
         end = simulation.cycles + round(timeout * simulation.clock_hz)
@@ -67,6 +66,6 @@ class SimulatedTransport:
 
 
 _SLICE = 1 << 18
-"""Cycles between two looks at signals (Ctrl-C)."""
+"""Number of cycles between two looks at signals (Ctrl-C)."""
 _SILENT_SECONDS = 0.01
 """Seconds of wall time before a driver hears that nothing has come, and may ask again at once."""
