@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from dither.arch.config import EngineConfig, preset
 from dither.arch.device import DeviceError
 from dither.arch.isa import Memory
+from dither.arch.isa.assembler import Assembler
 from dither.arch.regmap import MAGIC
 from dither.arch.streams import Expect, Segment
-from dither.compiler.code.assembler import Assembler
 from dither.golden import GoldenMachine
 from dither.link.driver import LinkDevice, board_config
 from dither.link.exchange import LinkError

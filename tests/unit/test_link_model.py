@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from dither.arch.config import EngineConfig, preset
 from dither.arch.isa import Memory
+from dither.arch.isa.assembler import Assembler
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW
 from dither.arch.streams import Segment, beat_words, pack, unpack
-from dither.compiler.code.assembler import Assembler
 from dither.link.frames import decode_frame, encode_frame
 from dither.link.packing import pack_input, pack_output
 from dither.link.protocol import REQUEST, RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..arch.isa import Memory, Rule
+from ..arch.isa.assembler import Assembler
 from ..recipe import Recipe
-from .code.assembler import Assembler
 from .code.registers import BASE, GROUPS, LOSS, OFFSET, RATE, SEED, STEP, STEPS, TILE, TOTAL, ZERO
 from .gradients.probing import restore
 from .layout.memory import Region

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..arch.isa import Memory
+from ..arch.isa.assembler import Assembler
 from ..arch.streams import Expect, Segment
-from ..compiler.code.assembler import Assembler
 from .driver import LinkDevice
 
 __all__ = ["BYTE_BITS", "measure_link"]

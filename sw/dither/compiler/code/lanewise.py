@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
 from ...arch.isa import OUTER_LOOPS, Instruction, Operand
-from .assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from .nests import Access, Drain, contract_nest
 from .registers import ZERO
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
-from ..code.assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from ..code.contraction import bias_nest, step_nests
 from ..code.nests import Access, Drain, Nest
 from ..layout.memory import LayerBuffers

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ...arch.config import EngineConfig
 from ...arch.isa import LossMode, Operand
-from ..code.assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words, copy, multiply
 from ..code.nests import Access, Drain, Nest, contract_nest
 from ..code.registers import LOSS, PROBE, TILE

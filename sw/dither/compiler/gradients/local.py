@@ -12,7 +12,7 @@ from typing import Any
 from ...arch.fixedpoint import FixedPoint
 from ...arch.generator import index_pitch
 from ...arch.isa import MASTER_BITS
-from ..code.assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words
 from ..errors import CompileError, shortage
 from ..formats.local import error_format

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...arch.isa import Distribution
+from ...arch.isa.assembler import Assembler
 from ...recipe import ProbeGroup, Recipe
-from ..code.assembler import Assembler
 from ..code.registers import BASE, DIFFERENCE, LOSS, OTHER, PROBE, SEED, STEP, TILE
 from ..layout.tensors import INDICES_PER_BLOCK, Tensor
 from ..objectives.supervised import Objective, Start

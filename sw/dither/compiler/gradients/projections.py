@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
 from ...arch.isa import Distribution, Operand
-from ..code.assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words, combine
 from ..code.nests import Access, Drain, Nest, contract_nest
 from ..code.registers import SEED, ZERO

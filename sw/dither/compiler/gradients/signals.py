@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ...arch.config import EngineConfig
 from ...arch.isa import LossKind, LossMode, Operand
-from ..code.assembler import Assembler
+from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words, copy, multiply
 from ..code.registers import LOSS, OFFSET, PROBE, SEED, STEP, TILE
 from ..objectives.supervised import Objective, Start

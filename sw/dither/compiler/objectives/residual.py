@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import LossKind, LossMode, Memory, Operand
+from ...arch.isa.assembler import Assembler
 from ...physics import Expression
-from ..code.assembler import Assembler
 from ..code.nests import Access, Drain, contract_nest
 from ..code.registers import INDEX, ZERO
 from ..formats.residual import ResidualFormats

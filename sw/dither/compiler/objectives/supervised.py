@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...arch.isa import Instruction, LossKind, LossMode, Memory
+from ...arch.isa.assembler import Assembler
 from ...nn.models import Model
-from ..code.assembler import Assembler
 from ..formats.forward import Formats
 from ..layout.memory import ActivationMap
 from ..layout.tensors import Tensor

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...arch.isa import INSTRUCTIONS, Instruction, encode_program
+from .coding import Instruction, encode_program
+from .table import INSTRUCTIONS
 
 __all__ = ["Assembler"]
 
