@@ -232,11 +232,14 @@ def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:
 
 
 def to_torch(network: Network, *, trains: bool = False) -> Any:
-    """A network as a ``torch.nn.Sequential``, float32; see
-    :meth:`dither.nn.network.Network.to_torch`.
+    """A network as a ``torch.nn.Sequential``, in float32: the inverse of :func:`from_torch`.
+
+    The module takes inputs of shape (samples, inputs), as the network does.
 
     :param trains: keep trains of cores, as modules that PyTorch itself does not have, rather than
         make them whole matrices.
+    :raises ValueError: if PyTorch has no such layer.
+    :raises ImportError: if PyTorch is not installed.
     """
     torch = require_torch()
     from .modules import LastState, Sine, TrainLinear

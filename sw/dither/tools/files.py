@@ -1,4 +1,6 @@
-"""Writing files so that a crash leaves the old content or the new, never a mixture."""
+"""Files: what names one, and writing one so that a crash leaves the old content or the new, never a
+mixture.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["write_atomically"]
+__all__ = ["AnyPath", "write_atomically"]
+
+AnyPath = str | os.PathLike[str]
+"""What functions take that ask for the path of a file or folder: a text or a ``pathlib.Path``."""
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
     """Calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
 
     Whoever reads ``path``, at any moment and after any crash, finds the old content or the new,
@@ -18,6 +23,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
