@@ -7,16 +7,17 @@ board into gateware.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
+from .tools.files import AnyPath
 
 __all__ = [
     "MAX_BAUD",
@@ -167,22 +168,17 @@ class Board:
 
 
 def board_folder() -> Path:
-    """Where the boards' files are: ``constraints`` of the repository, or where an installed package
-    put them.
+    """The folder of the boards' files, within this package.
 
-    :raises BoardError: if they are in neither place.
+    In the repository it is a symbolic link to ``constraints``; an installed package has the files
+    themselves.
+
+    :raises BoardError: if they are missing.
     """
-    source = Path(__file__).parents[2] / "constraints"
-    if source.is_dir():
-        return source
-    try:
-        files = metadata.files("dither") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.suffix == ".toml" and file.parent.name == "boards":
-            return Path(str(file.locate())).resolve().parent
-    raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    folder = Path(__file__).with_name("constraints")
+    if not any(folder.glob("*.toml")):
+        raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    return folder
 
 
 def boards() -> dict[str, Board]:
@@ -193,13 +189,14 @@ def boards() -> dict[str, Board]:
     return {path.stem: load_board(path) for path in sorted(board_folder().glob("*.toml"), key=lambda path: path.stem)}
 
 
-def board(name: str) -> Board:
+def board(name: AnyPath) -> Board:
     """The board of this name, or of the file of this path if it ends in ``.toml``.
 
     :raises BoardError: naming the known ones if there is none, or what is wrong with its file.
     """
+    name = os.fspath(name)
     if name.endswith(".toml"):
-        return load_board(Path(name))
+        return load_board(name)
     path = board_folder() / f"{name}.toml"
     if not _NAME.fullmatch(name) or not path.is_file():
         known = ", ".join(sorted(path.stem for path in board_folder().glob("*.toml")))
@@ -207,12 +204,13 @@ def board(name: str) -> Board:
     return load_board(path)
 
 
-def load_board(path: Path) -> Board:
+def load_board(path: AnyPath) -> Board:
     """The board that a file describes.
 
     :raises BoardError: with one line naming file and key, if it can't be read or something in it is
         wrong.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)

@@ -7,12 +7,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig
 from .arch.device import Device, DeviceError
 from .link.ports import is_line, open_board
+from .tools.files import AnyPath
 
 __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
 
@@ -23,7 +23,7 @@ class Waves:
     0.
     """
 
-    path: Path
+    path: AnyPath
     first: int
     last: int
 

@@ -16,7 +16,7 @@ from typing import IO
 
 import platformdirs
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 
 __all__ = ["DATA_VARIABLE", "DataError", "RemoteFile", "data_folder", "read_file"]
 
@@ -42,15 +42,14 @@ class RemoteFile:
     """Of the content, unpacked."""
 
 
-def data_folder(name: str, given: Path | None = None) -> tuple[Path, bool]:
+def data_folder(name: str, given: AnyPath | None = None) -> tuple[Path, bool]:
     """The folder of a data set's files, and whether people chose it.
 
     :param name: of the data set: its folder within the user's cache, where nobody chose another.
     :param given: the folder, if not None; else the environment variable ``DITHER_DATA`` counts.
     """
-    chosen = given or (Path(found) if (found := os.environ.get(DATA_VARIABLE)) else None)
-    if chosen is not None:
-        return chosen, True
+    if chosen := given or os.environ.get(DATA_VARIABLE):
+        return Path(chosen), True
     return platformdirs.user_cache_path("dither", appauthor=False) / "data" / name, False
 
 

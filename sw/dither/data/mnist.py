@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.files import AnyPath
 from .files import DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 
@@ -48,7 +48,7 @@ class Images:
 
 
 def load_mnist(
-    folder: Path | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
+    folder: AnyPath | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
 ) -> tuple[Images, Images]:
     """The 60,000 training images and the 10,000 test images.
 

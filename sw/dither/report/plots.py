@@ -9,11 +9,11 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runs import CurveRow
 from ..runs.metrics import ACCURACY, Metric
+from ..tools.files import AnyPath
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def _finish(axes: Axes, title: str, positive: list[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: AnyPath) -> None:
     """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
 
     :raises ValueError: on a suffix that is no picture's.
