@@ -1,5 +1,7 @@
-"""Devices by name or by line, built when asked for: the one place of this package that reaches the
-simulator.
+"""Devices by name or by line, built when asked for.
+
+Below the command line this is the only module that reaches the simulator, and it imports the
+simulator by name when somebody asks for it: the golden machine works without.
 """
 
 from __future__ import annotations

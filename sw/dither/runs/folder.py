@@ -314,14 +314,17 @@ class RunFolder:
         rows = self.curve()
         self.require(bool(rows), "has logged no step yet")
         record = self.history(rows)[-1]
-        model = Model.from_dict(self.description["model"])
         values, start = {}, 0
         for tensor in self.tensors:
             words = record[start : start + tensor.size]
             values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
             start += tensor.size
-        # A run may have learned matrices of its own besides the model's tensors.
-        return Network(model, {name: values[name] for name in model.parameter_shapes()})
+        try:
+            model = Model.from_dict(self.description["model"])
+            # A run may have learned matrices of its own besides the model's tensors.
+            return Network(model, {name: values[name] for name in model.parameter_shapes()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} does not describe the network: {error}") from None
 
     def truncate(self, rows: int) -> None:
         """Drops all but the first ``rows`` logged steps.
