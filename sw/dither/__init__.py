@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .runs import RunFolder as RunFolder
     from .runs import load_run as load_run
     from .runs.compare import compare as compare
+    from .train.equations import EquationTask as EquationTask
     from .train.experiment import Experiment as Experiment
     from .train.session import Session as Session
     from .train.tasks import load_task as load_task
@@ -53,6 +54,7 @@ _MODULES = {
     "recipe": "Recipe",
     "runs": "RunFolder load_run",
     "runs.compare": "compare",
+    "train.equations": "EquationTask",
     "train.experiment": "Experiment",
     "train.session": "Session",
     "train.tasks": "load_task",
