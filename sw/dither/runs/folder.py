@@ -125,7 +125,8 @@ def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
 class RunFolder:
     """One run folder, open for reading or for going on with the run.
 
-    :ivar path: the folder. :ivar description: the content of ``run.json``.
+    :ivar path: the folder.
+    :ivar description: the content of ``run.json``.
     :raises RunError: if the description does not list the run's tensors.
     """
 
