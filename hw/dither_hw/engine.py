@@ -12,7 +12,6 @@ from dither.arch.isa import INSTRUCTIONS, OPCODE_BITS, Memory
 from dither.arch.streams import slots
 
 from .base.interfaces import EnginePorts, instruction_layout
-from .compact.engine import CompactEngine
 from .contract.contract import ContractUnit
 from .contract.dither import DitherUnit
 from .control.host import HostRegisters
@@ -48,12 +47,6 @@ class Engine(wiring.Component):
 
     :param config: geometry and numerics; at most 64 lanes.
     """
-
-    def __new__(cls, config: EngineConfig) -> Any:
-        """A :class:`~dither_hw.compact.engine.CompactEngine`, which has the same ports, for a
-        compact configuration.
-        """
-        return CompactEngine(config) if config.compact else super().__new__(cls)
 
     def __init__(self, config: EngineConfig) -> None:
         if config.lanes > _MAX_LANES:

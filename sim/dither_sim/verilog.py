@@ -65,7 +65,7 @@ def emit_engine(config: EngineConfig) -> str:
 
     It is cached as :func:`emit_part`'s.
     """
-    return emit_part("dither_hw.engine", "Engine", "engine", {"config": config.to_dict()}, config=config)
+    return emit_part("dither_hw.engines", "make_engine", "engine", {"config": config.to_dict()}, config=config)
 
 
 def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **arguments: Any) -> str:

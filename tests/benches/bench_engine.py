@@ -21,7 +21,6 @@ from dither.arch.isa import Instruction
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import beat_words, pack, physical_beats, unpack
 from dither.golden import GoldenMachine
-from dither_hw.base.interfaces import host_read_cycles
 
 from .beats import Sink, Source
 from .cycles import begin, next_cycle, settled
@@ -65,7 +64,7 @@ class _Driver:
     async def read(self, register: str | int) -> int:
         dut = self.dut
         dut.host_addr.value = _ADDRESS[register] if isinstance(register, str) else register
-        for _ in range(host_read_cycles(self.config)):
+        for _ in range(self.config.family.host_read_cycles):
             await next_cycle(dut)
         await settled(dut)
         value = int(dut.host_rdata.value)

@@ -12,8 +12,8 @@ from typing import Any
 
 import cocotb
 
-from dither.arch.compact.microcode.interpreter import Interpreter
-from dither.arch.compact.microcode.machine import START_LOAD, Source, Target
+from dither.arch.compact.scalar.interpreter import Interpreter
+from dither.arch.compact.scalar.machine import START_LOAD, Source, Target
 from dither.arch.isa import INSTRUCTIONS
 
 from .cycles import begin, next_cycle, settled

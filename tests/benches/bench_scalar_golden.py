@@ -15,9 +15,9 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from dither.arch.compact.microcode.cycles import cycles
-from dither.arch.compact.microcode.layout import STATE_WORDS, layout
-from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.scalar.cycles import cycles
+from dither.arch.compact.scalar.layout import STATE_WORDS, layout
+from dither.arch.compact.scalar.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
 from dither.arch.isa import Distribution, Instruction, LossKind, LossMode, Memory, Rule
 from dither.arch.streams import Segment
 from dither.arch.streams import pack as pack_stream

@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, PROGRAM_WINDOW, REGISTERS
-from dither_hw.base.interfaces import host_read_cycles
 
 from .cycles import next_cycle, settled
 from .runner import bench_config
@@ -31,7 +30,7 @@ class HostPort:
         """The register of this cycle's address comes later, whatever the address is then."""
         dut = self.dut
         dut.addr.value, dut.write.value = address, 0
-        for _ in range(host_read_cycles(bench_config())):
+        for _ in range(bench_config().family.host_read_cycles):
             await next_cycle(dut)
             dut.addr.value = self.random.getrandbits(16)
         await settled(dut)

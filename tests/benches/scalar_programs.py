@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from random import Random
 
-from dither.arch.compact.microcode.assembler import MicroProgram
-from dither.arch.compact.microcode.machine import (
+from dither.arch.compact.scalar.assembler import MicroProgram
+from dither.arch.compact.scalar.machine import (
     REGISTER_COUNT,
     Flag,
     Jump,

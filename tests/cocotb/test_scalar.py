@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from amaranth.hdl import Const, Value
 
-from dither.arch.compact.microcode.assembler import MicroProgram
-from dither.arch.compact.microcode.machine import Operation, Source, Target, encode_operation
+from dither.arch.compact.scalar.assembler import MicroProgram
+from dither.arch.compact.scalar.machine import Operation, Source, Target, encode_operation
 from dither.arch.config import EngineConfig
 from dither_hw.compact.scalar import ScalarUnit
 from tests.benches.mutation import Change, flips, survivors

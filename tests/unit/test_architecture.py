@@ -52,16 +52,17 @@ ALLOWED = {
     "dither_hw.update": "dither.arch base tables",
     "dither_hw.control": "dither.arch base memory",
     "dither_hw.compact": "dither.arch base contract vendor",
-    "dither_hw.engine": "dither.arch base compact contract control loss memory tables update",
+    "dither_hw.engine": "dither.arch base contract control loss memory tables update",
+    "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
-    "dither_hw.board": "dither.arch dither.boards dither.link base engine link",
+    "dither_hw.board": "dither.arch dither.boards dither.link base engines link",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
     # Simulation.
     "dither_sim.fabrics": "",
     "dither_sim.registers": "",
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
     "dither_sim.netlist": "dither.arch dither.tools fabrics",
-    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engine netlist verilog",
+    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
     "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
 }
 

@@ -7,12 +7,14 @@ import re
 import numpy as np
 import pytest
 
+from dither.arch.compact import timing
+from dither.arch.compact.sequencer.interpreter import Interpreter
+from dither.arch.compact.sequencer.program import control_program
+from dither.arch.compact.sequencer.words import DEPTH, Job, Next, Program, Source
 from dither.arch.config import EngineConfig, preset
 from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory
 from dither.arch.streams import Expect, Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
 from dither.arch.timing import execution_cycles, fetch_cycles
-from dither_hw.compact.control_program import control_program
-from dither_hw.compact.control_words import DEPTH, Job, Next, Program, Source
 
 COMPACT = preset("1x8-compact")
 
@@ -70,7 +72,7 @@ def test_words_are_several_beats(kind, beats):
 
 def test_the_sequencers_program_fits_and_jumps_to_words_there_are():
     program = control_program()
-    words = program.encode()
+    words = program.assemble()
     assert 1 << 8 < len(words) <= DEPTH
     for word in program.words:
         if isinstance(word.address, str):
@@ -87,16 +89,16 @@ def test_programs_are_checked():
         program.label("here")
     program("here", source=Source.LOW)
     with pytest.raises(ValueError, match="word 0 jumps and writes"):
-        program.encode()
+        program.assemble()
     for _ in range(DEPTH):
         program()
     with pytest.raises(ValueError, match="513 words do not fit into 512"):
-        program.encode()
+        program.assemble()
 
 
 def test_every_instruction_has_its_cycles():
     for form in INSTRUCTIONS:
-        cycles = fetch_cycles(form, COMPACT.compact)
+        cycles = fetch_cycles(form, COMPACT.family)
         assert (cycles > form.words) == (form.name not in LOCAL_INSTRUCTIONS), form.name
 
 
@@ -111,3 +113,33 @@ def test_a_term_takes_a_cycle_and_idle_ones_are_not_needed():
     assert cycles(bias=1, idle=200) == cycles()
     # A tile of K terms: K cycles, and twelve for everything between two tiles.
     assert cycles(n_o0=11, n_k0=30) - cycles(n_k0=30) == 10 * (30 + 12)
+
+
+def test_cycles_of_nests_are_those_that_the_program_takes():
+    # What is told from a few short nests holds for any: executed whole, word by word.
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        counts = tuple(int(n) for n in random.integers(1, 4, len(LOOPS)))
+        lanes = int(random.integers(1, 9))
+        assert timing._contract(lanes, 7, counts) == timing._work(lanes, 7, list(counts)), (counts, lanes)
+
+
+@pytest.mark.parametrize("name", ["LOAD", "STORE"])
+@pytest.mark.parametrize("memory", [Memory.ACTIVATION, Memory.WEIGHT])
+def test_cycles_of_transfers_are_those_that_the_program_takes(name, memory):
+    for lanes, count in ((1, 1), (3, 5), (8, 17)):
+        executed = timing._cost(timing._plain(name, memory=memory, count=count), lanes).work
+        assert timing._transfer(name, memory, lanes, count) == executed
+
+
+def test_loops_and_calls_cost_the_same_each_time():
+    # Going on and coming to an end take as many cycles, and so do the first and the last frame.
+    make = Instruction.make
+    body = [make("LOOP", register=0, count=3), make("SET", target=1, source=0, value=0), make("END"), make("HALT")]
+    costs = Interpreter(lanes=8).run([word for instruction in body for word in instruction.encode()])
+    by_name = {form.opcode: form.name for form in INSTRUCTIONS}
+    seen = {}
+    for cost in costs[:-1]:
+        seen.setdefault(by_name[cost.opcode], set()).add((cost.fetch, cost.work))
+    assert {name: len(each) for name, each in seen.items()} == {"LOOP": 1, "SET": 1, "END": 1, "HALT": 1}
+    assert [by_name[cost.opcode] for cost in costs[:-1]] == ["LOOP", *["SET", "END"] * 3, "HALT"]

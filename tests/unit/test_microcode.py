@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dither.arch.compact.microcode.assembler import INPUT, NONE, SH, STATE_NEXT, A, Assembler, P, Q
-from dither.arch.compact.microcode.cycles import cycles, microinstructions
-from dither.arch.compact.microcode.interpreter import Interpreter
-from dither.arch.compact.microcode.layout import layout
-from dither.arch.compact.microcode.machine import CYCLES, REGISTER_COUNT, START_CYCLES, Flag, Operation, When, decode
-from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.arch.compact.microcode.program import program
+from dither.arch.compact.scalar.assembler import INPUT, NONE, SH, STATE_NEXT, A, Assembler, P, Q
+from dither.arch.compact.scalar.cycles import cycles, microinstructions
+from dither.arch.compact.scalar.interpreter import Interpreter
+from dither.arch.compact.scalar.layout import layout
+from dither.arch.compact.scalar.machine import CYCLES, REGISTER_COUNT, START_CYCLES, Flag, Operation, When, decode
+from dither.arch.compact.scalar.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.scalar.program import program
 from dither.arch.config import EngineConfig, preset
 from dither.arch.isa import Distribution, Instruction, Memory
 from dither.arch.streams import Segment, pack, unpack
@@ -280,7 +280,7 @@ def test_input_that_runs_out() -> None:
 
 
 def test_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dither.arch.compact.microcode.interpreter.LIMIT", 100)
+    monkeypatch.setattr("dither.arch.compact.scalar.interpreter.LIMIT", 100)
     code = Assembler()
     code.label("again")
     code.jump("again")
@@ -289,7 +289,7 @@ def test_program_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gateware_means_the_same_places() -> None:
-    from dither_hw.compact import control_program
+    from dither.arch.compact.sequencer import program as sequencer
 
-    assert (control_program.REGISTER_LOW, control_program.REGISTER_HIGH) == (REGISTER_LOW, REGISTER_HIGH)
-    assert control_program.SLOTS == 0
+    assert (sequencer.REGISTER_LOW, sequencer.REGISTER_HIGH) == (REGISTER_LOW, REGISTER_HIGH)
+    assert sequencer.SLOTS == 0

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dither.arch.compact.microcode.interpreter import Interpreter
-from dither.arch.compact.microcode.layout import layout
-from dither.arch.compact.microcode.loss import LN2 as MICROCODE_LN2
-from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.arch.compact.microcode.program import program
+from dither.arch.compact.scalar.interpreter import Interpreter
+from dither.arch.compact.scalar.layout import layout
+from dither.arch.compact.scalar.loss import LN2 as MICROCODE_LN2
+from dither.arch.compact.scalar.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.scalar.program import program
 from dither.arch.config import preset
 from dither.arch.isa import Instruction, LossKind, LossMode, Memory
 from dither.arch.tables import scalar_tables

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dither.arch.compact.microcode.interpreter import Interpreter
-from dither.arch.compact.microcode.layout import layout
-from dither.arch.compact.microcode.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
-from dither.arch.compact.microcode.program import program
+from dither.arch.compact.scalar.interpreter import Interpreter
+from dither.arch.compact.scalar.layout import layout
+from dither.arch.compact.scalar.operands import REGISTER_HIGH, REGISTER_LOW, instruction_slots
+from dither.arch.compact.scalar.program import program
 from dither.arch.config import preset
 from dither.arch.isa import Instruction, Memory, Rule
 from dither.arch.tables import Table, scalar_tables

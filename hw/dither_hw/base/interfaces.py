@@ -17,7 +17,6 @@ __all__ = [
     "LaneWritePort",
     "ReadPort",
     "WritePort",
-    "host_read_cycles",
     "instruction_layout",
     "instruction_view",
 ]
@@ -72,19 +71,14 @@ class LaneWritePort(wiring.Signature):
         super().__init__({"enable": Out(lanes), "addr": Out(ADDRESS_BITS), "data": Out(width)})
 
 
-def host_read_cycles(config: EngineConfig) -> int:
-    """Cycles of an engine's host port from an address to its register's value."""
-    return 1 if config.compact else 2
-
-
 class EnginePorts(wiring.Signature):
     """An engine's ports, from its own side.
 
     ``reset``: a pulse makes the engine forget what it was at, but not its memories. ``host_addr``,
     ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.arch.regmap`;
-    reads take :func:`host_read_cycles`. ``busy``, ``fault``: as in the register ``status``.
-    ``input``, ``output``: streams of beats, what LOAD and PULL take, what STORE and EMIT send
-    (:mod:`dither.arch.streams`).
+    reads take the family's ``host_read_cycles``. ``busy``, ``fault``: as in the register
+    ``status``. ``input``, ``output``: streams of beats, what LOAD and PULL take, what STORE and
+    EMIT send (:mod:`dither.arch.streams`).
     """
 
     def __init__(self, config: EngineConfig) -> None:

@@ -11,8 +11,7 @@ from amaranth.lib.wiring import In, Out
 from dither.arch.config import EngineConfig
 from dither.link.protocol import CRC_SLACK, Identity
 
-from ..base.interfaces import host_read_cycles
-from ..engine import Engine
+from ..engines import make_engine
 from ..link.bridge import Bridge
 from ..link.link import Link
 
@@ -68,9 +67,7 @@ class BoardCore(wiring.Component):
             build=build_id,
             board=board,
         )
-        # An engine that fills half a chip is far away from its link; a compact one has no room for
-        # registers.
-        self._bridge = None if config.compact else Bridge(config)
+        self._bridge = Bridge(config) if config.family.bridged else None
         self._link = Link(
             config,
             clock_hz=clock_hz,
@@ -78,9 +75,9 @@ class BoardCore(wiring.Component):
             identity=self.identity.encode(),
             input_bytes=input_bytes,
             output_bytes=output_bytes,
-            read_cycles=host_read_cycles(config) + (0 if self._bridge is None else self._bridge.READ_CYCLES),
+            read_cycles=config.family.host_read_cycles + (0 if self._bridge is None else self._bridge.READ_CYCLES),
         )
-        self._engine = Engine(config) if engine is None else engine
+        self._engine = make_engine(config) if engine is None else engine
         super().__init__(
             {
                 "reset": In(1),

@@ -10,12 +10,12 @@ from amaranth.hdl import Cat, Elaboratable, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
+from dither.arch.compact.sequencer.words import Job
 from dither.arch.config import EngineConfig
 
 from ..base.interfaces import EnginePorts
 from ..vendor import ice40_memory
 from .contract import ContractDatapath
-from .control_words import Job
 from .host import CompactHost
 from .memories import BlockMemory, WideMemory
 from .scalar import ScalarUnit

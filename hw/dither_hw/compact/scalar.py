@@ -9,8 +9,8 @@ from amaranth.lib.memory import Memory as Contents
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from dither.arch.compact.microcode.assembler import MicroProgram
-from dither.arch.compact.microcode.machine import (
+from dither.arch.compact.scalar.assembler import MicroProgram
+from dither.arch.compact.scalar.machine import (
     REGISTER_COUNT,
     START_LOAD,
     TARGET_BITS,
@@ -23,7 +23,7 @@ from dither.arch.compact.microcode.machine import (
     When,
     decode,
 )
-from dither.arch.compact.microcode.program import program as microprogram
+from dither.arch.compact.scalar.program import program as microprogram
 from dither.arch.config import EngineConfig
 from dither.arch.isa import INSTRUCTIONS, Memory
 
@@ -38,7 +38,7 @@ _LOAD, _STORE = (form.opcode for form in INSTRUCTIONS if form.name in ("LOAD", "
 
 class ScalarUnit(wiring.Component):
     """PERTURB, ACCUMULATE, UPDATE, LOSS, and LOAD and STORE of MASTER, GRADIENT, MOMENT1, MOMENT2
-    and SCALAR_TABLE: the machine of :mod:`dither.arch.compact.microcode.machine`.
+    and SCALAR_TABLE: the machine of :mod:`dither.arch.compact.scalar.machine`.
 
     LOAD and STORE of other memories, PULL, EMIT and CONTRACT are not this unit's; it must not be
     started for them.
@@ -47,7 +47,7 @@ class ScalarUnit(wiring.Component):
     goes.
 
     Cycles: two for each microinstruction, whatever it does, and
-    :data:`~dither.arch.compact.microcode.machine.START_CYCLES` for an instruction, from ``start``
+    :data:`~dither.arch.compact.scalar.machine.START_CYCLES` for an instruction, from ``start``
     to ``done``, both included; and those of ``waiting``.
 
     A microinstruction's first cycle reads what it computes with and takes its word apart; the

@@ -3,18 +3,18 @@ calls, and walks CONTRACT's nest."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory as Store
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from dither.arch.compact.sequencer.program import CONSTANTS, DISPATCH, UNKNOWN, control_program
+from dither.arch.compact.sequencer.words import ADDRESS_BITS, DEPTH, FIELDS, Carry, Job, Next, Nibble, Source, Sum
 from dither.arch.config import EngineConfig
 from dither.arch.isa import INSTRUCTIONS, Memory
 
 from .contract import Steps
-from .control_program import CONSTANTS, DISPATCH, UNKNOWN, control_program
-from .control_words import ADDRESS_BITS, DEPTH, Carry, Job, Next, Nibble, Source, Sum, WordLayout
 from .memories import BlockMemory
 
 __all__ = ["MEMORY_DEPTH", "OPCODE_BITS", "CompactSequencer"]
@@ -22,6 +22,7 @@ __all__ = ["MEMORY_DEPTH", "OPCODE_BITS", "CompactSequencer"]
 MEMORY_DEPTH = 256
 """Words of the sequencer's own memory."""
 OPCODE_BITS = 5
+_WORD = data.StructLayout(FIELDS)
 
 _PATH_JOBS: dict[str, tuple[Job, ...]] = {
     "clear": (Job.PATH_CLEAR,),
@@ -43,7 +44,7 @@ _PATH_JOBS: dict[str, tuple[Job, ...]] = {
 
 
 class CompactSequencer(wiring.Component):
-    """Executes the program of :mod:`~dither_hw.compact.control_program`, a word a cycle.
+    """Executes the program of :mod:`~dither.arch.compact.sequencer.program`, a word a cycle.
 
     Instruction, scalar registers, stack and loop counters stand in one memory of 256 words; there
     is one accumulator, one adder, and a nibble that counts and indexes.
@@ -129,7 +130,7 @@ class CompactSequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = Store(shape=WordLayout, depth=DEPTH, init=_words())
+        m.submodules.program = program = Store(shape=_WORD, depth=DEPTH, init=control_program().assemble())
         read = program.read_port()
         now = read.data
         jobs = {job: Signal(name=f"job_{job.name.lower()}") for job in Job}
@@ -314,15 +315,6 @@ class CompactSequencer(wiring.Component):
             ).any()
         )
         return ready
-
-
-def _words() -> list[dict[str, int]]:
-    """The program, as a memory's contents."""
-    fields = [(name, field) for name, field in WordLayout]
-    return [
-        {name: word >> field.offset & ((1 << Shape.cast(field.shape).width) - 1) for name, field in fields}
-        for word in control_program().encode()
-    ]
 
 
 assert all(form.opcode < 1 << OPCODE_BITS for form in INSTRUCTIONS)

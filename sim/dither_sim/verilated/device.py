@@ -81,7 +81,8 @@ class VerilatedDevice:
     """Runs programs on the verilated engine, exact to the clock cycle.
 
     :param config: configuration of the engine.
-    :param engine: the component to simulate; ``dither_hw.engine.Engine(config)`` if not given.
+    :param engine: the component to simulate; ``dither_hw.engines.make_engine(config)`` if
+        not given.
     :param netlist: whether to simulate what synthesis makes of the engine, see
         :mod:`dither_sim.netlist`, not its description.
     :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
@@ -257,9 +258,9 @@ def _verilog(config: EngineConfig, engine: Any, netlist: bool) -> str:
     if not netlist:
         return emit_engine(config) if engine is None else emit(engine, "engine")
     if engine is None:
-        from dither_hw.engine import Engine
+        from dither_hw.engines import make_engine
 
-        engine = Engine(config)
+        engine = make_engine(config)
     return emit_netlist(engine, "engine")
 
 

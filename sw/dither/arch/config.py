@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .family import COMPACT, FULL, Family
 from .isa import GRADIENT_BITS
 
 __all__ = ["PRESETS", "EngineConfig", "engine", "engine_name", "preset"]
@@ -123,15 +124,16 @@ class EngineConfig:
         require(
             parts == 1 or not self.local_learning, "an engine with local_learning cannot have more than 1 word_parts"
         )
-        if self.compact:
-            fixed = {"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0}
-            for name, value in fixed.items():
-                require(getattr(self, name) == value, f"{name} of a compact engine must be {value}")
-            # Lanes: the next tile's addresses take as long as the drain of eight lanes. Depths: the
-            # address fields that follow CONTRACT's single bits have eleven bits.
-            limits = {"lanes": 8, "activation_depth": 2048, "parameter_depth": 2048, "program_depth": 1 << 14}
-            for name, most in limits.items():
-                require(getattr(self, name) <= most, f"{name} of a compact engine must be at most {most}")
+        family = self.family
+        for name, value in family.fixed.items():
+            require(getattr(self, name) == value, f"{name} of a {family.name} engine must be {value}")
+        for name, most in family.limits.items():
+            require(getattr(self, name) <= most, f"{name} of a {family.name} engine must be at most {most}")
+
+    @property
+    def family(self) -> Family:
+        """The family of engines that this one belongs to."""
+        return COMPACT if self.compact else FULL
 
     @property
     def multipliers(self) -> int:
@@ -157,10 +159,10 @@ class EngineConfig:
     def accumulator_width(self) -> int:
         """Bits of one accumulator of CONTRACT.
 
-        A product has 2 W bits; twelve bits of headroom allow for 4096 terms of any size. A compact
-        engine has eight (256 terms).
+        A product has 2 W bits; the family's headroom allows for so many terms of any size: 4096,
+        or 256 in a compact engine.
         """
-        return 2 * self.width + (8 if self.compact else 12)
+        return 2 * self.width + self.family.headroom
 
     @property
     def beat_width(self) -> int:
@@ -168,9 +170,8 @@ class EngineConfig:
 
         A beat is as wide as one part of the widest word; in a compact engine it has 16 bits.
         """
-        if self.compact:
-            return 16
-        return max(self.part_lanes * self.width, self.part_rows * GRADIENT_BITS, 36)
+        widest = max(self.part_lanes * self.width, self.part_rows * GRADIENT_BITS, 36)
+        return self.family.beat_bits or widest
 
     @property
     def geometry(self) -> str:

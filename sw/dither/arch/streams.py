@@ -84,7 +84,7 @@ def _pieces(config: EngineConfig, kind: Memory | None) -> int:
     fills.
     """
     count, _, pitch = slots(config, kind)
-    if config.compact:
+    if config.family.beat_bits:
         return -(-count * pitch // config.beat_width)
     return 1 if kind in _WHOLE else config.word_parts
 
@@ -95,12 +95,12 @@ def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
     All kinds take ``word_parts`` beats: what is not cut into parts is repeated. In compact engines
     a word takes as many beats as it fills.
     """
-    return _pieces(config, kind) if config.compact else config.word_parts
+    return _pieces(config, kind) if config.family.beat_bits else config.word_parts
 
 
 def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
     """Returns the number of a word's bits that one beat carries, from the lowest bit on."""
-    if config.compact:
+    if config.family.beat_bits:
         return config.beat_width
     count, _, pitch = slots(config, kind)
     return count * pitch // _pieces(config, kind)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from .compact.timing import compact_execution_cycles, compact_fetch_cycles
+from .compact import timing as compact
 from .config import EngineConfig
+from .family import COMPACT, FULL, Family
 from .generator import BLOCK_BITS, ROUNDS, ROUNDS_PER_INJECTION, index_pitch
 from .isa import (
     OUTER_LOOPS,
@@ -185,17 +186,12 @@ UPDATE_LATENCY = 66
 """Cycles of UPDATE from a parameter's entry to its write."""
 
 
-def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
-    """Returns the cycles from the end of the last instruction to the start of this one.
+def _fetch_cycles(form: InstructionFormat) -> int:
+    """Returns a full engine's cycles from the end of the last instruction to the start of this one.
 
     The program memory's latency and a cycle for each word; if registers are read, one for each and
-    two more; one to decode; and one on the way to a unit. In a compact engine, all cycles of an
-    instruction but its execution, before it and behind it.
-
-    :param compact: the configuration's ``compact``.
+    two more; one to decode; and one on the way to a unit.
     """
-    if compact:
-        return compact_fetch_cycles(form)
     operands = len(form.sources)
     cycles = BLOCK_RAM_LATENCY + max(form.words, SHORTEST_FETCH) + (operands + 2 if operands else 0) + 1
     return cycles + (form.phase != "control")
@@ -391,8 +387,29 @@ _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
 }
 
 
+def _execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
+    return _EXECUTION.get(instruction.name, _control)(config, instruction)
+
+
+_FETCH: dict[Family, Callable[[InstructionFormat], int]] = {
+    FULL: _fetch_cycles,
+    COMPACT: compact.fetch_cycles,
+}
+_EXECUTE: dict[Family, Callable[[EngineConfig, Instruction], int]] = {
+    FULL: _execution_cycles,
+    COMPACT: partial(compact.execution_cycles, drain=REQUANTISER_LATENCY),
+}
+
+
+def fetch_cycles(form: InstructionFormat, family: Family = FULL) -> int:
+    """Returns the cycles of an instruction that are not its execution.
+
+    In a full engine they pass between the end of the last instruction and the start of this one;
+    in a compact one some of them come behind the execution.
+    """
+    return _FETCH[family](form)
+
+
 def execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
     """Returns the cycles from an instruction's start to its end, stream waits not included."""
-    if config.compact:
-        return compact_execution_cycles(config, instruction)
-    return _EXECUTION.get(instruction.name, _control)(config, instruction)
+    return _EXECUTE[config.family](config, instruction)

@@ -99,7 +99,7 @@ class Program:
             address=address,
             instruction=instruction,
             following=address + instruction.format.words,
-            fetch=fetch_cycles(instruction.format, self.config.compact),
+            fetch=fetch_cycles(instruction.format, self.config.family),
             cycles=cycles,
             row_steps=_row_steps(self.config, instruction) if name in _NESTS else 0,
         )

@@ -1,104 +1,125 @@
-"""Cycle costs of compact engines: the sequencer's, which executes step by step what is not the
-scalar unit's.
+"""Cycle costs of compact engines, measured: an interpreter counts the words that the sequencer's
+program executes.
 
-The sequencer's program is ``dither_hw.compact.control_program``; the numbers here are lengths of
-paths through it.
+Nests and transfers of any size follow from a few short ones, since every loop of the program adds
+as many cycles with each of its iterations.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from ..config import EngineConfig
-from ..isa import OUTER_LOOPS, REDUCTION_LOOPS, Instruction, InstructionFormat, Memory
-from .microcode.cycles import cycles as scalar_cycles
-from .microcode.layout import STATE_MEMORIES
+from ..isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, InstructionFormat, Memory, encode_program
+from .scalar.cycles import cycles as scalar_cycles
+from .scalar.layout import STATE_MEMORIES
+from .sequencer.interpreter import Cost, Interpreter
 
-__all__ = ["COMPACT_FETCH", "compact_execution_cycles", "compact_fetch_cycles"]
+__all__ = ["execution_cycles", "fetch_cycles"]
 
-COMPACT_FETCH = {
-    "HALT": 7,
-    "LOOP": 42,
-    "END": 25,
-    "CALL": 22,
-    "RETURN": 16,
-    "SET": 28,
-    "ADD": 31,
-    "SUBTRACT": 31,
-    "PULL": 13,
-    "EMIT": 13,
-    "LOAD": 55,
-    "STORE": 55,
-    "CONTRACT": 48,
-    "LOSS": 22,
-    "PERTURB": 20,
-    "ACCUMULATE": 18,
-    "UPDATE": 17,
-}
-"""Cycles of an instruction that are not its execution: fetching it, decoding it, what is left to do
-behind it.
-"""
-
-_SETUP = 98
-"""CONTRACT's cycles before the first term: modes, addresses, counters, the first bias."""
-_CHECK, _END = 3, 4
-"""Cycles to see whether a loop goes on and, if it does not, to begin it anew."""
-_INNER, _INNER_ADVANCE = 3, 5
-"""Cycles from the end of loop k0 to the first check of another inner loop, and from a check to the
-next term.
-"""
-_OUTER_ADVANCE = 8
-"""Cycles from an outer loop's check to the next term."""
-_DRAINED = 6
-"""Cycles of a drain besides those of its lanes: order, requantiser."""
-_STATE = 3
-"""Cycles before the scalar unit is started for a LOAD or a STORE."""
-_SCALAR, _CONTROL = 2, 1
-"""PULL's and EMIT's cycles, and those of instructions that only control."""
+_SCALAR = 2
+"""Cycles that the interpreter lets each instruction of the scalar unit take."""
+_SCALAR_INSTRUCTIONS = ("LOSS", "PERTURB", "ACCUMULATE", "UPDATE")
 
 
-def compact_fetch_cycles(form: InstructionFormat) -> int:
-    """See :data:`COMPACT_FETCH`; zero for what a compact engine does not know."""
-    return COMPACT_FETCH.get(form.name, 0)
+def fetch_cycles(form: InstructionFormat) -> int:
+    """Returns the cycles of an instruction that are not its execution.
+
+    They are those of fetching and decoding it and of what is left to do behind it; zero for an
+    instruction that compact engines do not know.
+    """
+    return 0 if form.name in LOCAL_INSTRUCTIONS else _cost(_plain(form.name)).fetch
 
 
-def compact_execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
-    """As :func:`dither.arch.timing.execution_cycles`, of a compact engine."""
-    match instruction.name:
-        case "PULL" | "EMIT":
-            return _SCALAR
-        case "LOAD" | "STORE":
-            return _transfer(config, instruction)
-        case "CONTRACT":
-            return _contract(config.lanes, instruction)
-        case "LOSS" | "PERTURB" | "ACCUMULATE" | "UPDATE":
-            return scalar_cycles(config, instruction)
-        case _:
-            return _CONTROL
+def execution_cycles(config: EngineConfig, instruction: Instruction, drain: int) -> int:
+    """Returns the cycles of an instruction's execution, stream waits not included.
+
+    :param drain: cycles of the requantiser, from a lane's sum to its write.
+    """
+    name = instruction.name
+    if name in LOCAL_INSTRUCTIONS:
+        return 1
+    if name == "CONTRACT":
+        return _contract(config.lanes, drain, tuple(instruction[f"n_{loop}"] for loop in LOOPS))
+    if name in ("LOAD", "STORE") and instruction["memory"] in (Memory.ACTIVATION, Memory.WEIGHT):
+        return _transfer(name, instruction["memory"], config.lanes, instruction["count"])
+    work = _cost(_plain(name)).work
+    if name in _SCALAR_INSTRUCTIONS or (name in ("LOAD", "STORE") and instruction["memory"] in STATE_MEMORIES):
+        return work - _SCALAR + scalar_cycles(config, instruction)
+    return work - _SCALAR if name in ("LOAD", "STORE") else work
 
 
-def _contract(lanes: int, instruction: Instruction) -> int:
-    """CONTRACT: one cycle a term, and those in which loops advance. A tile always lasts longer than
-    its drain, so ``idle`` is ignored."""
-    reduction = [instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS]
-    outer = [instruction[f"n_{loop}"] for loop in OUTER_LOOPS]
-    tiles, runs = math.prod(outer), math.prod(reduction[1:])
-    inner = 1
-    if runs > 1:
-        # Loop k1 is checked after every run of k0, loop k2 after the last one of k1.
-        inner = runs * (_INNER + _CHECK) + (runs - 1) * _INNER_ADVANCE + reduction[2] * (_END + _CHECK) + _END + 1
-    ends = sum(math.prod(outer[i + 1 :]) for i in range(len(outer)))
-    outside = tiles * _CHECK + (tiles - 1) * _OUTER_ADVANCE + ends * (_END + _CHECK) - _CHECK
-    return _SETUP + tiles * (math.prod(reduction) + inner) + outside + lanes + _DRAINED
+def _plain(name: str, **fields: int) -> Instruction:
+    """An instruction whose fields are one where they count something, and otherwise zero."""
+    form = next(form for form in INSTRUCTIONS if form.name == name)
+    ones = {field.name: 1 for field in form.fields if field.name == "count" or field.name.startswith("n_")}
+    if name in ("LOAD", "STORE"):
+        ones["memory"] = Memory.MASTER
+    return Instruction(name, dict.fromkeys((field.name for field in form.fields), 0) | ones | fields)
 
 
-def _transfer(config: EngineConfig, instruction: Instruction) -> int:
-    """LOAD and STORE, without waiting."""
-    count, load = instruction["count"], instruction.name == "LOAD"
-    match memory := Memory(instruction["memory"]):
-        case Memory.ACTIVATION:
-            return 7 + count * (config.lanes + (1 if load else 2))
-        case Memory.WEIGHT:
-            return 6 + count * (3 if load else 4)
-        case _:
-            return _STATE + (scalar_cycles(config, instruction) if memory in STATE_MEMORIES else 0)
+def _cost(instruction: Instruction, lanes: int = 1, drain: int = 0) -> Cost:
+    """What the interpreter counts for an instruction in a program where it may stand."""
+    return _measured(instruction.name, tuple(instruction.encode()), lanes, drain)
+
+
+@cache
+def _measured(name: str, words: tuple[int, ...], lanes: int, drain: int) -> Cost:
+    loop, halt = _plain("LOOP"), _plain("HALT")
+    program: list[int] = []
+    if name == "END":
+        program += loop.encode()
+    elif name == "RETURN":
+        program += _plain("CALL", target=len(_plain("CALL").encode())).encode()
+    program += [*words, *encode_program([halt])]
+    opcode = next(form.opcode for form in INSTRUCTIONS if form.name == name)
+    costs = Interpreter(lanes, drain=drain, scalar=_SCALAR).run(program)
+    return next(cost for cost in costs if cost.opcode == opcode)
+
+
+@cache
+def _transfer(name: str, memory: int, lanes: int, count: int) -> int:
+    """LOAD and STORE of words that pass the sequencer: as many cycles with each word."""
+    one, two = (_cost(_plain(name, memory=memory, count=n), lanes).work for n in (1, 2))
+    return one + (count - 1) * (two - one)
+
+
+def _contract(lanes: int, drain: int, counts: tuple[int, ...]) -> int:
+    """CONTRACT: the cycles grow with each loop's runs, the product of its iterations and those of
+    all loops around it.
+    """
+    constant, weights = _nest(lanes, drain, counts[1] == counts[2] == 1)
+    return constant + sum(weight * runs for weight, runs in zip(weights, _runs(counts), strict=True))
+
+
+@cache
+def _nest(lanes: int, drain: int, single: bool) -> tuple[int, tuple[int, ...]]:
+    """The constant and each loop's weight, from nests in which one loop after the other is doubled.
+
+    :param single: whether neither inner loop but the first has more than one iteration; the program
+        then leaves them out.
+    """
+    base = [1] * len(LOOPS)
+    if not single:
+        base[1] = 2
+    doubled = [[*base[:i], 2 * base[i], *base[i + 1 :]] for i in range(len(base)) if not (single and i in (1, 2))]
+    first, *rest = (_work(lanes, drain, counts) for counts in (base, *doubled))
+    runs = _runs(base)
+    weights, before, others = [], 0, iter(rest)
+    for i in range(len(base)):
+        # Doubling a loop doubles its own runs and those of all loops within it.
+        growth = before if single and i in (1, 2) else next(others) - first
+        weights.append((growth - before) // runs[i])
+        before = growth
+    return first - before, tuple(weights)
+
+
+def _work(lanes: int, drain: int, counts: list[int]) -> int:
+    fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
+    return _cost(_plain("CONTRACT", **fields), lanes, drain).work
+
+
+def _runs(counts: tuple[int, ...] | list[int]) -> list[int]:
+    """For each loop, innermost first: how often its iterations run in all."""
+    return [math.prod(counts[i:]) for i in range(len(counts))]

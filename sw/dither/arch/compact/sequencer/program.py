@@ -7,10 +7,9 @@ so: :mod:`dither.arch.timing` counts on it.
 
 from __future__ import annotations
 
-from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OPCODE_BITS
-
-from .control_contract import REGISTER_HIGH, REGISTER_LOW, SLOTS, write_contract
-from .control_words import Carry, Job, Next, Nibble, Program, Source, Sum
+from ...isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OPCODE_BITS
+from .contract import REGISTER_HIGH, REGISTER_LOW, SLOTS, write_contract
+from .words import Carry, Job, Next, Nibble, Program, Source, Sum
 
 __all__ = ["CONSTANTS", "DISPATCH", "REGISTER_HIGH", "REGISTER_LOW", "SLOTS", "UNKNOWN", "control_program"]
 

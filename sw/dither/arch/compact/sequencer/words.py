@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amaranth.lib import data
-
-__all__ = ["ADDRESS_BITS", "DEPTH", "Carry", "Job", "Next", "Nibble", "Program", "Source", "Sum", "Word", "WordLayout"]
+__all__ = ["ADDRESS_BITS", "DEPTH", "FIELDS", "Carry", "Job", "Next", "Nibble", "Program", "Source", "Sum", "Word"]
 
 DEPTH = 512
 """Words of the sequencer's program."""
@@ -163,20 +161,18 @@ class Job(IntEnum):
     HAS_BIAS = 31
 
 
-WordLayout = data.StructLayout(
-    {
-        "address": ADDRESS_BITS,
-        "next": 4,
-        "sum": 4,
-        "carry": 2,
-        "nibble": 3,
-        "source": 3,
-        "indexed": 1,
-        "work": 1,
-        "job": 5,
-    }
-)
-assert WordLayout.size == 32
+FIELDS = {
+    "address": ADDRESS_BITS,
+    "next": 4,
+    "sum": 4,
+    "carry": 2,
+    "nibble": 3,
+    "source": 3,
+    "indexed": 1,
+    "work": 1,
+    "job": 5,
+}
+"""Bits of each field of a word, from the lowest on; 32 in all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,24 +192,11 @@ class Word:
     """The cycle belongs to the instruction's phase, not to fetching it."""
     job: Job = Job.NONE
 
-    def encode(self, labels: Mapping[str, int]) -> int:
+    def fields(self, labels: Mapping[str, int]) -> dict[str, int]:
+        """The word's fields as numbers, by the names of :data:`FIELDS`; a label is its address."""
         address = labels[self.address] if isinstance(self.address, str) else self.address
-        value = position = 0
-        for name, width in (
-            ("address", ADDRESS_BITS),
-            ("next", 4),
-            ("sum", 4),
-            ("carry", 2),
-            ("nibble", 3),
-            ("source", 3),
-            ("indexed", 1),
-            ("work", 1),
-            ("job", 5),
-        ):
-            field = address if name == "address" else int(getattr(self, name))
-            value |= (field & ((1 << width) - 1)) << position
-            position += width
-        return value
+        numbers = {name: int(getattr(self, name)) for name in FIELDS if name != "address"}
+        return {"address": address % (1 << ADDRESS_BITS)} | numbers
 
 
 class Program:
@@ -260,14 +243,14 @@ class Program:
             )
         )
 
-    def encode(self) -> list[int]:
-        """All words.
+    def assemble(self) -> list[dict[str, int]]:
+        """All words as numbers, labels resolved: what the program memory holds, field by field.
 
-        :raises ValueError: if they are too many, or one uses its address twice.
+        :raises ValueError: if there are too many words, or one uses its address twice.
         """
         if len(self.words) > DEPTH:
             raise ValueError(f"{len(self.words)} words do not fit into {DEPTH}")
         for number, word in enumerate(self.words):
             if isinstance(word.address, str) and word.source is not Source.NOTHING:
                 raise ValueError(f"word {number} jumps and writes: {word}")
-        return [word.encode(self.labels) for word in self.words]
+        return [word.fields(self.labels) for word in self.words]

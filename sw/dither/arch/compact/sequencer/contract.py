@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dither.arch.isa import INSTRUCTIONS, LOOPS
-
-from .control_words import ADDRESS_BITS, Carry, Job, Next, Nibble, Program, Source, Sum
+from ...isa import INSTRUCTIONS, LOOPS
+from .words import ADDRESS_BITS, Carry, Job, Next, Nibble, Program, Source, Sum
 
 __all__ = ["REGISTER_HIGH", "REGISTER_LOW", "SLOTS", "write_contract"]
 
