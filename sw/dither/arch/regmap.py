@@ -63,7 +63,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("magic", 0, "read", "a constant that tells an engine from noise"),
     Register("configuration", 1, "read", "digest of the engine's configuration"),
     Register("start", 2, "write", "starts the program at the word address written; ignored while busy"),
-    Register("status", 3, "read", "bit 0: busy; bit 1: fault (unknown opcode, stack overflow or underflow)"),
+    Register("status", 3, "read", "bit 0: busy; bit 1: the last program ended with a fault"),
 )
 COUNTER_BASE = 16
 """Address of the first counter; the others follow in order."""

@@ -46,8 +46,8 @@ LOOPS = REDUCTION_LOOPS + OUTER_LOOPS
 
 
 class Memory(IntEnum):
-    """Memories that LOAD and STORE reach; one stream beat is one word, or one part of it
-    (`word_parts`).
+    """Memories that LOAD reaches, and STORE too but for the tables; their words, in memory and in
+    streams, have a page of their own (docs/memories.md).
     """
 
     ACTIVATION = 0
@@ -76,8 +76,11 @@ class Activation(IntEnum):
     """What CONTRACT does to an output after requantisation."""
 
     NONE = 0
+    """Nothing."""
     RELU = 1
+    """Replaces negative outputs by 0."""
     TABLE = 2
+    """Looks it up in the activation table that the field ``table`` names."""
 
 
 class Operand(IntEnum):
@@ -88,9 +91,9 @@ class Operand(IntEnum):
     LANE = 1
     """A word of the activation memory: a number for each lane, the same for all rows."""
     POSITIVE = 2
-    """The same, 1 where it is greater than zero, else 0."""
+    """As LANE, but 1 where the number is greater than zero, else 0."""
     SIGN = 3
-    """The same, its sign: 1, 0 or -1."""
+    """As LANE, but the number's sign: 1, 0 or -1."""
 
 
 class Distribution(IntEnum):
@@ -147,16 +150,22 @@ class LossKind(IntEnum):
     """Per-sample losses."""
 
     CROSS_ENTROPY = 0
+    """Softmax cross-entropy of a class: ``ln(sum exp(z_c - max z)) + max z - z_label``."""
     SQUARED_ERROR = 1
+    """Sum of squared differences from targets."""
 
 
 class Rule(IntEnum):
     """Optimisers of the update unit."""
 
     SGD = 0
+    """The gradient."""
     SIGN = 1
+    """The gradient's sign."""
     MOMENTUM = 2
+    """A decaying sum of gradients."""
     ADAM = 3
+    """An average of gradients over the root of an average of their squares."""
     SIGN_MOMENTUM = 4
     """An exponential average of signs."""
 
