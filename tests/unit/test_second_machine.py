@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,11 @@ from dither.arch.device import DeviceError, RunResult
 from dither.arch.isa import STACK_DEPTH, Instruction, Memory, encode_program
 from dither.arch.streams import Expect, Segment, pack, physical_beats, unpack
 from dither.golden import GoldenMachine
+from dither.recipe import Recipe
+from dither.report.records import recorded_experiment
+from dither.train.experiment import Prepared
+from dither.train.session import Session
+from dither.train.tasks import load_task
 from tests import second_machine
 from tests.programs import RandomProgram, differential, programs
 from tests.second_machine.machine import Fault, Machine
@@ -42,6 +49,12 @@ def words(beats: Sequence[int], width: int) -> np.ndarray:
     size = -(-width // 32) * 4
     data = b"".join(beat.to_bytes(size, "little") for beat in beats)
     return np.frombuffer(data, "<u4").reshape(len(beats), -1)
+
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/result.json"))}
+QUICK = ("digits-random-1", "digits-hybrid-1", "burgers")
+"""Records that seconds suffice for; the others are slow."""
 
 
 class Both:
@@ -150,4 +163,42 @@ def test_halt_closes_what_is_open() -> None:
     both.write_program(encode_program([I("LOOP", register=0, count=9), I("HALT")]))
     for _ in range(STACK_DEPTH + 1):
         both.run(0)
+    both.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name, record in RECORDS.items()
+        if record["kind"] == "engine"
+    ],
+)
+def test_recorded_recipes(name: str, request: pytest.FixtureRequest) -> None:
+    """A training step and an evaluation with each record's network and recipes, but a few samples a
+    step, on a narrow engine."""
+
+    def few(recipe: Recipe) -> Recipe:
+        return replace(recipe, batch=4, tile=4, probes=recipe.probes if isinstance(recipe.probes, tuple) else 1)
+
+    experiment = recorded_experiment(RECORDS[name])
+    data = request.getfixturevalue("mnist") if experiment.task == "mnist" else None
+    engine = replace(experiment.engine, lanes=4, lanes_per_table=2)
+    experiment = replace(
+        experiment,
+        recipe=few(experiment.recipe),
+        phases=tuple(replace(phase, recipe=few(phase.recipe)) for phase in experiment.phases),
+        engine=engine,
+        data=data,
+    )
+    task = load_task(experiment.task, experiment.stencil, data)
+    both = Both(engine)
+    for number, phase in enumerate(experiment.course):
+        session = Session(both, experiment.compile(task, engine, number))
+        session.load(Prepared(experiment, task, session).initial)
+        before = session.masters()
+        session.train(0, *task.batches(phase.recipe).take(0, 1))
+        assert not np.array_equal(session.masters(), before)
+        session.evaluate(task.range_inputs[:5])
+    assert both.runs == 6 * len(experiment.course)
     both.close()
