@@ -1,4 +1,4 @@
-"""``dither info``, ``dither docs`` and ``dither disassemble``."""
+"""The commands ``dither info``, ``dither docs`` and ``dither disassemble``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from .values import ENGINE, Suggesting
 __all__ = ["disassemble", "docs", "info"]
 
 
-@click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
+@click.command()
 def info() -> None:
-    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are
-    there, and serial ports."""
+    """Show the engine presets, the tasks, versions, tools and serial ports.
+
+    The tools are those that --device rtl needs.
+    """
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
@@ -55,7 +57,7 @@ def info() -> None:
         console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
 
 
-@click.command(short_help="Make the pages of docs that derive from data again.")
+@click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -88,7 +90,6 @@ def _write(text: str, file: BinaryIO) -> None:
 
 
 @click.command(
-    short_help="Show the program of a compiled task.",
     epilog="""\b
 Examples:
   dither disassemble digits --engine 1x8 | less

@@ -86,7 +86,7 @@ def _numbers() -> list[str]:
     parts = ["## Numbers in fields"]
     for kind in _VOCABULARY:
         rows = [(int(member), member.name, docs[f"{kind.__name__}.{member.name}"]) for member in kind]
-        summary = " ".join((kind.__doc__ or "").split())
+        summary = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
         parts += [f"### {kind.__name__}", summary, table(["number", "name", "meaning"], rows)]
     parts.append("Numbers that stand in no table are not used: Activation 3, Distributions from 5 on, Rules from 5 on.")
     return parts
