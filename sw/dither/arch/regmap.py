@@ -62,7 +62,7 @@ SATURATIONS: tuple[str, ...] = ("requantise", "weight", "loss", "update")
 """Names of the places where values are clipped and clips are counted."""
 
 COUNTERS: tuple[Counter, ...] = (
-    *(Counter(f"cycles_{phase}", f"cycles of phase {phase}") for phase in PHASES),
+    *(Counter(f"cycles_{phase}", f"cycles charged to {phase}") for phase in PHASES),
     Counter("row_steps", "rows that did a multiply-accumulate, summed over cycles (times L: multiply-accumulates)"),
     *(Counter(f"saturations_{place}", f"values clipped by {place}") for place in SATURATIONS),
 )

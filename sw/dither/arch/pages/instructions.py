@@ -126,7 +126,7 @@ def _instruction(form: InstructionFormat) -> list[str]:
 
 
 def instruction_page() -> str:
-    """The text of ``docs/isa.md``."""
+    """Returns the text of ``docs/isa.md``."""
     instructions = [part for form in INSTRUCTIONS for part in _instruction(form)]
     parts = [*_encoding(), *_control(), *_numbers(), *_notation(), *instructions]
     return document("Instruction set", "`dither.arch.isa`", *parts)

@@ -15,7 +15,7 @@ COLUMNS = 100
 
 
 def document(title: str, source: str, *parts: str) -> str:
-    """A page.
+    """Returns a page of Markdown.
 
     :param title: its heading.
     :param source: the modules that it is made from, for a line that says so.
@@ -43,14 +43,15 @@ def _wrapped(part: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; bars within cells are escaped."""
+    """Returns a table of Markdown; bars within cells are escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def attribute_docs(module: ModuleType) -> dict[str, str]:
-    """Docstrings of a module's constants and of its classes' members, each on one line, by name:
-    ``WORD_BITS``, ``Rule.ADAM``.
+    """Returns docstrings of a module's constants and of its classes' members.
+
+    Each is one line, by name: ``WORD_BITS``, ``Rule.ADAM``.
     """
     found: dict[str, str] = {}
 

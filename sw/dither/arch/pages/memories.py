@@ -79,7 +79,7 @@ def _name(kind: Memory | None) -> str:
 
 
 def memory_page() -> str:
-    """The text of ``docs/memories.md``."""
+    """Returns the text of ``docs/memories.md``."""
     engines = {name: config for name, config in PRESETS.items() if "deep" not in name}
     return document(
         "Memories and streams",

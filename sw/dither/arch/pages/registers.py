@@ -15,7 +15,7 @@ _EXAMPLE = "1x8"
 
 
 def register_page() -> str:
-    """The text of ``docs/registers.md``."""
+    """Returns the text of ``docs/registers.md``."""
     example = PRESETS[_EXAMPLE]
     meanings = attribute_docs(config_module)
     parameters = [

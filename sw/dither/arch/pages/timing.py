@@ -34,8 +34,10 @@ below the table."""
 
 
 def term_path() -> list[tuple[int, str]]:
-    """The path of one term through CONTRACT: cycles after the unit's start, and what is there
-    then."""
+    """Returns the path of one term through CONTRACT.
+
+    Each entry is a cycle, counted from the unit's start, and what is there then.
+    """
     weight = timing.ISSUE_LATENCY + timing.MEMORY_LATENCY
     broadcast = weight + timing.BROADCAST_LATENCY
     product = broadcast + timing.MULTIPLIER_LATENCY
@@ -53,7 +55,7 @@ def term_path() -> list[tuple[int, str]]:
 
 
 def timing_page() -> str:
-    """The text of ``docs/timing.md``."""
+    """Returns the text of ``docs/timing.md``."""
     meanings = attribute_docs(timing)
     constants = [
         (f"`{name}`", getattr(timing, name), meanings[name])
