@@ -46,7 +46,7 @@ def term_path() -> list[tuple[int, str]]:
         (broadcast - timing.MEMORY_LATENCY, "address of the activation word"),
         (weight, "weight word"),
         (broadcast - 1, "weights, in one register for all lanes"),
-        (broadcast, "weights, in a register of each lane group; activation word"),
+        (broadcast, "weights, in a register of each interpolator group; activation word"),
         (product, "products"),
         (product + 1, "sums"),
         (product + 2, "copy of the sums, if the tile is complete"),
