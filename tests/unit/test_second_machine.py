@@ -53,7 +53,7 @@ def words(beats: Sequence[int], width: int) -> np.ndarray:
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/result.json"))}
-QUICK = ("digits-random-1", "burgers")
+QUICK = ("digits-random-1", "digits-hybrid-1", "burgers", "mnist-activity", "mnist-mirror")
 """Records that seconds suffice for; the others are slow."""
 
 

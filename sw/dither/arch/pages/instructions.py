@@ -81,6 +81,22 @@ def _control() -> list[str]:
     ]
 
 
+def _choices() -> list[str]:
+    local = ", ".join(LOCAL_INSTRUCTIONS)
+    return [
+        "## What an engine may lack",
+        "- Without `local_learning`: the instructions "
+        + local
+        + ", operands of CONTRACT other than WEIGHT, modes of LOSS other than SUM.\n"
+        "- Without `wide_probes`: the distributions UNIFORM and GAUSSIAN.\n"
+        "- With fewer `activation_tables`, their numbers, and with none the activation TABLE.",
+        (
+            "The parameters stand with the [registers](registers.md). A program must not use what its engine lacks. Only "
+            "the instructions are noticed, as unknown opcodes."
+        ),
+    ]
+
+
 def _numbers() -> list[str]:
     docs = attribute_docs(vocabulary)
     parts = ["## Numbers in fields"]
@@ -128,5 +144,5 @@ def _instruction(form: InstructionFormat) -> list[str]:
 def instruction_page() -> str:
     """Returns the text of ``docs/isa.md``."""
     instructions = [part for form in INSTRUCTIONS for part in _instruction(form)]
-    parts = [*_encoding(), *_control(), *_numbers(), *_notation(), *instructions]
+    parts = [*_encoding(), *_control(), *_choices(), *_numbers(), *_notation(), *instructions]
     return document("Instruction set", "`dither.arch.isa`", *parts)

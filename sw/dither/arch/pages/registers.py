@@ -24,8 +24,9 @@ def register_page() -> str:
     return document(
         "Registers and counters",
         "`dither.arch.regmap` and `dither.arch.config`",
-        "A host sees an engine as registers of 32 bits, each with an address of 16 bits, and two streams "
-        "([memories and streams](memories.md)). An address that is in no table here reads as zero.",
+        "A host sees an engine as registers of 32 bits, each with an address of 16 bits, and two streams ([memories "
+        "and streams](memories.md)). What an address gives that cannot be read, or stands in no table here, is not "
+        "defined.",
         "## Registers",
         table(["address", "name", "access", "meaning"], [(r.address, r.name, r.access, r.doc) for r in REGISTERS]),
         f"The value of `magic` is {MAGIC:#x}. What a fault is, the [instruction set](isa.md) says.",
