@@ -85,11 +85,15 @@ def _choices() -> list[str]:
     local = ", ".join(LOCAL_INSTRUCTIONS)
     return [
         "## What an engine may lack",
-        f"- Without `local_learning`: {local}; operands of CONTRACT other than WEIGHT; modes of LOSS other than SUM.\n"
-        "- Without `wide_probes`: the distributions UNIFORM and GAUSSIAN.\n"
-        "- With N `activation_tables`: tables from number N on; with none, the activation TABLE.",
-        "The parameters stand with the [registers](registers.md). A program must not use what its engine lacks; an "
-        "engine notices only instructions, as unknown opcodes.",
+        (
+            f"- Without `local_learning`: {local}; operands of CONTRACT other than WEIGHT; modes of LOSS other than SUM.\n"
+            "- Without `wide_probes`: the distributions UNIFORM and GAUSSIAN.\n"
+            "- With N `activation_tables`: tables from number N on; with none, the activation TABLE."
+        ),
+        (
+            "The parameters stand with the [registers](registers.md). A program must not use what its engine lacks; an "
+            "engine notices only instructions, as unknown opcodes."
+        ),
     ]
 
 
