@@ -86,7 +86,7 @@ def _choices() -> list[str]:
     return [
         "## What an engine may lack",
         (
-            f"- Without `local_learning`: {local}; operands of CONTRACT other than WEIGHT; modes of LOSS other than SUM.\n"
+            f"- Without `local_learning`: {local}; CONTRACT's operands but WEIGHT; LOSS's modes but SUM.\n"
             "- Without `wide_probes`: the distributions UNIFORM and GAUSSIAN.\n"
             "- With N `activation_tables`: tables from number N on; with none, the activation TABLE."
         ),
