@@ -55,7 +55,7 @@ ALLOWED = {
     "dither_hw.engine": "dither.arch base contract control loss memory tables update",
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
-    "dither_hw.board": "dither.arch dither.boards dither.link base engines link",
+    "dither_hw.board": "dither.arch dither.boards dither.link engines link",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
     # Simulation.
     "dither_sim.fabrics": "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import timing
 from ..config import PRESETS
+from ..family import COMPACT
 from ..generator import ROUNDS, ROUNDS_PER_INJECTION
 from ..isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from .markdown import attribute_docs, document, table
@@ -66,7 +67,7 @@ def timing_page() -> str:
         (
             form.name,
             timing.fetch_cycles(form),
-            "–" if form.name in LOCAL_INSTRUCTIONS else timing.fetch_cycles(form, compact=1),
+            "–" if form.name in LOCAL_INSTRUCTIONS else timing.fetch_cycles(form, COMPACT),
         )
         for form in INSTRUCTIONS
     ]
