@@ -113,7 +113,7 @@ def test_wrong_record_shape(run: RunFolder) -> None:
         (lambda path: (path / "run.json").unlink(), "no run.json"),
         (lambda path: (path / "run.json").write_text("{"), "cannot be read"),
         (lambda path: (path / "run.json").write_text('{"format": 99}'), "not of format"),
-        (lambda path: (path / "run.json").write_text('{"format": 1}'), "does not list its tensors"),
+        (lambda path: (path / "run.json").write_text('{"format": 1}'), "tensors is missing"),
         (lambda path: (path / "curve.csv").unlink(), "cannot be read"),
         (lambda path: (path / "curve.csv").write_text("a,b\n1,2\n"), "first line"),
         (lambda path: _rewrite(path / "curve.csv", b"\n10,", b"\nten,"), "damaged"),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -60,7 +60,8 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metr
     with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         losses, metrics = figure.subplots(1, 2)
-        for number, (label, rows) in enumerate(runs):
+        for number, (name, rows) in enumerate(runs):
+            label = name.replace("$", r"\$")  # Not a formula.
             color = SERIES[number % len(SERIES)]
             # The second run is dashed: where runs are identical both stay visible.
             style = "-" if number == 0 else (0, (4, 3))
@@ -94,14 +95,15 @@ def _finish(axes: Axes, title: str, positive: list[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
+def save_figure(figure: Figure, path: Path | IO[bytes]) -> None:
+    """Writes a figure as the kind of file that its name says (.png, .svg, .pdf); SVG to an open
+    file.
 
     :raises ValueError: on a suffix that is no picture's.
     :raises OSError: if the file cannot be written.
     """
     with _style():
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, format=None if isinstance(path, Path) else "svg")
 
 
 def inline_svg(figure: Figure, label: str) -> str:

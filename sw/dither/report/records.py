@@ -7,12 +7,13 @@ A record is a folder with ``result.json`` (how it was made and what came out), `
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
-from ..tools.files import write_atomically
+from ..tools.files import make_folders, write_atomically
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.tasks import load_task
@@ -89,10 +90,17 @@ def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Pat
     :param data: the folder of the task's files, for a task that has any.
     :returns: the content of ``result.json``.
     :raises RunError: if the run is not finished or lacks something, began with parameters from a
-        file, or was made by a version that trains otherwise.
+        file, was made by a version that trains otherwise, or is being written.
     """
     if group not in GROUPS:
         raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
+    if folder.resolve() == run.path.resolve():
+        raise RunError(f"{folder} is the run itself; give the record a folder of its own")
+    with run.reading():
+        return _record(run, folder, title, group, data)
+
+
+def _record(run: RunFolder, folder: Path, title: str, group: str, data: Path | None) -> dict[str, Any]:
     experiment = replace(Experiment.of_run(run, data=data), device="golden")
     description, rows = run.description, run.curve()
     run.require(bool(rows) and rows[-1].step == experiment.steps, "is not finished; resume it first")
@@ -137,19 +145,23 @@ def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Pat
         "settings": {name: description.get(name) for name in _SETTINGS},
         "versions": description.get("versions"),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(folder, result)
-    shutil.copyfile(run.path / "curve.csv", folder / "curve.csv")
-    _draw(run, folder / "curve.svg", title)
+    curve = (run.path / "curve.csv").read_bytes()
+    _save(folder, result, {"curve.csv": curve, "curve.svg": _drawn(run, title)})
     return result
 
 
-def _save(folder: Path, result: Mapping[str, Any]) -> None:
+def _save(folder: Path, result: Mapping[str, Any], others: Mapping[str, bytes] | None = None) -> None:
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     try:
-        write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
+        make_folders(folder)
+        for name, content in {**(others or {}), "result.json": text.encode()}.items():
+            write_atomically(folder / name, partial(_write, content))
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
@@ -195,10 +207,12 @@ def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
-def _draw(run: RunFolder, path: Path, title: str) -> None:
+def _drawn(run: RunFolder, title: str) -> bytes:
     from .plots import learning_curves, save_figure
 
-    save_figure(learning_curves([(title, run.curve())], run.metric), path)
+    picture = io.BytesIO()
+    save_figure(learning_curves([(title, run.curve())], run.metric), picture)
+    return picture.getvalue()
 
 
 def load_record(folder: Path) -> dict[str, Any]:
