@@ -10,6 +10,7 @@ import click
 from ..arch.device import DeviceError
 from ..runs import RunError
 from ..runs.checkpoint import CheckpointError
+from ..tools.cache import CacheError
 from ..train.tasks import TaskError
 from .baseline import baseline
 from .bench import bench
@@ -28,7 +29,7 @@ __all__ = ["cli", "main"]
 
 INTERRUPTED = 130
 UNUSABLE = 2
-USER_ERRORS = (TaskError, RunError, CheckpointError, DeviceError)
+USER_ERRORS = (TaskError, RunError, CheckpointError, DeviceError, CacheError)
 """Errors whose message tells people what to do; anything else is a bug and keeps its traceback."""
 
 
@@ -92,4 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"dither: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    # Names and texts from files and boards are repeated, but command no terminal.
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    print(f"dither: {line}", file=sys.stderr)

@@ -25,6 +25,7 @@ from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
 from ..tools.files import make_folders, write_atomically
+from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.tasks import load_task
@@ -53,6 +54,48 @@ GROUPS = ("mnist", "published", "hybrid", "equations", "projection", "baseline")
 """What a record is compared with."""
 MILESTONES = (0.90, 0.95, 0.96, 0.97)
 """Accuracies whose price is recorded."""
+_NUMBERS = ("mac_per_forward", "forward_equivalents", "cycles", "parameters", "nodes", "steps", "batch", "seed")
+_FORM = {
+    "title?": str,
+    "group?": str,
+    "kind?": str,
+    "task?": str,
+    "network?": str,
+    "command?": str,
+    "method?": str,
+    "derivatives?": (None, str),
+    "stencil?": (None, str),
+    "digest?": str,
+    "test_accuracy?": float,
+    "relative_l2?": float,
+    "relative_l2_of_zero?": float,
+    "loss?": float,
+    "multiplier_utilisation?": float,
+    "hours?": float,
+    "seconds?": float,
+    "image_forwards?": COUNT,
+    "network_evaluations?": COUNT,
+    "mac?": (None, COUNT),
+    "saturations?": (None, COUNT),
+    **{f"{name}?": COUNT for name in _NUMBERS},
+    "saturations_by_place?": {str: COUNT},
+    "milestones?": [{"accuracy": float, "step": COUNT, "image_forwards": COUNT, "mac": COUNT, "hours": float}],
+    "first_digests?": [str],
+    "rtl?": [{"engine": str, "steps": COUNT, "identical": bool}],
+    "settings?": {
+        "task?": str,
+        "model?": dict,
+        "recipe?": dict,
+        "engine?": {str: int},
+        "steps?": POSITIVE,
+        "log_every?": POSITIVE,
+        "checkpoint_every?": POSITIVE,
+        "stencil?": (None, str),
+        "phases?": (None, [{"recipe": dict}]),
+    },
+    "versions?": (None, {str: str}),
+}
+"""What ``result.json`` may hold, in the terms of :func:`~dither.tools.forms.misfit`."""
 _SETTINGS = ("task", "model", "recipe", "engine", "steps", "log_every", "checkpoint_every", "stencil", "phases")
 
 
@@ -218,12 +261,15 @@ def _drawn(run: RunFolder, title: str) -> bytes:
 def load_record(folder: Path) -> dict[str, Any]:
     """The content of a record's ``result.json``.
 
-    :raises RunError: if there is none.
+    :raises RunError: if there is none, or it is damaged.
     """
+    file = folder / "result.json"
     try:
-        content: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    except (OSError, ValueError) as error:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{folder} holds no recorded result: {error}") from None
+    if trouble := misfit(content, _FORM):
+        raise RunError(f"{file} is no recorded result: {trouble}")
     return content
 
 
@@ -238,8 +284,8 @@ class Check:
 
     @property
     def identical(self) -> bool:
-        """Whether all digests agree."""
-        return self.found == self.recorded[: len(self.found)]
+        """Whether all digests agree, and there are any."""
+        return bool(self.found) and self.found == self.recorded[: len(self.found)]
 
 
 def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
@@ -261,7 +307,7 @@ def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
             stencil=values.get("stencil"),
             phases=tuple(Phase.from_dict(each) for each in values.get("phases") or ()),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"the record does not describe a run: {error}") from None
 
 
@@ -278,12 +324,14 @@ def check_record(
     :param device: a machine's name.
     :param engine: another geometry than the record's; the bits must be the same.
     :param data: the folder of the task's files, for a task that has any.
-    :raises RunError: if the record cannot be read.
+    :raises RunError: if the record cannot be read, or holds nothing to repeat.
     :raises TaskError: if the data cannot be had.
     :raises DeviceError: if the device fails.
     :raises ValueError: if the engine does not suit the record.
     """
     record = load_record(folder)
+    if not record.get("first_digests"):
+        raise RunError(f"{folder} holds no digests of its first steps; record the run again")
     experiment = replace(recorded_experiment(record), device=device, data=data)
     experiment = replace(experiment, engine=engine or experiment.engine)
     found = first_digests(experiment, min(steps, len(record["first_digests"])), status)

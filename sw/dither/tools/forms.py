@@ -12,6 +12,7 @@ _NAMES = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    bool: "true or false",
     dict: "an object",
     list: "a list",
 }
