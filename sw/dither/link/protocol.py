@@ -27,6 +27,7 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "RESPONSE_BIT",
+    "SMALLEST_BUFFER",
     "VERSION",
     "Field",
     "Flag",
@@ -54,6 +55,8 @@ be one.
 """
 POSITION_BITS = 16
 """Sequence numbers and positions in the output stream are modulo 2**16."""
+SMALLEST_BUFFER = 32
+"""Bytes that no board's buffer has less than; what says so is broken."""
 BUILD_ID_BYTES = 8
 BOARD_NAME_BYTES = 16
 
@@ -125,6 +128,15 @@ class Reason(IntEnum):
     POSITION = 5
     MALFORMED = 6
     """Unknown type, body of a wrong length, or an argument out of range."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason:
+        """A code that no board of this version sends has a name of its own, such as UNKNOWN_99."""
+        if not isinstance(value, int):
+            raise ValueError(f"{value!r} is no code of a reason")
+        unknown = int.__new__(cls, value)
+        unknown._name_, unknown._value_ = f"UNKNOWN_{value}", value
+        return unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +287,7 @@ class Identity:
         """The inverse of :meth:`encode`; configurations of other versions keep the parameters known
         here.
 
-        :raises ValueError: if it is no identity.
+        :raises ValueError: if it is no identity, or one that no board can have.
         """
         header = IDENTITY.unpack(body)
         if header.pop("magic") != MAGIC:
@@ -284,6 +296,15 @@ class Identity:
         count = header.pop("fields")
         if len(body) != start + 2 * count:
             raise ValueError(f"an identity with {count} parameters has {start + 2 * count} bytes, not {len(body)}")
-        name = body[IDENTITY.size : start].rstrip(b"\0").decode("ascii", "replace")
+        name = body[IDENTITY.size : start].rstrip(b"\0").decode("ascii", "backslashreplace")
+        name = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in name)
+        for field in ("clock", "baud"):
+            if not header[field]:
+                raise ValueError(f"no usable board: it says that its {field} is 0")
+        for field in ("input", "output"):
+            if header[field] < SMALLEST_BUFFER:
+                raise ValueError(
+                    f"no usable board: its {field} buffer has {header[field]} bytes, less than {SMALLEST_BUFFER}"
+                )
         numbers = struct.unpack(f"<{count}H", body[start:])
         return cls(board=name, config=dict(zip(config_fields(), numbers, strict=False)), **header)

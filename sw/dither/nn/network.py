@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..tools.archives import read_archive
 from ..tools.files import write_atomically
 from . import reference
 from .models import Model, Parameters
@@ -65,9 +65,8 @@ class Network:
         :raises ValueError: if the file is missing or holds no network; the message is one line.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            arrays = read_archive(path)
+        except (OSError, ValueError) as error:
             raise ValueError(f"cannot read the network {path}: {getattr(error, 'strerror', None) or error}") from None
         return cls._of_arrays(path, arrays)
 
@@ -78,7 +77,7 @@ class Network:
             raise ValueError(f"{path} holds no network")
         try:
             return cls(Model.from_dict(json.loads(arrays[_MODEL].tobytes())), parameters)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path} holds no usable network: {error}") from None
 
     @classmethod
