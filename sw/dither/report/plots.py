@@ -1,21 +1,24 @@
-"""Learning curves, as figures for files and as inline SVG that follows the page's colours."""
+"""Learning curves, as figures for files and as inline SVG that follows the page's colours.
+
+Matplotlib takes a second to import, so only functions that draw import it.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import IO, Any
-
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from typing import IO, TYPE_CHECKING, Any
 
 from ..runs import CurveRow
 from ..runs.metrics import ACCURACY, Metric
+from ..tools.files import AnyPath
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["inline_svg", "learning_curves", "save_figure"]
 
@@ -47,16 +50,21 @@ _STYLE = {
 
 
 def _style() -> AbstractContextManager[None]:
+    from matplotlib import rc_context
+
     settings: Any = _STYLE  # matplotlib types the keys one by one
     return rc_context(settings)
 
 
 def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metric = ACCURACY) -> Figure:
-    """Loss and metric over steps, side by side, for one or two runs.
+    """Draws loss and metric over steps, side by side, for one or two runs.
 
     :param runs: a label and the logged rows of each; training losses are drawn thin.
     :param metric: what the rows' metric is; errors are drawn on logarithmic axes.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
     with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         losses, metrics = figure.subplots(1, 2)
@@ -86,6 +94,8 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metr
 
 
 def _finish(axes: Axes, title: str, positive: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -95,19 +105,20 @@ def _finish(axes: Axes, title: str, positive: list[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save_figure(figure: Figure, path: Path | IO[bytes]) -> None:
-    """Writes a figure as the kind of file that its name says (.png, .svg, .pdf); SVG to an open
-    file.
+def save_figure(figure: Figure, path: AnyPath | IO[bytes]) -> None:
+    """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
+
+    An open file gets SVG.
 
     :raises ValueError: on a suffix that is no picture's.
     :raises OSError: if the file cannot be written.
     """
     with _style():
-        figure.savefig(path, dpi=160, format=None if isinstance(path, Path) else "svg")
+        figure.savefig(path, dpi=160, format=None if isinstance(path, (str, os.PathLike)) else "svg")
 
 
 def inline_svg(figure: Figure, label: str) -> str:
-    """A figure as an SVG element for an HTML page.
+    """Returns a figure as an SVG element for an HTML page.
 
     Nothing in it refers to anything outside; its colours are the page's variables, its text the
     page's font.

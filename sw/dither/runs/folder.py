@@ -27,17 +27,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..nn.models import Model
+from ..nn.network import Network
 from ..tools import files
+from ..tools.files import AnyPath
 from ..tools.forms import COUNT, POSITIVE, misfit
 from .checkpoint import Checkpoint, CheckpointError
 from .lock import LOCK, FolderLock
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
+__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
 
 FORMAT = 1
-"""Version of the folder's layout."""
+"""Version of the folder's layout, kept in ``run.json``."""
 KEPT_CHECKPOINTS = 3
+"""Number of newest checkpoints that are kept."""
 _WAITS = (0.05, 0.2, 1.0)
 """Seconds that readers wait for somebody who cuts the folder back, before they complain."""
 _REGION = {"name": str, "base": COUNT, "words": COUNT}
@@ -78,51 +82,58 @@ class RunError(RuntimeError):
 
 
 def parameter_digest(parameters: ArrayLike) -> str:
-    """The first 16 hexadecimal digits of the sha256 of all masters, int32 little-endian, in logical
-    order.
+    """Returns the first 16 hexadecimal digits of the SHA-256 of all masters.
+
+    :param parameters: masters in logical order; hashed as int32, little-endian.
     """
     return hashlib.sha256(np.ascontiguousarray(parameters, "<i4").tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One logical tensor of the history: its name, its shape and the fraction bits of its
-    masters.
-    """
+    """A tensor in the history: its name, its shape and its number format."""
 
     name: str
+    """Name of the tensor, such as ``0.core1``."""
     shape: tuple[int, ...]
+    """Shape of the tensor as the model has it."""
     frac: int
+    """Number of fraction bits of its master parameters."""
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters in the tensor."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class CurveRow:
-    """One line of ``curve.csv``."""
+    """One line of ``curve.csv``: how a run does at one logged step."""
 
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     forwards: int
-    """Samples that went through the network so far, in training."""
+    """Number of samples that went through the network so far, in training."""
     macs: int
-    """Multiply-accumulates of that, local gradients included."""
+    """Number of multiply-accumulates of training so far, local gradients included."""
     train_loss: float
     """Mean unperturbed training loss of the steps since the last line; NaN where there was none."""
     loss: float
     """Mean loss on held-out data."""
     metric: float
-    """How good the network is on held-out data, by the run's :class:`~dither.runs.metrics.Metric`;
-    names the column.
+    """Figure of merit on held-out data, by the run's :class:`~dither.runs.metrics.Metric`.
+
+    The metric's name is the name of the column.
     """
     digest: str
-    """:func:`parameter_digest` of the masters."""
+    """Digest of the masters, as from :func:`parameter_digest`."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> CurveRow:
+        """Makes a row from the cells of a line, by column name.
+
+        :raises ValueError: if a cell is not a number where one is needed.
+        """
         return cls(
             int(values["step"]),
             int(values["forwards"]),
@@ -134,40 +145,54 @@ class CurveRow:
         )
 
     def cells(self) -> list[str]:
+        """Returns the cells of the line as text, in the order of the columns."""
         return [str(getattr(self, field.name)) for field in fields(self)]
 
 
 _COLUMNS = [field.name for field in fields(CurveRow)]
 
 
-def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
-    """The first of ``runs/<task>-<device>-1``, ``-2`` … that does not exist yet; of a path, its
-    last part.
+def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
+    """Returns the first of ``runs/TASK-DEVICE-1``, ``-2`` … that does not exist yet.
+
+    Of a device that is a path, the last part is taken.
     """
     label = re.sub(r"[^\w.]+", "-", device.rsplit("/", 1)[-1])
     number = 1
-    while (path := root / f"{task}-{label}-{number}").exists():
+    while (path := Path(root, f"{task}-{label}-{number}")).exists():
         number += 1
     return path
 
 
+def load_run(path: AnyPath) -> RunFolder:
+    """Opens the folder that a training run left behind.
+
+    ``load_run("runs/digits-golden-1").network()`` is the network that it trained, ``.curve()`` its
+    learning curve, ``.description`` everything else that is known of it.
+
+    :raises RunError: if there is no run, or none that this version of dither reads.
+    """
+    return RunFolder.open(path)
+
+
 class RunFolder:
-    """One run folder, open for reading or for going on.
+    """One run folder, open for reading or for going on with the run.
 
     :ivar path: the folder.
     :ivar description: the content of ``run.json``.
+    :raises RunError: if the description does not list the run's tensors.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath, description: dict[str, Any]) -> None:
+        self.path = Path(path)
         self.description = description
-        self._lock = FolderLock(path)
+        self._lock = FolderLock(self.path)
         if trouble := misfit(description, _DESCRIPTION):
-            raise RunError(f"{path / 'run.json'} is not a dither run's: {trouble}")
+            raise RunError(f"{self.path / 'run.json'} is not a dither run's: {trouble}")
         self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
 
     @classmethod
-    def create(cls, path: Path, description: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
         """Makes a new folder with ``run.json``, an empty curve and an empty history, and locks it.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
@@ -178,11 +203,11 @@ class RunFolder:
         cls.refuse_used(path)
         run = cls(path, {"format": FORMAT, **description})
         try:
-            files.make_folders(path)
+            files.make_folders(run.path)
             run.lock()
             cls.refuse_used(path)
             files.make_folders(run.checkpoints)
-            files.write_atomically(path / "history", lambda file: None)
+            files.write_atomically(run._history, lambda file: None)
             run._write_rows([])
             run._write_description()
         except OSError as error:
@@ -190,11 +215,12 @@ class RunFolder:
         return run
 
     @staticmethod
-    def refuse_used(path: Path) -> None:
-        """Complains about a path that :meth:`create` would refuse, before anybody works for it.
+    def refuse_used(path: AnyPath) -> None:
+        """Checks that :meth:`create` would accept a path, before any work is done for it.
 
         :raises RunError: if there is anything but an empty folder.
         """
+        path = Path(path)
         try:
             used = path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir()))
         except OSError as error:
@@ -203,19 +229,19 @@ class RunFolder:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: Path, *, writing: bool = False) -> RunFolder:
-        """Opens an existing folder.
+    def open(cls, path: AnyPath, *, writing: bool = False) -> RunFolder:
+        """Opens an existing run folder.
 
         :param writing: whether to :meth:`lock` it, before anything is read.
         :raises RunError: if it is missing or not a run of this program's format, or somebody else
             writes it.
         """
-        run = cls._read(path)
+        run = cls._read(Path(path))
         if not writing:
             return run
         run.lock()
         # Until then somebody else may have changed it.
-        locked = cls._read(path)
+        locked = cls._read(run.path)
         locked._lock = run._lock
         return locked
 
@@ -233,8 +259,9 @@ class RunFolder:
         return cls(path, description)
 
     def lock(self) -> None:
-        """Makes sure that nobody else writes the folder until :meth:`close`, or until this process
-        ends; everything that writes does this first.
+        """Makes sure that nobody else writes the folder until :meth:`close` or this process' end.
+
+        Everything that writes does this first.
 
         :raises RunError: if somebody else does, saying who, or the folder cannot be written.
         """
@@ -245,12 +272,12 @@ class RunFolder:
         self.require(had, f"is in use: {self._lock.holder}; end that first, or wait for it")
 
     def close(self) -> None:
-        """Lets others write the folder."""
+        """Gives back the lock, so that others may write the folder."""
         self._lock.release()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """For a while, nobody else writes the folder.
+        """Keeps everybody from writing the folder for a while.
 
         :raises RunError: if somebody does, saying who.
         """
@@ -260,17 +287,17 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
+        """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the model: integers in one record of the history."""
+        """Number of parameters in one record of the history."""
         return sum(tensor.size for tensor in self.tensors)
 
     @property
     def metric(self) -> Metric:
-        """What ``curve.csv`` says of the network on held-out data.
+        """Figure of merit that ``curve.csv`` has of the network on held-out data.
 
         :raises RunError: if this version does not know it.
         """
@@ -299,7 +326,7 @@ class RunFolder:
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
-        """Complains about this folder.
+        """Checks a condition on this folder.
 
         :raises RunError: with the folder's path and ``complaint``, unless ``good``.
         """
@@ -307,7 +334,7 @@ class RunFolder:
             raise RunError(f"{self.path} {complaint}")
 
     def update(self, **values: Any) -> None:
-        """Sets keys of ``run.json``, atomically.
+        """Sets keys of ``run.json`` and writes it, atomically.
 
         :raises RunError: if it cannot be written.
         """
@@ -323,6 +350,7 @@ class RunFolder:
 
         :param parameters: all masters, in logical order, shape (parameters,).
         :raises RunError: if the files cannot be written.
+        :raises ValueError: if the number of parameters is wrong.
         """
         record = np.ascontiguousarray(parameters, "<i4")
         if record.shape != (self.parameters,):
@@ -337,7 +365,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def logged(self) -> tuple[list[CurveRow], NDArray[np.int32]]:
-        """The curve, and the masters of every line of it, as they were at one moment.
+        """Returns the curve, and the masters of every line of it, as they were at one moment.
 
         :raises RunError: as :meth:`curve` and :meth:`history` do.
         """
@@ -357,8 +385,9 @@ class RunFolder:
         return rows, self.history(rows)
 
     def curve(self, count: int | None = None) -> list[CurveRow]:
-        """All lines of the curve, or the first ``count`` of them as far as they are there, whatever
-        stands behind.
+        """Returns all lines of the curve.
+
+        :param count: of the first lines alone, as far as they are there, whatever stands behind.
 
         :raises RunError: if the file is missing or damaged.
         """
@@ -380,7 +409,7 @@ class RunFolder:
         return rows
 
     def history(self, rows: list[CurveRow]) -> NDArray[np.int32]:
-        """The masters of every logged step, shape (len(rows), parameters).
+        """Returns the masters of every logged step, shape (len(rows), parameters).
 
         :param rows: the curve; every record is checked against its digest.
         :raises RunError: if the file is missing, too short or does not match the curve.
@@ -399,8 +428,27 @@ class RunFolder:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
 
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        rows, records = self.logged()
+        self.require(bool(rows), "has logged no step yet")
+        record, values, start = records[-1], {}, 0
+        for tensor in self.tensors:
+            words = record[start : start + tensor.size]
+            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
+            start += tensor.size
+        try:
+            model = Model.from_dict(self.description["model"])
+            # Besides the model's tensors, a run may hold feedback matrices that it learned.
+            return Network(model, {name: values[name] for name in model.parameter_shapes()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} does not describe the network: {error}") from None
+
     def truncate(self, rows: int) -> None:
-        """Drops all but the first ``rows`` logged steps.
+        """Drops all but the first ``rows`` logged steps from curve and history.
 
         :raises RunError: if there are fewer, or the files cannot be written.
         """
@@ -424,7 +472,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def take_up(self, steps: int) -> Checkpoint:
-        """The newest checkpoint that goes with curve and history, which are cut back to it.
+        """Returns the newest checkpoint that goes with curve and history, which are cut back to it.
 
         They always go together unless files were lost or changed: then checkpoints that count on
         what is not there any more are removed, and an older one is taken.
@@ -460,7 +508,7 @@ class RunFolder:
         raise complaints[0] if complaints else self._nothing()
 
     def save_checkpoint(self, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Path:
-        """Writes a checkpoint and removes all but the last few.
+        """Writes a checkpoint, removes all but the last few, and returns the new one's path.
 
         :raises RunError: if it cannot be written.
         """
@@ -477,7 +525,7 @@ class RunFolder:
         return path
 
     def load_checkpoint(self) -> Checkpoint:
-        """The newest checkpoint.
+        """Reads the newest checkpoint.
 
         :raises RunError: if there is none.
         :raises CheckpointError: if it is truncated, damaged or of another run.

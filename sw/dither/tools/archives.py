@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+from .files import AnyPath
 
 __all__ = ["LARGEST", "read_archive"]
 
@@ -20,8 +21,8 @@ _ENCRYPTED = 1
 """Flag of a zip archive's member."""
 
 
-def read_archive(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that ``numpy.savez`` wrote, by name.
+def read_archive(path: AnyPath) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of a file that ``numpy.savez`` wrote, by name.
 
     Sizes are checked before anything of that size is allocated, and nothing in the file is run.
 

@@ -1,8 +1,8 @@
-"""Files that outlive crashes: what is written is there wholly or not at all, and what counts on
-something else is written only after that has reached the disk.
+"""Files: what names one, and writing them so that nothing is lost when the power fails.
 
-Everything that changes run folders and the cache goes through these functions, so that a test can
-record it and cut the power behind every step.
+What is written is there wholly or not at all, and what counts on something else is written only
+after that has reached the disk. Everything that changes run folders goes through these functions,
+so that a test can record it and cut the power behind every step.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["append", "make_folders", "remove", "sync", "truncate", "write_atomically"]
+__all__ = ["AnyPath", "append", "make_folders", "remove", "sync", "truncate", "write_atomically"]
+
+AnyPath = str | os.PathLike[str]
+"""Path of a file or folder, as functions take it: a text or a ``pathlib.Path``."""
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls ``write`` with a file, then makes ``path`` hold what was written.
+def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file so that it has its old content or the new, at any moment and after any crash.
 
-    Whoever reads ``path``, at any moment and after any crash, finds the old content or the new,
-    never a mixture. The content waits in a temporary file beside ``path``, whose name nobody can
-    guess and which is never an existing file or link.
+    It calls ``write`` with a file in memory, writes what that holds to a temporary file beside
+    ``path`` and moves it over ``path``. Nobody can guess the temporary file's name, and it is never
+    an existing file or link.
 
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
+    path = Path(path)
     content = io.BytesIO()
     write(content)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -56,7 +60,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Returns once the content of a file, or the list of names in a folder, is on the disk.
+    """Waits until the content of a file, or the list of names in a folder, is on the disk.
 
     :raises OSError: if the disk does not take it.
     """
@@ -85,7 +89,7 @@ def remove(path: Path) -> None:
 
 
 def make_folders(path: Path) -> None:
-    """Makes a folder and those above it, as far as they are missing; they are on the disk then.
+    """Makes a folder and those above it, as far as they are missing, and syncs them.
 
     :raises OSError: if one cannot be made, or a file is in the way.
     """

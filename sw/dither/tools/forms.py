@@ -7,7 +7,9 @@ from typing import Any
 __all__ = ["COUNT", "POSITIVE", "misfit"]
 
 COUNT = range(1 << 63)
+"""Form of whole numbers from 0 on."""
 POSITIVE = range(1, 1 << 63)
+"""Form of whole numbers from 1 on."""
 _NAMES = {
     int: "a whole number",
     float: "a number",
@@ -19,27 +21,27 @@ _NAMES = {
 
 
 def misfit(value: Any, form: Any, name: str = "") -> str | None:
-    """What is wrong with a value, in a few words that begin with its name; None if nothing is.
+    """Returns what is wrong with a value, in a few words; None if nothing is.
 
+    :param name: of the value, which the words begin with.
     :param form: a type of JSON (``float`` takes any number, ``str`` what UTF-8 can hold); a range
         of whole numbers; None; a tuple of forms, one of which must fit; a list with the form of all
         elements; a dictionary with forms by key, where a key ending in ``?`` may be missing, other
         keys may be there besides, and the key ``str`` stands for any.
     """
-    found = repr(value) if len(repr(value)) < 40 else f"{repr(value)[:36]} ..."
     if isinstance(form, tuple):
-        return None if any(misfit(value, each, name) is None for each in form) else f"{name} cannot be {found}"
+        return None if any(misfit(value, each, name) is None for each in form) else f"{name} cannot be {_shown(value)}"
     if form is None:
-        return None if value is None else f"{name} must be null, not {found}"
+        return None if value is None else f"{name} must be null, not {_shown(value)}"
     if isinstance(form, range):
         good = type(value) is int and value in form
-        return None if good else f"{name} must be a whole number from {form.start} on, not {found}"
+        return None if good else f"{name} must be a whole number from {form.start} on, not {_shown(value)}"
     kind = type(form) if isinstance(form, (dict, list)) else form
     good = type(value) in (int, float) if kind is float else type(value) is kind
     if kind is str and good:
         good = not any("\ud800" <= character <= "\udfff" for character in value)
     if not good:
-        return f"{name or 'it'} must be {_NAMES[kind]}, not {found}"
+        return f"{name or 'it'} must be {_NAMES[kind]}, not {_shown(value)}"
     inner = f"{name}." if name else ""
     if isinstance(form, list):
         parts = [(each, form[0], f"{name}[{number}]") for number, each in enumerate(value)]
@@ -55,3 +57,8 @@ def misfit(value: Any, form: Any, name: str = "") -> str | None:
     else:
         parts = []
     return next((said for part in parts if (said := misfit(*part))), None)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]} ..."
