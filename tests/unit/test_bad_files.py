@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
 from dither.cli import _complain, main
+from dither.cli.link import _table
 from dither.data import DataError, RemoteFile, read_file
 from dither.data import files as data_files
 from dither.link.exchange import Reason
@@ -433,6 +435,17 @@ def test_a_board_s_name_commands_no_terminal(capsys: pytest.CaptureFixture[str])
     assert Identity.decode(body).board == "\\x1b]0m\\xff"
     _complain("no \x1b[31mred\x07 here\nor there")
     assert capsys.readouterr().err == "dither: no \\x1b[31mred\\x07 here or there\n"
+
+
+def test_a_board_s_name_is_no_markup() -> None:
+    values = dict.fromkeys(("clock", "baud", "input_buffer", "output_buffer", "requests", "resent"), 1)
+    values |= dict.fromkeys(("timeouts", "damaged", "upload_bytes_per_s", "upload_of_limit"), 1)
+    values |= dict.fromkeys(("download_bytes_per_s", "download_of_limit"), 1)
+    engine = {"engine": preset("1x8").to_dict(), "round_trip_seconds": dict.fromkeys(("least", "median", "p99"), 0.1)}
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(_table({**values, **engine, "build": "1", "board": "[red]x[/]", "port": "[b]"}))
+    assert "[red]x[/] on [b]" in capture.get()
 
 
 def test_unknown_reasons_have_names() -> None:
