@@ -60,14 +60,16 @@ class FolderLock:
     def shared(self) -> Iterator[bool]:
         """Takes the lock for reading: others may read meanwhile, nobody may write.
 
-        Yields whether it could be had. A folder without a lock's file is one that nobody writes.
-
-        :raises OSError: if the lock's file cannot be read.
+        Yields whether it could be had. Where the lock's file is missing or cannot be opened, there
+        is nothing to wait for.
         """
-        if self._held is not None or not self.path.exists():
+        try:
+            descriptor = None if self._held else os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            descriptor = None
+        if descriptor is None:
             yield True
             return
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if not _locked(descriptor, fcntl.LOCK_SH):
             yield False
             return
