@@ -15,7 +15,7 @@ from dither.arch.config import EngineConfig
 from dither.arch.isa import GRADIENT_BITS, OUTER_LOOPS, REDUCTION_LOOPS, Instruction
 from dither.arch.tables import Table
 from dither.arch.timing import execution_cycles
-from dither.golden.literal import reference_contract, reference_correlate
+from dither.golden.literal import literal_contract, literal_correlate
 
 from .descriptors import displaced, random_contract, random_correlate
 from .memories import UnitMachine
@@ -81,7 +81,7 @@ class ContractionMachine(UnitMachine):
         config = self.config
         instruction = random_contract(self.random, config)
         activation, weight = self._fill(instruction)
-        expected, clips = reference_contract(config, instruction, activation, weight, self.tables)
+        expected, clips = literal_contract(config, instruction, activation, weight, self.tables)
         await self._run(instruction)
         self._compare("activation", expected, config.width, instruction)
         tiles, terms = _sizes(instruction)
@@ -101,7 +101,7 @@ class ContractionMachine(UnitMachine):
         activation, _ = self._fill(instruction)
         gradient = self.numbers((config.parameter_depth, config.rows), GRADIENT_BITS)
         self.memories["gradient"] = [pack(word, GRADIENT_BITS) for word in gradient.tolist()]
-        expected = reference_correlate(config, instruction, activation, gradient)
+        expected = literal_correlate(config, instruction, activation, gradient)
         await self._run(instruction)
         self._compare("gradient", expected, GRADIENT_BITS, instruction)
         tiles, terms = _sizes(instruction)

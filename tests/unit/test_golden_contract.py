@@ -16,7 +16,7 @@ from dither.arch.isa import LOOPS, OUTER_LOOPS, Activation, Instruction, Operand
 from dither.golden import lanewise
 from dither.golden.contract import ContractPlan, contract
 from dither.golden.drain import exact_in_float
-from dither.golden.literal import reference_contract
+from dither.golden.literal import literal_contract
 from dither.golden.nest import strides
 from dither.golden.workspace import Workspace
 
@@ -58,7 +58,7 @@ def memories(config, seed, magnitude=1.0):
 
 
 def assert_same(config, instruction, activation, weight, tables, indices=(0, 0, 0, 0)):
-    expected, clips = reference_contract(config, instruction, activation, weight, tables, indices)
+    expected, clips = literal_contract(config, instruction, activation, weight, tables, indices)
     actual, counted = contract(config, instruction, activation, weight, tables, indices)
     np.testing.assert_array_equal(actual, expected)
     assert counted == clips
@@ -281,7 +281,7 @@ def test_plans_notice_new_weights():
     space.weight[...] = -weight
     space.version += 1
     plan.run()
-    expected, _ = reference_contract(CONFIG, instruction, activation, -weight)
+    expected, _ = literal_contract(CONFIG, instruction, activation, -weight)
     np.testing.assert_array_equal(space.activation, expected)
 
 
@@ -295,7 +295,7 @@ def test_threads_change_nothing():
         last_rows=2,
         activation=Activation.TABLE,
     )
-    expected, clips = reference_contract(CONFIG, instruction, activation, weight, tables)
+    expected, clips = literal_contract(CONFIG, instruction, activation, weight, tables)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fast, "_BLOCK", 16)
         for threads in (2, 3):
@@ -426,7 +426,7 @@ def test_lane_wise_threads_change_nothing():
         operand=Operand.LANE,
         activation=Activation.TABLE,
     )
-    expected, clips = reference_contract(CONFIG, instruction, activations, weight, tables)
+    expected, clips = literal_contract(CONFIG, instruction, activations, weight, tables)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanewise, "_BLOCK", 16)
         space = Workspace(CONFIG, threads=3)
@@ -484,7 +484,7 @@ def test_plans_serve_all_indices(operand):
     )
     plan = ContractPlan(space, instruction)
     for indices in ((0, 0, 0, 0), (9, 40, 50, 3), (9, 40, 50, 3), (0, 1, 0, 0), (-(1 << 16), 1 << 30, 108, 60)):
-        expected, clips = reference_contract(CONFIG, instruction, space.activation, weight, indices=indices)
+        expected, clips = literal_contract(CONFIG, instruction, space.activation, weight, indices=indices)
         assert plan.run(indices).clips == clips
         np.testing.assert_array_equal(space.activation, expected)
     for indices, message in (

@@ -17,7 +17,7 @@ from dither.arch.streams import Expect, Segment
 from dither.arch.timing import CORRELATE_DISTANCE, execution_cycles
 from dither.golden import GoldenMachine
 from dither.golden.correlate import CorrelatePlan, correlate
-from dither.golden.literal import reference_correlate
+from dither.golden.literal import literal_correlate
 from dither.golden.workspace import Workspace
 from tests.programs import steps_of_strides
 
@@ -45,7 +45,7 @@ def memories(config, seed, magnitude=1.0):
 
 
 def assert_same(config, instruction, activation, gradient, indices=(0, 0, 0)):
-    expected = reference_correlate(config, instruction, activation, gradient, indices)
+    expected = literal_correlate(config, instruction, activation, gradient, indices)
     np.testing.assert_array_equal(correlate(config, instruction, activation, gradient, indices), expected)
     return expected
 
@@ -109,7 +109,7 @@ def test_fast_equals_literal(case, block, threads, long_sums):
             assume(False)
         finally:
             space.close()
-    np.testing.assert_array_equal(result, reference_correlate(config, instruction, activation, gradient))
+    np.testing.assert_array_equal(result, literal_correlate(config, instruction, activation, gradient))
 
 
 def test_tensor_train_core():
@@ -209,7 +209,7 @@ def test_plans_serve_all_indices():
     instruction = nest({"k0": 4, "o2": 6}, d={"o2": 1}, x={"k0": 6, "o2": 1}, g={"k0": 1})
     plan = CorrelatePlan(space, instruction)
     for indices in ((0, 0, 0), (7, 100, 20), (7, 100, 20), (0, 3, 0), (1, 0, 124)):
-        expected = reference_correlate(CONFIG, instruction, activation, gradient, indices)
+        expected = literal_correlate(CONFIG, instruction, activation, gradient, indices)
         plan.run(gradient, indices)
         np.testing.assert_array_equal(gradient, expected)
     with pytest.raises(DeviceError, match="gradient address 125 to 128 is beyond the memory's 128 words"):
@@ -290,7 +290,7 @@ def test_the_machine_adds_to_gradient_memory_and_counts():
     device.write_program(encode_program(program))
     result = device.run(0, inputs, [Expect(Memory.GRADIENT, 32)])
     for index in (0, 7, 14):
-        expected = reference_correlate(config, instruction, activation, expected, (0, index, 0))
+        expected = literal_correlate(config, instruction, activation, expected, (0, index, 0))
     np.testing.assert_array_equal(result.outputs[0], expected)
     assert result.counters["cycles_correlate"] == 3 * execution_cycles(config, instruction)
     assert result.counters["row_steps"] == 3 * 5 * 5

@@ -27,7 +27,7 @@ from dither.arch.streams import Expect, Segment
 from dither.arch.tables import scalar_tables, sine_table
 from dither.arch.timing import execution_cycles, fetch_cycles
 from dither.golden import GoldenMachine, predict
-from dither.golden.literal import reference_contract
+from dither.golden.literal import literal_contract
 from dither.golden.loss import loss
 from dither.golden.probes import accumulate, perturb, tensor_probes
 from dither.golden.update import update
@@ -414,7 +414,7 @@ def _layer_inputs(seed):
 def _reference(instruction, x, w, tables=()):
     activation, weight = np.zeros((64, 3), np.int64), np.zeros((32, 2), np.int64)
     activation[: len(x)], weight[: len(w)] = x, w
-    result, clips = reference_contract(CONFIG, instruction, activation, weight, tables)
+    result, clips = literal_contract(CONFIG, instruction, activation, weight, tables)
     return result[32:36], clips
 
 

@@ -9,8 +9,8 @@ from dither.arch.isa import (
     decode_program,
     disassemble,
     encode_program,
-    render_markdown,
 )
+from dither.arch.pages import PAGES
 from dither.arch.regmap import COUNTERS, PHASES
 
 
@@ -70,11 +70,14 @@ def test_disassembly_has_a_line_for_each_instruction():
 
 
 def test_the_reference_page_names_every_instruction_and_field():
-    page = render_markdown()
+    page = PAGES["isa.md"]()
     for form in INSTRUCTIONS:
         assert f"## {form.name}\n" in page
+        position = OPCODE_BITS
         for field in form.fields:
-            assert f"| {field.name} | {field.width}" in page
+            last = position + field.width - 1
+            assert f"| `{field.name}` | {position}{f'–{last}' if field.width > 1 else ''} | {field.width}" in page
+            position += field.width
 
 
 @pytest.mark.parametrize(

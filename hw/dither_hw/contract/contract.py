@@ -30,10 +30,11 @@ class ContractUnit(wiring.Component):
     the drain, with a table one every ``lanes_per_table`` cycles. The drain of one tile overlaps the
     next. Cycles: :func:`dither.arch.timing.execution_cycles`, exactly.
 
-    The path of a term, in cycles after ``start``: 4 weight address; 6 weight word and activation
-    address; 7 weights in one register for all lanes; 8 in one for each group, activation word; 10
-    products; 11 sums. The sums of a complete tile are copied in the next cycle; its rows go through
-    the requantisers (4 cycles), if need be through the groups' interpolators, and to the memory.
+    The path of a term: address of the weight word; address of the activation word; weights, in one
+    register for all lanes, then in one for each group, together with the activation word; products;
+    sums. The cycles of all that are a table of docs/timing.md, made from :mod:`dither.arch.timing`.
+    The sums of a complete tile are copied a cycle after the last; its rows go through the
+    requantisers, if need be through the groups' interpolators, and to the memory.
 
     With lane-wise operands the address that would be the weight's goes to the activation memory, in
     the cycle before the input's, and the multipliers take the word that comes. CORRELATE fills them

@@ -26,11 +26,13 @@ class Correlator(wiring.Component):
     """Turns the nest's pace into addresses and controls for the lanes, and adds their sums to the
     gradients.
 
-    Throughput: a left word or a right word every cycle. The path of a right word, in cycles after
-    its :attr:`pace`: 2 address; 3 activation port; 5 word, and controls in the groups; 7 products;
-    as many for the sums over the lanes of a group, and then over groups, as the adders have levels;
-    1 addition; write. The gradient's address is two cycles ahead of the sum, so that a word can be
-    visited again 4 cycles later.
+    Throughput: a left word or a right word every cycle. A right word's address is there 2 cycles
+    after its :attr:`pace`, and at the activation memory's port a cycle later. From there it takes
+    :data:`~dither.arch.timing.MEMORY_LATENCY` cycles to the word,
+    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` to its products,
+    :func:`~dither.arch.timing.lane_sum_cycles` to their sum over the lanes, one to the addition and
+    one to the write. The gradient's address is a memory's latency ahead of the sum, so that a word
+    can be visited again :data:`~dither.arch.timing.CORRELATE_DISTANCE` cycles later.
 
     Resources on ECP5, for 4x32 with groups of 4: 450 LUT4, 1.5 k flip-flops, 690 carry cells.
 

@@ -62,7 +62,7 @@ SATURATIONS: tuple[str, ...] = ("requantise", "weight", "loss", "update")
 """Names of the places where values are clipped and clips are counted."""
 
 COUNTERS: tuple[Counter, ...] = (
-    *(Counter(f"cycles_{phase}", f"cycles of phase {phase}") for phase in PHASES),
+    *(Counter(f"cycles_{phase}", f"cycles charged to {phase}") for phase in PHASES),
     Counter("row_steps", "rows that did a multiply-accumulate, summed over cycles (times L: multiply-accumulates)"),
     *(Counter(f"saturations_{place}", f"values clipped by {place}") for place in SATURATIONS),
 )
@@ -72,7 +72,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("magic", 0, "read", "a constant that tells an engine from noise"),
     Register("configuration", 1, "read", "digest of the engine's configuration"),
     Register("start", 2, "write", "starts the program at the word address written; ignored while busy"),
-    Register("status", 3, "read", "bit 0: busy; bit 1: fault (unknown opcode, stack overflow or underflow)"),
+    Register("status", 3, "read", "bit 0: busy; bit 1: the last program ended with a fault"),
 )
 """All host registers but the counters."""
 COUNTER_BASE = 16

@@ -37,7 +37,7 @@ COMMANDS = {
     "virtual-board": Entry("virtual_board", "virtual_board", "Simulate a whole board behind a pseudo-terminal."),
     "link-cost": Entry("virtual_board", "link_cost", "Measure what the link costs a training step."),
     "info": Entry("inspect", "info", "Show engines, tasks, versions, tools and serial ports."),
-    "docs": Entry("inspect", "docs", "Make docs/isa.md again from the instruction set."),
+    "docs": Entry("inspect", "docs", "Make the pages of docs that derive from data again."),
     "disassemble": Entry("inspect", "disassemble", "Show the program of a compiled task."),
 }
 """All commands by the names that people type, in the order of their work."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 from rich.console import Console
@@ -10,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..arch.config import PRESETS, EngineConfig
-from ..arch.isa import decode_program, render_markdown
+from ..arch.isa import decode_program
+from ..arch.pages import PAGES
 from ..devices import tools
 from ..link.transport import serial_ports
 from ..tools.files import write_atomically
@@ -62,21 +65,28 @@ def info() -> None:
     show_default=True,
     help="Folder of the documentation.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
 @click.pass_context
 def docs(context: click.Context, out: Path, check: bool) -> None:
-    """Write the reference page of the instruction set, which is data in dither.arch.isa."""
-    page, text = out / "isa.md", render_markdown()
+    """Write the reference pages: instruction set, registers, memories and streams, timing. They
+    derive from data in dither.arch."""
+    texts = {out / name: make() for name, make in PAGES.items()}
     if check:
-        current = page.read_text() if page.is_file() else None
-        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither docs'}")
-        context.exit(0 if current == text else 1)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(page, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
-    click.echo(f"wrote {page}")
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        for page in texts:
+            click.echo(f"{page}: {'out of date; run: dither docs' if page in stale else 'up to date'}")
+        context.exit(1 if stale else 0)
+    for page, text in texts.items():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_atomically(page, partial(_write, text))
+        except OSError as error:
+            raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
+        click.echo(f"wrote {page}")
+
+
+def _write(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
 
 
 @click.command(

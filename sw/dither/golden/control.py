@@ -12,7 +12,7 @@ from ..arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OUTER_LOOPS, STACK_DEPT
 from ..arch.timing import execution_cycles, fetch_cycles
 from .nest import terms
 
-__all__ = ["Program", "Stack", "Step", "wrap"]
+__all__ = ["Decoded", "Program", "Stack", "wrap"]
 
 _LONGEST = max(form.words for form in INSTRUCTIONS)
 _NESTS = ("CONTRACT", "CORRELATE")
@@ -24,7 +24,7 @@ def wrap(value: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Decoded:
     """One instruction of a program at its address, with its costs."""
 
     address: int
@@ -57,7 +57,7 @@ class Program:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self._words = [0] * config.program_depth
-        self._steps: dict[int, Step] = {}
+        self._decoded: dict[int, Decoded] = {}
 
     def write(self, words: Sequence[int]) -> None:
         """Replaces the words from word 0 on; the others stay.
@@ -67,19 +67,19 @@ class Program:
         if len(words) > len(self._words):
             raise DeviceError(f"the program has {len(words)} words, the memory only {len(self._words)}")
         self._words[: len(words)] = [int(word) & 0xFFFFFFFF for word in words]
-        self._steps.clear()
+        self._decoded.clear()
 
-    def step(self, address: int) -> Step:
+    def at(self, address: int) -> Decoded:
         """Returns the instruction at a word address, decoded, with its costs.
 
         :raises DeviceError: if there is no valid instruction, or one that the engine lacks.
         """
-        step = self._steps.get(address)
-        if step is None:
-            step = self._steps[address] = self._decode(address)
-        return step
+        decoded = self._decoded.get(address)
+        if decoded is None:
+            decoded = self._decoded[address] = self._decode(address)
+        return decoded
 
-    def _decode(self, address: int) -> Step:
+    def _decode(self, address: int) -> Decoded:
         if not 0 <= address < len(self._words):
             raise DeviceError(f"fault at word {address}: beyond the program memory's {len(self._words)} words")
         try:
@@ -95,7 +95,7 @@ class Program:
             cycles = execution_cycles(self.config, instruction)
         except ValueError as error:
             raise DeviceError(f"fault at word {address} ({name}): {error}") from None
-        return Step(
+        return Decoded(
             address=address,
             instruction=instruction,
             following=address + instruction.format.words,

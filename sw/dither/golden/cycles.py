@@ -9,7 +9,7 @@ from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.isa import REGISTERS, STACK_DEPTH, Instruction, decode_program
 from ..arch.regmap import COUNTERS, SATURATIONS
-from .control import Program, Stack, Step, wrap
+from .control import Decoded, Program, Stack, wrap
 
 __all__ = ["predict"]
 
@@ -24,12 +24,12 @@ class _Tally:
     pulls: int = 0
     depth: int = 0
 
-    def charge(self, step: Step) -> None:
+    def charge(self, decoded: Decoded) -> None:
         """Adds one execution of an instruction."""
-        counts, phase = self.counts, f"cycles_{step.instruction.format.phase}"
-        counts["cycles_fetch"] = counts.get("cycles_fetch", 0) + step.fetch
-        counts[phase] = counts.get(phase, 0) + step.cycles
-        counts["row_steps"] = counts.get("row_steps", 0) + step.row_steps
+        counts, phase = self.counts, f"cycles_{decoded.instruction.format.phase}"
+        counts["cycles_fetch"] = counts.get("cycles_fetch", 0) + decoded.fetch
+        counts[phase] = counts.get(phase, 0) + decoded.cycles
+        counts["row_steps"] = counts.get("row_steps", 0) + decoded.row_steps
 
     def add(self, other: _Tally, times: int) -> None:
         """Adds the costs of a stretch that is executed ``times`` times."""
@@ -90,10 +90,10 @@ class _Model:
     def run(self, entry: int) -> None:
         stack, address = Stack(), entry
         while True:
-            step = self.program.step(address)
-            instruction = step.instruction
-            self.tally.charge(step)
-            address = step.following
+            decoded = self.program.at(address)
+            instruction = decoded.instruction
+            self.tally.charge(decoded)
+            address = decoded.following
             try:
                 match instruction.name:
                     case "HALT":
@@ -117,7 +117,7 @@ class _Model:
                     case _:
                         self._scalar(instruction)
             except DeviceError as error:
-                raise DeviceError(f"fault at word {step.address} ({instruction.name}): {error}") from error
+                raise DeviceError(f"fault at word {decoded.address} ({instruction.name}): {error}") from error
 
     def _iterations(self, instruction: Instruction) -> int:
         start = self.registers[instruction["register"]]
@@ -170,10 +170,10 @@ class _Model:
         tally = _Tally(depth=1)
         calls: list[int] = []
         while True:
-            step = self.program.step(address)
-            instruction = step.instruction
-            tally.charge(step)
-            address = step.following
+            decoded = self.program.at(address)
+            instruction = decoded.instruction
+            tally.charge(decoded)
+            address = decoded.following
             match instruction.name:
                 case "END" if not calls:
                     return tally, address

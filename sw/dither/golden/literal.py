@@ -14,7 +14,7 @@ from ..arch.config import EngineConfig
 from ..arch.isa import GRADIENT_BITS, LOOPS, OUTER_LOOPS, Activation, Instruction, Operand
 from ..arch.tables import Table
 
-__all__ = ["reference_contract", "reference_correlate"]
+__all__ = ["literal_contract", "literal_correlate"]
 
 
 class _Odometer:
@@ -56,7 +56,7 @@ class _Odometer:
         return True
 
 
-def reference_contract(
+def literal_contract(
     config: EngineConfig,
     instruction: Instruction,
     activation: ArrayLike,
@@ -110,7 +110,7 @@ def reference_contract(
     return np.array(y, dtype=np.int64), clips
 
 
-def reference_correlate(
+def literal_correlate(
     config: EngineConfig,
     instruction: Instruction,
     activation: ArrayLike,

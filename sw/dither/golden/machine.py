@@ -16,7 +16,7 @@ from ..arch.isa import REGISTERS, Distribution, Instruction, Memory, Rule
 from ..arch.regmap import COUNTERS
 from ..arch.streams import Expect, Segment
 from .contract import ContractPlan
-from .control import Program, Stack, Step, wrap
+from .control import Decoded, Program, Stack, wrap
 from .correlate import CorrelatePlan
 from .dither import DitherPlan
 from .loss import LossPlan
@@ -72,7 +72,7 @@ class GoldenMachine:
         self._losses: dict[int, LossPlan] = {}
         self._kept = np.zeros(config.lanes, np.int64)
         self._registers = [0] * REGISTERS
-        self._units: dict[str, Callable[[Step], None]] = {
+        self._units: dict[str, Callable[[Decoded], None]] = {
             "SET": self._set,
             "ADD": self._add,
             "SUBTRACT": self._subtract,
@@ -130,12 +130,12 @@ class GoldenMachine:
     def _execute(self, entry: int) -> None:
         stack, counters, address = Stack(), self._counters, entry
         while True:
-            step = self._program.step(address)
-            instruction = step.instruction
-            counters["cycles_fetch"] += step.fetch
-            counters[f"cycles_{instruction.format.phase}"] += step.cycles
-            counters["row_steps"] += step.row_steps
-            address = step.following
+            decoded = self._program.at(address)
+            instruction = decoded.instruction
+            counters["cycles_fetch"] += decoded.fetch
+            counters[f"cycles_{instruction.format.phase}"] += decoded.cycles
+            counters["row_steps"] += decoded.row_steps
+            address = decoded.following
             try:
                 match instruction.name:
                     case "HALT":
@@ -150,9 +150,9 @@ class GoldenMachine:
                     case "RETURN":
                         address = stack.back()
                     case name:
-                        self._units[name](step)
+                        self._units[name](decoded)
             except DeviceError as error:
-                raise DeviceError(f"fault at word {step.address} ({instruction.name}): {error}") from error
+                raise DeviceError(f"fault at word {decoded.address} ({instruction.name}): {error}") from error
 
     def _write(self, register: int, value: int) -> None:
         if register:
@@ -161,40 +161,42 @@ class GoldenMachine:
     def _read(self, instruction: Instruction, field: str) -> int:
         return self._registers[instruction[field]]
 
-    def _set(self, step: Step) -> None:
-        self._write(step.instruction["target"], self._read(step.instruction, "source") + step.instruction["value"])
+    def _set(self, decoded: Decoded) -> None:
+        self._write(
+            decoded.instruction["target"], self._read(decoded.instruction, "source") + decoded.instruction["value"]
+        )
 
-    def _add(self, step: Step) -> None:
-        left, right = self._read(step.instruction, "left"), self._read(step.instruction, "right")
-        self._write(step.instruction["target"], left + right)
+    def _add(self, decoded: Decoded) -> None:
+        left, right = self._read(decoded.instruction, "left"), self._read(decoded.instruction, "right")
+        self._write(decoded.instruction["target"], left + right)
 
-    def _subtract(self, step: Step) -> None:
-        left, right = self._read(step.instruction, "left"), self._read(step.instruction, "right")
-        self._write(step.instruction["target"], left - right)
+    def _subtract(self, decoded: Decoded) -> None:
+        left, right = self._read(decoded.instruction, "left"), self._read(decoded.instruction, "right")
+        self._write(decoded.instruction["target"], left - right)
 
-    def _pull(self, step: Step) -> None:
-        self._write(step.instruction["target"], int(self._inputs.take(None, 1)[0, 0]))
+    def _pull(self, decoded: Decoded) -> None:
+        self._write(decoded.instruction["target"], int(self._inputs.take(None, 1)[0, 0]))
 
-    def _emit(self, step: Step) -> None:
-        self._outputs.send(None, np.array([[self._read(step.instruction, "source")]], np.int64))
+    def _emit(self, decoded: Decoded) -> None:
+        self._outputs.send(None, np.array([[self._read(decoded.instruction, "source")]], np.int64))
 
-    def _load(self, step: Step) -> None:
-        kind = Memory(step.instruction["memory"])
-        self.memories.load(kind, step.instruction["base"], self._inputs.take(kind, step.instruction["count"]))
+    def _load(self, decoded: Decoded) -> None:
+        kind = Memory(decoded.instruction["memory"])
+        self.memories.load(kind, decoded.instruction["base"], self._inputs.take(kind, decoded.instruction["count"]))
 
-    def _store(self, step: Step) -> None:
-        kind = Memory(step.instruction["memory"])
-        self._outputs.send(kind, self.memories.store(kind, step.instruction["base"], step.instruction["count"]))
+    def _store(self, decoded: Decoded) -> None:
+        kind = Memory(decoded.instruction["memory"])
+        self._outputs.send(kind, self.memories.store(kind, decoded.instruction["base"], decoded.instruction["count"]))
 
-    def _contract(self, step: Step) -> None:
-        indices = self._indices(step.instruction, "wxyb")
-        plan = self._plans.get(step.address)
+    def _contract(self, decoded: Decoded) -> None:
+        indices = self._indices(decoded.instruction, "wxyb")
+        plan = self._plans.get(decoded.address)
         if plan is None:
-            plan = self._plans[step.address] = ContractPlan(self.memories.space, step.instruction, indices)
+            plan = self._plans[decoded.address] = ContractPlan(self.memories.space, decoded.instruction, indices)
         result = plan.run(indices)
         self._counters["saturations_requantise"] += result.clips
         if self._monitor:
-            seen = self.ranges.setdefault(step.address, Range(result.lowest, result.highest, 0, 0))
+            seen = self.ranges.setdefault(decoded.address, Range(result.lowest, result.highest, 0, 0))
             seen.lowest, seen.highest = min(seen.lowest, result.lowest), max(seen.highest, result.highest)
             seen.clips += result.clips
             seen.executions += 1
@@ -202,20 +204,22 @@ class GoldenMachine:
     def _indices(self, instruction: Instruction, letters: str) -> tuple[int, ...]:
         return tuple([self._registers[instruction[f"{letter}_index"]] for letter in letters])
 
-    def _correlate(self, step: Step) -> None:
-        indices = self._indices(step.instruction, "dxg")
-        plan = self._correlations.get(step.address)
+    def _correlate(self, decoded: Decoded) -> None:
+        indices = self._indices(decoded.instruction, "dxg")
+        plan = self._correlations.get(decoded.address)
         if plan is None:
-            plan = self._correlations[step.address] = CorrelatePlan(self.memories.space, step.instruction, indices)
+            plan = self._correlations[decoded.address] = CorrelatePlan(
+                self.memories.space, decoded.instruction, indices
+            )
         plan.run(self.memories.state[Memory.GRADIENT], indices)
 
-    def _loss(self, step: Step) -> None:
-        plan = self._losses.get(step.address)
+    def _loss(self, decoded: Decoded) -> None:
+        plan = self._losses.get(decoded.address)
         if plan is None:
-            plan = self._losses[step.address] = LossPlan(self.config, step.instruction)
+            plan = self._losses[decoded.address] = LossPlan(self.config, decoded.instruction)
         total, clips = plan.run(self.memories.space.activation, self._kept, *self.memories.scalar_tables)
         self._counters["saturations_loss"] += clips
-        self._write(step.instruction["target"], total)
+        self._write(decoded.instruction["target"], total)
 
     def _tensor(self, instruction: Instruction) -> slice:
         """Returns the words of the tensor that a PERTURB or ACCUMULATE works on."""
@@ -258,8 +262,8 @@ class GoldenMachine:
         )
         return None if place is None else (instruction["base"] + place[0], place[1])
 
-    def _perturb(self, step: Step) -> None:
-        instruction, width = step.instruction, self.config.width
+    def _perturb(self, decoded: Decoded) -> None:
+        instruction, width = decoded.instruction, self.config.width
         words, weight = self._tensor(instruction), self.memories.space.weight
         distribution, masters = self._distribution(instruction), self.memories.state[Memory.MASTER]
         if distribution.bits:
@@ -275,8 +279,8 @@ class GoldenMachine:
         self.memories.space.version += 1
         self._counters["saturations_weight"] += clips
 
-    def _accumulate(self, step: Step) -> None:
-        instruction, gradients = step.instruction, self.memories.state[Memory.GRADIENT]
+    def _accumulate(self, decoded: Decoded) -> None:
+        instruction, gradients = decoded.instruction, self.memories.state[Memory.GRADIENT]
         words, distribution = self._tensor(instruction), self._distribution(instruction)
         difference = self._read(instruction, "difference")
         if distribution.bits:
@@ -286,8 +290,8 @@ class GoldenMachine:
             if place is not None:
                 gradients[place] = wrap_gradients(gradients[place] + difference)
 
-    def _update(self, step: Step) -> None:
-        instruction, state = step.instruction, self.memories.state
+    def _update(self, decoded: Decoded) -> None:
+        instruction, state = decoded.instruction, self.memories.state
         try:
             rule = Rule(instruction["rule"])
         except ValueError:
@@ -312,15 +316,15 @@ class GoldenMachine:
         state[Memory.MOMENT2][words] = result.moment2
         self._counters["saturations_update"] += result.clips
 
-    def _dither(self, step: Step) -> None:
-        plan = self._dithers.get(step.address)
+    def _dither(self, decoded: Decoded) -> None:
+        plan = self._dithers.get(decoded.address)
         if plan is None:
-            plan = self._dithers[step.address] = DitherPlan(self.memories.space, step.instruction)
-        clips = plan.run(*(self._read(step.instruction, name) for name in ("seed", "step", "probe", "offset")))
+            plan = self._dithers[decoded.address] = DitherPlan(self.memories.space, decoded.instruction)
+        clips = plan.run(*(self._read(decoded.instruction, name) for name in ("seed", "step", "probe", "offset")))
         self._counters["saturations_requantise"] += clips
 
-    def _transpose(self, step: Step) -> None:
-        source, target = transpose_words(self.config, step.instruction)
+    def _transpose(self, decoded: Decoded) -> None:
+        source, target = transpose_words(self.config, decoded.instruction)
         weight = self.memories.space.weight
-        weight[target] = transpose(weight[source], step.instruction["inner"], step.instruction["columns"])
+        weight[target] = transpose(weight[source], decoded.instruction["inner"], decoded.instruction["columns"])
         self.memories.space.version += 1

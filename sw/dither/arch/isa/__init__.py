@@ -2,7 +2,7 @@
 
 :data:`INSTRUCTIONS` is the only place that says which instructions exist, which fields they
 have and how wide those are. Encoder, decoder and disassembler (:mod:`~dither.arch.isa.coding`), the
-gateware's layouts and ``docs/isa.md`` (:mod:`~dither.arch.isa.page`) all derive from it. What each
+gateware's layouts and ``docs/isa.md`` (:mod:`dither.arch.pages`) all derive from it. What each
 instruction *does* is in its description and, executable, in :mod:`dither.golden`.
 
 An instruction is a bit string: the opcode in bits 0 to 7, then the fields in the order of the
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from .coding import Instruction, decode_program, disassemble, encode_program
 from .formats import Field, InstructionFormat
-from .page import render_markdown
 from .table import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from .vocabulary import (
     GRADIENT_BITS,
@@ -59,5 +58,4 @@ __all__ = [
     "decode_program",
     "disassemble",
     "encode_program",
-    "render_markdown",
 ]

@@ -51,9 +51,11 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         (_source("register", "added to `count`"), Field("count", 16, "iterations, with the register's; at least 1")),
         "Repeats the instructions up to the matching END, `register + count` times.",
     ),
-    InstructionFormat("END", 2, "control", (), "Ends the body of the innermost LOOP."),
-    InstructionFormat("CALL", 3, "control", (_address("target", "word address"),), "Calls a subroutine."),
-    InstructionFormat("RETURN", 4, "control", (), "Returns behind the matching CALL."),
+    InstructionFormat("END", 2, "control", (), "Ends the body of the innermost LOOP, which begins again or is over."),
+    InstructionFormat(
+        "CALL", 3, "control", (_address("target", "word address"),), "Goes on at another word, until RETURN."
+    ),
+    InstructionFormat("RETURN", 4, "control", (), "Goes on behind the CALL that was opened last."),
     InstructionFormat(
         "SET",
         5,
@@ -87,21 +89,22 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         9,
         "store",
         (_source("source", "operand"),),
-        "Sends the register over the output stream, a scalar, sign-extended.",
+        "Sends a register to the output stream, a scalar, sign-extended to the beat.",
     ),
     InstructionFormat(
         "LOAD",
         10,
         "load",
         (Field("memory", 3, "see Memory"), _address("base", "first word"), Field("count", 16, "words, at least 1")),
-        "Copies `count` words of the input stream into a memory.",
+        "Copies `count` words of the input stream into a memory, any of them. Of a value wider than its place, the "
+        "lowest bits are taken.",
     ),
     InstructionFormat(
         "STORE",
         11,
         "store",
         (Field("memory", 3, "see Memory"), _address("base", "first word"), Field("count", 16, "words, at least 1")),
-        "Copies `count` words of a memory to the output stream.",
+        "Copies `count` words of a memory, any but the two kinds of tables, to the output stream.",
     ),
     InstructionFormat(
         "CONTRACT",
@@ -135,16 +138,16 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _index("y", "modulo 2**16"),
             _index("b", "modulo 2**16"),
         ),
-        "A loop nest of multiply-accumulates. For every iteration of the outer loops (one *tile*): "
-        "`acc[r][l] = bias + sum over k of weight[w][r] * activation[x][l]`, for all R rows and L lanes; "
-        "then row r is requantised, `sat_W((acc + 2**(shift-1)) >> shift)`, passed through the activation and "
-        "written to `y + r*y_row`. A step is added when its loop advances and every loop inside it has just wrapped; "
-        "a loop's address does not return by itself: steps include the way back. All addresses are modulo 2**16. "
-        "A tile must last at least as long as its drain: "
-        "`(n_k0*n_k1*n_k2 + bias) * c + idle >= rows * drain cycles per row`, c = 1 and rows = R. With lane-wise "
-        "operands a term takes two cycles, all rows would be the same, and so n_o0 and last_rows must be 1: c = 2, "
-        "rows = 1. "
-        "Outputs must not be inputs of the same instruction.",
+        "A loop nest of multiply-accumulates. For every iteration of the outer loops (one *tile*): `acc[r][l] = bias "
+        "+ sum over k of weight[w][r] * activation[x][l]`, for all R rows and L lanes; then row r is requantised, "
+        "`sat_W(rnd(acc, shift))`, passed through the activation and written to `y + r*y_row`, if it is less than R "
+        "or, while o0 is in its last iteration, than `last_rows`; the other rows are not written and clip nothing. "
+        "Where a word is written more than once, the last time counts. With `bias`, sums begin with `weight[b][r] * "
+        "activation[one][l]`. A step is added when its loop advances and every loop inside it has just wrapped; a "
+        "loop's address does not return by itself: steps include the way back. All addresses are modulo 2**16. A tile "
+        "must last at least as long as its drain: `(n_k0*n_k1*n_k2 + bias) * c + idle >= rows * drain cycles per "
+        "row`, c = 1 and rows = R. With lane-wise operands a term takes two cycles, all rows would be the same, and "
+        "so n_o0 and last_rows must be 1: c = 2, rows = 1. Outputs must not be inputs of the same instruction.",
     ),
     InstructionFormat(
         "LOSS",
@@ -155,7 +158,10 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _address("z_base", "first output word of the network"),
             _step("z_step", "from output to output"),
             Field("count", 16, "C, outputs of the network, at least 1"),
-            _address("label", "word of labels: a negative label masks its lane; the class for CROSS_ENTROPY"),
+            _address(
+                "label",
+                "word of labels: a negative one masks its lane; for CROSS_ENTROPY the class, C or more masks too",
+            ),
             _address("t_base", "first target word (SQUARED_ERROR)"),
             _step("t_step", "from target to target"),
             Field("z_frac", 5, "fraction bits of outputs and targets, 0 to 16"),
@@ -165,14 +171,14 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _step("d_step", "from derivative to derivative (ERROR)"),
             _target(),
         ),
-        "Sums the losses of the lanes whose label is not negative into a register. Each lane's loss is rounded to "
-        "`loss_frac` bits and clipped to 24 bits by itself, so the sum does not depend on the tiling of samples. "
-        "CROSS_ENTROPY: `ln(sum exp(z_c - max z)) + max z - z_label`, through the scalar tables. "
-        "SQUARED_ERROR: `sum (z_c - t_c)**2`. KEEP keeps every lane's loss within the unit until the next KEEP. DIFFER "
-        "writes `sat_W(loss - kept loss)`, 0 in masked lanes. ERROR writes C words, 0 in masked lanes: for "
-        "CROSS_ENTROPY softmax minus one for the label's class, with W-2 fraction bits; for SQUARED_ERROR `sat_W(z_c - "
-        "t_c)`. Words "
-        "written must not be read by the same instruction.",
+        "Sums the losses of the lanes that are not masked into a register, modulo 2**32. A lane is masked where its "
+        "label is negative and, for CROSS_ENTROPY, where it is C or more. All addresses are modulo 2**16. Each lane's "
+        "loss is rounded to `loss_frac` bits and clipped to 24 bits by itself, so the sum does not depend on the "
+        "tiling of samples. CROSS_ENTROPY: `ln(sum exp(z_c - max z)) + max z - z_label`, through the scalar tables. "
+        "SQUARED_ERROR: `sum (z_c - t_c)**2`. KEEP keeps every lane's loss (of a masked lane: 0) within the unit "
+        "until the next KEEP. DIFFER writes `sat_W(loss - kept loss)`, 0 in masked lanes. ERROR writes C words, 0 in "
+        "masked lanes: for CROSS_ENTROPY softmax minus one for the label's class, with W-2 fraction bits; for "
+        "SQUARED_ERROR `sat_W(z_c - t_c)`. Words written must not be read by the same instruction.",
     ),
     InstructionFormat(
         "PERTURB",
@@ -185,17 +191,19 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
                 "amplitude", 32, "probe step in units of a master parameter, negative for the other side", signed=True
             ),
         ),
-        "Writes the working weights of one tensor: `sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`, with xi "
-        "of the distribution. Parameter i of the tensor uses bits `n*i` to `n*i + n-1` of the generator from `block` "
-        "on, n = 1, 8 or 16, the lowest first; COORDINATE compares `64*block + i` with the probe's number.",
+        "Writes the working weights of one tensor: `sat_W(rnd(master + amplitude * xi, 32-W))`, with xi of the "
+        "distribution. Row r of word (t, k) has parameter i = k*Mp + t*R + r, Mp = T*R rounded up to a multiple of 8. "
+        "Parameter i uses bits `n*i` to `n*i + n-1` of the generator from `block` on, n = 1, 8 or 16, the lowest "
+        "first: bit j is bit `j & 63` of the generator's block `block + (j >> 6)`, a sum that does not wrap at 2**20. "
+        "COORDINATE compares `64*block + i` with the probe's number, unsigned.",
     ),
     InstructionFormat(
         "ACCUMULATE",
         15,
         "accumulate",
         (*_MATRIX, *_PROBE, _source("difference", "loss difference, signed")),
-        "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**48 "
-        "(the compiler proves that no sum overflows).",
+        "Adds `difference * xi` to the gradient accumulators of one tensor, with the xi of PERTURB, modulo 2**48 (the "
+        "compiler proves that no sum overflows).",
     ),
     InstructionFormat(
         "UPDATE",
@@ -211,7 +219,8 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _source("rate", "learning rate mantissa, lowest 18 bits, unsigned"),
             Field("rate_shift", 5, "right shift of rate times direction"),
         ),
-        "One optimiser step for every parameter of the words, from its gradient accumulator, which it clears.",
+        "One optimiser step for every parameter of the words, from its gradient accumulator, which it clears. The "
+        "arithmetic of the rules has its own section (docs/arithmetic.md).",
     ),
     InstructionFormat(
         "CORRELATE",
@@ -233,12 +242,12 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             _index("g", "modulo 2**16"),
         ),
         "Sums of products over all lanes, added to gradient accumulators: the gradient of a contraction, from the "
-        "derivatives by its outputs (left) and its inputs (right). For every iteration of the outer loops (one *tile*) "
-        "R left words are taken, `left[r] = activation[d + r*d_row]` (zero for rows that do not count); then, for "
-        "every iteration of the inner loops, `gradient[g][r] += sum over l of left[r][l] * activation[x][l]`, modulo "
-        "2**48, "
-        "for all R rows. Loops and steps are CONTRACT's. No gradient word may be reached again within "
-        "`CORRELATE_DISTANCE` cycles (`dither.arch.timing`); a tile lasts `R + n_k0*n_k1*n_k2 + idle`.",
+        "derivatives by its outputs (left) and its inputs (right). For every iteration of the outer loops (one "
+        "*tile*) R left words are taken, `left[r] = activation[d + r*d_row]` (zero for rows that do not count); then, "
+        "for every iteration of the inner loops, `gradient[g][r] += sum over l of left[r][l] * activation[x][l]`, "
+        "modulo 2**48, for all R rows. Where o0 is in its last iteration, `last_rows` rows count. Loops and steps are "
+        "CONTRACT's. No gradient word may be reached again within `CORRELATE_DISTANCE` cycles (docs/timing.md); a "
+        "tile lasts `R + n_k0*n_k1*n_k2 + idle`.",
     ),
     InstructionFormat(
         "DITHER",
@@ -255,11 +264,12 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
             *_BITS,
             _source("offset", "number of the first lane's sample within its tile (lowest 16 bits)"),
         ),
-        "Adds a random sign times a factor to every number of some activation words: "
-        "`y[i][l] = sat_W(x[i][l] + xi * scale[l])`, xi = +1 where bit `i + offset + l` of the generator from `block` "
-        "on is 1, else -1. Neighbouring samples have the same signs, one place shifted (a Toeplitz matrix of signs), "
-        "so that a word needs one new bit, not one for each lane. Outputs may be inputs of the same instruction if "
-        "`y` and `x` are the same words.",
+        "Adds a random sign times a factor to every number of some activation words: `y[i][l] = sat_W(x[i][l] + xi * "
+        "scale[l])`, xi = +1 where bit j = `i + offset + l` of the generator from `block` on is 1, else -1: bit `j & "
+        "63` of block `block + (j >> 6)`, which does not wrap. Factors are read before anything is written. "
+        "Neighbouring samples have the same signs, one place shifted (a Toeplitz matrix of signs), so that a word "
+        "needs one new bit, not one for each lane. Outputs may be inputs of the same instruction if `y` and `x` are "
+        "the same words.",
     ),
     InstructionFormat(
         "TRANSPOSE",

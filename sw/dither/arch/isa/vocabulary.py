@@ -50,7 +50,7 @@ LOOPS = REDUCTION_LOOPS + OUTER_LOOPS
 
 
 class Memory(IntEnum):
-    """Memories that LOAD and STORE reach, and what one word of each holds.
+    """Memories that LOAD reaches, and STORE too but for tables, and what one word of each holds.
 
     Slots are numbered from the lowest bits of a word on. A word takes one beat of a stream, or
     ``word_parts`` of them.
