@@ -67,6 +67,7 @@ def test_train_writes_a_run_folder(finished: Path, capsys: pytest.CaptureFixture
         "curve.csv",
         "history",
         "checkpoints",
+        "lock",
         "report.html",
     }
     opened = RunFolder.open(finished)

@@ -178,11 +178,52 @@ def test_engines_have_names_that_the_command_line_knows() -> None:
     assert engine_name(EngineConfig(rows=2, lanes=32, parameter_depth=4096)) == "2x32@4096"
 
 
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error."""
+    text = capsys.readouterr().err
+    assert text.startswith("dither: ")
+    assert text.count("\n") == 1
+    return text
+
+
 def test_repeat_passes_over_what_is_no_engine_record(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change(record, lambda values: values.update(kind="first-order"))
+    first_order = variant(record, "adam", kind="first-order")
     (record.parent / "empty").mkdir()
-    assert main(["repeat", str(record), str(record.parent / "empty")]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["repeat", str(record), str(first_order), str(record.parent / "empty"), "--steps", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "tiny: identical, 1 step" in said
+    assert "adam: first order, nothing to repeat" in said
+    assert "empty: no record" in said
+
+
+def test_repeating_nothing_is_no_success(record: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first_order = variant(record, "adam", kind="first-order")
+    assert main(["repeat", str(first_order)]) == 2
+    assert "first order, nothing to repeat" in complaint(capsys)
+    (record.parent / "empty").mkdir()
+    assert main(["repeat", str(record.parent / "empty"), str(first_order)]) == 2
+    assert "no record" in complaint(capsys)
+    assert main(["repeat", str(record), str(record.parent / "nowhere")]) == 2
+    assert "there is no folder" in complaint(capsys)
+    for edit in (
+        lambda values: values.update(first_digests=[]),
+        lambda values: values.pop("first_digests"),
+    ):
+        change(record, edit)
+        assert main(["repeat", str(record)]) == 2
+        assert "holds no digests" in complaint(capsys)
+    assert not Check((), (), PRESETS["1x8"]).identical
+
+
+@pytest.mark.parametrize("where", ["/proc/record", "file/record", "run"])
+def test_a_record_that_cannot_be_written(
+    where: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    shutil.copytree(finished, "run")
+    assert main(["record", "run", where, "--title", "t", "--group", "mnist"]) == 2
+    assert "cannot write" in (text := complaint(capsys)) or "folder of its own" in text
 
 
 def test_only_the_gateware_s_checks_are_kept(record: Path) -> None:

@@ -120,7 +120,7 @@ def test_wrong_record_shape(run: RunFolder) -> None:
         (lambda path: (path / "run.json").unlink(), "no run.json"),
         (lambda path: (path / "run.json").write_text("{"), "cannot be read"),
         (lambda path: (path / "run.json").write_text('{"format": 99}'), "not of format"),
-        (lambda path: (path / "run.json").write_text('{"format": 1}'), "does not list its tensors"),
+        (lambda path: (path / "run.json").write_text('{"format": 1}'), "tensors is missing"),
         (lambda path: (path / "curve.csv").unlink(), "cannot be read"),
         (lambda path: (path / "curve.csv").write_text("a,b\n1,2\n"), "first line"),
         (lambda path: _rewrite(path / "curve.csv", b"\n10,", b"\nten,"), "damaged"),
@@ -180,6 +180,37 @@ def test_last_checkpoints_are_kept(run: RunFolder) -> None:
 def test_same_state_same_bytes(run: RunFolder) -> None:
     first = run.save_checkpoint(10, arrays(), {"rows": 1}).read_bytes()
     assert run.save_checkpoint(10, arrays(), {"rows": 1}).read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["curve.csv", "history"])
+@pytest.mark.parametrize(("size", "step"), [(1.0, 40), (0.9, 20), (0.5, 0), (0.1, None)])
+def test_an_older_checkpoint_is_taken_where_files_are_short(
+    name: str, size: float, step: int | None, tmp_path: Path
+) -> None:
+    run = RunFolder.create(tmp_path / "run", DESCRIPTION)
+    fill(run, 40)
+    for at, rows in ((0, 1), (20, 3), (40, 5)):
+        run.save_checkpoint(at, arrays(), {"rows": rows})
+    whole = (run.path / name).stat().st_size
+    with (run.path / name).open("r+b") as file:
+        file.truncate(int(whole * size))
+    if step is None:
+        with pytest.raises(RunError, match=r"checkpoint was made after|truncated|damaged"):
+            run.take_up(40)
+        assert len(list(run.checkpoints.iterdir())) == 3
+        return
+    assert run.take_up(40).step == step
+    # What counts on lost lines is gone, lest it crowd out what is saved from now on.
+    assert [int(path.stem[5:]) for path in sorted(run.checkpoints.iterdir())] == list(range(0, step + 1, 20))
+    assert len(run.logged()[0]) == step // 10 + 1
+
+
+def test_leftovers_of_the_dead_are_removed(run: RunFolder) -> None:
+    run.save_checkpoint(40, arrays(), {"rows": 5})
+    for folder in (run.path, run.checkpoints):
+        (folder / ".curve.csv.0123.tmp").touch()
+    run.take_up(40)
+    assert not list(run.path.rglob("*.tmp"))
 
 
 def test_no_checkpoint(run: RunFolder) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
 import importlib.util
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -147,6 +151,85 @@ class TestCache:
         with pytest.raises(DeviceError, match="no"):
             cache.cached("kind", "key", build)
         assert [path.name for path in (cache.cache_directory() / "kind").iterdir()] == ["key.lock"]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda library: library.write_bytes(b""),
+            lambda library: library.write_bytes(library.read_bytes()[:4096]),
+            lambda library: library.unlink(),
+            lambda library: (library.parent / ".digests").unlink(),
+            lambda library: (library.parent / ".digests").write_text("[]"),
+        ],
+        ids=["empty", "truncated", "missing", "without digests", "with strange digests"],
+    )
+    def test_a_damaged_library_is_made_again(self, damage: Callable[[Path], object]) -> None:
+        builds = []
+
+        def build(place: Path) -> None:
+            builds.append(place)
+            (place / "engine.cpp").write_text('extern "C" int answer() { return 42; }')
+            command = [toolchain.compiler(), "-shared", "-fPIC", "engine.cpp", "-o", "engine.so"]
+            subprocess.run(command, cwd=place, check=True)
+
+        library = cache.cached("engines", "key", build) / "engine.so"
+        damage(library)
+        again = cache.cached("engines", "key", build) / "engine.so"
+        assert again == library
+        assert ctypes.CDLL(str(again)).answer() == 42
+        assert cache.cached("engines", "key", build) / "engine.so" == library
+        assert len(builds) == 2
+        assert sorted(path.name for path in library.parent.parent.iterdir()) == ["key", "key.lock"]
+
+    def test_drafts_of_the_dead_are_removed(self) -> None:
+        kind = cache.cache_directory() / "kind"
+        for draft in ("key.dead", "other.dead", "busy.alive"):
+            (kind / draft).mkdir(parents=True)
+            (kind / draft / "half").touch()
+        with (kind / "busy.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            cache.cached("kind", "key", lambda place: (place / "result").touch())
+        assert sorted(path.name for path in kind.iterdir() if path.is_dir()) == ["busy.alive", "key"]
+
+    def test_all_is_synced_before_it_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        synced: list[Path] = []
+        monkeypatch.setattr(cache, "sync", synced.append)
+
+        def build(place: Path) -> None:
+            (place / "part").mkdir()
+            (place / "part" / "result").touch()
+
+        place = cache.cached("kind", "key", build)
+        assert synced[-1] == place.parent
+        draft = synced[-2]
+        assert {path.relative_to(draft) for path in synced[:-2]} == {
+            path.relative_to(place) for path in place.rglob("*")
+        }
+
+    def test_a_cache_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = cache.cached("kind", "key", lambda place: (place / "result").touch())
+        made.parent.chmod(0o555)
+        # Root may write anything: say that it may not.
+        monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(tmp_path)))
+        assert cache.cached("kind", "key", lambda place: pytest.fail("it is there")) == made
+        builds: list[Path] = []
+        others = {cache.cached("kind", "other", builds.append) for _ in range(2)}
+        assert len(builds) == len(others) == 1
+        assert not others.pop().is_relative_to(tmp_path)
+        made.parent.chmod(0o755)
+        monkeypatch.setenv("DITHER_CACHE", "/proc/nowhere")
+        assert cache.cached("kind", "third", builds.append).is_dir()
+
+    def test_no_room_anywhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def build(place: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(place / "engine.so"))
+
+        with pytest.raises(cache.CacheError, match=r"^cannot make kind in .*: No space left .* DITHER_CACHE$"):
+            cache.cached("kind", "key", build)
+        monkeypatch.setattr(cache, "_private_directory", lambda: Path("/proc/nowhere"))
+        monkeypatch.setenv("DITHER_CACHE", "/proc/nowhere")
+        with pytest.raises(cache.CacheError, match="choose another folder with DITHER_CACHE"):
+            cache.cached("kind", "key", build)
 
     def test_who_comes_second_waits(self) -> None:
         builds = []

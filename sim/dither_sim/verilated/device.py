@@ -277,7 +277,10 @@ def _harness(config: EngineConfig) -> Harness:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise DeviceError(f"the simulator cannot be loaded ({error}); remove {path.parent} to make it again") from None
     handle, number = ctypes.c_void_p, ctypes.c_uint64
     words = np.ctypeslib.ndpointer(np.uint32, flags="C_CONTIGUOUS")
     numbers = np.ctypeslib.ndpointer(np.uint64, flags="C_CONTIGUOUS")

@@ -88,10 +88,14 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from ..arch.device import DeviceError
     from ..runs import RunError
     from ..runs.checkpoint import CheckpointError
+    from ..tools.cache import CacheError
     from ..train.tasks import TaskError
 
-    return TaskError, RunError, CheckpointError, DeviceError
+    return TaskError, RunError, CheckpointError, DeviceError, CacheError
 
 
 def _complain(message: str) -> None:
-    print(f"dither: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    # Names and texts from files and boards are repeated, but command no terminal.
+    line = "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+    print(f"dither: {line}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -65,7 +66,7 @@ def link_bench(port: str, pings: int, seconds: float, as_json: bool) -> None:
 
 def _table(values: dict[str, Any]) -> Table:
     trip, config = values["round_trip_seconds"], EngineConfig.from_dict(values["engine"])
-    table = Table(title=f"{values['board']} on {values['port']}")
+    table = Table(title=escape(f"{values['board']} on {values['port']}"))
     table.add_column("figure")
     table.add_column("", justify="right")
     rows = [

@@ -92,15 +92,22 @@ def repeat(
 ) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
-    Folders without a record, and those of first-order baselines, are skipped. Exit code 0: the same
-    bits. 1: other bits.
+    Folders without a record, and those of first-order baselines, are skipped as long as there is
+    something to repeat. Exit code 0: the same bits. 1: other bits. 2: nothing was repeated.
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")
     console = Console(soft_wrap=True, highlight=False)
-    good = True
+    notes, good = {}, []
     for folder in folders:
-        if not (folder / "result.json").exists() or load_record(folder).get("kind") == FIRST_ORDER:
+        if not folder.is_dir():
+            raise click.UsageError(f"there is no folder {folder}")
+        if not (folder / "result.json").exists():
+            notes[folder] = "no record"
+        elif load_record(folder).get("kind") == FIRST_ORDER:
+            notes[folder] = "first order, nothing to repeat"
+    for folder in folders:
+        if folder in notes:
             continue
         with console.status(f"{folder.name}: preparing") as status:
             try:
@@ -113,8 +120,12 @@ def repeat(
         taken = f"{len(check.found)} step{'s' if len(check.found) > 1 else ''}"
         where = f"{device} {engine_name(check.engine)}" if device == "rtl" else device
         console.print(f"{escape(folder.name)}: {verdict}, {taken} on {where}")
-        good = good and check.identical
-    context.exit(0 if good else 1)
+        good.append(check.identical)
+    if not good:
+        raise click.UsageError("; ".join(f"{folder}: {note}" for folder, note in notes.items()))
+    for folder, note in notes.items():
+        console.print(f"[dim]{escape(folder.name)}: {note}[/]")
+    context.exit(0 if all(good) else 1)
 
 
 @click.command(

@@ -170,9 +170,10 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         experiment, run = _fresh(options), None
         path = options["out"] or default_folder(experiment.task, experiment.device)
         RunFolder.refuse_used(path)
-    with _refusals(), console.status("compiling") as status:
-        prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
+    prepared = None
     try:
+        with _refusals(), console.status("compiling") as status:
+            prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
         if run is None:
             run = RunFolder.create(path, prepared.describe())
             trainer = prepared.trainer(run)
@@ -190,11 +191,14 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         finished = _train(console, trainer)
         if finished:
             prepared.finish(run)
+        _finish(context, console, run, finished)
     except DeviceError as error:
         raise DeviceError(str(error).replace("--resume RUN", f"--resume {path if run is None else run.path}")) from None
     finally:
-        prepared.close()
-    _finish(context, console, run, finished)
+        if prepared is not None:
+            prepared.close()
+        if run is not None:
+            run.close()
 
 
 def _fresh(options: dict[str, Any]) -> Experiment:
@@ -233,7 +237,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
     if given:
         names = ", ".join(given)
         raise click.UsageError(f"--resume takes all but --steps, --device and --data from the run; leave out {names}")
-    run = RunFolder.open(path)
+    run = RunFolder.open(path, writing=True)
     with _refusals():
         device = options["device"] if _given(context, "device") else None
         experiment = Experiment.of_run(run, options["steps"], options["data"], device)

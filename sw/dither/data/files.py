@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import urllib.error
 import urllib.request
@@ -66,9 +67,9 @@ def read_file(file: RemoteFile, folder: Path, mirrors: Sequence[str], *, downloa
     plain, packed = folder / file.name, folder / f"{file.name}.gz"
     try:
         if plain.is_file():
-            return _checked(file, plain.read_bytes(), plain)
+            return _checked(file, _content(plain), plain)
         if packed.is_file():
-            return _checked(file, _unpacked(packed.read_bytes(), packed), packed)
+            return _checked(file, _unpacked(_content(packed), packed), packed)
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
     if not download:
@@ -105,11 +106,21 @@ def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise DataError(f"{path} is larger than any data file; remove it, or get it again")
+    return path.read_bytes()
+
+
 def _unpacked(content: bytes, where: Path | str) -> bytes:
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            found = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error):
         raise DataError(f"{where} is no whole gzip file; remove it, or get it again") from None
+    if len(found) > LARGEST:
+        raise DataError(f"{where} would be larger than any data file, unpacked; remove it, or get it again")
+    return found
 
 
 def _checked(file: RemoteFile, content: bytes, where: Path | str) -> bytes:

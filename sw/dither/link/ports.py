@@ -13,7 +13,9 @@ __all__ = ["AUTO", "is_line", "open_board", "open_port"]
 
 AUTO = "serial:auto"
 """Name that stands for whichever port a board answers on."""
-_LINE = re.compile(r"(?P<path>.*[/\\].*?|COM\d+)(?:@(?P<baud>\d+))?", re.IGNORECASE)
+FASTEST_BAUD = 100_000_000
+"""Number of bits a second that no serial line exceeds."""
+_LINE = re.compile(r"(?P<path>.*[/\\].*?|COM\d+)(?:@(?P<baud>\d+))?", re.IGNORECASE | re.ASCII)
 _SEARCH_SECONDS = 2.0
 
 
@@ -51,7 +53,10 @@ def open_port(name: str) -> SerialTransport:
     match = _LINE.fullmatch(name)
     if match is None:
         raise DeviceError(f"{name!r} is no serial port; give a path such as /dev/ttyUSB0, or {AUTO}")
-    return SerialTransport(match["path"], int(match["baud"]) if match["baud"] else None)
+    given = match["baud"]
+    if given and not (len(given) < 10 and 0 < int(given) <= FASTEST_BAUD):
+        raise DeviceError(f"{given} is no baud rate; give one from 1 to {FASTEST_BAUD}, or leave it out")
+    return SerialTransport(match["path"], int(given) if given else None)
 
 
 def _search(config: EngineConfig | None) -> LinkDevice:

@@ -26,6 +26,7 @@ __all__ = [
     "REQUEST",
     "RESPONSE",
     "RESPONSE_BIT",
+    "SMALLEST_BUFFER",
     "VERSION",
     "Field",
     "Flag",
@@ -56,6 +57,8 @@ A frame's CRC goes there before it is known to be one.
 """
 POSITION_BITS = 16
 """Bits of sequence numbers and of positions in the output stream, which are modulo 2**16."""
+SMALLEST_BUFFER = 32
+"""Number of bytes that every board's buffers have at least; what says less is broken."""
 BUILD_ID_BYTES = 8
 """Number of bytes of a bitstream's build id."""
 BOARD_NAME_BYTES = 16
@@ -157,6 +160,15 @@ class Reason(IntEnum):
     """The position asked for lies outside what the output buffer holds."""
     MALFORMED = 6
     """The type is unknown, the body has a wrong length, or an argument is out of range."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason:
+        """A code that no board of this version sends has a name of its own, such as UNKNOWN_99."""
+        if not isinstance(value, int):
+            raise ValueError(f"{value!r} is no code of a reason")
+        unknown = int.__new__(cls, value)
+        unknown._name_, unknown._value_ = f"UNKNOWN_{value}", value
+        return unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +337,7 @@ class Identity:
 
         Of configurations of other versions it keeps the parameters known here.
 
-        :raises ValueError: if the body is no identity.
+        :raises ValueError: if the body is no identity, or one that no board can have.
         """
         header = IDENTITY.unpack(body)
         if header.pop("magic") != MAGIC:
@@ -334,6 +346,15 @@ class Identity:
         count = header.pop("fields")
         if len(body) != start + 2 * count:
             raise ValueError(f"an identity with {count} parameters has {start + 2 * count} bytes, not {len(body)}")
-        name = body[IDENTITY.size : start].rstrip(b"\0").decode("ascii", "replace")
+        name = body[IDENTITY.size : start].rstrip(b"\0").decode("ascii", "backslashreplace")
+        name = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in name)
+        for field in ("clock", "baud"):
+            if not header[field]:
+                raise ValueError(f"no usable board: it says that its {field} is 0")
+        for field in ("input", "output"):
+            if header[field] < SMALLEST_BUFFER:
+                raise ValueError(
+                    f"no usable board: its {field} buffer has {header[field]} bytes, less than {SMALLEST_BUFFER}"
+                )
         numbers = struct.unpack(f"<{count}H", body[start:])
         return cls(board=name, config=dict(zip(config_fields(), numbers, strict=False)), **header)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..tools.archives import read_archive
 from ..tools.files import AnyPath, write_atomically
 from . import reference
 from .models import Model, Parameters
@@ -72,9 +72,8 @@ class Network:
         :raises ValueError: if the file is missing or holds no network; the message is one line.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            arrays = read_archive(path)
+        except (OSError, ValueError) as error:
             raise ValueError(f"cannot read the network {path}: {getattr(error, 'strerror', None) or error}") from None
         return cls._of_arrays(path, arrays)
 
@@ -85,5 +84,5 @@ class Network:
             raise ValueError(f"{path} holds no network")
         try:
             return cls(Model.from_dict(json.loads(arrays[_MODEL].tobytes())), parameters)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path} holds no usable network: {error}") from None

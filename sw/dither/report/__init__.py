@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jinja2 import TemplateError
 from markupsafe import Markup
 
 from ..runs import RunError, RunFolder
@@ -21,9 +22,12 @@ def render_report(run: RunFolder) -> str:
     :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
     """
     facts = collect(run)
-    figure = learning_curves([(facts.name, facts.rows)], facts.metric)
-    curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
-    return render("page.html", facts=facts, curves=Markup(curves))
+    try:
+        figure = learning_curves([(facts.name, facts.rows)], facts.metric)
+        curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
+        return render("page.html", facts=facts, curves=Markup(curves))
+    except (TemplateError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise RunError(f"{run.path} has a run.json that this version cannot report on ({error})") from None
 
 
 def write_report(run: RunFolder, out: AnyPath | None = None) -> Path:

@@ -149,9 +149,8 @@ def collect(run: RunFolder) -> Facts:
 
     :raises RunError: if a file is missing or damaged, or nothing has been logged yet.
     """
-    rows = run.curve()
+    rows, history = run.logged()
     run.require(bool(rows), "has logged no step yet; there is nothing to report")
-    history = run.history(rows)
     try:
         description = run.description
         config = EngineConfig.from_dict(description["engine"])
@@ -178,7 +177,7 @@ def collect(run: RunFolder) -> Facts:
             memories=[_memory(memory) for memory in description["memories"]],
             seconds=progress["seconds"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         run.require(False, f"has a run.json that this version cannot report on ({error!r})")
         raise
 

@@ -6,10 +6,11 @@ Matplotlib takes a second to import, so only functions that draw import it.
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..runs import CurveRow
 from ..runs.metrics import ACCURACY, Metric
@@ -67,7 +68,8 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metr
     with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         losses, metrics = figure.subplots(1, 2)
-        for number, (label, rows) in enumerate(runs):
+        for number, (name, rows) in enumerate(runs):
+            label = name.replace("$", r"\$")  # Not a formula.
             color = SERIES[number % len(SERIES)]
             # The second run is dashed: where runs are identical both stay visible.
             style = "-" if number == 0 else (0, (4, 3))
@@ -103,14 +105,16 @@ def _finish(axes: Axes, title: str, positive: list[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save_figure(figure: Figure, path: AnyPath) -> None:
+def save_figure(figure: Figure, path: AnyPath | IO[bytes]) -> None:
     """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
+
+    An open file gets SVG.
 
     :raises ValueError: on a suffix that is no picture's.
     :raises OSError: if the file cannot be written.
     """
     with _style():
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, format=None if isinstance(path, (str, os.PathLike)) else "svg")
 
 
 def inline_svg(figure: Figure, label: str) -> str:

@@ -6,12 +6,13 @@ A record is a folder with ``result.json`` (how it was made and what came out), `
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
-from ..tools.files import AnyPath, write_atomically
+from ..tools.files import AnyPath, make_folders, write_atomically
+from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.tasks import load_task
@@ -52,6 +54,48 @@ GROUPS = ("mnist", "published", "hybrid", "equations", "projection", "baseline")
 """Names of the groups within which records are compared with each other."""
 MILESTONES = (0.90, 0.95, 0.96, 0.97)
 """Accuracies for which a record says what it took to reach them first."""
+_NUMBERS = ("mac_per_forward", "forward_equivalents", "cycles", "parameters", "nodes", "steps", "batch", "seed")
+_FORM = {
+    "title?": str,
+    "group?": str,
+    "kind?": str,
+    "task?": str,
+    "network?": str,
+    "command?": str,
+    "method?": str,
+    "derivatives?": (None, str),
+    "stencil?": (None, str),
+    "digest?": str,
+    "test_accuracy?": float,
+    "relative_l2?": float,
+    "relative_l2_of_zero?": float,
+    "loss?": float,
+    "multiplier_utilisation?": float,
+    "hours?": float,
+    "seconds?": float,
+    "image_forwards?": COUNT,
+    "network_evaluations?": COUNT,
+    "mac?": (None, COUNT),
+    "saturations?": (None, COUNT),
+    **{f"{name}?": COUNT for name in _NUMBERS},
+    "saturations_by_place?": {str: COUNT},
+    "milestones?": [{"accuracy": float, "step": COUNT, "image_forwards": COUNT, "mac": COUNT, "hours": float}],
+    "first_digests?": [str],
+    "rtl?": [{"engine": str, "steps": COUNT, "identical": bool}],
+    "settings?": {
+        "task?": str,
+        "model?": dict,
+        "recipe?": dict,
+        "engine?": {str: int},
+        "steps?": POSITIVE,
+        "log_every?": POSITIVE,
+        "checkpoint_every?": POSITIVE,
+        "stencil?": (None, str),
+        "phases?": (None, [{"recipe": dict}]),
+    },
+    "versions?": (None, {str: str}),
+}
+"""What ``result.json`` may hold, in the terms of :func:`~dither.tools.forms.misfit`."""
 _SETTINGS = ("task", "model", "recipe", "engine", "steps", "log_every", "checkpoint_every", "stencil", "phases")
 
 
@@ -91,11 +135,21 @@ def write_record(
     :param group: one of :data:`GROUPS`.
     :param data: the folder of the task's files, for a task that has any.
     :raises RunError: if the run is not finished or lacks something, began with parameters from a
-        file, or was made by a version that trains otherwise.
+        file, was made by a version that trains otherwise, or is being written.
     """
     folder = Path(folder)
     if group not in GROUPS:
         raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
+    if folder.resolve() == run.path.resolve():
+        raise RunError(f"{folder} is the run itself; give the record a folder of its own")
+    with run.reading():
+        try:
+            return _record(run, folder, title, group, data)
+        except (LookupError, ArithmeticError) as error:
+            raise RunError(f"{run.path / 'run.json'} lacks what a record needs: {error!r}") from None
+
+
+def _record(run: RunFolder, folder: Path, title: str, group: str, data: AnyPath | None) -> dict[str, Any]:
     experiment = replace(Experiment.of_run(run, data=data), device="golden")
     description, rows = run.description, run.curve()
     run.require(bool(rows) and rows[-1].step == experiment.steps, "is not finished; resume it first")
@@ -140,19 +194,23 @@ def write_record(
         "settings": {name: description.get(name) for name in _SETTINGS},
         "versions": description.get("versions"),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(folder, result)
-    shutil.copyfile(run.path / "curve.csv", folder / "curve.csv")
-    _draw(run, folder / "curve.svg", title)
+    curve = (run.path / "curve.csv").read_bytes()
+    _save(folder, result, {"curve.csv": curve, "curve.svg": _drawn(run, title)})
     return result
 
 
-def _save(folder: Path, result: Mapping[str, Any]) -> None:
+def _save(folder: Path, result: Mapping[str, Any], others: Mapping[str, bytes] | None = None) -> None:
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     try:
-        write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
+        make_folders(folder)
+        for name, content in {**(others or {}), "result.json": text.encode()}.items():
+            write_atomically(folder / name, partial(_write, content))
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
@@ -202,21 +260,26 @@ def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
-def _draw(run: RunFolder, path: Path, title: str) -> None:
+def _drawn(run: RunFolder, title: str) -> bytes:
     from .plots import learning_curves, save_figure
 
-    save_figure(learning_curves([(title, run.curve())], run.metric), path)
+    picture = io.BytesIO()
+    save_figure(learning_curves([(title, run.curve())], run.metric), picture)
+    return picture.getvalue()
 
 
 def load_record(folder: AnyPath) -> dict[str, Any]:
     """Returns the content of a record's ``result.json``.
 
-    :raises RunError: if there is none.
+    :raises RunError: if there is none, or it is damaged.
     """
+    file = Path(folder) / "result.json"
     try:
-        content: dict[str, Any] = json.loads((Path(folder) / "result.json").read_text())
-    except (OSError, ValueError) as error:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{folder} holds no recorded result: {error}") from None
+    if trouble := misfit(content, _FORM):
+        raise RunError(f"{file} is no recorded result: {trouble}")
     return content
 
 
@@ -233,8 +296,8 @@ class Check:
 
     @property
     def identical(self) -> bool:
-        """Whether all digests agree."""
-        return self.found == self.recorded[: len(self.found)]
+        """Whether all digests agree, and there are any."""
+        return bool(self.found) and self.found == self.recorded[: len(self.found)]
 
 
 def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
@@ -256,7 +319,7 @@ def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
             stencil=values.get("stencil"),
             phases=tuple(Phase.from_dict(each) for each in values.get("phases") or ()),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"the record does not describe a run: {error}") from None
 
 
@@ -273,12 +336,14 @@ def check_record(
     :param device: a machine's name.
     :param engine: another geometry than the record's; the bits must be the same.
     :param data: the folder of the task's files, for a task that has any.
-    :raises RunError: if the record cannot be read.
+    :raises RunError: if the record cannot be read, or holds nothing to repeat.
     :raises TaskError: if the data cannot be had.
     :raises DeviceError: if the device fails.
     :raises ValueError: if the engine does not suit the record.
     """
     record = load_record(folder)
+    if not record.get("first_digests"):
+        raise RunError(f"{folder} holds no digests of its first steps; record the run again")
     experiment = replace(recorded_experiment(record), device=device, data=None if data is None else Path(data))
     experiment = replace(experiment, engine=engine or experiment.engine)
     found = first_digests(experiment, min(steps, len(record["first_digests"])), status)

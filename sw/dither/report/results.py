@@ -7,12 +7,14 @@ Nothing is written down here but words: every number comes from a record's ``res
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, TemplateError
 
 from ..runs import RunError
 from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
@@ -149,21 +151,27 @@ def _curve(folder: Path) -> tuple[Point, ...]:
             Point(int(row["step"]), int(row["forwards"]), int(row["macs"]) if "macs" in row else None, float(row[name]))
             for row in rows
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise RunError(f"{file} cannot be read: {error!r}") from None
 
 
 def load_records(folder: AnyPath) -> list[Record]:
     """Reads all records directly below a folder, in the order of their groups and names.
 
-    :raises RunError: if one is damaged, or belongs to no group.
+    :raises RunError: if one is damaged, belongs to no group, or is a link to somewhere else.
     """
     folder, found = Path(folder), []
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         if not (path / "result.json").is_file():
             continue
         note = path / "note.md"
-        text = note.read_text().strip() if note.is_file() else ""
+        for file in (path / "result.json", path / "curve.csv", note):
+            if not file.resolve().is_relative_to(folder.resolve()):
+                raise RunError(f"{file} is a link that leads out of {folder}; put a copy there instead")
+        try:
+            text = note.read_text().strip() if note.is_file() else ""
+        except (OSError, ValueError) as error:
+            raise RunError(f"{note} cannot be read: {error}") from None
         record = Record(path.name, load_record(path), _curve(path), text)
         if not record.first_order and record.values.get("group") not in GROUPS:
             raise RunError(f"{path} belongs to no group; record it again with --group {'|'.join(GROUPS)}")
@@ -245,9 +253,14 @@ def _best_first(records: Iterable[Record]) -> list[Record]:
     )
 
 
-def _cell(text: str) -> str:
-    """Returns text as it stands in a table's cell in Markdown."""
-    return text.replace("|", "\\|")
+def _text(text: str) -> str:
+    """Returns any text as it stands in one line of Markdown or a table's cell, without markup."""
+    return re.sub(r"[\\`*_\[\]<>|]", r"\\\g<0>", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Returns text as one line of a code block, which it does not end."""
+    return " ".join(text.split()).replace("```", "'''")
 
 
 def render_results(folder: AnyPath) -> str:
@@ -257,10 +270,6 @@ def render_results(folder: AnyPath) -> str:
     :raises RunError: if a record is damaged or belongs to no group.
     """
     records = load_records(folder)
-    groups = {group: [record for record in records if record.group == group] for group in GROUPS}
-    engine = [record for record in records if not record.first_order]
-    baselines = groups["baseline"]
-    digits = [record for record in (*groups["mnist"], *groups["published"]) if record.metric is ACCURACY]
     environment = Environment(
         loader=PackageLoader("dither.report", "."),
         autoescape=False,
@@ -269,8 +278,20 @@ def render_results(folder: AnyPath) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "cell": _cell}
-    return environment.get_template("results.md").render(
+    environment.filters |= {"count": count, "text": _text, "code": _code, "url": quote}
+    template = environment.get_template("results.md")
+    try:
+        return _rendered(template, records)
+    except (TemplateError, LookupError, TypeError, ValueError, ArithmeticError, StopIteration) as error:
+        raise RunError(f"a record in {folder} lacks something: {error}; record its run again") from None
+
+
+def _rendered(template: Template, records: list[Record]) -> str:
+    groups = {group: [record for record in records if record.group == group] for group in GROUPS}
+    engine = [record for record in records if not record.first_order]
+    baselines = groups["baseline"]
+    digits = [record for record in (*groups["mnist"], *groups["published"]) if record.metric is ACCURACY]
+    return template.render(
         records=records,
         engine=engine,
         groups=groups,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.archives import read_archive
 from ..tools.files import AnyPath, write_atomically
+from ..tools.forms import COUNT, misfit
 
 __all__ = ["Checkpoint", "CheckpointError"]
 
 _META = "meta"
 _DIGEST = "digest"
+_REMEDY = "delete it to resume from the checkpoint before"
 
 
 class CheckpointError(RuntimeError):
@@ -61,24 +62,33 @@ class Checkpoint:
         :raises CheckpointError: if it is missing, truncated, damaged, or of another configuration
             or program.
         """
-        remedy = "delete it to resume from the checkpoint before"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
-            raw = content.pop(_META).tobytes()
-            recorded = content.pop(_DIGEST).tobytes()
-            arrays = {name.removeprefix("array."): values for name, values in content.items()}
+            arrays = read_archive(path)
+            raw = arrays.pop(_META).tobytes()
+            recorded = arrays.pop(_DIGEST).tobytes()
+            arrays = {name.removeprefix("array."): values for name, values in arrays.items()}
             meta = json.loads(raw)
         except FileNotFoundError:
             raise CheckpointError(f"there is no checkpoint {path}") from None
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
-            raise CheckpointError(f"{path} is truncated or not a dither checkpoint; {remedy}") from None
+        except (ValueError, KeyError, RecursionError):
+            raise CheckpointError(f"{path} is truncated or not a dither checkpoint; {_REMEDY}") from None
         if recorded != _content(raw, arrays):
-            raise CheckpointError(f"{path} is damaged: its content does not match its digest; {remedy}")
+            raise CheckpointError(f"{path} is damaged: its content does not match its digest; {_REMEDY}")
+        if trouble := misfit(meta, {"identity": str, "step": COUNT}):
+            raise CheckpointError(f"{path} is not a dither checkpoint: {trouble}; {_REMEDY}")
         if meta["identity"] != identity:
-            raise CheckpointError(f"{path} belongs to another run (its configuration differs); {remedy}")
+            raise CheckpointError(f"{path} belongs to another run (its configuration differs); {_REMEDY}")
         step = meta.pop("step")
         return cls(meta.pop("identity"), step, arrays, meta)
+
+    def require(self, trouble: str | None) -> None:
+        """Complains of this checkpoint, if it was written whole but says something impossible.
+
+        :param trouble: what is wrong with it, in a few words; None if nothing is.
+        :raises CheckpointError: unless nothing is.
+        """
+        if trouble is not None:
+            raise CheckpointError(f"the checkpoint of step {self.step} cannot be used: {trouble}; {_REMEDY}")
 
 
 def _content(meta: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -64,8 +64,7 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
         step in common, or have files that are missing or damaged.
     """
     _same_model(a, b)
-    curve_a, curve_b = a.curve(), b.curve()
-    history_a, history_b = a.history(curve_a), b.history(curve_b)
+    (curve_a, history_a), (curve_b, history_b) = a.logged(), b.logged()
     at_a, at_b = ({row.step: i for i, row in enumerate(curve)} for curve in (curve_a, curve_b))
     common = sorted(set(at_a) & set(at_b))
     if not common:

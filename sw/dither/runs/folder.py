@@ -2,20 +2,24 @@
 
 A folder holds ``run.json`` (configuration, seeds, versions, engine, device, progress),
 ``curve.csv`` (one line a logged step), ``history`` (the raw masters of every logged step, int32
-little-endian, in logical order, one record behind the other), ``checkpoints/`` and, at the end,
-``report.html``.
+little-endian, in logical order, one record behind the other), ``checkpoints/``, ``lock`` (who
+writes the folder) and, at the end, ``report.html``.
+
+A checkpoint counts on the lines of the curve and the records of the history before it; these are on
+the disk before the checkpoint is. So a crash, even one of the whole computer, loses what was done
+since the last checkpoint and nothing else.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import json
 import math
-import os
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..nn.models import Model
 from ..nn.network import Network
-from ..tools.files import AnyPath, write_atomically
+from ..tools import files
+from ..tools.files import AnyPath
+from ..tools.forms import COUNT, POSITIVE, misfit
 from .checkpoint import Checkpoint, CheckpointError
+from .lock import LOCK, FolderLock
 from .metrics import ACCURACY, METRICS, Metric
 
 __all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
@@ -35,6 +42,39 @@ FORMAT = 1
 """Version of the folder's layout, kept in ``run.json``."""
 KEPT_CHECKPOINTS = 3
 """Number of newest checkpoints that are kept."""
+_WAITS = (0.05, 0.2, 1.0)
+"""Seconds that readers wait for somebody who cuts the folder back, before they complain."""
+_REGION = {"name": str, "base": COUNT, "words": COUNT}
+_DESCRIPTION = {
+    "tensors": [{"name": str, "shape": [range(1 << 31)], "frac": int}],
+    "task?": str,
+    "title?": str,
+    "created?": str,
+    "command?": str,
+    "device?": str,
+    "board?": (None, dict),
+    "steps?": POSITIVE,
+    "log_every?": POSITIVE,
+    "checkpoint_every?": POSITIVE,
+    "seed?": int,
+    "engine?": {str: int},
+    "recipe?": dict,
+    "phases?": [{"recipe": dict}],
+    "model?": {"layers": [dict], "loss": str},
+    "sizes?": [POSITIVE],
+    "numerics?": dict,
+    "samples?": {str: COUNT},
+    "metric?": str,
+    "stencil?": (None, str),
+    "network?": (None, str),
+    "initial?": (None, str),
+    "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
+    "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION]}],
+    "versions?": {str: str},
+    "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
+    "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
+}
+"""What ``run.json`` may hold, in the terms of :func:`~dither.tools.forms.misfit`."""
 
 
 class RunError(RuntimeError):
@@ -146,27 +186,30 @@ class RunFolder:
     def __init__(self, path: AnyPath, description: dict[str, Any]) -> None:
         self.path = Path(path)
         self.description = description
-        try:
-            self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
-        except (KeyError, TypeError):
-            raise RunError(f"{self.path / 'run.json'} does not list its tensors; is it a dither run?") from None
+        self._lock = FolderLock(self.path)
+        if trouble := misfit(description, _DESCRIPTION):
+            raise RunError(f"{self.path / 'run.json'} is not a dither run's: {trouble}")
+        self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
 
     @classmethod
     def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
-        """Makes a new folder with ``run.json``, an empty curve and an empty history.
+        """Makes a new folder with ``run.json``, an empty curve and an empty history, and locks it.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
             ``shape`` and ``frac``.
-        :raises RunError: if the folder exists and is not empty (it is left as it is), or cannot be
-            written.
+        :raises RunError: if the folder exists and is not empty (it is left as it is), somebody else
+            is making it, or it cannot be written.
         """
         cls.refuse_used(path)
         run = cls(path, {"format": FORMAT, **description})
         try:
-            run.checkpoints.mkdir(parents=True)
-            run._write_description()
-            (run.path / "history").touch()
+            files.make_folders(run.path)
+            run.lock()
+            cls.refuse_used(path)
+            files.make_folders(run.checkpoints)
+            files.write_atomically(run._history, lambda file: None)
             run._write_rows([])
+            run._write_description()
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None
         return run
@@ -179,28 +222,68 @@ class RunFolder:
         """
         path = Path(path)
         try:
-            used = path.exists() and (not path.is_dir() or any(path.iterdir()))
+            used = path.exists() and (not path.is_dir() or any(entry.name != LOCK for entry in path.iterdir()))
         except OSError as error:
             raise RunError(f"cannot use {path}: {error.strerror}; choose another --out") from None
         if used:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: AnyPath) -> RunFolder:
+    def open(cls, path: AnyPath, *, writing: bool = False) -> RunFolder:
         """Opens an existing run folder.
 
-        :raises RunError: if it is missing or not a run of this program's format.
+        :param writing: whether to :meth:`lock` it, before anything is read.
+        :raises RunError: if it is missing or not a run of this program's format, or somebody else
+            writes it.
         """
-        file = Path(path) / "run.json"
+        run = cls._read(Path(path))
+        if not writing:
+            return run
+        run.lock()
+        # Until then somebody else may have changed it.
+        locked = cls._read(run.path)
+        locked._lock = run._lock
+        return locked
+
+    @classmethod
+    def _read(cls, path: Path) -> RunFolder:
+        file = path / "run.json"
         try:
             description = json.loads(file.read_text())
         except FileNotFoundError:
             raise RunError(f"{path} is not a run folder: it has no run.json") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{file} cannot be read: {error}") from None
         if not isinstance(description, dict) or description.get("format") != FORMAT:
             raise RunError(f"{file} is not of format {FORMAT}, which this version of dither reads")
         return cls(path, description)
+
+    def lock(self) -> None:
+        """Makes sure that nobody else writes the folder until :meth:`close` or this process' end.
+
+        Everything that writes does this first.
+
+        :raises RunError: if somebody else does, saying who, or the folder cannot be written.
+        """
+        try:
+            had = self._lock.take()
+        except OSError as error:
+            raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
+        self.require(had, f"is in use: {self._lock.holder}; end that first, or wait for it")
+
+    def close(self) -> None:
+        """Gives back the lock, so that others may write the folder."""
+        self._lock.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keeps everybody from writing the folder for a while.
+
+        :raises RunError: if somebody does, saying who.
+        """
+        with self._lock.shared() as had:
+            self.require(had, f"is in use: {self._lock.holder}; end that first, or wait for it")
+            yield
 
     @property
     def checkpoints(self) -> Path:
@@ -235,6 +318,11 @@ class RunFolder:
         for key in ("stencil", "initial"):
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
+        if phases := self.description.get("phases"):
+            relevant["phases"] = phases
+            if any(phase.get("plateau") for phase in phases):
+                # Evaluations decide when the phase ends.
+                relevant["log_every"] = self.description.get("log_every")
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
@@ -250,6 +338,7 @@ class RunFolder:
 
         :raises RunError: if it cannot be written.
         """
+        self.lock()
         self.description |= values
         try:
             self._write_description()
@@ -266,35 +355,57 @@ class RunFolder:
         record = np.ascontiguousarray(parameters, "<i4")
         if record.shape != (self.parameters,):
             raise ValueError(f"a record has {self.parameters} parameters, not shape {record.shape}")
+        self.lock()
         try:
-            # The history first: a curve never has a line without its record, whatever happens in
-            # between.
-            with (self.path / "history").open("ab") as history:
-                history.write(record.tobytes())
-            with (self.path / "curve.csv").open("a", newline="") as curve:
-                curve.write(",".join(row.cells()) + "\n")
+            # The history first: a curve never has a line without its record, as long as the system
+            # runs; save_checkpoint sees to the rest.
+            files.append(self._history, record.tobytes())
+            files.append(self._curve, f"{','.join(row.cells())}\n".encode())
         except OSError as error:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
-    def curve(self) -> list[CurveRow]:
+    def logged(self) -> tuple[list[CurveRow], NDArray[np.int32]]:
+        """Returns the curve, and the masters of every line of it, as they were at one moment.
+
+        :raises RunError: as :meth:`curve` and :meth:`history` do.
+        """
+        for seconds in _WAITS:
+            try:
+                return self._logged()
+            except RunError:
+                # Between the two somebody may have resumed the run, and cut both back.
+                with self._lock.shared() as quiet:
+                    if quiet:
+                        return self._logged()
+            time.sleep(seconds)
+        return self._logged()
+
+    def _logged(self) -> tuple[list[CurveRow], NDArray[np.int32]]:
+        rows = self.curve()
+        return rows, self.history(rows)
+
+    def curve(self, count: int | None = None) -> list[CurveRow]:
         """Returns all lines of the curve.
+
+        :param count: of the first lines alone, as far as they are there, whatever stands behind.
 
         :raises RunError: if the file is missing or damaged.
         """
-        file = self.path / "curve.csv"
         try:
-            text = file.read_text()
-        except (OSError, ValueError) as error:
-            raise RunError(f"{file} cannot be read: {error}") from None
-        lines = text[: text.rfind("\n") + 1].splitlines()
-        if not lines or lines[0].split(",") != self._header:
-            raise RunError(f"{file} is damaged: its first line should be {','.join(self._header)}")
+            lines = self._curve.read_bytes().split(b"\n")[:-1]
+        except OSError as error:
+            raise RunError(f"{self._curve} cannot be read: {error}") from None
+        if not lines or lines[0] != ",".join(self._header).encode():
+            raise RunError(f"{self._curve} is damaged: its first line should be {','.join(self._header)}")
         try:
-            rows = [CurveRow.parse(dict(zip(_COLUMNS, cells, strict=True))) for cells in csv.reader(lines[1:])]
+            rows = [
+                CurveRow.parse(dict(zip(_COLUMNS, line.decode("ascii").split(","), strict=True)))
+                for line in lines[1:][:count]
+            ]
         except ValueError as error:
-            raise RunError(f"{file} is damaged: {error}") from None
+            raise RunError(f"{self._curve} is damaged: {error}") from None
         if any(after.step <= before.step for before, after in itertools.pairwise(rows)):
-            raise RunError(f"{file} is damaged: its steps do not ascend")
+            raise RunError(f"{self._curve} is damaged: its steps do not ascend")
         return rows
 
     def history(self, rows: list[CurveRow]) -> NDArray[np.int32]:
@@ -303,15 +414,14 @@ class RunFolder:
         :param rows: the curve; every record is checked against its digest.
         :raises RunError: if the file is missing, too short or does not match the curve.
         """
-        file = self.path / "history"
+        file, size = self._history, 4 * self.parameters
         try:
+            held = file.stat().st_size // max(size, 1)
+            if held < len(rows):
+                raise RunError(f"{file} is truncated: it holds {held} of {len(rows)} steps")
             content = np.fromfile(file, "<i4", count=len(rows) * self.parameters)
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror}") from None
-        if content.size < len(rows) * self.parameters:
-            raise RunError(
-                f"{file} is truncated: it holds {content.size // max(self.parameters, 1)} of {len(rows)} steps"
-            )
         records = content.reshape(len(rows), self.parameters).astype(np.int32, copy=False)
         for row, record in zip(rows, records, strict=True):
             if parameter_digest(record) != row.digest:
@@ -323,10 +433,9 @@ class RunFolder:
 
         :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
         """
-        rows = self.curve()
+        rows, records = self.logged()
         self.require(bool(rows), "has logged no step yet")
-        record = self.history(rows)[-1]
-        values, start = {}, 0
+        record, values, start = records[-1], {}, 0
         for tensor in self.tensors:
             words = record[start : start + tensor.size]
             values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
@@ -343,26 +452,74 @@ class RunFolder:
 
         :raises RunError: if there are fewer, or the files cannot be written.
         """
-        curve = self.curve()
-        if len(curve) < rows:
-            raise RunError(f"{self.path / 'curve.csv'} has {len(curve)} lines, the checkpoint was made after {rows}")
-        self.history(curve[:rows])
+        self._cut(self._first(rows))
+
+    def _first(self, rows: int) -> list[CurveRow]:
+        """So many lines, which must be there together with their records."""
+        kept = self.curve(rows)
+        if len(kept) < rows:
+            raise RunError(f"{self._curve} has {len(kept)} lines, the checkpoint was made after {rows}")
+        self.history(kept)
+        return kept
+
+    def _cut(self, kept: list[CurveRow]) -> None:
+        """Drops all but these lines, the first ones, and their records."""
+        self.lock()
         try:
-            self._write_rows(curve[:rows])
-            os.truncate(self.path / "history", rows * self.parameters * 4)
+            self._write_rows(kept)
+            files.truncate(self._history, len(kept) * self.parameters * 4)
         except OSError as error:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
+
+    def take_up(self, steps: int) -> Checkpoint:
+        """Returns the newest checkpoint that goes with curve and history, which are cut back to it.
+
+        They always go together unless files were lost or changed: then checkpoints that count on
+        what is not there any more are removed, and an older one is taken.
+
+        :param steps: how many the run is to have.
+        :raises CheckpointError: if a checkpoint is damaged or of another run.
+        :raises RunError: if there is none that goes with the files, or it is beyond the last step.
+        """
+        self.lock()
+        complaints: list[RunError] = []
+        useless = list(self.path.rglob(".*.tmp"))
+        for file in reversed(self._checkpoint_files()):
+            checkpoint = self._load(file)
+            self.require(checkpoint.step <= steps, f"is at step {checkpoint.step} already; ask for more --steps")
+            checkpoint.require(misfit(checkpoint.meta, {"rows": POSITIVE}))
+            lines = checkpoint.meta["rows"]
+            try:
+                if checkpoint.step == steps:
+                    # The last step's line stays, even if it is off the grid.
+                    lines += sum(row.step == steps for row in self.curve(lines + 1)[lines:])
+                kept = self._first(lines)
+            except RunError as error:
+                complaints.append(error)
+                useless.append(file)
+                continue
+            self._cut(kept)
+            try:
+                for path in useless:
+                    files.remove(path)
+            except OSError as error:
+                raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
+            return checkpoint
+        raise complaints[0] if complaints else self._nothing()
 
     def save_checkpoint(self, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Path:
         """Writes a checkpoint, removes all but the last few, and returns the new one's path.
 
         :raises RunError: if it cannot be written.
         """
+        self.lock()
         path = self.checkpoints / f"step-{step:09d}.npz"
         try:
+            files.sync(self._history)
+            files.sync(self._curve)
             Checkpoint(self.identity, step, arrays, meta).save(path)
             for old in self._checkpoint_files()[:-KEPT_CHECKPOINTS]:
-                old.unlink()
+                files.remove(old)
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}") from None
         return path
@@ -373,22 +530,36 @@ class RunFolder:
         :raises RunError: if there is none.
         :raises CheckpointError: if it is truncated, damaged or of another run.
         """
-        files = self._checkpoint_files()
-        if not files:
-            raise RunError(f"{self.path} holds no checkpoint; start the run again in another folder")
-        checkpoint = Checkpoint.load(files[-1], self.identity)
-        if files[-1].name != f"step-{checkpoint.step:09d}.npz":
-            raise CheckpointError(f"{files[-1]} holds step {checkpoint.step}; give it back its own name")
+        found = self._checkpoint_files()
+        if not found:
+            raise self._nothing()
+        return self._load(found[-1])
+
+    def _load(self, file: Path) -> Checkpoint:
+        checkpoint = Checkpoint.load(file, self.identity)
+        if file.name != f"step-{checkpoint.step:09d}.npz":
+            raise CheckpointError(f"{file} holds step {checkpoint.step}; give it back its own name")
         return checkpoint
+
+    def _nothing(self) -> RunError:
+        return RunError(f"{self.path} holds no checkpoint; start the run again in another folder")
+
+    @property
+    def _curve(self) -> Path:
+        return self.path / "curve.csv"
+
+    @property
+    def _history(self) -> Path:
+        return self.path / "history"
 
     def _checkpoint_files(self) -> list[Path]:
         return sorted(self.checkpoints.glob("step-*.npz"))
 
     def _write_description(self) -> None:
         text = json.dumps(self.description, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))
+        files.write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))
 
     def _write_rows(self, rows: Iterable[CurveRow]) -> None:
         lines = [",".join(self._header), *(",".join(row.cells()) for row in rows)]
         text = "\n".join(lines) + "\n"
-        write_atomically(self.path / "curve.csv", lambda file: file.write(text.encode()))
+        files.write_atomically(self._curve, lambda file: file.write(text.encode()))

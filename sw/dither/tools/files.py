@@ -1,13 +1,20 @@
-"""Files: what names one, and writing one so that a crash leaves old content or new, no mixture."""
+"""Files: what names one, and writing them so that nothing is lost when the power fails.
+
+What is written is there wholly or not at all, and what counts on something else is written only
+after that has reached the disk. Everything that changes run folders goes through these functions,
+so that a test can record it and cut the power behind every step.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["AnyPath", "write_atomically"]
+__all__ = ["AnyPath", "append", "make_folders", "remove", "sync", "truncate", "write_atomically"]
 
 AnyPath = str | os.PathLike[str]
 """Path of a file or folder, as functions take it: a text or a ``pathlib.Path``."""
@@ -16,23 +23,84 @@ AnyPath = str | os.PathLike[str]
 def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
     """Writes a file so that it has its old content or the new, at any moment and after any crash.
 
-    It calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
+    It calls ``write`` with a file in memory, writes what that holds to a temporary file beside
+    ``path`` and moves it over ``path``. Nobody can guess the temporary file's name, and it is never
+    an existing file or link.
 
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = io.BytesIO()
+    write(content)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            _write(descriptor, content.getvalue())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Adds bytes to the end of an existing file; :func:`sync` makes sure that they stay.
+
+    :raises OSError: if the file is missing or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        _write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Waits until the content of a file, or the list of names in a folder, is on the disk.
+
+    :raises OSError: if the disk does not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cuts a file off behind so many bytes.
+
+    :raises OSError: if it cannot be written.
+    """
+    os.truncate(path, size)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, if it is there.
+
+    :raises OSError: if the folder cannot be written.
+    """
+    if path.exists():
+        os.unlink(path)
+
+
+def make_folders(path: Path) -> None:
+    """Makes a folder and those above it, as far as they are missing, and syncs them.
+
+    :raises OSError: if one cannot be made, or a file is in the way.
+    """
+    if path.is_dir():
+        return
+    make_folders(path.parent)
+    os.mkdir(path)
+    sync(path.parent)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -154,7 +154,7 @@ class Experiment:
                 network=values.get("network"),
                 parameters=_initial(run),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
 
     @property

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arch.regmap import COUNTERS
 from ..compiler import State
 from ..recipe.phases import Phase, Plateau
 from ..runs import CurveRow, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY, Metric
-from .session import Session, pack_state, unpack_state
+from ..tools.forms import COUNT, misfit
+from .session import Session, pack_state, state_shapes, unpack_state
 from .tasks import TrainingTask
 
 __all__ = ["Progress", "Trainer"]
@@ -22,6 +24,15 @@ CHUNK_SECONDS = 1.0
 
 They are long enough to be cheap and short enough for a lively display.
 """
+_POSITION = {
+    "rows": COUNT,
+    "seconds": float,
+    "pending_loss": int,
+    "pending_steps": COUNT,
+    "counters": {counter.name: COUNT for counter in COUNTERS},
+    "phase": {"number": COUNT, "begun": [COUNT], "plateau": [float]},
+}
+"""What a checkpoint says besides the state, in the terms of :func:`~dither.tools.forms.misfit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +117,30 @@ class Trainer:
         self._checkpoint()
 
     def resume(self) -> None:
-        """Goes back to the newest checkpoint and loads its state into the device.
+        """Goes back to the newest checkpoint that goes with curve and history; the device gets it.
 
         Curve and history are cut back to it, unless it is of the last step.
 
         :raises CheckpointError: if it cannot be trusted.
         :raises RunError: if the folder's files do not go with it, or it is beyond the last step.
         """
-        checkpoint = self.run.load_checkpoint()
+        checkpoint = self.run.take_up(self.steps)
         meta = checkpoint.meta
-        self.run.require(checkpoint.step <= self.steps, f"is at step {checkpoint.step} already; ask for more --steps")
-        if checkpoint.step < self.steps:
-            self.run.truncate(meta["rows"])
+        checkpoint.require(misfit(meta, _POSITION))
+        number, begun, plateau = (meta["phase"][name] for name in ("number", "begun", "plateau"))
+        checkpoint.require(None if number < len(self.phases) else f"there is no phase {number + 1}")
+        checkpoint.require(None if (len(begun), len(plateau)) == (3, 2) else "its phase's place is incomplete")
+        if number:
+            self.phase = number
+            self.session = self.change(number)
+        shapes = {name: values.shape for name, values in checkpoint.arrays.items()}
+        same = shapes == state_shapes(self.session.compiled)
+        checkpoint.require(None if same else "its arrays are not those of this network")
         self._row = self.run.curve()[-1]
         self.step, self._rows, self._seconds = checkpoint.step, meta["rows"], meta["seconds"]
         self._pending = (meta["pending_loss"], meta["pending_steps"])
-        if meta["phase"]["number"]:
-            self.phase = meta["phase"]["number"]
-            self.session = self.change(self.phase)
-        begun, forwards, macs = meta["phase"]["begun"]
-        self._begun = (begun, forwards, macs)
-        self._plateau = Plateau(*meta["phase"]["plateau"])
+        self._begun = (begun[0], begun[1], begun[2])
+        self._plateau = Plateau(*plateau)
         self.session.load(unpack_state(checkpoint.arrays))
         self.session.counters = dict(meta["counters"])
         self._publish()

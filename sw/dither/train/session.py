@@ -15,7 +15,7 @@ from ..compiler import Command, Compiled, Evaluation, State
 from ..golden import predict
 from ..runs import TensorRecord
 
-__all__ = ["Session", "pack_state", "unpack_state"]
+__all__ = ["Session", "pack_state", "state_shapes", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """Largest value of an engine's 32-bit counter; the host adds them up after each command."""
@@ -29,6 +29,11 @@ def pack_state(state: State) -> dict[str, NDArray[Any]]:
         for kind, dtype in _KINDS.items()
         for name, values in getattr(state, kind).items()
     }
+
+
+def state_shapes(compiled: Compiled) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays that :func:`pack_state` makes of a program's state."""
+    return {f"{kind}.{name}": tensor.shape for kind in _KINDS for name, tensor in compiled.tensors.items()}
 
 
 def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
