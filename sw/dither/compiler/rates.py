@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..recipe import Recipe
 
-__all__ = ["RATE_BITS", "RATE_SHIFT_MAX", "RateFormat", "Unit"]
+__all__ = ["RATE_BITS", "RATE_SHIFT_MAX", "RateFormat", "Stepping", "Unit"]
 
 RATE_BITS = 18
 """Bits of the learning rate's mantissa, unsigned."""
@@ -23,6 +23,18 @@ class Unit:
 
     scale: float
     frac: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stepping:
+    """How steps move a tensor."""
+
+    unit: Unit
+    """Of its gradient accumulators."""
+    slower: int = 0
+    """Its rate is ``2**-slower`` of the recipe's."""
+    deviation: float | None = None
+    """Standard deviation of the probes that perturb it, in their own units; None if none do."""
 
 
 @dataclass(frozen=True, slots=True)

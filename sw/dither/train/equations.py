@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.config import EngineConfig
-from ..compiler import Compiled, compile_physics
+from ..compiler import Collocation, Compiled, compile
 from ..nn.models import Dense, Model, Parameters, TensorTrain
 from ..physics import BlackScholes, Burgers, HamiltonJacobiBellman, Problem, Stencil, parse_stencil
 from ..recipe import Recipe
@@ -83,7 +83,7 @@ class EquationTask:
 
     def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
         """See :class:`~dither.train.tasks.TrainingTask`."""
-        return compile_physics(self.problem, self.stencil, model, recipe, engine, parameters)
+        return compile(model, Collocation(self.problem, self.stencil), recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
         """See :class:`~dither.train.tasks.TrainingTask`."""

@@ -189,7 +189,7 @@ class Trainer:
         self.session = self.change(self.phase)
         self.session.counters = counters
         tensors = self.session.compiled.tensors
-        zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items() if tensor.trained}
+        zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items()}
         kept = {name: before.master.get(name, zero) for name, zero in zeros.items()}
         self.session.load(State(kept, zeros, zeros))
         self._pending = (0, 0)  # Integers of another phase may be of another unit.
@@ -204,7 +204,7 @@ class Trainer:
     def macs(self) -> int:
         """Multiply-accumulates of training so far."""
         step, _, done = self._begun
-        return done + (self.step - step) * self.session.compiled.step_macs
+        return done + (self.step - step) * self.session.compiled.figures.step_macs
 
     def _log(self) -> None:
         total, steps = self._pending

@@ -9,6 +9,7 @@ carried beyond the layer: what stands at its outputs is a local error signal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
@@ -73,7 +74,7 @@ class Backward:
     engine: EngineConfig
     plan: LayerPlan
     buffers: LayerBuffers
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     outputs: int
     """First word of the layer's outputs (of a recurrent layer's, the first time step's)."""
     delta: int

@@ -1,19 +1,100 @@
-"""Fixed random projections of output errors or of the target, and the distance of outputs from such
-a projection.
+"""Fixed random projections, of output errors or of the target: what estimators that use one have in
+common.
 """
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
-from ...arch.config import EngineConfig
-from ...arch.isa import Distribution, Operand
-from ...arch.isa.assembler import Assembler
-from ..code.lanewise import Words, combine
-from ..code.nests import Access, Drain, Nest, contract_nest
-from ..code.registers import SEED, ZERO
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["FixedMatrix", "Projected", "Target"]
+from ...arch.config import EngineConfig
+from ...arch.fixedpoint import FixedPoint
+from ...arch.generator import index_pitch
+from ...arch.isa import MASTER_BITS, Distribution
+from ...arch.isa.assembler import Assembler
+from ...nn import adjoints
+from ..code.lanewise import Words
+from ..code.nests import Access, Drain, Nest
+from ..code.registers import SEED, ZERO
+from ..errors import CompileError
+from ..formats.signals import Calibration
+from .estimator import Places
+from .local import LocalEstimator
+from .signals import CLASS_CODE, Signal
+
+__all__ = ["ClassProjection", "FixedMatrix", "FixedProjection", "Projected"]
+
+
+class FixedProjection(LocalEstimator):
+    """An estimator with a fixed random matrix; a recurrent layer has one for each time step."""
+
+    @property
+    @abstractmethod
+    def source_format(self) -> FixedPoint:
+        """The format of what is projected."""
+
+    def random(self) -> tuple[NDArray[np.float64], FixedPoint]:
+        """A matrix such as the engine will have, in floats, and its format: magnitudes of a quarter
+        of the range.
+        """
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), (self.classes, self.plan.layer.output_size))
+        return signs * self.recipe.projection, FixedPoint.reaching(2 * self.recipe.projection, self.width)
+
+    @property
+    def macs(self) -> int:
+        return self.outputs().count * self.classes
+
+    def zeroed(self) -> list[tuple[int, int]]:
+        (outputs, _), *others = self.outputs().loops
+        one = -(-outputs // self.setting.engine.rows) * self.classes, self.classes * index_pitch(outputs)
+        return [one] * math.prod(count for count, _ in others)
+
+    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
+        return self.projected(places, signal, self.form.signal.frac)
+
+    def projected(self, places: Places, target: Words, frac: int) -> Projected:
+        """What writes the projection to ``target``, with ``frac`` fraction bits."""
+        assert self.source
+        form, (size, _) = self.matrix_format, self.outputs().loops[0]
+        matrix = FixedMatrix(
+            rows=self.setting.engine.rows,
+            inputs=self.classes,
+            outputs=size,
+            places=places.zeroed[self.position],
+            amplitude=round(self.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width)),
+        )
+        shift = self.source_format.frac + form.frac - frac
+        return Projected(
+            engine=self.setting.engine,
+            matrix=matrix,
+            source=places.region(self.source),
+            signal=target,
+            shift=shift,
+        )
+
+
+class ClassProjection(FixedProjection):
+    """An estimator with a fixed random projection of the classes' code."""
+
+    source = CLASS_CODE
+
+    @property
+    def source_format(self) -> FixedPoint:
+        return FixedPoint(self.width, self.width - 2)
+
+    def projected_code(self, layer: Calibration) -> tuple[NDArray[np.float64], FixedPoint]:
+        """The projection of typical samples' classes, in floats, and the matrix's format.
+
+        :raises CompileError: if there are no classes.
+        """
+        if self.setting.model.loss != "cross_entropy":
+            raise CompileError(f"{self.name} projects classes; use feedback with squared errors")
+        matrix, form = self.random()
+        return adjoints.class_code(self.classes, layer.targets) @ matrix, form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +109,8 @@ class FixedMatrix:
     rows: int
     inputs: int
     outputs: int
-    repeats: int
-    """Matrices, one behind the other."""
-    base: int
-    block: int
-    blocks: int
-    """Generator blocks of one matrix."""
+    places: list[tuple[int, int]]
+    """First word and first generator block of each matrix; one stands behind the other."""
     amplitude: int
     """In master units."""
 
@@ -42,20 +119,15 @@ class FixedMatrix:
         """Row tiles."""
         return -(-self.outputs // self.rows)
 
-    @property
-    def words(self) -> int:
-        """Words of one matrix in the parameter memories."""
-        return self.tiles * self.inputs
-
     def write(self, asm: Assembler) -> None:
         """Emits what writes it."""
-        for number in range(self.repeats):
+        for base, block in self.places:
             asm.emit(
                 "PERTURB",
-                base=self.base + number * self.words,
+                base=base,
                 inner=self.inputs,
                 tiles=self.tiles,
-                block=self.block + number * self.blocks,
+                block=block,
                 seed=SEED,
                 step=ZERO,
                 probe=ZERO,
@@ -72,7 +144,7 @@ class FixedMatrix:
             "fixed projection",
             inner=(self.inputs,),
             outer=(self.tiles, *(each for each, _ in others)),
-            w=Access(self.base, (1, 0, 0, self.inputs, self.words)),
+            w=Access(self.places[0][0], (1, 0, 0, self.inputs, self.tiles * self.inputs)),
             x=Access(source, (1,)),
             y=Access(outputs.base, (self.rows * stride, *(step for _, step in others)), row=stride),
             last_rows=count - (self.tiles - 1) * self.rows,
@@ -81,9 +153,7 @@ class FixedMatrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projected:
-    """A fixed projection of the output errors (direct feedback alignment) or of the classes' code
-    (DRTP).
-    """
+    """Code of a fixed projection."""
 
     engine: EngineConfig
     matrix: FixedMatrix
@@ -93,63 +163,10 @@ class Projected:
     shift: int
 
     def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
         self.matrix.write(asm)
 
     def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
         asm.add(self.matrix.nest(self.source, self.signal).contract(self.engine, Drain(self.shift)))
 
     def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Target projection (tpSGD): outputs minus a fixed projection of the target, or the sign of
-    that.
-    """
-
-    engine: EngineConfig
-    projection: Projected
-    outputs: Words
-    scratch: int
-    """First word of what the projection is written to."""
-    signal: int
-    factor: int
-    """The word that aligns the projection with the outputs' binary point."""
-    one: int
-    """The word of 1, or of what aligns the outputs with the projection's."""
-    shift: int
-    sign: tuple[int, int] | None
-    """For the l1 loss: a word of what counts as 1, and first word of scratch."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        self.projection.prepare(asm)
-
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        self.projection.emit(asm)
-        what = "distance to the target"
-        distance = self.signal if self.sign is None else self.sign[1]
-        asm.add(combine(self.engine, what, self.outputs, self.scratch, self.factor, self.one, distance, self.shift))
-        if self.sign is not None:
-            unit, _ = self.sign
-            over = self.outputs.at(self.signal).each()
-            asm.add(
-                contract_nest(
-                    self.engine,
-                    what,
-                    inner=(),
-                    outer=self.outputs.outer,
-                    w=self.outputs.at(distance).each(),
-                    x=Access(unit),
-                    y=Access(over.base, over.strides[3:]),
-                    drain=Drain(0),
-                    operand=Operand.SIGN,
-                )
-            )
-
-    def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
+        """Nothing to do then."""

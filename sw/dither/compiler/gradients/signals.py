@@ -1,5 +1,5 @@
-"""Local error signals, as code: derivatives of a loss by a layer's outputs, or what stands in for
-them.
+"""What code of local error signals has in common: derivatives of a loss by a layer's outputs, or
+what stands in for them.
 """
 
 from __future__ import annotations
@@ -8,13 +8,44 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...arch.config import EngineConfig
+from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import LossKind, LossMode, Operand
 from ...arch.isa.assembler import Assembler
+from ...nn.models import Model
 from ..code.lanewise import Words, copy, multiply
-from ..code.registers import LOSS, OFFSET, PROBE, SEED, STEP, TILE
-from ..objectives.supervised import Objective, Start
+from ..code.registers import LOSS, OFFSET, PROBE, SEED, STEP
+from ..formats.forward import Formats
+from ..objectives.objective import ObjectiveCode, Start
+from .estimator import Pass
 
-__all__ = ["Activity", "Derivative", "Output", "OutputErrors", "Signal", "dither"]
+__all__ = [
+    "CLASS_CODE",
+    "LOSS_DIFFERENCE",
+    "OUTPUTS_BEFORE",
+    "OUTPUT_ERRORS",
+    "Derivative",
+    "OutputErrors",
+    "Signal",
+    "dither",
+    "error_format",
+]
+
+OUTPUT_ERRORS = "output errors"
+"""Region of the derivatives by the network's outputs. This one and those below are filled once for
+all estimators, by :class:`OutputErrors`, if one of them asks for the region."""
+CLASS_CODE = "class code"
+"""Region of the classes' code."""
+OUTPUTS_BEFORE = "outputs before"
+"""Region of a copy of the network's outputs, as the base pass left them."""
+LOSS_DIFFERENCE = "loss difference"
+"""Region of loss differences against the base pass, whose losses are kept for it; of two words, the
+first."""
+
+
+def error_format(model: Model, formats: Formats) -> FixedPoint:
+    """The format of output errors, as LOSS writes them."""
+    squared = model.loss == "squared_error"
+    return formats.output if squared else FixedPoint(formats.width, formats.width - 2)
 
 
 class Signal(Protocol):
@@ -39,7 +70,7 @@ class OutputErrors:
     to zero over the classes, so that a projection of it has no common part.
     """
 
-    objective: Objective
+    objective: ObjectiveCode
     start: Start
     """Behind the last layer."""
     errors: int | None
@@ -55,11 +86,18 @@ class OutputErrors:
     """A word of zeros."""
     classes: int
 
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        return ()
+
+    @property
+    def macs(self) -> int:
+        return 0
+
     def prepare(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.program.GradientCode`."""
+        """Nothing to do before a step."""
 
     def emit(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.program.GradientCode`."""
         if self.loss_frac is not None:
             self.objective.loss(asm, LOSS, LossMode.KEEP, loss_frac=self.loss_frac)
         if self.before is not None:
@@ -94,8 +132,7 @@ class Derivative:
     engine: EngineConfig
     function: str
     """``relu``, ``tanh`` or ``none``; ``none`` needs no code, for the signal then stands where
-    delta is wanted.
-    """
+    delta is wanted."""
     outputs: Words
     """y."""
     signal: int
@@ -122,25 +159,16 @@ class Derivative:
             asm.add(multiply(self.engine, what, self.outputs.at(self.slope), words, self.delta, self.shift))
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
-    """The signal of the last layer is there already: :class:`OutputErrors` wrote it where it
-    belongs.
-    """
-
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-    def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-
 def dither(
     asm: Assembler, source: int, target: int, count: int, scale: int, block: int, *, step: int = 1, gate: bool = False
 ) -> None:
+    """Emits ``target = source + sign * scale`` for some words and the probe at hand.
+
+    :param scale: the word that the signs are multiplied by.
+    :param block: first generator block of the signs.
+    :param step: from source word to source word.
+    :param gate: words that are not positive are left alone.
+    """
     asm.emit(
         "DITHER",
         count=count,
@@ -156,48 +184,3 @@ def dither(
         probe=PROBE,
         offset=OFFSET,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Activity:
-    """Activity perturbation: loss differences of perturbed outputs times the signs, summed over
-    probes.
-    """
-
-    objective: Objective
-    following: Start
-    """Behind the layer."""
-    probes: int
-    outputs: Words
-    """Perturbed where they stand; one loop."""
-    base: int
-    """First word of a copy of them."""
-    signal: int
-    size: int
-    """The word of the step."""
-    difference: int
-    """The word of loss differences."""
-    loss_frac: int
-    zero: int
-    block: int
-    gate: bool
-    """Outputs that are not positive are left alone (ReLU)."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        count = self.outputs.count
-        copy(asm, self.outputs.base, self.base, count, self.zero)
-        copy(asm, self.zero, self.signal, count, self.zero, step=0)
-        asm.emit("SET", target=PROBE, source=TILE, value=0)
-        with asm.loop(self.probes):
-            dither(asm, self.base, self.outputs.base, count, self.size, self.block, gate=self.gate)
-            self.objective.forward(asm, self.following)
-            self.objective.loss(asm, LOSS, LossMode.DIFFER, (self.difference, 0), loss_frac=self.loss_frac)
-            dither(asm, self.signal, self.signal, count, self.difference, self.block)
-            asm.emit("SET", target=PROBE, source=PROBE, value=1)
-
-    def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,23 @@ class Layout:
     first_step: int
     """The layer's step that first uses the tensor."""
     layer: int
+
+    @classmethod
+    def plain(cls, name: str, shape: tuple[int, int], layer: int) -> Layout:
+        """The layout of a matrix that is no parameter of the model, as it is."""
+        inner, columns = shape
+        return cls(
+            name=name,
+            shape=shape,
+            view=shape,
+            axes=(0, 1),
+            inner=inner,
+            groups=1,
+            group_rows=columns,
+            group_pitch=columns,
+            first_step=0,
+            layer=layer,
+        )
 
     @property
     def columns(self) -> int:
@@ -92,8 +110,6 @@ class Tensor:
     """Probe step in master units."""
     gradient_shift: int
     rate_shift: int
-    trained: bool = True
-    """Whether steps change it."""
 
     @property
     def name(self) -> str:
@@ -157,7 +173,7 @@ class Tensor:
         return self.layout.elements(INDICES_PER_BLOCK * self.block + grid)
 
 
-def layouts(plans: list[LayerPlan], shapes: dict[str, tuple[int, ...]]) -> dict[str, Layout]:
+def layouts(plans: Sequence[LayerPlan], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Layout]:
     """Layouts of all parameters by name, in the model's order."""
     found: dict[str, Layout] = {}
     for plan in plans:
@@ -193,7 +209,7 @@ def layouts(plans: list[LayerPlan], shapes: dict[str, tuple[int, ...]]) -> dict[
     return {name: found[name] for name in shapes}
 
 
-def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> tuple[dict[str, tuple[int, int]], int]:
+def place_tensors(found: Mapping[str, Layout], engine: EngineConfig) -> tuple[dict[str, tuple[int, int]], int]:
     """First word and first generator block of every tensor, one behind the other; the first block
     behind them.
 

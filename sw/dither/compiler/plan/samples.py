@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.fixedpoint import FixedPoint
 from ...nn.models import Model
 
-__all__ = ["Labelled", "Samples", "matrix"]
+__all__ = ["LabelledSamples", "Samples", "matrix"]
 
 Integers = NDArray[np.int64]
 
@@ -45,7 +45,7 @@ def matrix(inputs: ArrayLike, columns: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledSamples:
     """Inputs, label and, for squared errors, targets."""
 
     model: Model
