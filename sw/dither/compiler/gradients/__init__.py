@@ -9,12 +9,13 @@ from .exact import Exact
 from .feedback import Feedback
 from .joint import Joint
 from .layerwise import Layerwise
-from .local import LocalEstimator, calibrated, gradient_codes
+from .local import LocalEstimator
 from .mirror import Mirror
 from .projection import Projection
 from .regression import Regression
 from .target import Target
 from .tensorwise import Tensorwise
+from .together import calibrated, gradient_codes
 
 __all__ = [
     "Estimator",

@@ -5,7 +5,6 @@ signal is the sum of a sample's loss differences times its signs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import LossMode
@@ -13,10 +12,8 @@ from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words, copy
 from ..code.registers import LOSS, PROBE, TILE
 from ..formats.signals import CALIBRATION_PROBES, FINEST_LOSS, Calibration, Typical
-from ..objectives.objective import ObjectiveCode, Start
-from .estimator import Places
 from .local import LocalEstimator
-from .signals import LOSS_DIFFERENCE, Signal, dither
+from .signals import LOSS_DIFFERENCE, dither
 
 __all__ = ["Activity"]
 
@@ -59,63 +56,24 @@ class Activity(LocalEstimator):
     def regions(self) -> dict[str, int]:
         return super().regions() | {"outputs": self.outputs().extent, LOSS_DIFFERENCE: 2}
 
-    def unperturbed(self, places: Places, outputs: Words) -> Words:
-        return outputs.at(places.region("outputs"))
+    @property
+    def unperturbed(self) -> Words:
+        return self.y.at(self.region("outputs"))
 
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        return _Perturbation(
-            objective=places.objective,
-            following=(self.position + 1, 0),
-            probes=self.probes,
-            outputs=outputs,
-            base=places.region("outputs"),
-            signal=signal.base,
-            size=places.constants[self.step_size],
-            difference=places.region(LOSS_DIFFERENCE),
-            loss_frac=self.form.loss_frac,
-            zero=places.constants[0],
-            block=self.signs(places),
-            gate=self.activation == "relu",
-        )
+    def reserve(self) -> None:
+        self.block = self.signs()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Perturbation:
-    """Code of the signal."""
-
-    objective: ObjectiveCode
-    following: Start
-    """Behind the layer."""
-    probes: int
-    outputs: Words
-    """Perturbed where they stand; one loop."""
-    base: int
-    """First word of a copy of them."""
-    signal: int
-    size: int
-    """The word of the step."""
-    difference: int
-    """The word of loss differences."""
-    loss_frac: int
-    zero: int
-    block: int
-    gate: bool
-    """Outputs that are not positive are left alone (ReLU)."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """Nothing to do before a step."""
-
-    def emit(self, asm: Assembler) -> None:
-        count = self.outputs.count
-        copy(asm, self.outputs.base, self.base, count, self.zero)
-        copy(asm, self.zero, self.signal, count, self.zero, step=0)
+    def signal(self, asm: Assembler) -> None:
+        y, base, s, zero = self.y, self.region("outputs"), self.s.base, self.constant(0)
+        difference, objective = self.region(LOSS_DIFFERENCE), self.places.objective
+        copy(asm, y.base, base, y.count, zero)
+        copy(asm, zero, s, y.count, zero, step=0)
         asm.emit("SET", target=PROBE, source=TILE, value=0)
         with asm.loop(self.probes):
-            dither(asm, self.base, self.outputs.base, count, self.size, self.block, gate=self.gate)
-            self.objective.forward(asm, self.following)
-            self.objective.loss(asm, LOSS, LossMode.DIFFER, (self.difference, 0), loss_frac=self.loss_frac)
-            dither(asm, self.signal, self.signal, count, self.difference, self.block)
+            # Outputs of a ReLU that are not positive are left alone.
+            gate = self.activation == "relu"
+            dither(asm, base, y.base, y.count, self.constant(self.step_size), self.block, gate=gate)
+            objective.forward(asm, self.behind)
+            objective.loss(asm, LOSS, LossMode.DIFFER, (difference, 0), loss_frac=self.form.loss_frac)
+            dither(asm, s, s, y.count, difference, self.block)
             asm.emit("SET", target=PROBE, source=PROBE, value=1)
-
-    def after(self, asm: Assembler) -> None:
-        """Nothing to do then."""

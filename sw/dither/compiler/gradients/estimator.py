@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa.assembler import Assembler
@@ -31,24 +31,29 @@ Pass = tuple[int, int, int]
 _BLOCKS = 1 << 20
 
 
-class GradientCode(Protocol):
+class GradientCode(ABC):
     """A way to the gradients of some tensors, as code."""
 
     @property
+    @abstractmethod
     def start(self) -> Start:
         """The earliest layer and step that it overwrites anything behind."""
 
     @property
     def passes(self) -> Sequence[Pass]:
         """Forward passes that it takes, next to the base pass."""
+        return ()
 
     @property
     def macs(self) -> int:
         """Useful multiply-accumulates per sample besides its forward passes."""
+        return 0
 
     def prepare(self, asm: Assembler) -> None:
-        """Emits what is done once, before a step's first lane group."""
+        """Emits what is done once, before a step's first lane group; nothing, for most."""
+        return
 
+    @abstractmethod
     def emit(self, asm: Assembler) -> None:
         """Emits what adds the lane group at work to the gradients, behind its base pass and
         loss.

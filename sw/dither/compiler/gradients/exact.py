@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words
 from ..errors import CompileError
 from ..formats.signals import Calibration, Typical
-from .estimator import Places
 from .local import LocalEstimator
-from .signals import OUTPUT_ERRORS, Signal, error_format
+from .signals import OUTPUT_ERRORS, error_format
 
 __all__ = ["Exact"]
 
@@ -30,23 +27,13 @@ class Exact(LocalEstimator):
         unused = {"signal", "derivatives"} if self.activation == "none" else {"signal"}
         return {name: words for name, words in super().regions().items() if name not in unused}
 
-    def stands(self, places: Places) -> tuple[int, int]:
-        errors = places.region(OUTPUT_ERRORS)
-        return errors, errors if self.activation == "none" else places.region("derivatives")
+    @property
+    def s(self) -> Words:
+        return self.y.at(self.region(OUTPUT_ERRORS))
 
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        return _Nothing()
+    @property
+    def delta(self) -> Words:
+        return self.s if self.activation == "none" else super().delta
 
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """Code of a signal that is there already: LOSS wrote it where it belongs."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """Nothing to do before a step."""
-
-    def emit(self, asm: Assembler) -> None:
-        """Nothing to do."""
-
-    def after(self, asm: Assembler) -> None:
-        """Nothing to do then."""
+    def signal(self, asm: Assembler) -> None:
+        """Nothing to do: LOSS wrote it where it belongs."""

@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
-from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa.assembler import Assembler
 from ...nn import adjoints, reference
-from ..code.lanewise import Words
 from ..code.nests import Access, Drain, Nest
 from ..formats.forward import peak
 from ..formats.signals import Calibration, Typical
-from ..layout.tensors import Layout, Tensor
-from ..objectives.objective import ObjectiveCode, Start
+from ..layout.tensors import Layout
 from ..rates import Stepping, Unit
 from .backward import Transposed
-from .estimator import Places
 from .local import LocalEstimator
-from .signals import OUTPUT_ERRORS, Signal, dither, error_format
+from .signals import OUTPUT_ERRORS, dither, error_format
 
-__all__ = ["HEADROOM", "LearnedMatrix", "Learner", "Perturbed"]
+__all__ = ["HEADROOM", "LearnedMatrix"]
 
 HEADROOM = 5
 """Bits above the calibrated peak of what a learned matrix carries back: it grows as the weights
@@ -72,110 +66,48 @@ class LearnedMatrix(LocalEstimator):
         unit = Unit(self.scale, self.formats.output.frac + self.width - 2)
         return super().steppings() | {self.matrix: Stepping(unit, self.recipe.feedback_slowness)}
 
-    @abstractmethod
-    def learner(self, places: Places, signal: Words, common: dict[str, Any]) -> Learner:
-        """What improves the matrix.
-
-        :param signal: the signal that the matrix carried back.
-        :param common: the fields of :class:`Perturbed`.
-        """
-
     @property
     @abstractmethod
     def unit(self) -> int:
-        """Magnitude of the signs as the learner sees them."""
+        """Magnitude of the signs where the matrix is applied to them."""
 
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        matrix, errors = places.tensors[self.matrix], error_format(self.setting.model, self.formats)
-        common: dict[str, Any] = {
-            "engine": self.setting.engine,
-            "objective": places.objective,
-            "following": (self.position + 1, 0),
-            "matrix": matrix,
-            "outputs": outputs,
-            "noise": places.region("signs"),
-            "zero": places.constants[0],
-            "size": places.constants[self.step_size],
-            "unit": places.constants[self.unit],
-            "block": self.signs(places),
-        }
-        return _Carried(
-            engine=self.setting.engine,
-            transposed=Transposed(matrix, places.words(Transposed.size(matrix))),
-            errors=places.region(OUTPUT_ERRORS),
-            signal=signal,
-            shift=errors.frac + matrix.format.frac - self.form.signal.frac,
-            learner=self.learner(places, signal, common),
-        )
+    def reserve(self) -> None:
+        self.block = self.signs()
+        source = self.places.tensors[self.matrix]
+        self.transposed = Transposed(source, self.places.words(Transposed.size(source)))
 
-
-class Learner(Protocol):
-    """Improves a learned matrix from what the network does."""
-
-    def emit(self, asm: Assembler) -> None:
-        """Emits it, when the layer's outputs may be destroyed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Carried:
-    """Code of output errors through the transposed matrix."""
-
-    engine: EngineConfig
-    transposed: Transposed
-    errors: int
-    signal: Words
-    shift: int
-    learner: Learner
-
-    def prepare(self, asm: Assembler) -> None:
+    def begin(self, asm: Assembler) -> None:
         self.transposed.write(asm)
 
-    def emit(self, asm: Assembler) -> None:
-        nest = self.transposed.nest(self.errors, self.signal.base)
-        asm.add(nest.contract(self.engine, Drain(self.shift)))
-
-    def after(self, asm: Assembler) -> None:
-        self.learner.emit(asm)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Perturbed:
-    """What learners do: perturb a layer's outputs with signs that stay at hand."""
-
-    engine: EngineConfig
-    objective: ObjectiveCode
-    following: Start
-    """Behind the layer."""
-    matrix: Tensor
-    outputs: Words
-    """Perturbed where they stand; one loop."""
-    noise: int
-    """First word of the signs."""
-    size: int
-    """The word of the step."""
-    unit: int
-    """The word of the signs' magnitude."""
-    zero: int
-    block: int
-
-    @property
-    def nest(self) -> Nest:
-        """The matrix applied to the signs, with no place for the outputs yet."""
-        R, classes, count = self.matrix.rows, self.matrix.layout.columns, self.outputs.count
-        tiles = -(-classes // R)
-        return Nest(
-            self.matrix.name,
-            inner=(count,),
-            outer=(tiles,),
-            w=Access(self.matrix.base, (1, 0, 0, count)),
-            x=Access(self.noise, (1,)),
-            y=Access(0, (R,), row=1),
-            last_rows=classes - (tiles - 1) * R,
-        )
+    def signal(self, asm: Assembler) -> None:
+        shift = error_format(self.setting.model, self.formats).frac + self.matrix_format.frac - self.form.signal.frac
+        nest = self.transposed.nest(self.region(OUTPUT_ERRORS), self.s.base)
+        asm.add(nest.contract(self.setting.engine, Drain(shift)))
 
     def perturb(self, asm: Assembler, source: int) -> None:
-        """Emits perturbed outputs, the signs, and the forward pass behind them."""
-        count = self.outputs.count
-        dither(asm, source, self.outputs.base, count, self.size, self.block)
-        dither(asm, self.zero, self.noise, count, self.unit, self.block, step=0)
-        self.objective.forward(asm, self.following)
+        """Emits outputs that are perturbed where they stand, the signs, and the forward pass behind
+        them.
+
+        :param source: first word of the outputs as they were.
+        """
+        y = self.y
+        dither(asm, source, y.base, y.count, self.constant(self.step_size), self.block)
+        dither(asm, self.constant(0), self.region("signs"), y.count, self.constant(self.unit), self.block, step=0)
+        self.places.objective.forward(asm, self.behind)
+
+    def applied(self, target: int) -> Nest:
+        """The matrix applied to the signs.
+
+        :param target: first word of the results, one for each of the network's outputs.
+        """
+        matrix, classes, count = self.places.tensors[self.matrix], self.classes, self.y.count
+        tiles = -(-classes // matrix.rows)
+        return Nest(
+            self.matrix,
+            inner=(count,),
+            outer=(tiles,),
+            w=Access(matrix.base, (1, 0, 0, count)),
+            x=Access(self.region("signs"), (1,)),
+            y=Access(target, (matrix.rows,), row=1),
+            last_rows=classes - (tiles - 1) * matrix.rows,
+        )

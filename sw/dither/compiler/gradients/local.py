@@ -9,43 +9,27 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from ...arch.fixedpoint import FixedPoint
+from ...arch.isa import Operand
 from ...arch.isa.assembler import Assembler
-from ...nn.models import RNN, Parameters
-from ..code.lanewise import Words
+from ...nn.models import RNN
+from ..code.lanewise import Words, multiply
 from ..errors import CompileError
-from ..formats.forward import Formats, SignalFormats
-from ..formats.signals import Calibration, Typical, layer_outputs
+from ..formats.forward import SignalFormats
+from ..formats.signals import Calibration, Typical
 from ..layout.memory import LayerBuffers
 from ..objectives.objective import Start
 from ..plan.planner import LayerPlan
-from ..plan.setting import Setting
 from ..rates import Stepping, Unit
 from .backward import Backward, Transposed
-from .estimator import Estimator, GradientCode, Pass, Places, estimators
-from .signals import (
-    CLASS_CODE,
-    LOSS_DIFFERENCE,
-    OUTPUT_ERRORS,
-    OUTPUTS_BEFORE,
-    Derivative,
-    OutputErrors,
-    Signal,
-)
+from .estimator import Estimator, GradientCode, Pass, Places
 
-__all__ = ["LocalEstimator", "calibrated", "gradient_codes"]
-
-CALIBRATION_SAMPLES = 256
+__all__ = ["LocalEstimator"]
 
 
-class LocalEstimator(Estimator):
+class LocalEstimator(Estimator, GradientCode):
     """An estimator that makes an error signal at the outputs of one layer."""
 
     measured = True
@@ -108,13 +92,18 @@ class LocalEstimator(Estimator):
         :raises CompileError: if the layer cannot learn like this.
         """
 
-    @abstractmethod
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        """What makes the signal.
+    def reserve(self) -> None:
+        """Takes the words and signs that its signal needs of :attr:`places`."""
 
-        :param outputs: the layer's outputs.
-        :param signal: where the signal is to stand, in the same order.
-        """
+    def begin(self, asm: Assembler) -> None:
+        """Emits what is done once a step, when the working weights are new."""
+
+    @abstractmethod
+    def signal(self, asm: Assembler) -> None:
+        """Emits what writes the signal :attr:`s`."""
+
+    def end(self, asm: Assembler) -> None:
+        """Emits what may destroy the layer's outputs, when they are not needed any more."""
 
     @property
     def perturbations(self) -> int:
@@ -122,7 +111,7 @@ class LocalEstimator(Estimator):
         return 0
 
     @property
-    def macs(self) -> int:
+    def signal_macs(self) -> int:
         """Useful multiply-accumulates per sample that its signal takes besides these passes."""
         return 0
 
@@ -135,9 +124,10 @@ class LocalEstimator(Estimator):
         """The signal's format, once the fraction bits of all layers' kept losses are known."""
         return typical.signal
 
-    def unperturbed(self, places: Places, outputs: Words) -> Words:
+    @property
+    def unperturbed(self) -> Words:
         """The layer's outputs as they were, when the signal is there."""
-        return outputs
+        return self.y
 
     # Perturbed activities
 
@@ -166,9 +156,44 @@ class LocalEstimator(Estimator):
         """log2 of that step, as a real number."""
         return self.step_size.bit_length() - 1 - self.target.frac
 
-    def signs(self, places: Places) -> int:
-        """The first generator block of signs for the layer's outputs."""
-        return places.signs(self.outputs().count + self.recipe.tile)
+    @property
+    def behind(self) -> Start:
+        """Where a forward pass starts that perturbed outputs need."""
+        return self.position + 1, 0
+
+    def signs(self) -> int:
+        """Reserves signs for the layer's outputs; their first generator block."""
+        return self.places.signs(self.outputs().count + self.recipe.tile)
+
+    # Where things stand
+
+    places: Places
+    """Of everything, once the compiler has asked for the code."""
+
+    def region(self, name: str) -> int:
+        """The first word of a region."""
+        return self.places.memory.extra[name].base
+
+    def constant(self, value: int) -> int:
+        """The word of a constant."""
+        return self.places.constants[value]
+
+    @property
+    def y(self) -> Words:
+        """The layer's outputs."""
+        return self.outputs(self.places.memory.layers[self.position])
+
+    @property
+    def s(self) -> Words:
+        """The error signal, in the order of the outputs."""
+        return self.y.at(self.region("derivatives" if self.activation == "none" else "signal"))
+
+    @property
+    def delta(self) -> Words:
+        """The derivatives before the activation function, in the same order: the signal itself if
+        there is no activation function.
+        """
+        return self.y.at(self.region("derivatives"))
 
     # What the compiler asks
 
@@ -201,127 +226,63 @@ class LocalEstimator(Estimator):
             found[plan.bias] = Stepping(Unit(self.scale, form.behind[-1].frac))
         return found
 
-    def stands(self, places: Places) -> tuple[int, int]:
-        """First words of the signal, and of its product with the activation function's
-        derivative.
-        """
-        delta = places.region("derivatives")
-        return (delta if self.activation == "none" else places.region("signal")), delta
+    # Its code
 
     def codes(self, places: Places) -> list[GradientCode]:
-        plan, buffers, engine = self.plan, places.memory.layers[self.position], self.setting.engine
-        outputs, (signal, delta) = self.outputs(buffers), self.stands(places)
-        made = self.signal(places, outputs, outputs.at(signal))
-        tanh = self.activation == "tanh"
-        half = 1 << (self.width - 2)
-        derivative = Derivative(
-            engine=engine,
-            function=self.activation,
-            outputs=self.unperturbed(places, outputs),
-            signal=signal,
-            delta=delta,
-            slope=places.region("scratch") if tanh else 0,
-            shift=(self.width - 2 if tanh else 0) + self.form.signal.frac - self.form.behind[-1].frac,
-            ones=(places.constants.get(half, 0),) * 2,
-            negative=places.constants.get(-half, 0),
-        )
-        weights = [places.tensors[step.tensor] for step in plan.steps[1:]]
-        backward = Backward(
-            engine=engine,
-            plan=plan,
-            buffers=buffers,
+        self.places = places
+        self.reserve()
+        weights = [places.tensors[step.tensor] for step in self.plan.steps[1:]]
+        self._backward = Backward(
+            engine=self.setting.engine,
+            plan=self.plan,
+            buffers=places.memory.layers[self.position],
             tensors=places.tensors,
-            outputs=outputs.base,
-            delta=delta,
+            outputs=self.y.base,
+            delta=self.delta.base,
             formats=self.form.behind,
             transposed=tuple(Transposed(each, places.words(Transposed.size(each))) for each in weights),
-            one=places.constants[1],
+            one=self.constant(1),
         )
-        count = self.perturbations
-        return [
-            LocalCode(
-                start=(self.position, 0),
-                signal=made,
-                derivative=derivative,
-                backward=backward,
-                passes=((self.position + 1, 0, count),) if count else (),
-                macs=self.macs + backward.macs,
-            )
-        ]
+        return [self]
 
+    @property
+    def start(self) -> Start:
+        return self.position, 0
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalCode:
-    """Code of the gradients of one layer's tensors, from a signal at its outputs."""
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        return ((*self.behind, self.perturbations),) if self.perturbations else ()
 
-    start: Start
-    signal: Signal
-    derivative: Derivative
-    backward: Backward
-    passes: tuple[Pass, ...]
-    macs: int
+    @property
+    def macs(self) -> int:
+        return self.signal_macs + self._backward.macs
 
     def prepare(self, asm: Assembler) -> None:
-        self.signal.prepare(asm)
-        self.backward.prepare(asm)
+        self.begin(asm)
+        self._backward.prepare(asm)
 
     def emit(self, asm: Assembler) -> None:
-        self.signal.emit(asm)
-        self.derivative.emit(asm)
-        self.backward.emit(asm)
-        self.signal.after(asm)
+        self.signal(asm)
+        self._derive(asm)
+        self._backward.emit(asm)
+        self.end(asm)
 
-
-def calibrated(
-    setting: Setting, formats: Formats, parameters: Parameters, inputs: ArrayLike, targets: ArrayLike
-) -> Formats:
-    """Formats with those of error signals, for every layer that makes one.
-
-    :param inputs: typical samples, shape (samples, inputs), of which the first 256 are run.
-    :param targets: their classes or values.
-    :raises CompileError: if a layer cannot learn as its estimator does.
-    """
-    samples = np.asarray(inputs)[:CALIBRATION_SAMPLES].astype(np.float64)
-    wanted = np.asarray(targets)[:CALIBRATION_SAMPLES]
-    outputs = layer_outputs(setting.plans, parameters, samples, 0)
-    found = {}
-    for each in estimators(setting, formats):
-        if isinstance(each, LocalEstimator):
-            layer = Calibration(setting, formats, parameters, wanted, outputs, each.position)
-            found[each] = (layer, each.calibrate(layer))
-    # Losses are kept once for all layers.
-    loss_frac = min((typical.loss_frac for _, typical in found.values()), default=0)
-    signals = {}
-    for each, (layer, typical) in found.items():
-        signal = each.settled(typical, loss_frac)
-        signals[each.position] = SignalFormats(
-            signal=signal, behind=layer.behind(signal, typical.values), loss_frac=loss_frac, matrix=typical.matrix
+    def _derive(self, asm: Assembler) -> None:
+        """Emits ``delta = s * f'(y)``, the derivative made from the value; nothing without an
+        activation function.
+        """
+        engine, y, delta, what = (
+            self.setting.engine,
+            self.unperturbed,
+            self.delta.base,
+            f"derivative of {self.activation}",
         )
-    return replace(formats, signals=signals)
-
-
-def gradient_codes(used: Sequence[Estimator], places: Places) -> list[GradientCode]:
-    """The code of all estimators of a program, and what those of error signals share."""
-    return [*_shared(used, places), *(code for each in used for code in each.codes(places))]
-
-
-def _shared(used: Sequence[Estimator], places: Places) -> list[GradientCode]:
-    local = [each for each in used if isinstance(each, LocalEstimator)]
-    if not local:
-        return []
-    setting, memory = local[0].setting, places.memory
-    regions = {name: region.base for name, region in memory.extra.items()}
-    outputs = memory.layers[-1].target.base
-    return [
-        OutputErrors(
-            objective=places.objective,
-            start=(len(setting.plans), 0),
-            errors=regions.get(OUTPUT_ERRORS),
-            code=regions.get(CLASS_CODE),
-            before=(outputs, regions[OUTPUTS_BEFORE]) if OUTPUTS_BEFORE in regions else None,
-            loss_frac=local[0].form.loss_frac if LOSS_DIFFERENCE in regions else None,
-            label=memory.labels.base,
-            zero=places.constants[0],
-            classes=setting.model.outputs,
-        )
-    ]
+        shift, half = self.form.signal.frac - self.form.behind[-1].frac, 1 << (self.width - 2)
+        if self.activation == "relu":
+            asm.add(multiply(engine, what, y, self.s, delta, shift, Operand.POSITIVE))
+        elif self.activation == "tanh":
+            # 1 - y*y = 1 + y * (-y), and -y loses two bits to make room for the 1.
+            slope, ones = y.at(self.region("scratch")), (self.constant(half), self.constant(half))
+            asm.add(multiply(engine, what, self.constant(-half), y, delta, self.width))
+            asm.add(multiply(engine, what, y, self.delta, slope.base, self.width - 2, bias=ones))
+            asm.add(multiply(engine, what, slope, self.s, delta, self.width - 2 + shift))

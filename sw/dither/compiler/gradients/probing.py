@@ -20,7 +20,7 @@ from ..formats.probes import FloatProbes, shift_to_target
 from ..layout.tensors import Tensor
 from ..objectives.objective import ObjectiveCode, Start
 from ..rates import Stepping, Unit
-from .estimator import Estimator, Pass, Places
+from .estimator import Estimator, GradientCode, Pass, Places
 
 __all__ = ["GroupProbes", "ParameterProbes", "ProbeGroup"]
 
@@ -96,7 +96,7 @@ class ParameterProbes(Estimator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupProbes:
+class GroupProbes(GradientCode):
     """Code of all probes of one group of tensors on the lane group at work, against the base loss
     in register BASE.
     """
@@ -115,13 +115,6 @@ class GroupProbes:
     @property
     def passes(self) -> tuple[Pass, ...]:
         return ((*self.start, self.group.probes * self.recipe.evaluations),)
-
-    @property
-    def macs(self) -> int:
-        return 0
-
-    def prepare(self, asm: Assembler) -> None:
-        """Nothing to do before a step."""
 
     def emit(self, asm: Assembler) -> None:
         asm.emit("SET", target=PROBE, source=TILE, value=0)

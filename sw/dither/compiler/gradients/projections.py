@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.generator import index_pitch
 from ...arch.isa import MASTER_BITS, Distribution
@@ -22,15 +20,18 @@ from ..code.nests import Access, Drain, Nest
 from ..code.registers import SEED, ZERO
 from ..errors import CompileError
 from ..formats.signals import Calibration
-from .estimator import Places
 from .local import LocalEstimator
-from .signals import CLASS_CODE, Signal
+from .signals import CLASS_CODE
 
-__all__ = ["ClassProjection", "FixedMatrix", "FixedProjection", "Projected"]
+__all__ = ["ClassProjection", "FixedProjection"]
 
 
 class FixedProjection(LocalEstimator):
-    """An estimator with a fixed random matrix; a recurrent layer has one for each time step."""
+    """An estimator with a fixed random matrix of one magnitude, made again in every step.
+
+    It stands in the weight memory over masters that are zero. A recurrent layer has one for each
+    time step, as if each were a layer of its own.
+    """
 
     @property
     @abstractmethod
@@ -45,7 +46,7 @@ class FixedProjection(LocalEstimator):
         return signs * self.recipe.projection, FixedPoint.reaching(2 * self.recipe.projection, self.width)
 
     @property
-    def macs(self) -> int:
+    def signal_macs(self) -> int:
         return self.outputs().count * self.classes
 
     def zeroed(self) -> list[tuple[int, int]]:
@@ -53,28 +54,45 @@ class FixedProjection(LocalEstimator):
         one = -(-outputs // self.setting.engine.rows) * self.classes, self.classes * index_pitch(outputs)
         return [one] * math.prod(count for count, _ in others)
 
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        return self.projected(places, signal, self.form.signal.frac)
+    def begin(self, asm: Assembler) -> None:
+        # Only the seed of the signs is kept anywhere.
+        (size, _), *_ = self.outputs().loops
+        form = self.matrix_format
+        for base, block in self.places.zeroed[self.position]:
+            asm.emit(
+                "PERTURB",
+                base=base,
+                inner=self.classes,
+                tiles=-(-size // self.setting.engine.rows),
+                block=block,
+                seed=SEED,
+                step=ZERO,
+                probe=ZERO,
+                distribution=Distribution.RADEMACHER,
+                amplitude=round(self.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width)),
+            )
 
-    def projected(self, places: Places, target: Words, frac: int) -> Projected:
-        """What writes the projection to ``target``, with ``frac`` fraction bits."""
+    def signal(self, asm: Assembler) -> None:
+        self.project(asm, self.s, self.form.signal.frac)
+
+    def project(self, asm: Assembler, target: Words, frac: int) -> None:
+        """Emits what writes the projection to ``target``, with ``frac`` fraction bits."""
         assert self.source
-        form, (size, _) = self.matrix_format, self.outputs().loops[0]
-        matrix = FixedMatrix(
-            rows=self.setting.engine.rows,
-            inputs=self.classes,
-            outputs=size,
-            places=places.zeroed[self.position],
-            amplitude=round(self.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width)),
+        engine, inputs = self.setting.engine, self.classes
+        # The second loop of the outputs, if any, goes over the matrices.
+        (count, stride), *others = target.loops
+        tiles = -(-count // engine.rows)
+        (base, _), *_ = self.places.zeroed[self.position]
+        nest = Nest(
+            "fixed projection",
+            inner=(inputs,),
+            outer=(tiles, *(each for each, _ in others)),
+            w=Access(base, (1, 0, 0, inputs, tiles * inputs)),
+            x=Access(self.region(self.source), (1,)),
+            y=Access(target.base, (engine.rows * stride, *(step for _, step in others)), row=stride),
+            last_rows=count - (tiles - 1) * engine.rows,
         )
-        shift = self.source_format.frac + form.frac - frac
-        return Projected(
-            engine=self.setting.engine,
-            matrix=matrix,
-            source=places.region(self.source),
-            signal=target,
-            shift=shift,
-        )
+        asm.add(nest.contract(engine, Drain(self.source_format.frac + self.matrix_format.frac - frac)))
 
 
 class ClassProjection(FixedProjection):
@@ -95,78 +113,3 @@ class ClassProjection(FixedProjection):
             raise CompileError(f"{self.name} projects classes; use feedback with squared errors")
         matrix, form = self.random()
         return adjoints.class_code(self.classes, layer.targets) @ matrix, form
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixedMatrix:
-    """A random matrix of one magnitude, made again in every step: only its signs' seed is kept
-    anywhere.
-
-    It stands in the weight memory over masters that are zero. A recurrent layer has one for each
-    time step, as if each were a layer of its own.
-    """
-
-    rows: int
-    inputs: int
-    outputs: int
-    places: list[tuple[int, int]]
-    """First word and first generator block of each matrix; one stands behind the other."""
-    amplitude: int
-    """In master units."""
-
-    @property
-    def tiles(self) -> int:
-        """Row tiles."""
-        return -(-self.outputs // self.rows)
-
-    def write(self, asm: Assembler) -> None:
-        """Emits what writes it."""
-        for base, block in self.places:
-            asm.emit(
-                "PERTURB",
-                base=base,
-                inner=self.inputs,
-                tiles=self.tiles,
-                block=block,
-                seed=SEED,
-                step=ZERO,
-                probe=ZERO,
-                distribution=Distribution.RADEMACHER,
-                amplitude=self.amplitude,
-            )
-
-    def nest(self, source: int, outputs: Words) -> Nest:
-        """The projection of ``source``; the second loop of the outputs, if any, goes over the
-        matrices.
-        """
-        (count, stride), *others = outputs.loops
-        return Nest(
-            "fixed projection",
-            inner=(self.inputs,),
-            outer=(self.tiles, *(each for each, _ in others)),
-            w=Access(self.places[0][0], (1, 0, 0, self.inputs, self.tiles * self.inputs)),
-            x=Access(source, (1,)),
-            y=Access(outputs.base, (self.rows * stride, *(step for _, step in others)), row=stride),
-            last_rows=count - (self.tiles - 1) * self.rows,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Projected:
-    """Code of a fixed projection."""
-
-    engine: EngineConfig
-    matrix: FixedMatrix
-    source: int
-    """First word of what is projected."""
-    signal: Words
-    shift: int
-
-    def prepare(self, asm: Assembler) -> None:
-        self.matrix.write(asm)
-
-    def emit(self, asm: Assembler) -> None:
-        asm.add(self.matrix.nest(self.source, self.signal).contract(self.engine, Drain(self.shift)))
-
-    def after(self, asm: Assembler) -> None:
-        """Nothing to do then."""

@@ -6,8 +6,7 @@ ICLR 2020).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import LossMode, Operand
@@ -17,8 +16,7 @@ from ..code.nests import Access, Drain, contract_nest
 from ..code.registers import LOSS, PROBE, TILE
 from ..errors import CompileError
 from ..formats.signals import FINEST_LOSS, Calibration, Typical
-from .estimator import Places
-from .learned import HEADROOM, LearnedMatrix, Learner, Perturbed
+from .learned import HEADROOM, LearnedMatrix
 from .signals import LOSS_DIFFERENCE, OUTPUT_ERRORS, error_format
 
 __all__ = ["Regression"]
@@ -40,7 +38,7 @@ class Regression(LearnedMatrix):
         return self.probes
 
     @property
-    def macs(self) -> int:
+    def signal_macs(self) -> int:
         count = self.outputs().count
         return count * self.classes + self.probes * (count * self.classes + count)
 
@@ -75,71 +73,37 @@ class Regression(LearnedMatrix):
         own = {"outputs": signs, LOSS_DIFFERENCE: 2, "signs": signs, "weighted errors": self.classes}
         return found | own
 
-    def learner(self, places: Places, signal: Words, common: dict[str, Any]) -> Learner:
-        return _Differences(
-            **common,
-            probes=self.probes,
-            base=places.region("outputs"),
-            signal=signal.base,
-            errors=places.region(OUTPUT_ERRORS),
-            difference=places.region(LOSS_DIFFERENCE),
-            left=places.region("weighted errors"),
-            loss_frac=self.form.loss_frac,
-            shift=self._alignment,
-            minus=places.constants[-(1 << self._alignment)],
-            error_frac=error_format(self.setting.model, self.formats).frac,
-        )
+    def end(self, asm: Assembler) -> None:
+        """The gradient of ``(eps^T B^T e - dl)**2 / 2``, a number for each sample.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Differences(Perturbed):
-    """Code of the gradient of ``(eps^T B^T e - dl)**2 / 2``, a number for each sample.
-
-    The signal at the layer's outputs, ``B^T e``, predicts the loss difference of any perturbation;
-    what it misses, times the output errors, is what B has to change by in the direction of the
-    signs.
-    """
-
-    probes: int
-    base: int
-    """First word of a copy of the outputs."""
-    signal: int
-    errors: int
-    difference: int
-    """The word of loss differences; the residual stands behind it."""
-    left: int
-    """First word of residuals times output errors."""
-    loss_frac: int
-    shift: int
-    """From the product of signal and signs to the residual."""
-    minus: int
-    """The word that loss differences are multiplied by to be subtracted there."""
-    error_frac: int
-
-    def emit(self, asm: Assembler) -> None:
-        count, classes = self.outputs.count, self.matrix.layout.columns
-        residual = self.difference + 1
-        copy(asm, self.outputs.base, self.base, count, self.zero)
+        The signal at the layer's outputs, ``B^T e``, predicts the loss difference of any
+        perturbation; what it misses, times the output errors, is what B has to change by in the
+        direction of the signs.
+        """
+        engine, y, objective = self.setting.engine, self.y, self.places.objective
+        base, difference, left = self.region("outputs"), self.region(LOSS_DIFFERENCE), self.region("weighted errors")
+        residual, errors = difference + 1, Words(self.region(OUTPUT_ERRORS), ((self.classes, 1),))
+        error_frac = error_format(self.setting.model, self.formats).frac
+        copy(asm, y.base, base, y.count, self.constant(0))
         asm.emit("SET", target=PROBE, source=TILE, value=0)
         with asm.loop(self.probes):
-            self.perturb(asm, self.base)
-            self.objective.loss(asm, LOSS, LossMode.DIFFER, (self.difference, 0), loss_frac=self.loss_frac)
+            self.perturb(asm, base)
+            objective.loss(asm, LOSS, LossMode.DIFFER, (difference, 0), loss_frac=self.form.loss_frac)
             asm.add(
                 contract_nest(
-                    self.engine,
+                    engine,
                     "predicted loss",
-                    inner=(count,),
+                    inner=(y.count,),
                     outer=(1,),
-                    w=Access(self.signal, (1,)),
-                    x=Access(self.noise, (1,)),
+                    w=Access(self.s.base, (1,)),
+                    x=Access(self.region("signs"), (1,)),
                     y=Access(residual),
-                    drain=Drain(self.shift),
+                    drain=Drain(self._alignment),
                     operand=Operand.LANE,
-                    bias=Access(self.difference),
-                    one=self.minus,
+                    bias=Access(difference),
+                    one=self.constant(-(1 << self._alignment)),
                 )
             )
-            errors = Words(self.errors, ((classes, 1),))
-            asm.add(multiply(self.engine, "residual", residual, errors, self.left, self.error_frac))
-            asm.add(self.nest.correlate(self.engine, self.left))
+            asm.add(multiply(engine, "residual", residual, errors, left, error_frac))
+            asm.add(self.applied(0).correlate(engine, left))
             asm.emit("SET", target=PROBE, source=PROBE, value=1)

@@ -4,21 +4,16 @@ its sign (tpSGD, arXiv 2208.08503).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import Operand
 from ...arch.isa.assembler import Assembler
-from ..code.lanewise import Words, combine
+from ..code.lanewise import combine
 from ..code.nests import Access, Drain, contract_nest
 from ..formats.forward import peak
 from ..formats.signals import Calibration, Typical
-from .estimator import Places
-from .projections import ClassProjection, Projected
-from .signals import Signal
+from .projections import ClassProjection
 
 __all__ = ["Target"]
 
@@ -58,65 +53,25 @@ class Target(ClassProjection):
         words = self.outputs().extent
         return super().regions() | {"scratch": words} | ({"distance": words} if self._l1 else {})
 
-    def signal(self, places: Places, outputs: Words, signal: Words) -> Signal:
-        projected, target = self._projected, self.target
-        scratch = places.region("scratch")
-        unit = places.constants.get(1 << (self.width - 2), 0)
-        return _Distance(
-            engine=self.setting.engine,
-            projection=self.projected(places, outputs.at(scratch), projected.frac),
-            outputs=outputs,
-            scratch=scratch,
-            signal=signal.base,
-            factor=places.constants[self._factor],
-            one=places.constants[1],
-            shift=1 + target.frac - projected.frac if self._l1 else max(0, target.frac - self.form.signal.frac),
-            sign=(unit, places.region("distance")) if self._l1 else None,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Distance:
-    """Code of the distance, or of its sign."""
-
-    engine: EngineConfig
-    projection: Projected
-    outputs: Words
-    scratch: int
-    """First word of what the projection is written to."""
-    signal: int
-    factor: int
-    """The word that aligns the projection with the outputs' binary point."""
-    one: int
-    """The word of 1, or of what aligns the outputs with the projection's."""
-    shift: int
-    sign: tuple[int, int] | None
-    """For the l1 loss: a word of what counts as 1, and first word of scratch."""
-
-    def prepare(self, asm: Assembler) -> None:
-        self.projection.prepare(asm)
-
-    def emit(self, asm: Assembler) -> None:
-        self.projection.emit(asm)
-        what = "distance to the target"
-        distance = self.signal if self.sign is None else self.sign[1]
-        asm.add(combine(self.engine, what, self.outputs, self.scratch, self.factor, self.one, distance, self.shift))
-        if self.sign is not None:
-            unit, _ = self.sign
-            over = self.outputs.at(self.signal).each()
+    def signal(self, asm: Assembler) -> None:
+        engine, y, s, what = self.setting.engine, self.y, self.s, "distance to the target"
+        projected, scratch = self._projected, self.region("scratch")
+        self.project(asm, y.at(scratch), projected.frac)
+        distance = y.at(self.region("distance")) if self._l1 else s
+        shift = 1 + self.target.frac - projected.frac if self._l1 else max(0, self.target.frac - self.form.signal.frac)
+        factor, one = self.constant(self._factor), self.constant(1)
+        asm.add(combine(engine, what, y, scratch, factor, one, distance.base, shift))
+        if self._l1:
             asm.add(
                 contract_nest(
-                    self.engine,
+                    engine,
                     what,
                     inner=(),
-                    outer=self.outputs.outer,
-                    w=self.outputs.at(distance).each(),
-                    x=Access(unit),
-                    y=Access(over.base, over.strides[3:]),
+                    outer=y.outer,
+                    w=distance.each(),
+                    x=Access(self.constant(1 << (self.width - 2))),
+                    y=Access(s.base, s.each().strides[3:]),
                     drain=Drain(0),
                     operand=Operand.SIGN,
                 )
             )
-
-    def after(self, asm: Assembler) -> None:
-        """Nothing to do then."""
