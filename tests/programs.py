@@ -4,9 +4,11 @@ in and out.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
@@ -32,6 +34,13 @@ from dither.arch.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles
 STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 REGISTERS = range(1, 16)
 I = Instruction.make  # noqa: E741
+differential = settings(
+    max_examples=int(os.environ.get("DITHER_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+"""How differential tests draw: the same programs each time, as many as DITHER_EXAMPLES says."""
 
 
 @dataclass(frozen=True)

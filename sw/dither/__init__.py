@@ -1,4 +1,4 @@
-"""dither: train neural networks without back-propagation, on an open FPGA, with open tools."""
+"""Train neural networks without back-propagation, on an open FPGA engine, with open tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Network", "from_torch"]
 
 
 def __getattr__(name: str) -> Any:
-    # What most users of the package never touch costs nothing until somebody does.
+    # Names are imported when they are first used: ``import dither`` alone loads nothing heavy.
     if name == "from_torch":
         from .pytorch import from_torch
 

@@ -2,11 +2,9 @@
 and its netlist.
 """
 
-import os
-
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig, preset
@@ -16,11 +14,10 @@ from dither.golden import GoldenMachine
 from dither.train.session import Session, pack_state
 from dither.train.tasks import load_task
 from dither_sim.verilated import Pauses, VerilatedDevice
-from tests.programs import programs
+from tests.programs import differential, programs
 
 from .sameness import assert_same
 
-EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "40"))
 """Programs for each engine; more for a soak."""
 
 ENGINES = {
@@ -56,13 +53,13 @@ def devices(request):
     rtl.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@differential
 @given(st.data())
 def test_random_descriptors(devices, data):
     assert_same(devices, data.draw(programs(devices[0].config, single=True)))
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@differential
 @given(st.data())
 def test_random_programs(devices, data):
     assert_same(devices, data.draw(programs(devices[0].config)))
@@ -83,7 +80,7 @@ def test_unwilling_streams():
     golden = GoldenMachine(config)
     with VerilatedDevice(config, pauses=Pauses(idle=90, back_pressure=150)) as rtl:
 
-        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @settings(differential, max_examples=10)
         @given(programs(config))
         def same(program):
             assert_same((rtl, golden), program, waits=True)
@@ -118,7 +115,7 @@ def test_netlist():
     golden = GoldenMachine(config)
     with VerilatedDevice(config, netlist=True) as netlist:
 
-        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @settings(differential, max_examples=10)
         @given(programs(config))
         def same(program):
             assert_same((netlist, golden), program)

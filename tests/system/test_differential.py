@@ -2,10 +2,8 @@
 cycles.
 """
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
@@ -13,11 +11,10 @@ from dither.arch.device import DeviceError
 from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
 from dither.golden import GoldenMachine
 from dither_sim.verilated import VerilatedDevice
-from tests.programs import programs
+from tests.programs import differential, programs
 
 from .sameness import assert_same
 
-EXAMPLES = int(os.environ.get("DITHER_EXAMPLES", "60"))
 """Programs for each engine; more for a soak."""
 
 ENGINES = {
@@ -77,7 +74,7 @@ def devices(request):
     rtl.close()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@differential
 @given(st.data())
 def test_random_descriptors(devices, data):
     assert_same(devices, data.draw(programs(devices[0].config, single=True)))
@@ -95,7 +92,7 @@ def test_unknown_instructions_fault(devices):
                 device.run(0)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@differential
 @given(st.data())
 def test_random_programs(devices, data):
     assert_same(devices, data.draw(programs(devices[0].config)))

@@ -4,18 +4,15 @@ page.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from dither.data import DATA_VARIABLE, DataError, load_mnist
 from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
 from dither.report.results import render_results
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-DATA = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data" / "mnist")
 QUICK = 1e11
 """Multiply-accumulates that take seconds."""
 
@@ -24,24 +21,14 @@ def folders() -> list[Path]:
     return sorted(file.parent for file in RESULTS.glob("*/result.json"))
 
 
-def data_of(task: str) -> Path | None:
-    """The folder of a task's files, if it has any; skips where they are not."""
-    if task != "mnist":
-        return None
-    try:
-        load_mnist(DATA)
-    except DataError as error:
-        pytest.skip(f"no data set: {error}")
-    return DATA
-
-
 @pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
-def test_first_steps_give_the_recorded_digests(folder: Path) -> None:
+def test_first_steps_give_the_recorded_digests(folder: Path, request: pytest.FixtureRequest) -> None:
     record = load_record(folder)
     if record.get("kind") == FIRST_ORDER:
         pytest.skip("a first-order baseline has no bits to repeat")
     steps = FIRST_STEPS if FIRST_STEPS * record["mac"] / record["steps"] <= QUICK else 1
-    check = check_record(folder, steps=steps, data=data_of(record["task"]))
+    data = request.getfixturevalue("mnist") if record["task"] == "mnist" else None
+    check = check_record(folder, steps=steps, data=data)
     assert check.found == check.recorded[:steps]
 
 

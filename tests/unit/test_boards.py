@@ -17,6 +17,7 @@ from dither.arch.config import preset
 from dither.boards import Board, BoardError, board, board_folder, boards, load_board
 from dither.cli.boards import boards as boards_command
 from dither.cli.build import build as build_command
+from tests.conftest import ROOT
 
 GOOD = """
 title = "A board (LFE5U-25F)"
@@ -139,7 +140,7 @@ def test_list() -> None:
 
 def test_documentation_has_the_list() -> None:
     """To make it again: ``dither boards --markdown``."""
-    page = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+    page = (ROOT / "docs" / "boards.md").read_text()
     assert CliRunner().invoke(boards_command, ["--markdown"]).output in page
 
 
@@ -151,7 +152,7 @@ def test_names_are_suggested() -> None:
 
 def test_boards_of_an_installed_package(tmp_path: Path) -> None:
     """Where the package is not in its repository, the boards are where its installation says."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     site = tmp_path / "lib" / "site-packages"
     shutil.copytree(root / "sw" / "dither", site / "dither", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "share" / "dither" / "boards"

@@ -34,6 +34,7 @@ from dither_hw.build.processes import Processes
 from dither_hw.build.progress import nextpnr_phase, yosys_phase
 from dither_hw.build.resources import Usage, verdicts
 from dither_hw.build.timing import read_timing
+from tests.conftest import ROOT
 
 
 class Mixer(wiring.Component):
@@ -217,7 +218,7 @@ def test_command(command: Callable[..., Any], place: Path) -> None:
 
 
 def test_command_enforces_budgets(command: Callable[..., Any], place: Path) -> None:
-    text = (Path(__file__).parents[2] / "constraints" / "icebreaker.toml").read_text()
+    text = (ROOT / "constraints" / "icebreaker.toml").read_text()
     (place / "small.toml").write_text(re.sub(r"lut4 = .*", "lut4 = 5\nfmax_mhz = 900", text))
     done = command("--board", str(place / "small.toml"), "--seeds", "1")
     assert done.exit_code == 1
@@ -283,7 +284,7 @@ make(board("icebreaker"), Path({str(tmp_path / "out")!r}), seeds=[1, 2], jobs=2)
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )

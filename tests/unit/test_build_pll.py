@@ -68,6 +68,13 @@ def test_every_board_has_its_clock() -> None:
     for board in boards().values():
         platform = create_platform(board)
         resource = platform.lookup(board.clock.resource or platform.default_clk)
-        settings = ice40_settings if platform.device.startswith("iCE40") else ecp5_settings
-        if round(resource.clock.frequency) != board.clock.hz:
-            settings(round(resource.clock.frequency), board.clock.hz)
+        oscillator = Fraction(round(resource.clock.frequency))
+        if oscillator == board.clock.hz:
+            continue
+        if platform.device.startswith("iCE40"):
+            found = ice40_settings(int(oscillator), board.clock.hz)
+            made = oscillator / (found.divr + 1) * (found.divf + 1) / 2**found.divq
+        else:
+            settings = ecp5_settings(int(oscillator), board.clock.hz)
+            made = oscillator / settings.reference * settings.feedback
+        assert made == board.clock.hz, board.name

@@ -183,21 +183,13 @@ def test_command_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "digits needs no files; leave the data folder out" in capsys.readouterr().err
 
 
-def real_data() -> Path:
-    """The real files' folder; skips where there is none."""
-    found = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).parents[3] / "shared/data/mnist")
-    if not (found / f"{FILES['train images'].name}.gz").exists() and not (found / FILES["train images"].name).exists():
-        pytest.skip(f"no MNIST files in {found}; set {DATA_VARIABLE}")
-    return found
-
-
 REAL = os.environ.get(DATA_VARIABLE)
 
 
-def test_the_real_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_files(monkeypatch: pytest.MonkeyPatch, mnist: Path) -> None:
     if REAL is not None:
         monkeypatch.setenv(DATA_VARIABLE, REAL)
-    task = load_task("mnist", data=real_data())
+    task = load_task("mnist", data=mnist)
     assert dict(task.samples) == {"train": 60_000, "test": 10_000}
     assert task.range_inputs.shape[1] == 784
     assert (float(task.range_inputs.min()), float(task.range_inputs.max())) == (-1.0, 1.0)

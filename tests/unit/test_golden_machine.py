@@ -498,8 +498,10 @@ def test_random_programs_cost_what_the_cycle_model_says(data):
     assert predicted == {name: counters[name] for name in predicted}
 
 
-def test_closing_is_harmless():
-    machine().close()
+def test_a_closed_machine_still_runs():
+    device = machine(emit(0))
+    device.close()
+    assert device.run(0, [], [Expect(None, 1)]).outputs[0].tolist() == [[0]]
 
 
 def test_index_registers_move_a_contraction():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from pathlib import Path
 
 import pytest
 
@@ -27,8 +26,9 @@ from dither.link.protocol import (
     RequestType,
     config_fields,
 )
+from tests.conftest import ROOT
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = (ROOT / "docs" / "protocol.md").read_text()
 
 
 def tables() -> list[list[list[str]]]:

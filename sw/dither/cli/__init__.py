@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line: one module for each group of commands, and the exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from .virtual_board import link_cost, virtual_board
 __all__ = ["cli", "main"]
 
 INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 UNUSABLE = 2
+"""Exit code of a command that cannot use its input."""
 USER_ERRORS = (TaskError, RunError, CheckpointError, DeviceError)
 """Errors whose message tells people what to do; anything else is a bug and keeps its traceback."""
 
@@ -71,11 +73,10 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Runs one command and returns its exit code.
 
     :param arguments: the words behind ``dither``; by default those of the process.
-    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130
-        interrupted.
+    :returns: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130 interrupted.
     """
     try:
         code = cli.main(arguments, prog_name="dither", standalone_mode=False)

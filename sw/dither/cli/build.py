@@ -1,4 +1,4 @@
-"""``dither build`` and ``dither program``."""
+"""The commands ``dither build`` and ``dither program``."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _gateware() -> Any:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """What ends this process shall end its tools too."""
+    """Turns a signal to terminate into an interruption, which also ends the tools."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""``dither info``, ``dither docs`` and ``dither disassemble``."""
+"""The commands ``dither info``, ``dither docs`` and ``dither disassemble``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ __all__ = ["disassemble", "docs", "info"]
 
 @click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
 def info() -> None:
-    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are
-    there, and serial ports."""
+    """Show the engine presets, the tasks, versions, tools and serial ports.
+
+    The tools are those that --device rtl needs.
+    """
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False

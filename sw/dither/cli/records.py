@@ -1,4 +1,4 @@
-"""``dither record``, ``dither repeat`` and ``dither results``."""
+"""The commands ``dither record``, ``dither repeat`` and ``dither results``."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def repeat(
 ) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
-    Folders without a record are passed over, and those of first-order baselines. Exit code 0: the
-    same bits. 1: other bits.
+    Folders without a record, and those of first-order baselines, are skipped. Exit code 0: the same
+    bits. 1: other bits.
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")

@@ -1,4 +1,4 @@
-"""``dither compare`` and ``dither report``."""
+"""The commands ``dither compare`` and ``dither report``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network with its parameters: from PyTorch, from a file or from a run, and back."""
+"""A network with its parameters: read from a file, a run or PyTorch, and written back."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ if TYPE_CHECKING:
 __all__ = ["Network"]
 
 _MODEL = "model"
-"""Array of the description: JSON, as bytes. Parameters' names contain a dot, so none of them is
-called like that.
+"""Name of the array that holds the model's description: JSON, as bytes.
+
+No parameter has this name, as theirs contain a dot.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A model and values for all its parameters, float64.
+    """A model together with float64 values for all its parameters.
 
     :raises ValueError: if names or shapes are not the model's, or a value is NaN or infinite.
     """
 
     model: Model
+    """Layers and loss of the network."""
     parameters: Parameters
+    """Values by parameter name, float64, in the shapes of the model."""
 
     def __post_init__(self) -> None:
         self.model.check_parameters(self.parameters)
@@ -46,11 +49,15 @@ class Network:
         object.__setattr__(self, "parameters", values)
 
     def __call__(self, inputs: ArrayLike) -> NDArray[np.float64]:
-        """Outputs in float64, shape (samples, outputs), for inputs of shape (samples, inputs)."""
+        """Returns the network's outputs in float64.
+
+        :param inputs: shape (samples, inputs).
+        :returns: shape (samples, outputs).
+        """
         return reference.forward(self.model, self.parameters, inputs)
 
     def save(self, path: Path) -> None:
-        """Writes a file in NumPy's archive format, conventionally ``NAME.npz``.
+        """Writes the network to a file in NumPy's archive format, conventionally ``NAME.npz``.
 
         :raises OSError: if it cannot be written.
         """
@@ -60,7 +67,7 @@ class Network:
 
     @classmethod
     def load(cls, path: Path) -> Network:
-        """The network in a file that :meth:`save` wrote.
+        """Reads a network from a file that :meth:`save` wrote.
 
         :raises ValueError: if the file is missing or holds no network; the message is one line.
         """
@@ -83,9 +90,9 @@ class Network:
 
     @classmethod
     def of_run(cls, run: RunFolder) -> Network:
-        """The network that a training run ended with, or was last logged with.
+        """Returns the network of a training run as of its last logged step.
 
-        :raises RunError: if the folder's files are damaged.
+        :raises RunError: if the run has not logged a step yet or its files are damaged.
         """
         rows = run.curve()
         run.require(bool(rows), "has logged no step yet")
@@ -96,13 +103,14 @@ class Network:
             words = record[start : start + tensor.size]
             values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
             start += tensor.size
-        # A run may have learned matrices of its own besides the model's tensors.
+        # Besides the model's tensors, a run may hold feedback matrices that it learned.
         return cls(model, {name: values[name] for name in model.parameter_shapes()})
 
     def to_torch(self) -> Any:
-        """The same network as a ``torch.nn.Sequential``; trains of cores become whole matrices.
+        """Returns the same network as a ``torch.nn.Sequential``.
 
-        It takes inputs of shape (samples, inputs), as the model does.
+        It takes inputs of shape (samples, inputs), as the model does. Tensor trains become whole
+        matrices.
 
         :raises ImportError: if PyTorch is not installed.
         """

@@ -16,7 +16,7 @@ __all__ = ["render_report", "write_report"]
 
 
 def render_report(run: RunFolder) -> str:
-    """The page, as HTML: styles and plots inside, no links to anything outside.
+    """Returns a run's report as HTML: styles and plots inside, no links to anything outside.
 
     :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
     """
@@ -27,9 +27,8 @@ def render_report(run: RunFolder) -> str:
 
 
 def write_report(run: RunFolder, out: Path | None = None) -> Path:
-    """Writes the page, by default as ``report.html`` in the run's folder.
+    """Writes a run's report and returns its path, by default ``report.html`` in the folder.
 
-    :returns: where it stands.
     :raises RunError: as :func:`render_report`, or if the file cannot be written.
     """
     path = out or run.path / "report.html"

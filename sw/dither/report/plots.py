@@ -52,7 +52,7 @@ def _style() -> AbstractContextManager[None]:
 
 
 def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metric = ACCURACY) -> Figure:
-    """Loss and metric over steps, side by side, for one or two runs.
+    """Draws loss and metric over steps, side by side, for one or two runs.
 
     :param runs: a label and the logged rows of each; training losses are drawn thin.
     :param metric: what the rows' metric is; errors are drawn on logarithmic axes.
@@ -105,7 +105,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def inline_svg(figure: Figure, label: str) -> str:
-    """A figure as an SVG element for an HTML page.
+    """Returns a figure as an SVG element for an HTML page.
 
     Nothing in it refers to anything outside; its colours are the page's variables, its text the
     page's font.

@@ -30,8 +30,9 @@ from .metrics import ACCURACY, METRICS, Metric
 __all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
 
 FORMAT = 1
-"""Version of the folder's layout."""
+"""Version of the folder's layout, kept in ``run.json``."""
 KEPT_CHECKPOINTS = 3
+"""Number of newest checkpoints that are kept."""
 
 
 class RunError(RuntimeError):
@@ -39,51 +40,58 @@ class RunError(RuntimeError):
 
 
 def parameter_digest(parameters: ArrayLike) -> str:
-    """The first 16 hexadecimal digits of the sha256 of all masters, int32 little-endian, in logical
-    order.
+    """Returns the first 16 hexadecimal digits of the SHA-256 of all masters.
+
+    :param parameters: masters in logical order; hashed as int32, little-endian.
     """
     return hashlib.sha256(np.ascontiguousarray(parameters, "<i4").tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One logical tensor of the history: its name, its shape and the fraction bits of its
-    masters.
-    """
+    """A tensor in the history: its name, its shape and its number format."""
 
     name: str
+    """Name of the tensor, such as ``0.core1``."""
     shape: tuple[int, ...]
+    """Shape of the tensor as the model has it."""
     frac: int
+    """Number of fraction bits of its master parameters."""
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters in the tensor."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class CurveRow:
-    """One line of ``curve.csv``."""
+    """One line of ``curve.csv``: how a run does at one logged step."""
 
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     forwards: int
-    """Samples that went through the network so far, in training."""
+    """Number of samples that went through the network so far, in training."""
     macs: int
-    """Multiply-accumulates of that, local gradients included."""
+    """Number of multiply-accumulates of training so far, local gradients included."""
     train_loss: float
     """Mean unperturbed training loss of the steps since the last line; NaN where there was none."""
     loss: float
     """Mean loss on held-out data."""
     metric: float
-    """How good the network is on held-out data, by the run's :class:`~dither.runs.metrics.Metric`;
-    names the column.
+    """Figure of merit on held-out data, by the run's :class:`~dither.runs.metrics.Metric`.
+
+    The metric's name is the name of the column.
     """
     digest: str
-    """:func:`parameter_digest` of the masters."""
+    """Digest of the masters, as from :func:`parameter_digest`."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> CurveRow:
+        """Makes a row from the cells of a line, by column name.
+
+        :raises ValueError: if a cell is not a number where one is needed.
+        """
         return cls(
             int(values["step"]),
             int(values["forwards"]),
@@ -95,6 +103,7 @@ class CurveRow:
         )
 
     def cells(self) -> list[str]:
+        """Returns the cells of the line as text, in the order of the columns."""
         return [str(getattr(self, field.name)) for field in fields(self)]
 
 
@@ -102,8 +111,9 @@ _COLUMNS = [field.name for field in fields(CurveRow)]
 
 
 def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
-    """The first of ``runs/<task>-<device>-1``, ``-2`` … that does not exist yet; of a path, its
-    last part.
+    """Returns the first of ``runs/TASK-DEVICE-1``, ``-2`` … that does not exist yet.
+
+    Of a device that is a path, the last part is taken.
     """
     label = re.sub(r"[^\w.]+", "-", device.rsplit("/", 1)[-1])
     number = 1
@@ -113,10 +123,10 @@ def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
 
 
 class RunFolder:
-    """One run folder, open for reading or for going on.
+    """One run folder, open for reading or for going on with the run.
 
-    :ivar path: the folder.
-    :ivar description: the content of ``run.json``.
+    :ivar path: the folder. :ivar description: the content of ``run.json``.
+    :raises RunError: if the description does not list the run's tensors.
     """
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
@@ -149,7 +159,7 @@ class RunFolder:
 
     @staticmethod
     def refuse_used(path: Path) -> None:
-        """Complains about a path that :meth:`create` would refuse, before anybody works for it.
+        """Checks that :meth:`create` would accept a path, before any work is done for it.
 
         :raises RunError: if there is anything but an empty folder.
         """
@@ -162,7 +172,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Opens an existing folder.
+        """Opens an existing run folder.
 
         :raises RunError: if it is missing or not a run of this program's format.
         """
@@ -179,17 +189,17 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
+        """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the model: integers in one record of the history."""
+        """Number of parameters in one record of the history."""
         return sum(tensor.size for tensor in self.tensors)
 
     @property
     def metric(self) -> Metric:
-        """What ``curve.csv`` says of the network on held-out data.
+        """Figure of merit that ``curve.csv`` has of the network on held-out data.
 
         :raises RunError: if this version does not know it.
         """
@@ -213,7 +223,7 @@ class RunFolder:
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
-        """Complains about this folder.
+        """Checks a condition on this folder.
 
         :raises RunError: with the folder's path and ``complaint``, unless ``good``.
         """
@@ -221,7 +231,7 @@ class RunFolder:
             raise RunError(f"{self.path} {complaint}")
 
     def update(self, **values: Any) -> None:
-        """Sets keys of ``run.json``, atomically.
+        """Sets keys of ``run.json`` and writes it, atomically.
 
         :raises RunError: if it cannot be written.
         """
@@ -236,6 +246,7 @@ class RunFolder:
 
         :param parameters: all masters, in logical order, shape (parameters,).
         :raises RunError: if the files cannot be written.
+        :raises ValueError: if the number of parameters is wrong.
         """
         record = np.ascontiguousarray(parameters, "<i4")
         if record.shape != (self.parameters,):
@@ -251,7 +262,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def curve(self) -> list[CurveRow]:
-        """All lines of the curve.
+        """Returns all lines of the curve.
 
         :raises RunError: if the file is missing or damaged.
         """
@@ -272,7 +283,7 @@ class RunFolder:
         return rows
 
     def history(self, rows: list[CurveRow]) -> NDArray[np.int32]:
-        """The masters of every logged step, shape (len(rows), parameters).
+        """Returns the masters of every logged step, shape (len(rows), parameters).
 
         :param rows: the curve; every record is checked against its digest.
         :raises RunError: if the file is missing, too short or does not match the curve.
@@ -293,7 +304,7 @@ class RunFolder:
         return records
 
     def truncate(self, rows: int) -> None:
-        """Drops all but the first ``rows`` logged steps.
+        """Drops all but the first ``rows`` logged steps from curve and history.
 
         :raises RunError: if there are fewer, or the files cannot be written.
         """
@@ -308,7 +319,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def save_checkpoint(self, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Path:
-        """Writes a checkpoint and removes all but the last few.
+        """Writes a checkpoint, removes all but the last few, and returns the new one's path.
 
         :raises RunError: if it cannot be written.
         """
@@ -322,7 +333,7 @@ class RunFolder:
         return path
 
     def load_checkpoint(self) -> Checkpoint:
-        """The newest checkpoint.
+        """Reads the newest checkpoint.
 
         :raises RunError: if there is none.
         :raises CheckpointError: if it is truncated, damaged or of another run.

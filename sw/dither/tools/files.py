@@ -11,10 +11,9 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
+    """Writes a file so that it has its old content or the new, at any moment and after any crash.
 
-    Whoever reads ``path``, at any moment and after any crash, finds the old content or the new,
-    never a mixture.
+    It calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
 
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
