@@ -51,7 +51,7 @@ class Emitter:
     constants: Region
     objective: ObjectiveCode
     gradients: tuple[GradientCode, ...]
-    """In any order."""
+    """Code of all gradients, in any order."""
     tensors: tuple[Tensor, ...]
     """Those that steps change."""
     fixed: int = 0
@@ -60,7 +60,7 @@ class Emitter:
     """Words behind them whose masters are zero."""
 
     def program(self) -> Assembler:
-        """The whole program."""
+        """Returns the whole program."""
         asm = Assembler()
         self.objective.subroutines(asm)
         asm.label("accumulate")

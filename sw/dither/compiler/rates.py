@@ -30,7 +30,7 @@ class Stepping:
     """How steps move a tensor."""
 
     unit: Unit
-    """Of its gradient accumulators."""
+    """What one unit of its gradient accumulators means."""
     slower: int = 0
     """Its rate is ``2**-slower`` of the recipe's."""
     deviation: float | None = None
@@ -52,7 +52,7 @@ class RateFormat:
     exponent: int
     scale: float
     shifts: Mapping[str, int]
-    """rate_shift by tensor name."""
+    """UPDATE's ``rate_shift`` by tensor name."""
 
     @classmethod
     def plan(

@@ -38,7 +38,7 @@ class Recipe:
     estimator: str | tuple[str, ...] = DEFAULT
     """One of :data:`~dither.recipe.estimators.ESTIMATORS` for all layers, or one for each."""
     distribution: str = "rademacher"
-    """Of probes of parameters: one of :data:`DISTRIBUTIONS`."""
+    """Distribution of probes of parameters, one of :data:`DISTRIBUTIONS`."""
     shrinkage: str = "none"
     """What the rate is multiplied by, with N random probes in d dimensions: ``linear`` N/(N+d-1),
     ``root`` its root, to the nearest power of two."""
@@ -66,9 +66,9 @@ class Recipe:
     """
     rule: Rule = Rule.ADAM
     decay1: int = 3
-    """beta1 = 1 - 2**-decay1 (ADAM, MOMENTUM, SIGN_MOMENTUM)."""
+    """Decay of first moments (ADAM, MOMENTUM, SIGN_MOMENTUM): beta1 = 1 - 2**-decay1."""
     decay2: int = 1
-    """beta2 = 1 - 2**-decay2 (ADAM)."""
+    """Decay of second moments (ADAM): beta2 = 1 - 2**-decay2."""
     rate: float = 1e-3
     """Learning rate at step 0. MOMENTUM's steps add up to 2**decay1 times as much."""
     schedule: str = "constant"

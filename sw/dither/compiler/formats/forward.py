@@ -61,7 +61,7 @@ class Headroom:
     outputs: int = 2
     logit_range: float = 32.0
     bias_share: int = 3
-    """log2 of the layer's range over the least range of its bias."""
+    """A bias's range is at least ``2**-bias_share`` of its layer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Proof:
 
     @property
     def spare(self) -> float:
-        """Bits to spare."""
+        """How many bits the register has to spare."""
         return self.bits - 1 - math.log2(max(1, self.bound))
 
 
@@ -105,7 +105,7 @@ class SignalFormats:
     loss_frac: int
     """Fraction bits of kept losses, for estimators that compare losses sample by sample."""
     matrix: FixedPoint | None
-    """Of the estimator's learned or fixed matrix, if it has one."""
+    """The format of the estimator's learned or fixed matrix, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,16 @@ class Formats:
     gradient_shifts: Mapping[str, int] = field(default_factory=dict)
     """UPDATE's first shift by tensor."""
     signals: Mapping[int, SignalFormats] = field(default_factory=dict)
-    """Of the layers that make error signals, by position."""
+    """Formats of the layers that make error signals, by position."""
 
     @property
     def input(self) -> FixedPoint:
+        """The format of the network's inputs."""
         return self.layers[0].source
 
     @property
     def output(self) -> FixedPoint:
-        """Of the network's outputs and of targets."""
+        """The format of the network's outputs and of targets."""
         return self.layers[-1].target
 
 

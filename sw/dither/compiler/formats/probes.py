@@ -18,8 +18,8 @@ from ...recipe import Recipe
 __all__ = ["CALIBRATION_TILES", "GRADIENT_TARGET_BITS", "FloatProbes", "Losses", "shift_to_target"]
 
 GRADIENT_TARGET_BITS = 9
-"""log2 of the RMS that gradient_shift aims h at: 7 bits below its 17-bit clip, 9 above Adam's
-epsilon.
+"""UPDATE's first shift aims at numbers of an RMS of ``2**9``: 7 bits below their 17-bit clip, 9
+above Adam's epsilon.
 """
 CALIBRATION_PROBES = 8
 CALIBRATION_TILES = 4

@@ -23,9 +23,11 @@ __all__ = ["CALIBRATION_PROBES", "FINEST_LOSS", "Calibration", "Typical", "layer
 
 CALIBRATION_PROBES = 8
 ADJOINT_HEADROOM = 5
-"""Bits above calibrated peaks behind a layer's last step but one ..."""
+"""Bits of headroom above calibrated peaks, behind a layer's last step but one."""
 ADJOINT_GROWTH = 1
-"""... and bits more for each step before it: each core's growth comes on top of those behind it."""
+"""More bits of headroom for each step before it, as each core's growth comes on top of those
+behind it.
+"""
 FINEST_LOSS = 16
 """Fraction bits of a kept loss, at most: LOSS has no more."""
 
@@ -63,12 +65,13 @@ class Calibration:
     parameters: Parameters
     targets: NDArray[np.generic]
     outputs: Sequence[Array]
-    """Of every layer, behind its activation function, shape (samples, outputs of the layer)."""
+    """Outputs of every layer, behind its activation function, shape (samples, outputs of the
+    layer)."""
     position: int
 
     @property
     def plan(self) -> LayerPlan:
-        """The layer's."""
+        """The layer's contraction plan."""
         return self.setting.plans[self.position]
 
     @property

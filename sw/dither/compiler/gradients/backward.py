@@ -33,7 +33,7 @@ class Transposed:
 
     @staticmethod
     def size(source: Tensor) -> int:
-        """Words needed."""
+        """Returns how many words are needed."""
         return -(-source.inner // source.rows) * source.layout.columns
 
     def write(self, asm: Assembler) -> None:
@@ -80,9 +80,9 @@ class Backward:
     delta: int
     """First word of the derivatives; they stand as the layer's outputs do."""
     formats: tuple[FixedPoint, ...]
-    """Of the derivatives behind each step; the last one is that of ``delta``."""
+    """Formats of the derivatives behind each step; the last one is that of ``delta``."""
     transposed: tuple[Transposed, ...]
-    """Of every step but the first."""
+    """Transposed weights of every step but the first."""
     one: int
     """Activation word of the number 1."""
 

@@ -164,7 +164,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def codes(self, places: Places) -> Sequence[GradientCode]:
-        """Its code."""
+        """Returns its code, once everything has a place."""
 
 
 _CLASSES: dict[str, type[Estimator]] = {}

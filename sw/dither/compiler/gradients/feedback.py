@@ -16,7 +16,7 @@ __all__ = ["Feedback"]
 
 
 class Feedback(FixedProjection):
-    """Direct feedback alignment."""
+    """Output errors through a fixed random matrix."""
 
     name = "feedback"
     source = OUTPUT_ERRORS

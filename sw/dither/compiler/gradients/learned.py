@@ -39,7 +39,7 @@ class LearnedMatrix(LocalEstimator):
 
     @property
     def matrix(self) -> str:
-        """The matrix's name."""
+        """Name of the matrix among the tensors."""
         return f"{self.position}.feedback"
 
     def calibrate(self, layer: Calibration) -> Typical:

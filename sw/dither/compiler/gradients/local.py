@@ -38,12 +38,12 @@ class LocalEstimator(Estimator, GradientCode):
 
     @property
     def position(self) -> int:
-        """The layer's."""
+        """The layer's position in the network."""
         return self.layers[0]
 
     @property
     def plan(self) -> LayerPlan:
-        """The layer's."""
+        """The layer's contraction plan."""
         return self.setting.plans[self.position]
 
     @property
@@ -153,7 +153,7 @@ class LocalEstimator(Estimator, GradientCode):
 
     @property
     def step_exponent(self) -> int:
-        """log2 of that step, as a real number."""
+        """The step of perturbed activities as a real number is 2 to the power of this."""
         return self.step_size.bit_length() - 1 - self.target.frac
 
     @property
@@ -168,7 +168,7 @@ class LocalEstimator(Estimator, GradientCode):
     # Where things stand
 
     places: Places
-    """Of everything, once the compiler has asked for the code."""
+    """Where everything stands, once the compiler has asked for the code."""
 
     def region(self, name: str) -> int:
         """The first word of a region."""
@@ -180,18 +180,19 @@ class LocalEstimator(Estimator, GradientCode):
 
     @property
     def y(self) -> Words:
-        """The layer's outputs."""
+        """Where the layer's outputs stand."""
         return self.outputs(self.places.memory.layers[self.position])
 
     @property
     def s(self) -> Words:
-        """The error signal, in the order of the outputs."""
+        """Where the error signal stands, in the order of the outputs."""
         return self.y.at(self.region("derivatives" if self.activation == "none" else "signal"))
 
     @property
     def delta(self) -> Words:
-        """The derivatives before the activation function, in the same order: the signal itself if
-        there is no activation function.
+        """Where the derivatives before the activation function stand, in the same order.
+
+        It is the signal's place if there is no activation function.
         """
         return self.y.at(self.region("derivatives"))
 

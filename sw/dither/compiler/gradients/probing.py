@@ -39,7 +39,7 @@ class ParameterProbes(Estimator):
 
     @property
     def distribution(self) -> Distribution:
-        """Of the recipe's probes."""
+        """Distribution of the recipe's probes."""
         return Distribution[self.recipe.distribution.upper()]
 
     @abstractmethod
@@ -52,8 +52,8 @@ class ParameterProbes(Estimator):
         return rms * group.distribution.deviation
 
     def slower(self, group: ProbeGroup) -> int:
-        """log2 of what the recipe's shrinkage divides a group's rate by, rounded, because it
-        becomes a shift.
+        """Returns how many bits the recipe's shrinkage makes a group's rate smaller by, rounded,
+        because they become a shift.
         """
         shapes = self.setting.model.parameter_shapes()
         size = sum(math.prod(shapes[name]) for name in group.tensors)

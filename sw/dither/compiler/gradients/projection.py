@@ -12,7 +12,7 @@ __all__ = ["Projection"]
 
 
 class Projection(ClassProjection):
-    """Direct random target projection."""
+    """A fixed random projection of the classes' code."""
 
     name = "projection"
 

@@ -29,6 +29,7 @@ class Region:
 
     @property
     def end(self) -> int:
+        """The first word behind the region."""
         return self.base + self.words
 
 
@@ -41,7 +42,7 @@ class LayerBuffers:
     """Intermediates have words of their own."""
     source: Region
     intermediates: tuple[Region, ...]
-    """Of one chunk; the state behind each step but the last."""
+    """The states of one chunk behind each step but the last."""
     target: Region
 
 
@@ -55,7 +56,7 @@ class ActivationMap:
     targets: Region
     layers: tuple[LayerBuffers, ...]
     extra: Mapping[str, Region]
-    """Of local learning, by name."""
+    """Regions that the objective or estimators ask for, by name."""
     regions: tuple[Region, ...]
     """All of them, for reports; regions of one layer's scratch overlap those of another's."""
     words: int
@@ -130,7 +131,7 @@ def allocate_activations(
     keep: Collection[int] = (),
     extra: Mapping[str, int] | None = None,
 ) -> ActivationMap:
-    """Place everything.
+    """Places everything that stands in the activation memory.
 
     :param drains: drain cycles of a row in each layer's last step.
     :param constants: words of bias constants; for a recurrent layer, those of h_0 are the last

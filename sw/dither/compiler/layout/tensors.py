@@ -40,7 +40,7 @@ class Layout:
     axes: tuple[int, ...]
     """Permutation of ``view`` that puts input positions first and outputs last, both contiguous."""
     inner: int
-    """K, input positions."""
+    """Number of input positions, K."""
     groups: int
     group_rows: int
     group_pitch: int
@@ -100,12 +100,12 @@ class Tensor:
 
     layout: Layout
     format: FixedPoint
-    """Of the working weights."""
+    """The format of the working weights."""
     rows: int
     base: int
     """First word in the weight, master, gradient and moment memories."""
     block: int
-    """First generator block."""
+    """The tensor's first generator block."""
     amplitude: int
     """Probe step in master units."""
     gradient_shift: int
@@ -113,15 +113,17 @@ class Tensor:
 
     @property
     def name(self) -> str:
+        """The tensor's name, such as ``0.core1``."""
         return self.layout.name
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The tensor's shape, as users see it."""
         return self.layout.shape
 
     @property
     def size(self) -> int:
-        """Parameters, without padding."""
+        """Number of parameters, without padding."""
         return math.prod(self.layout.shape)
 
     @property
@@ -136,6 +138,7 @@ class Tensor:
 
     @property
     def words(self) -> int:
+        """Number of words in each of the parameter memories."""
         return self.inner * self.tiles
 
     def first_block(self, distribution: Distribution) -> int:

@@ -23,6 +23,7 @@ from ..formats.residual import ResidualFormats, loss_format, residual_formats
 from ..layout.tensors import Layout, Tensor
 from ..plan.lowering import Lowered, lower
 from ..plan.setting import Setting
+from .objective import Objective
 from .points import Points
 from .residual import Residual, ResidualRegions
 
@@ -38,7 +39,7 @@ _FEWEST = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Collocation:
+class Collocation(Objective):
     """A differential equation to solve, and how derivatives are taken.
 
     Samples of the program are points of the problem's box, without targets; its loss is the mean

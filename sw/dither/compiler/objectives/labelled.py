@@ -24,7 +24,7 @@ from ..layout.tensors import Layout, Tensor
 from ..plan.planner import LayerPlan
 from ..plan.samples import LabelledSamples, Samples
 from ..plan.setting import Setting
-from .objective import Start
+from .objective import Objective, ObjectiveCode, Start
 
 __all__ = ["Labelled"]
 
@@ -35,14 +35,15 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
+class Labelled(Objective):
     """Typical labelled samples: they say what to learn, and number formats are chosen for them.
 
     The program itself holds no samples; training may use others.
     """
 
     inputs: ArrayLike
-    """Shape (samples, inputs). All of them decide the input format; the first 1,024 are run."""
+    """Inputs of the samples, shape (samples, inputs). All of them decide the input format; the
+    first 1,024 are run."""
     targets: ArrayLike
     """Classes, shape (samples,), for cross entropy; values, shape (samples, outputs), for squared
     errors."""
@@ -132,7 +133,7 @@ class _Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class _Code:
+class _Code(ObjectiveCode):
     """A network's outputs against labels or targets, as code."""
 
     model: Model

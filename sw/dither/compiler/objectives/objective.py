@@ -96,7 +96,7 @@ class CalibratedObjective(Protocol):
         """Tensors that no step changes, with their working weights."""
 
     def code(self, network: NetworkCode, tensors: Mapping[str, Tensor], constants: Mapping[int, int]) -> ObjectiveCode:
-        """Its code.
+        """Returns its code, once everything has a place.
 
         :param constants: activation words of constants, by value.
         """

@@ -11,13 +11,13 @@ from ...arch.fixedpoint import FixedPoint
 from ...physics import Expression
 from ..formats.residual import ResidualFormats
 from ..plan.lowering import Lowered
-from ..plan.samples import matrix
+from ..plan.samples import Samples, matrix
 
 __all__ = ["Points"]
 
 
 @dataclass(frozen=True, slots=True)
-class Points:
+class Points(Samples):
     """Points as words: coordinates, the terms' coefficients, a label and the negative source."""
 
     lowered: Lowered
@@ -26,13 +26,13 @@ class Points:
 
     @property
     def label(self) -> int:
-        """See :class:`~dither.compiler.plan.samples.Samples`."""
         return self.dimensions + len(self.lowered.terms)
 
     def words(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> NDArray[np.int64]:
-        """See :class:`~dither.compiler.plan.samples.Samples`; there are no targets.
+        """Returns integers of shape (points, words).
 
-        :raises ValueError: if there are.
+        :param inputs: the points, shape (points, dimensions).
+        :raises ValueError: on another shape, or if there are targets.
         """
         points = matrix(inputs, self.dimensions)
         if targets is not None:

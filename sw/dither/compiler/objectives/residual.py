@@ -22,7 +22,7 @@ from ..formats.residual import ResidualFormats
 from ..layout.memory import Region
 from ..layout.tensors import Tensor
 from ..plan.lowering import Lowered, Run
-from .objective import Start
+from .objective import ObjectiveCode, Start
 from .points import Points
 
 __all__ = ["Residual", "ResidualRegions"]
@@ -46,7 +46,7 @@ class ResidualRegions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Residual:
+class Residual(ObjectiveCode):
     """Code of the mean squared residual of a differential equation: an
     :class:`~dither.compiler.objectives.objective.ObjectiveCode`.
     """
@@ -55,7 +55,7 @@ class Residual:
     lowered: Lowered
     formats: ResidualFormats
     loss_frac: int
-    """Of a loss; LOSS is told other binary points, which amount to the same shift."""
+    """Fraction bits of a loss; LOSS is told other binary points, which amount to the same shift."""
     samples: Points
     regions: ResidualRegions
     identity: Tensor
