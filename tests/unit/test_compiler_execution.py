@@ -312,4 +312,4 @@ def test_commands_reject_wrong_shapes() -> None:
         compiled.commands.evaluate(x, y[:7])
     wave, _ = build(WAVE, Recipe(batch=8, tile=4, rule=Rule.MOMENTUM), TINY)
     with pytest.raises(ValueError, match=r"targets must have shape \(8, 2\), not \(8,\)"):
-        wave.evaluate(*samples(WAVE, 8)[:1], np.zeros(8))
+        wave.commands.evaluate(*samples(WAVE, 8)[:1], np.zeros(8))

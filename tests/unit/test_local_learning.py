@@ -153,6 +153,15 @@ def test_exact_errors_of_squared_losses() -> None:
         check(found[name], values)
 
 
+def test_exact_errors_before_a_last_activation_function() -> None:
+    model = Model((Dense(6, 5, "relu"), Dense(5, 3, "tanh")), "squared_error")
+    bench = Bench(model, recipe("feedback"))
+    found = bench.gradients()
+    # Errors have the outputs' format, which reaches 1.
+    for name, values in bench.layer(1, np.clip(bench.errors, -1, 1)).items():
+        check(found[name], values)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "none"])
 def test_activity_perturbation(activation: str) -> None:
     probes = 5
