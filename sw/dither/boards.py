@@ -7,16 +7,17 @@ board into gateware.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
+from .tools.files import AnyPath
 
 __all__ = [
     "MAX_BAUD",
@@ -184,23 +185,17 @@ class Board:
 
 
 def board_folder() -> Path:
-    """Returns the folder of the boards' files.
+    """Returns the folder of the boards' files, within this package.
 
-    It is ``constraints`` of the repository, or where an installed package put them.
+    In the repository it is a symbolic link to ``constraints``; an installed package has the files
+    themselves.
 
-    :raises BoardError: if they are in neither place.
+    :raises BoardError: if they are missing.
     """
-    source = Path(__file__).parents[2] / "constraints"
-    if source.is_dir():
-        return source
-    try:
-        files = metadata.files("dither") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.suffix == ".toml" and file.parent.name == "boards":
-            return Path(str(file.locate())).resolve().parent
-    raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    folder = Path(__file__).with_name("constraints")
+    if not any(folder.glob("*.toml")):
+        raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    return folder
 
 
 def boards() -> dict[str, Board]:
@@ -211,13 +206,14 @@ def boards() -> dict[str, Board]:
     return {path.stem: load_board(path) for path in sorted(board_folder().glob("*.toml"), key=lambda path: path.stem)}
 
 
-def board(name: str) -> Board:
+def board(name: AnyPath) -> Board:
     """Returns the board of this name, or of the file of this path if it ends in ``.toml``.
 
     :raises BoardError: if there is none (the message lists the known ones), or its file is wrong.
     """
+    name = os.fspath(name)
     if name.endswith(".toml"):
-        return load_board(Path(name))
+        return load_board(name)
     path = board_folder() / f"{name}.toml"
     if not _NAME.fullmatch(name) or not path.is_file():
         known = ", ".join(sorted(path.stem for path in board_folder().glob("*.toml")))
@@ -225,12 +221,13 @@ def board(name: str) -> Board:
     return load_board(path)
 
 
-def load_board(path: Path) -> Board:
+def load_board(path: AnyPath) -> Board:
     """Reads the board that a file describes.
 
     :raises BoardError: with one line naming file and key, if it cannot be read or something in it
         is wrong.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)

@@ -1,6 +1,7 @@
 """Devices by name or by line, built when asked for.
 
-This is the one module of the package that reaches the simulator.
+Below the command line this is the only module that reaches the simulator, and it imports the
+simulator only when a device needs it: the golden machine works without.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig
 from .arch.device import Device, DeviceError
 from .link.ports import is_line, open_board
+from .tools.files import AnyPath
 
 __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
 
@@ -22,7 +23,7 @@ __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_lin
 class Waves:
     """Waveforms to write: the file, and the commands of the device that they show."""
 
-    path: Path
+    path: AnyPath
     """File to write; its suffix decides the format."""
     first: int
     """First command of the device to show, counted from 0."""

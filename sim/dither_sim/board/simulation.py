@@ -12,6 +12,7 @@ import numpy as np
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
+from dither.tools.files import AnyPath
 
 from ..netlist import emit_netlist
 from ..verilated.build import TRACE_FORMATS, Harness, build_library
@@ -103,11 +104,12 @@ class BoardSimulation:
         netlist: bool = False,
         synthesis: Sequence[str] = (),
         line: Line | None = None,
-        waves: Path | None = None,
+        waves: AnyPath | None = None,
         on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
         if not _MIN_CYCLES_PER_BIT * baud <= clock_hz:
             raise ValueError(f"{baud} baud needs a clock of {_MIN_CYCLES_PER_BIT * baud} Hz or more, not {clock_hz}")
+        waves = None if waves is None else Path(waves)
         if waves is not None and waves.suffix not in TRACE_FORMATS:
             raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {waves.name!r}")
         self.config, self.clock_hz, self.baud = config, clock_hz, baud

@@ -13,6 +13,7 @@ from typing import Any
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
+from dither.tools.files import AnyPath
 
 from .simulation import BoardSimulation, Standing
 
@@ -42,7 +43,7 @@ class VirtualBoard:
     :raises DeviceError: if the board cannot be compiled, or the link not be made.
     """
 
-    def __init__(self, config: EngineConfig, *, link: Path | None = None, **options: Any) -> None:
+    def __init__(self, config: EngineConfig, *, link: AnyPath | None = None, **options: Any) -> None:
         self.simulation = BoardSimulation(config, **options)
         self._standing = self.simulation.standing
         self._master, self._slave = os.openpty()
@@ -55,7 +56,7 @@ class VirtualBoard:
         self._failure: Exception | None = None
         if link is not None:
             try:
-                self._make_link(link)
+                self._make_link(Path(link))
             except OSError as error:
                 self.stop()
                 raise DeviceError(f"{link}: {error.strerror}") from None

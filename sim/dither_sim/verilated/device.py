@@ -19,6 +19,7 @@ from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError, RunResult
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
+from dither.tools.files import AnyPath
 
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
@@ -38,7 +39,7 @@ _RUNNING, _DONE, _OVERRUN = range(3)
 class TraceWindow:
     """Runs that are written to a waveform file."""
 
-    path: Path
+    path: AnyPath
     """File to write; it ends in ``.fst`` or ``.vcd``."""
     first: int = 0
     """Number of the first run, from 0."""
@@ -46,8 +47,9 @@ class TraceWindow:
     """Number of the last run, from 0."""
 
     def __post_init__(self) -> None:
-        if self.path.suffix not in TRACE_FORMATS:
-            raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {self.path.name!r}")
+        path = Path(self.path)
+        if path.suffix not in TRACE_FORMATS:
+            raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {path.name!r}")
         if not 0 <= self.first <= self.last:
             raise ValueError(f"no window of runs: {self.first} to {self.last}")
 
@@ -108,7 +110,9 @@ class VerilatedDevice:
         self._handle: int | None = None
         on_status("elaborating the engine")
         verilog = _verilog(config, engine, netlist)
-        self._library = _load(build_library(verilog, _harness(config), trace.path.suffix if trace else None, on_status))
+        self._library = _load(
+            build_library(verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status)
+        )
         self._handle = self._library.dither_create()
         self._library.dither_reset(self._handle)
         self._check("magic", MAGIC)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .isa import GRADIENT_BITS
 
-__all__ = ["PRESETS", "EngineConfig", "engine_name", "preset"]
+__all__ = ["PRESETS", "EngineConfig", "engine", "engine_name", "preset"]
 
 _ROWS = (1, 2, 4, 8)
 _WIDTHS = (16, 18)
@@ -237,6 +238,30 @@ def preset(name: str) -> EngineConfig:
         return PRESETS[name]
     except KeyError:
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(PRESETS)}") from None
+
+
+def engine(name: str) -> EngineConfig:
+    """Returns the configuration that people call ``name``, for example ``engine("4x32")``.
+
+    :param name: a preset's name; or ``ROWSxLANES`` with an ``x`` or ``×``; or ``ROWSxLANES@WORDS``,
+        with the depth of the parameter memory, such as ``"8x32@8192"``.
+    :raises ValueError: if it is none of these, or there is no engine of that size.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    match = re.fullmatch(r"(\d+)[x×](\d+)(?:@(\d+))?", name)
+    if match is None:
+        raise ValueError(f"unknown engine {name!r}; known: {', '.join(PRESETS)}, or ROWSxLANES[@WORDS]")
+    rows, lanes = int(match[1]), int(match[2])
+    try:
+        return EngineConfig(
+            rows=rows,
+            lanes=lanes,
+            lanes_per_table=next(count for count in (4, 2, 1) if lanes % count == 0),
+            parameter_depth=int(match[3]) if match[3] else max(2048, 8192 // max(rows, 1)),
+        )
+    except ValueError as error:
+        raise ValueError(f"engine {name}: {error}") from None
 
 
 def engine_name(config: EngineConfig) -> str:

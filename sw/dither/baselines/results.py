@@ -15,6 +15,7 @@ from ..nn.network import Network
 from ..report.records import FIRST_ORDER
 from ..runs import CurveRow, RunError, RunFolder
 from ..runs.metrics import Metric
+from ..tools.files import AnyPath
 
 __all__ = ["BaselineRow", "Result", "write_result"]
 
@@ -54,7 +55,7 @@ class Result:
         return self.rows[-1].metric
 
 
-def write_result(path: Path, result: Result, command: str) -> None:
+def write_result(path: AnyPath, result: Result, command: str) -> None:
     """Writes a new folder: ``result.json``, ``curve.csv``, ``curve.svg``, ``network.npz``.
 
     :param command: the command line that makes the same run again.
@@ -62,6 +63,7 @@ def write_result(path: Path, result: Result, command: str) -> None:
     """
     from ..report.plots import learning_curves, save_figure
 
+    path = Path(path)
     RunFolder.refuse_used(path)
     name = {"accuracy": "test_accuracy"}.get(result.metric.name, result.metric.name)
     title = f"{result.facts['method']}: {result.facts['network']}"

@@ -23,7 +23,6 @@ __all__ = ["baseline"]
 
 
 @click.command(
-    short_help="Train a network by back-propagation, as a yardstick.",
     epilog="""\b
 Examples:
   dither baseline mnist                            the published tensor-train network, 12 passes over the data

@@ -45,7 +45,7 @@ BOARD = BoardType()
 _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
 
 
-@click.command(short_help="List the boards.")
+@click.command()
 @click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
 def boards(markdown: bool) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""

@@ -41,7 +41,6 @@ def _overrides(context: click.Context, parameter: click.Parameter, values: tuple
 
 
 @click.command(
-    short_help="Make a board's bitstream.",
     epilog="""\b
 Examples:
   dither build --board icebreaker                      build/icebreaker/top.bin, report.html
@@ -127,7 +126,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-@click.command(short_help="Load a bitstream into a board.")
+@click.command()
 @_BOARD
 @click.option(
     "--out",

@@ -22,7 +22,7 @@ from .values import ENGINE, Suggesting
 __all__ = ["disassemble", "docs", "info"]
 
 
-@click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
+@click.command()
 def info() -> None:
     """Show the engine presets, the tasks, versions, tools and serial ports.
 
@@ -54,7 +54,7 @@ def info() -> None:
         console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
 
 
-@click.command(short_help="Make docs/isa.md again from the instruction set.")
+@click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -80,7 +80,6 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
 
 
 @click.command(
-    short_help="Show the program of a compiled task.",
     epilog="""\b
 Examples:
   dither disassemble digits --engine 1x8 | less

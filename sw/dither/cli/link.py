@@ -25,7 +25,6 @@ __all__ = ["link_bench", "link_soak"]
 
 @click.command(
     "link-bench",
-    short_help="Measure the line to a board.",
     epilog="""\b
 Examples:
   dither link-bench /dev/ttyUSB0
@@ -90,7 +89,6 @@ def _table(values: dict[str, Any]) -> Table:
 
 @click.command(
     "link-soak",
-    short_help="Train over a line that is made to fail.",
     epilog="""\b
 Examples:
   dither link-soak /dev/ttyUSB0 --faults 500

@@ -26,7 +26,6 @@ _DATA = click.option(
 
 
 @click.command(
-    short_help="Keep a finished run's result, curve and first digests.",
     epilog="""\b
 Examples:
   dither record runs/mnist-golden-1 docs/results/mnist-mirror --title "MNIST, learned feedback" --group mnist
@@ -52,7 +51,6 @@ def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -
 
 
 @click.command(
-    short_help="Repeat the first steps of recorded results, bit by bit.",
     epilog="""\b
 Examples:
   dither repeat docs/results/mnist-mirror
@@ -120,7 +118,6 @@ def repeat(
 
 
 @click.command(
-    short_help="Make the page of recorded results again.",
     epilog="""\b
 Examples:
   dither results docs/results

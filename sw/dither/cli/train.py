@@ -41,7 +41,6 @@ _RESUMED = ("resume", "steps", "data", "device")
 
 
 @click.command(
-    short_help="Train a network, by forward passes only.",
     epilog="""\b
 Examples:
   dither train digits                              on the golden machine, with the task's own recipe

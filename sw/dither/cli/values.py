@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..arch.config import PRESETS, EngineConfig, preset
+from ..arch.config import EngineConfig, engine
 from ..devices import DEVICES, Waves, is_line
 from ..recipe import ESTIMATORS
 from .group import suggest
@@ -76,22 +76,10 @@ class EngineType(click.ParamType[EngineConfig]):
         """
         if isinstance(value, EngineConfig):
             return value
-        if value in PRESETS:
-            return preset(value)
-        match = re.fullmatch(r"(\d+)[x×](\d+)(?:@(\d+))?", value)
-        if match is None:
-            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES[@WORDS])")
-        rows, lanes = int(match[1]), int(match[2])
         try:
-            shared = next(count for count in (4, 2, 1) if lanes % count == 0)
-            return EngineConfig(
-                rows=rows,
-                lanes=lanes,
-                lanes_per_table=shared,
-                parameter_depth=int(match[3]) if match[3] else max(2048, 8192 // max(rows, 1)),
-            )
+            return engine(value)
         except ValueError as error:
-            raise click.UsageError(f"engine {value}: {error}") from None
+            raise click.UsageError(str(error)) from None
 
 
 class WavesType(click.ParamType[Waves]):

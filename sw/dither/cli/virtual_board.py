@@ -95,7 +95,6 @@ def _board_options(command: Any) -> Any:
 
 @click.command(
     "virtual-board",
-    short_help="Simulate a whole board behind a pseudo-terminal.",
     epilog="""\b
 Examples:
   dither virtual-board --engine 1x8                 then: dither train digits --device /dev/pts/N
@@ -216,7 +215,6 @@ _ROWS = (
 
 @click.command(
     "link-cost",
-    short_help="Measure what the link costs a training step.",
     epilog="""\b
 Examples:
   dither link-cost digits --engine 1x8

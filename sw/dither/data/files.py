@@ -16,7 +16,7 @@ from typing import IO
 
 import platformdirs
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 
 __all__ = ["DATA_VARIABLE", "DataError", "RemoteFile", "data_folder", "read_file"]
 
@@ -42,16 +42,15 @@ class RemoteFile:
     """SHA-256 of the unpacked content."""
 
 
-def data_folder(name: str, given: Path | None = None) -> tuple[Path, bool]:
+def data_folder(name: str, given: AnyPath | None = None) -> tuple[Path, bool]:
     """Returns the folder of a data set's files, and whether the user chose it.
 
     :param name: name of the data set, and of its folder in the user's cache.
     :param given: the chosen folder; if None, the environment variable ``DITHER_DATA`` counts, then
         the user's cache.
     """
-    chosen = given or (Path(found) if (found := os.environ.get(DATA_VARIABLE)) else None)
-    if chosen is not None:
-        return chosen, True
+    if chosen := given or os.environ.get(DATA_VARIABLE):
+        return Path(chosen), True
     return platformdirs.user_cache_path("dither", appauthor=False) / "data" / name, False
 
 

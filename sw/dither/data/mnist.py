@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.files import AnyPath
 from .files import DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 
@@ -55,7 +55,7 @@ class Images:
 
 
 def load_mnist(
-    folder: Path | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
+    folder: AnyPath | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
 ) -> tuple[Images, Images]:
     """Returns MNIST's 60,000 training images and 10,000 test images.
 

@@ -1,4 +1,4 @@
-"""A network with its parameters: read from a file, a run or PyTorch, and written back."""
+"""A network: a model with values for all its parameters, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from . import reference
 from .models import Model, Parameters
-
-if TYPE_CHECKING:
-    from ..runs import RunFolder
 
 __all__ = ["Network"]
 
@@ -30,8 +26,12 @@ No parameter has this name, as theirs contain a dot.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A model together with float64 values for all its parameters.
+    """A model with values for all its parameters, in float64.
 
+    A network is callable: ``network(inputs)`` gives its outputs, computed in floating point.
+
+    :ivar parameters: arrays by the names of :meth:`~dither.nn.models.Model.parameter_shapes`, such
+        as ``0.weight`` and ``0.bias``.
     :raises ValueError: if names or shapes are not the model's, or a value is NaN or infinite.
     """
 
@@ -56,7 +56,7 @@ class Network:
         """
         return reference.forward(self.model, self.parameters, inputs)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes the network to a file in NumPy's archive format, conventionally ``NAME.npz``.
 
         :raises OSError: if it cannot be written.
@@ -66,7 +66,7 @@ class Network:
         write_atomically(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> Network:
+    def load(cls, path: AnyPath) -> Network:
         """Reads a network from a file that :meth:`save` wrote.
 
         :raises ValueError: if the file is missing or holds no network; the message is one line.
@@ -79,7 +79,7 @@ class Network:
         return cls._of_arrays(path, arrays)
 
     @classmethod
-    def _of_arrays(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Network:
+    def _of_arrays(cls, path: AnyPath, arrays: Mapping[str, NDArray[Any]]) -> Network:
         parameters = {name: values for name, values in arrays.items() if name != _MODEL}
         if _MODEL not in arrays:
             raise ValueError(f"{path} holds no network")
@@ -87,33 +87,3 @@ class Network:
             return cls(Model.from_dict(json.loads(arrays[_MODEL].tobytes())), parameters)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no usable network: {error}") from None
-
-    @classmethod
-    def of_run(cls, run: RunFolder) -> Network:
-        """Returns the network of a training run as of its last logged step.
-
-        :raises RunError: if the run has not logged a step yet or its files are damaged.
-        """
-        rows = run.curve()
-        run.require(bool(rows), "has logged no step yet")
-        record = run.history(rows)[-1]
-        model = Model.from_dict(run.description["model"])
-        values, start = {}, 0
-        for tensor in run.tensors:
-            words = record[start : start + tensor.size]
-            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
-            start += tensor.size
-        # Besides the model's tensors, a run may hold feedback matrices that it learned.
-        return cls(model, {name: values[name] for name in model.parameter_shapes()})
-
-    def to_torch(self) -> Any:
-        """Returns the same network as a ``torch.nn.Sequential``.
-
-        It takes inputs of shape (samples, inputs), as the model does. Tensor trains become whole
-        matrices.
-
-        :raises ImportError: if PyTorch is not installed.
-        """
-        from ..pytorch import to_torch
-
-        return to_torch(self)

@@ -236,14 +236,14 @@ def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:
 
 
 def to_torch(network: Network, *, trains: bool = False) -> Any:
-    """Returns a network as a ``torch.nn.Sequential`` in float32.
+    """Returns a network as a ``torch.nn.Sequential`` in float32: the inverse of :func:`from_torch`.
 
-    It takes inputs of shape (samples, inputs), as the model does.
+    The module takes inputs of shape (samples, inputs), as the network does.
 
     :param trains: whether to keep tensor trains, as modules that PyTorch itself does not have,
         rather than make them whole matrices.
-    :raises ImportError: if PyTorch is not installed.
     :raises ValueError: if a recurrent layer has an activation that PyTorch's lacks.
+    :raises ImportError: if PyTorch is not installed.
     """
     torch = require_torch()
     from .modules import LastState, Sine, TrainLinear

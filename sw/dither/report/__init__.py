@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ..runs import RunError, RunFolder
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from .facts import collect
 from .pages import render
 from .plots import inline_svg, learning_curves
@@ -26,12 +26,12 @@ def render_report(run: RunFolder) -> str:
     return render("page.html", facts=facts, curves=Markup(curves))
 
 
-def write_report(run: RunFolder, out: Path | None = None) -> Path:
+def write_report(run: RunFolder, out: AnyPath | None = None) -> Path:
     """Writes a run's report and returns its path, by default ``report.html`` in the folder.
 
     :raises RunError: as :func:`render_report`, or if the file cannot be written.
     """
-    path = out or run.path / "report.html"
+    path = Path(out or run.path / "report.html")
     text = render_report(run)
     try:
         write_atomically(path, lambda file: file.write(text.encode()))

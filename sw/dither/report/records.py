@@ -22,7 +22,7 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.tasks import load_task
@@ -82,7 +82,9 @@ def first_digests(
         prepared.close()
 
 
-def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Path | None = None) -> dict[str, Any]:
+def write_record(
+    run: RunFolder, folder: AnyPath, title: str, group: str, data: AnyPath | None = None
+) -> dict[str, Any]:
     """Records a finished run in a folder and returns the content of ``result.json``.
 
     :param title: one line for people.
@@ -91,6 +93,7 @@ def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Pat
     :raises RunError: if the run is not finished or lacks something, began with parameters from a
         file, or was made by a version that trains otherwise.
     """
+    folder = Path(folder)
     if group not in GROUPS:
         raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
     experiment = replace(Experiment.of_run(run, data=data), device="golden")
@@ -205,13 +208,13 @@ def _draw(run: RunFolder, path: Path, title: str) -> None:
     save_figure(learning_curves([(title, run.curve())], run.metric), path)
 
 
-def load_record(folder: Path) -> dict[str, Any]:
+def load_record(folder: AnyPath) -> dict[str, Any]:
     """Returns the content of a record's ``result.json``.
 
     :raises RunError: if there is none.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+        content: dict[str, Any] = json.loads((Path(folder) / "result.json").read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no recorded result: {error}") from None
     return content
@@ -258,12 +261,12 @@ def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
 
 
 def check_record(
-    folder: Path,
+    folder: AnyPath,
     device: str = "golden",
     steps: int = FIRST_STEPS,
     status: Callable[[str], None] = lambda text: None,
     engine: EngineConfig | None = None,
-    data: Path | None = None,
+    data: AnyPath | None = None,
 ) -> Check:
     """Repeats a recorded run's first steps and compares their digests.
 
@@ -276,13 +279,13 @@ def check_record(
     :raises ValueError: if the engine does not suit the record.
     """
     record = load_record(folder)
-    experiment = replace(recorded_experiment(record), device=device, data=data)
+    experiment = replace(recorded_experiment(record), device=device, data=None if data is None else Path(data))
     experiment = replace(experiment, engine=engine or experiment.engine)
     found = first_digests(experiment, min(steps, len(record["first_digests"])), status)
     return Check(tuple(record["first_digests"]), tuple(found), experiment.engine)
 
 
-def add_check(folder: Path, check: Check) -> None:
+def add_check(folder: AnyPath, check: Check) -> None:
     """Writes the result of a check on the RTL into the record's ``result.json``.
 
     It replaces an earlier check on the same engine.
@@ -293,4 +296,4 @@ def add_check(folder: Path, check: Check) -> None:
     name = engine_name(check.engine)
     others = [entry for entry in record.get("rtl", ()) if entry["engine"] != name]
     entry = {"engine": name, "steps": len(check.found), "identical": check.identical}
-    _save(folder, record | {"rtl": [*others, entry]})
+    _save(Path(folder), record | {"rtl": [*others, entry]})

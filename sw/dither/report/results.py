@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ..recipe import ESTIMATORS
 from ..runs import RunError
 from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
+from ..tools.files import AnyPath
 from .records import FIRST_ORDER, GROUPS, MILESTONES, load_record
 from .text import count
 
@@ -153,12 +154,12 @@ def _curve(folder: Path) -> tuple[Point, ...]:
         raise RunError(f"{file} cannot be read: {error!r}") from None
 
 
-def load_records(folder: Path) -> list[Record]:
+def load_records(folder: AnyPath) -> list[Record]:
     """Reads all records directly below a folder, in the order of their groups and names.
 
     :raises RunError: if one is damaged, or belongs to no group.
     """
-    found = []
+    folder, found = Path(folder), []
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         if not (path / "result.json").is_file():
             continue
@@ -250,7 +251,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def render_results(folder: Path) -> str:
+def render_results(folder: AnyPath) -> str:
     """Returns the page of recorded results as Markdown.
 
     :param folder: holds a folder for each record.

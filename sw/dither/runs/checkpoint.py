@@ -8,13 +8,12 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 
 __all__ = ["Checkpoint", "CheckpointError"]
 
@@ -42,7 +41,7 @@ class Checkpoint:
     meta: Mapping[str, Any]
     """Further data, whatever JSON can hold."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Writes the checkpoint to a file, atomically.
 
         :raises OSError: if the file cannot be written.
@@ -55,7 +54,7 @@ class Checkpoint:
         write_atomically(path, lambda file: np.savez(file, **packed))
 
     @classmethod
-    def load(cls, path: Path, identity: str) -> Checkpoint:
+    def load(cls, path: AnyPath, identity: str) -> Checkpoint:
         """Reads a checkpoint back and checks every byte of it.
 
         :param identity: digest of the configuration that it must belong to.

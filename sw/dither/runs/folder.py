@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..tools.files import write_atomically
+from ..nn.models import Model
+from ..nn.network import Network
+from ..tools.files import AnyPath, write_atomically
 from .checkpoint import Checkpoint, CheckpointError
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
+__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
 
 FORMAT = 1
 """Version of the folder's layout, kept in ``run.json``."""
@@ -110,35 +112,47 @@ class CurveRow:
 _COLUMNS = [field.name for field in fields(CurveRow)]
 
 
-def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
+def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
     """Returns the first of ``runs/TASK-DEVICE-1``, ``-2`` … that does not exist yet.
 
     Of a device that is a path, the last part is taken.
     """
     label = re.sub(r"[^\w.]+", "-", device.rsplit("/", 1)[-1])
     number = 1
-    while (path := root / f"{task}-{label}-{number}").exists():
+    while (path := Path(root, f"{task}-{label}-{number}")).exists():
         number += 1
     return path
+
+
+def load_run(path: AnyPath) -> RunFolder:
+    """Opens the folder that a training run left behind.
+
+    ``load_run("runs/digits-golden-1").network()`` is the network that it trained, ``.curve()`` its
+    learning curve, ``.description`` everything else that is known of it.
+
+    :raises RunError: if there is no run, or none that this version of dither reads.
+    """
+    return RunFolder.open(path)
 
 
 class RunFolder:
     """One run folder, open for reading or for going on with the run.
 
-    :ivar path: the folder. :ivar description: the content of ``run.json``.
+    :ivar path: the folder.
+    :ivar description: the content of ``run.json``.
     :raises RunError: if the description does not list the run's tensors.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath, description: dict[str, Any]) -> None:
+        self.path = Path(path)
         self.description = description
         try:
             self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
         except (KeyError, TypeError):
-            raise RunError(f"{path / 'run.json'} does not list its tensors; is it a dither run?") from None
+            raise RunError(f"{self.path / 'run.json'} does not list its tensors; is it a dither run?") from None
 
     @classmethod
-    def create(cls, path: Path, description: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
         """Makes a new folder with ``run.json``, an empty curve and an empty history.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
@@ -151,18 +165,19 @@ class RunFolder:
         try:
             run.checkpoints.mkdir(parents=True)
             run._write_description()
-            (path / "history").touch()
+            (run.path / "history").touch()
             run._write_rows([])
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None
         return run
 
     @staticmethod
-    def refuse_used(path: Path) -> None:
+    def refuse_used(path: AnyPath) -> None:
         """Checks that :meth:`create` would accept a path, before any work is done for it.
 
         :raises RunError: if there is anything but an empty folder.
         """
+        path = Path(path)
         try:
             used = path.exists() and (not path.is_dir() or any(path.iterdir()))
         except OSError as error:
@@ -171,12 +186,12 @@ class RunFolder:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: AnyPath) -> RunFolder:
         """Opens an existing run folder.
 
         :raises RunError: if it is missing or not a run of this program's format.
         """
-        file = path / "run.json"
+        file = Path(path) / "run.json"
         try:
             description = json.loads(file.read_text())
         except FileNotFoundError:
@@ -302,6 +317,26 @@ class RunFolder:
             if parameter_digest(record) != row.digest:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
+
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        rows = self.curve()
+        self.require(bool(rows), "has logged no step yet")
+        record = self.history(rows)[-1]
+        values, start = {}, 0
+        for tensor in self.tensors:
+            words = record[start : start + tensor.size]
+            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
+            start += tensor.size
+        try:
+            model = Model.from_dict(self.description["model"])
+            # Besides the model's tensors, a run may hold feedback matrices that it learned.
+            return Network(model, {name: values[name] for name in model.parameter_shapes()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} does not describe the network: {error}") from None
 
     def truncate(self, rows: int) -> None:
         """Drops all but the first ``rows`` logged steps from curve and history.

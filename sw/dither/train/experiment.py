@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
+from ..tools.files import AnyPath
 from .activations import activation_ranges
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
@@ -83,8 +85,8 @@ class Experiment:
         recipe: Mapping[str, Any],
         then: Sequence[str] = (),
         stencil: str | None = None,
-        data: Path | None = None,
-        network: str | None = None,
+        data: AnyPath | None = None,
+        network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
     ) -> Experiment:
@@ -105,6 +107,7 @@ class Experiment:
         """
         found = load_task(task, stencil, data)
         if network is not None:
+            network = os.fspath(network)
             model, parameters = _network(network, parameters)
         first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
         return cls(
@@ -118,14 +121,14 @@ class Experiment:
             checkpoint_every=checkpoint_every,
             phases=parse_phases(first, then),
             stencil=stencil,
-            data=data,
+            data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
         )
 
     @classmethod
     def of_run(
-        cls, run: RunFolder, steps: int | None = None, data: Path | None = None, device: str | None = None
+        cls, run: RunFolder, steps: int | None = None, data: AnyPath | None = None, device: str | None = None
     ) -> Experiment:
         """Makes the experiment that a run folder holds.
 
@@ -147,7 +150,7 @@ class Experiment:
                 checkpoint_every=values["checkpoint_every"],
                 stencil=values.get("stencil"),
                 phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
-                data=data,
+                data=None if data is None else Path(data),
                 network=values.get("network"),
                 parameters=_initial(run),
             )
@@ -279,7 +282,7 @@ def _network(name: str, parameters: Parameters | None) -> tuple[Model, Parameter
     """Returns the model of a name or a file, and its parameters if it is a file."""
     if name in MODELS or not Path(name).suffix:
         return named_model(name), parameters
-    found = Network.load(Path(name))
+    found = Network.load(name)
     return found.model, found.parameters if parameters is None else parameters
 
 

@@ -18,6 +18,7 @@ from ..data import DataError, data_folder, load_mnist
 from ..nn.models import Model, Parameters, named_model
 from ..recipe import Recipe
 from ..runs.metrics import ACCURACY, Metric, Scores
+from ..tools.files import AnyPath
 from .equations import EQUATIONS
 from .sampler import Batches, DataBatches, Sampler
 
@@ -315,7 +316,7 @@ def task_names() -> list[str]:
     return [*TASKS, *DATA_TASKS, *EQUATIONS]
 
 
-def load_task(name: str, stencil: str | None = None, data: Path | None = None) -> TrainingTask:
+def load_task(name: str, stencil: str | None = None, data: AnyPath | None = None) -> TrainingTask:
     """Returns the named task, loaded and checked.
 
     :param stencil: how derivatives are taken, if other than the task does, for a differential
@@ -340,6 +341,6 @@ def load_task(name: str, stencil: str | None = None, data: Path | None = None) -
     if name in TASKS:
         return TASKS[name]()
     try:
-        return DATA_TASKS[name](data)
+        return DATA_TASKS[name](None if data is None else Path(data))
     except DataError as error:
         raise TaskError(str(error)) from None
