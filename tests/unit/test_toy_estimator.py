@@ -16,7 +16,8 @@ from dither.arch.isa.assembler import Assembler
 from dither.compiler import Labelled, compile
 from dither.compiler.code.lanewise import copy
 from dither.compiler.formats.signals import Calibration, Typical, layer_outputs
-from dither.compiler.gradients import LocalEstimator, estimator, register
+from dither.compiler.gradients import LocalEstimator, register
+from dither.compiler.gradients.estimator import REGISTERED
 from dither.compiler.gradients.signals import OUTPUT_ERRORS, error_format
 from dither.golden import GoldenMachine
 from dither.nn import adjoints
@@ -46,7 +47,7 @@ class Wires(LocalEstimator):
 def wires() -> Iterator[None]:
     register(Wires, Traits(local=True))
     yield
-    del ESTIMATORS["wires"], estimator._CLASSES["wires"]
+    del ESTIMATORS["wires"], REGISTERED["wires"]
 
 
 MODEL = Model((TensorTrain((4, 4), (4, 6), 3, "relu"), Dense(24, 4)))

@@ -24,7 +24,7 @@ from ..objectives.objective import ObjectiveCode, Start
 from ..plan.setting import Setting
 from ..rates import Stepping
 
-__all__ = ["Estimator", "GradientCode", "Pass", "Places", "estimators", "register"]
+__all__ = ["REGISTERED", "Estimator", "GradientCode", "Pass", "Places", "estimators", "register"]
 
 Pass = tuple[int, int, int]
 """Forward passes of every lane group: the layer and step that they start at, and how many."""
@@ -167,7 +167,8 @@ class Estimator(ABC):
         """Returns its code, once everything has a place."""
 
 
-_CLASSES: dict[str, type[Estimator]] = {}
+REGISTERED: dict[str, type[Estimator]] = {}
+"""All estimators that the compiler knows, by name; :func:`register` adds to it."""
 
 
 def register(estimator: type[Estimator], traits: Traits | None = None) -> None:
@@ -178,12 +179,12 @@ def register(estimator: type[Estimator], traits: Traits | None = None) -> None:
     :raises ValueError: if another estimator has that name, or nobody knows its traits.
     """
     name = estimator.name
-    if _CLASSES.get(name, estimator) is not estimator or (traits and ESTIMATORS.get(name, traits) != traits):
+    if REGISTERED.get(name, estimator) is not estimator or (traits and ESTIMATORS.get(name, traits) != traits):
         raise ValueError(f"there is another estimator called {name!r}; choose another name")
     if traits is None and name not in ESTIMATORS:
         raise ValueError(f"recipes do not know {name!r}; give its traits")
     ESTIMATORS.setdefault(name, traits or Traits())
-    _CLASSES[name] = estimator
+    REGISTERED[name] = estimator
 
 
 def estimators(setting: Setting, formats: Formats) -> tuple[Estimator, ...]:
@@ -194,7 +195,7 @@ def estimators(setting: Setting, formats: Formats) -> tuple[Estimator, ...]:
     served = setting.recipe.by_layer(len(setting.plans))
     name, probes = served[0]
     if ESTIMATORS[name].alone:
-        return (_CLASSES[name](setting, formats, tuple(range(len(served))), probes),)
+        return (REGISTERED[name](setting, formats, tuple(range(len(served))), probes),)
     return tuple(
-        _CLASSES[name](setting, formats, (position,), probes) for position, (name, probes) in enumerate(served)
+        REGISTERED[name](setting, formats, (position,), probes) for position, (name, probes) in enumerate(served)
     )

@@ -30,16 +30,18 @@ def calibrated(
     :param targets: their classes or values.
     :raises CompileError: if a layer cannot learn as its estimator does.
     """
+    local = [each for each in estimators(setting, formats) if isinstance(each, LocalEstimator)]
+    if not local:
+        return formats
     samples = np.asarray(inputs)[:CALIBRATION_SAMPLES].astype(np.float64)
     wanted = np.asarray(targets)[:CALIBRATION_SAMPLES]
     outputs = layer_outputs(setting.plans, parameters, samples, 0)
     found = {}
-    for each in estimators(setting, formats):
-        if isinstance(each, LocalEstimator):
-            layer = Calibration(setting, formats, parameters, wanted, outputs, each.position)
-            found[each] = (layer, each.calibrate(layer))
+    for each in local:
+        layer = Calibration(setting, formats, parameters, wanted, outputs, each.position)
+        found[each] = (layer, each.calibrate(layer))
     # Losses are kept once for all layers.
-    loss_frac = min((typical.loss_frac for _, typical in found.values()), default=0)
+    loss_frac = min(typical.loss_frac for _, typical in found.values())
     signals = {}
     for each, (layer, typical) in found.items():
         signal = each.settled(typical, loss_frac)
