@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .arch.config import engine as engine
     from .boards import Board as Board
     from .boards import board as board
+    from .compiler import Collocation as Collocation
     from .compiler import Compiled as Compiled
     from .compiler import CompileError as CompileError
+    from .compiler import Labelled as Labelled
     from .compiler import compile as compile
     from .devices import build_device as build_device
     from .golden import GoldenMachine as GoldenMachine
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "arch.config": "EngineConfig engine",
     "boards": "Board board",
-    "compiler": "Compiled CompileError compile",
+    "compiler": "Collocation Compiled CompileError Labelled compile",
     "devices": "build_device",
     "golden": "GoldenMachine",
     "nn.models": "RNN Conv2d Dense Model TensorTrain",

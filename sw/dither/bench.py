@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .arch.regmap import PHASES
-from .compiler import Compiled, compile
+from .compiler import Compiled, Labelled, compile
 from .devices import build_device
 from .golden import GoldenMachine, predict
 from .nn.models import named_model
@@ -41,7 +41,7 @@ REPEATS = 7
 """Number of timings, of which the median counts."""
 SECONDS = 0.4
 """Least duration of one timing in seconds."""
-STEP_RECIPE = Recipe(batch=128, tile=32, probes=2, estimator="tensorwise")
+STEP_RECIPE = Recipe(batch=128, tile=32, probes=2)
 """Recipe of the training step that is measured on simulated RTL."""
 FORWARD_RECIPE = Recipe(batch=SAMPLES, tile=LANES)
 """Recipe of the forward passes on golden machine and PyTorch."""
@@ -53,7 +53,7 @@ def _work(engine: EngineConfig, recipe: Recipe) -> tuple[Compiled, NDArray[np.fl
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (recipe.batch, model.inputs))
     labels = rng.integers(0, model.outputs, recipe.batch)
-    return compile(model, recipe, engine, model.initial_parameters(0), inputs, labels), inputs, labels
+    return compile(model, Labelled(inputs, labels), recipe, engine, model.initial_parameters(0)), inputs, labels
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -78,15 +78,15 @@ def rtl() -> dict[str, Any]:
     compiled, inputs, labels = _work(engine, STEP_RECIPE)
     device: Any = build_device("rtl", engine)
     device.write_program(compiled.program)
-    state = compiled.initial_state(compiled.model.initial_parameters(0))
-    for command in (compiled.setup(), compiled.load_state(state)):
+    state = compiled.commands.initial_state(compiled.model.initial_parameters(0))
+    for command in (compiled.commands.setup(), compiled.commands.load_state(state)):
         device.run(command.entry, command.inputs, command.expects)
-    train = compiled.train(0, [(inputs, labels)])
+    train = compiled.commands.train(0, [(inputs, labels)])
     counters = dict(device.run(train.entry, train.inputs, train.expects).counters)
     expected = predict(engine, compiled.program, train.entry, [0, 0, 1, 0])
     cycles = {phase: counters[f"cycles_{phase}"] for phase in PHASES if phase != "wait"}
 
-    forward = compiled.contract(inputs)
+    forward = compiled.commands.contract(inputs)
     ratios, speeds = [], []
     for _ in range(REPEATS):
         before, begin = device.cycles, time.perf_counter()
@@ -115,12 +115,12 @@ def golden() -> dict[str, Any]:
     compiled, inputs, _ = _work(engine, FORWARD_RECIPE)
     machine = GoldenMachine(engine, threads=len(os.sched_getaffinity(0)))
     machine.write_program(compiled.program)
-    state = compiled.initial_state(compiled.model.initial_parameters(0))
-    for command in (compiled.setup(), compiled.load_state(state)):
+    state = compiled.commands.initial_state(compiled.model.initial_parameters(0))
+    for command in (compiled.commands.setup(), compiled.commands.load_state(state)):
         machine.run(command.entry, command.inputs, command.expects)
-    forward = compiled.contract(inputs)
+    forward = compiled.commands.contract(inputs)
     seconds = _seconds(lambda: machine.run(forward.entry, forward.inputs))
-    return {"golden_mac_per_s": compiled.forward_macs * SAMPLES / seconds}
+    return {"golden_mac_per_s": compiled.figures.forward_macs * SAMPLES / seconds}
 
 
 def torch() -> dict[str, Any]:
@@ -166,7 +166,7 @@ def torch() -> dict[str, Any]:
             state = state.relu() if relu else state
         return state
 
-    macs = compiled.forward_macs * SAMPLES
+    macs = compiled.figures.forward_macs * SAMPLES
     with pytorch.no_grad():
         difference = float((textbook() - best_layout().T).abs().max())
         if difference > 1e-3:

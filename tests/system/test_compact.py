@@ -98,7 +98,7 @@ def test_a_network_trains_alike():
     with VerilatedDevice(config) as rtl:
         for device in (GoldenMachine(config), rtl):
             session = Session(device, compiled)
-            session.load(compiled.initial_state(task.model.initial_parameters(seed=1)))
+            session.load(compiled.commands.initial_state(task.model.initial_parameters(seed=1)))
             results.append((session.train(0, *batches), pack_state(session.state()), dict(session.counters)))
     (losses, state, counters), (same_losses, same_state, same_counters) = results
     np.testing.assert_array_equal(same_losses, losses)

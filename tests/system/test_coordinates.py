@@ -54,7 +54,7 @@ def test_gradients_are_integer_differences_of_losses(model: Model, sides: str) -
         working = {name: saturate(shift_round(master, 14), 18)[0] for name, master in values.items()}
         return int(integer_losses(compiled, working, x, y).sum())
 
-    base, gradients = compiled.read_gradients(run(machine, compiled.gradients(3, x, y)))
+    base, gradients = compiled.commands.read_gradients(run(machine, compiled.commands.gradients(3, x, y)))
     assert base == total(masters)
     for name, tensor in compiled.tensors.items():
         assert gradients[name].any()
@@ -68,8 +68,8 @@ def test_gradients_are_integer_differences_of_losses(model: Model, sides: str) -
 def test_gradients_are_finite_differences_of_the_float_network(model: Model, sides: str) -> None:
     """But for the roundings of two losses."""
     compiled, machine = build(model, recipe_of(sides), ENGINE)
-    parameters, (x, y) = compiled.parameters(state_of(compiled, machine)), samples(model, 32, seed=5)
-    _, gradients = compiled.read_gradients(run(machine, compiled.gradients(0, x, y)))
+    parameters, (x, y) = compiled.commands.parameters(state_of(compiled, machine)), samples(model, 32, seed=5)
+    _, gradients = compiled.commands.read_gradients(run(machine, compiled.commands.gradients(0, x, y)))
 
     for name, tensor in compiled.tensors.items():
         step = math.ldexp(tensor.amplitude, -tensor.master.frac)
@@ -95,7 +95,7 @@ def test_descent_by_signs_lowers_the_loss(model: Model, rule: Rule) -> None:
     recipe = recipe_of("one", rule=rule, rate=2**-7, decay1=2)
     compiled, machine = build(model, recipe, ENGINE)
     batch = samples(model, 32, seed=5)
-    losses = compiled.read_train(run(machine, compiled.train(0, [batch] * 25)))
+    losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, [batch] * 25)))
     assert losses[-1] < 0.9 * losses[0]
     # The first steps of all are small enough to go downhill every time.
     assert losses[:6] == sorted(losses[:6], reverse=True)
@@ -107,8 +107,8 @@ def test_a_step_moves_every_parameter_by_its_averaged_sign() -> None:
     batch, averages = samples(CLASSES, 32, seed=5), dict.fromkeys(compiled.tensors, 0.0)
     for step in range(4):
         before = state_of(compiled, machine).master
-        _, gradients = compiled.read_gradients(run(machine, compiled.gradients(step, *batch)))
-        run(machine, compiled.train(step, [batch]))
+        _, gradients = compiled.commands.read_gradients(run(machine, compiled.commands.gradients(step, *batch)))
+        run(machine, compiled.commands.train(step, [batch]))
         after = state_of(compiled, machine)
         for name, tensor in compiled.tensors.items():
             signs = np.sign(shift_round(gradients[name], tensor.gradient_shift))

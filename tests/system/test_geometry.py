@@ -7,7 +7,7 @@ import pytest
 
 from dither.arch.config import preset
 from dither.arch.isa import Rule
-from dither.compiler import compile, compile_physics
+from dither.compiler import Collocation, Labelled, compile
 from dither.golden import GoldenMachine, predict
 from dither.nn.models import Dense, Model, TensorTrain
 from dither.physics import Burgers, HamiltonJacobiBellman, central
@@ -63,12 +63,12 @@ def trained(device, model, recipe, inputs, targets):
     parameters = model.initial_parameters(3)
     probes = recipe.probes if isinstance(recipe.probes, int) else recipe.probes[: len(model.layers)]
     recipe = Recipe.from_dict(recipe.to_dict() | {"probes": probes})
-    compiled = compile(model, recipe, device.config, parameters, inputs[0], targets[0])
+    compiled = compile(model, Labelled(inputs[0], targets[0]), recipe, device.config, parameters)
     session = Session(device, compiled)
-    session.load(compiled.initial_state(parameters))
-    command = compiled.train(7, list(zip(inputs, targets, strict=True)))
+    session.load(compiled.commands.initial_state(parameters))
+    command = compiled.commands.train(7, list(zip(inputs, targets, strict=True)))
     result = device.run(command.entry, command.inputs, command.expects)
-    losses = compiled.read_train(result.outputs)
+    losses = compiled.commands.read_train(result.outputs)
     predicted = predict(device.config, compiled.program, command.entry, [0, 0, STEPS] + [0] * STEPS)
     assert {name: result.counters[name] for name in predicted} == predicted
     state = session.state()
@@ -115,17 +115,17 @@ def solved(device, name):
     layers = (Dense(problem.dimensions, 8, "sine"), TensorTrain((2, 4), (4, 2), 2, "sine"), Dense(8, 1))
     model = Model(layers, "squared_error")
     parameters = model.initial_parameters(3)
-    compiled = compile_physics(problem, stencil, model, FIELD, device.config, parameters)
+    compiled = compile(model, Collocation(problem, stencil), FIELD, device.config, parameters)
     session = Session(device, compiled)
-    session.load(compiled.initial_state(parameters))
+    session.load(compiled.commands.initial_state(parameters))
     inputs, _ = PointBatches(problem, FIELD.batch, FIELD.seed).take(0, STEPS)
-    command = compiled.train(0, [(points, None) for points in inputs])
+    command = compiled.commands.train(0, [(points, None) for points in inputs])
     result = device.run(command.entry, command.inputs, command.expects)
     predicted = predict(device.config, compiled.program, command.entry, [0, 0, STEPS] + [0] * STEPS)
     assert {name: result.counters[name] for name in predicted} == predicted
     state = session.state()
     moments = [np.concatenate([v.ravel() for v in m.values()]) for m in (state.moment1, state.moment2)]
-    losses = [compiled.read_train(result.outputs), session.measure(inputs[0])]
+    losses = [compiled.commands.read_train(result.outputs), session.measure(inputs[0])]
     return [np.hstack(losses), session.evaluate(inputs[0]).integers, session.masters(), *moments]
 
 

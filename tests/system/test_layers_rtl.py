@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dither.arch.config import EngineConfig
-from dither.compiler import compile
+from dither.compiler import Labelled, compile
 from dither.golden import GoldenMachine, predict
 from dither.nn.models import RNN, Conv2d, Dense, Model
 from dither.recipe import Recipe
@@ -45,16 +45,17 @@ def test_training_gives_the_golden_bits(rtl: VerilatedDevice, name: str) -> None
     rng = np.random.default_rng(0)
     inputs, labels = rng.uniform(-1, 1, (STEPS, 16, model.inputs)), rng.integers(0, 3, (STEPS, 16))
     parameters = model.initial_parameters(1)
-    compiled = compile(model, RECIPE, ENGINE, parameters, inputs[0], labels[0])
+    compiled = compile(model, Labelled(inputs[0], labels[0]), RECIPE, ENGINE, parameters)
     found = []
     for device in (rtl, GoldenMachine(ENGINE)):
         session = Session(device, compiled)
-        session.load(compiled.initial_state(parameters))
-        command = compiled.train(0, list(zip(inputs, labels, strict=True)))
+        session.load(compiled.commands.initial_state(parameters))
+        command = compiled.commands.train(0, list(zip(inputs, labels, strict=True)))
         result = device.run(command.entry, command.inputs, command.expects)
         predicted = predict(ENGINE, compiled.program, compiled.entries["train"], [0, 0, STEPS, *[0] * STEPS])
         assert {key: result.counters[key] for key in predicted} == predicted
-        found.append((compiled.read_train(result.outputs), session.state(), session.evaluate(inputs[0]).integers))
+        losses = compiled.commands.read_train(result.outputs)
+        found.append((losses, session.state(), session.evaluate(inputs[0]).integers))
     (losses, state, outputs), golden = found
     assert losses == golden[0]
     assert all((values == golden[1].master[tensor]).all() for tensor, values in state.master.items())

@@ -87,7 +87,7 @@ def train(device: Device) -> Step:
     )
     compiled = experiment.compile(task, ENGINE)
     session = Session(device, compiled)
-    session.load(compiled.initial_state(experiment.initial_parameters))
+    session.load(compiled.commands.initial_state(experiment.initial_parameters))
     losses = session.train(0, *task.batches(experiment.recipe).take(0, 1))
     counters = {name: value for name, value in session.counters.items() if name != "cycles_wait"}
     return Step(losses, counters, {name: part.tobytes() for name, part in pack_state(session.state()).items()})

@@ -156,7 +156,7 @@ def test_cost_of_a_command_is_linear_in_its_steps() -> None:
 
 def test_state_round_trip() -> None:
     prepared = experiment(1).prepare()
-    state = prepared.session.compiled.initial_state(prepared.experiment.model.initial_parameters(3))
+    state = prepared.session.compiled.commands.initial_state(prepared.experiment.model.initial_parameters(3))
     top = {name: values + (1 << 32) - 1 for name, values in state.moment2.items()}
     state = type(state)(state.master, state.moment1, top)
     back = unpack_state(pack_state(state))

@@ -330,7 +330,7 @@ def compiled(experiment: Experiment) -> Compiled:
 
 def train(device: Device, compiled: Compiled, experiment: Experiment, steps: int = 2) -> Trained:
     session = Session(device, compiled)
-    session.load(compiled.initial_state(experiment.initial_parameters))
+    session.load(compiled.commands.initial_state(experiment.initial_parameters))
     losses = session.train(0, *load_task("digits").batches(experiment.recipe).take(0, steps))
     counters = {name: value for name, value in session.counters.items() if name != "cycles_wait"}
     return Trained(losses, counters, {name: part.tobytes() for name, part in pack_state(session.state()).items()})

@@ -12,7 +12,7 @@ from dither.arch.config import EngineConfig, preset
 from dither.arch.fixedpoint import saturate, shift_round
 from dither.arch.isa import LossKind, Rule
 from dither.arch.tables import activation_lookup, scalar_tables, sine_table, tanh_table
-from dither.compiler import Command, Compiled, State, compile
+from dither.compiler import Command, Compiled, Labelled, State, compile
 from dither.golden import GoldenMachine
 from dither.golden.loss import loss
 from dither.nn import reference
@@ -37,11 +37,11 @@ def samples(model: Model, count: int, seed: int = 0) -> tuple[np.ndarray, np.nda
 def build(model: Model, recipe: Recipe, engine: EngineConfig) -> tuple[Compiled, GoldenMachine]:
     x, y = samples(model, 64, seed=9)
     parameters = model.initial_parameters(1)
-    compiled = compile(model, recipe, engine, parameters, x, y)
+    compiled = compile(model, Labelled(x, y), recipe, engine, parameters)
     machine = GoldenMachine(engine)
     machine.write_program(compiled.program)
-    run(machine, compiled.setup())
-    run(machine, compiled.load_state(compiled.initial_state(parameters)))
+    run(machine, compiled.commands.setup())
+    run(machine, compiled.commands.load_state(compiled.commands.initial_state(parameters)))
     return compiled, machine
 
 
@@ -50,7 +50,7 @@ def run(machine: GoldenMachine, command: Command) -> list[np.ndarray]:
 
 
 def state_of(compiled: Compiled, machine: GoldenMachine) -> State:
-    return compiled.read_state(run(machine, compiled.store_state()))
+    return compiled.commands.read_state(run(machine, compiled.commands.store_state()))
 
 
 def integer_outputs(compiled: Compiled, weights: Integers, x: np.ndarray) -> np.ndarray:
@@ -126,14 +126,14 @@ def test_outputs_are_the_integer_forward_pass(model: Model, rows: int) -> None:
     engine = EngineConfig(rows=rows, lanes=4, lanes_per_table=2, parameter_depth=2048)
     compiled, machine = build(model, Recipe(batch=8, tile=4), engine)
     x, y = samples(model, 11)
-    command = compiled.evaluate(x, y)
-    outcome = compiled.read_evaluate(run(machine, command), len(x))
+    command = compiled.commands.evaluate(x, y)
+    outcome = compiled.commands.read_evaluate(run(machine, command), len(x))
     weights = {
         name: tensor.format.encode(model.initial_parameters(1)[name]) for name, tensor in compiled.tensors.items()
     }
     assert np.array_equal(outcome.integers, integer_outputs(compiled, weights, x))
     assert outcome.loss_sum == integer_losses(compiled, weights, x, y).sum()
-    assert compiled.read_evaluate(run(machine, compiled.evaluate(x)), len(x)).loss_sum == 0
+    assert compiled.commands.read_evaluate(run(machine, compiled.commands.evaluate(x)), len(x)).loss_sum == 0
 
 
 def rounding_errors(compiled: Compiled, parameters: Parameters, x: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_outputs_are_near_the_float_network(model: Model, width: int) -> None:
     compiled, machine = build(model, Recipe(batch=8, tile=4), EngineConfig(lanes=4, width=width))
     parameters = model.initial_parameters(1)
     x, _ = samples(model, 12)
-    outcome = compiled.read_evaluate(run(machine, compiled.evaluate(x)), len(x))
+    outcome = compiled.commands.read_evaluate(run(machine, compiled.commands.evaluate(x)), len(x))
     error = rounding_errors(compiled, parameters, x)
     assert (np.abs(outcome.outputs - reference.forward(model, parameters, x)) <= error).all()
     assert error.max() < 0.1
@@ -195,10 +195,10 @@ def test_a_step_is_the_estimator_as_defined(model: Model, recipe: Recipe) -> Non
     compiled, machine = build(model, recipe, EngineConfig(rows=2, lanes=4, lanes_per_table=2))
     before = state_of(compiled, machine).master
     x, y = samples(model, recipe.batch, seed=5)
-    outputs = run(machine, compiled.train(6, [(x, y)]))
+    outputs = run(machine, compiled.commands.train(6, [(x, y)]))
     after = state_of(compiled, machine).master
     weights = {name: saturate(shift_round(master, 14), 18)[0] for name, master in before.items()}
-    assert compiled.read_train(outputs) == [integer_losses(compiled, weights, x, y).sum()]
+    assert compiled.commands.read_train(outputs) == [integer_losses(compiled, weights, x, y).sum()]
 
     gradients = literal_gradients(compiled, before, x, y, step=6)
     mantissa = compiled.rates.mantissa(recipe, 6)
@@ -219,8 +219,8 @@ def test_no_geometry_changes_a_bit(estimator: str, sides: str) -> None:
     results = []
     for name in ("1x8", "2x16", "4x32"):
         compiled, machine = build(model, recipe, preset(name))
-        losses = compiled.read_train(run(machine, compiled.train(0, batches[:2])))
-        losses += compiled.read_train(run(machine, compiled.train(2, batches[2:])))
+        losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, batches[:2])))
+        losses += compiled.commands.read_train(run(machine, compiled.commands.train(2, batches[2:])))
         results.append((losses, state_of(compiled, machine)))
     (losses, first), *others = results
     for other_losses, state in others:
@@ -242,7 +242,7 @@ def test_neither_chunks_nor_kept_intermediates_change_a_bit() -> None:
         compiled, machine = build(
             model, recipe, EngineConfig(rows=rows, lanes=4, activation_depth=depth, parameter_depth=4096)
         )
-        losses = compiled.read_train(run(machine, compiled.train(0, [(x, y)])))
+        losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, [(x, y)])))
         layer = compiled.memory.layers[0]
         found.append(((layer.chunks, layer.kept), losses, state_of(compiled, machine).master))
     assert [way for way, _, _ in found] == [(1, True), (2, False), (4, False), (2, False), (8, False)]
@@ -256,7 +256,7 @@ def test_mnist_trains_in_small_memory() -> None:
     assert compiled.memory.layers[0].chunks == 8
     before = state_of(compiled, machine).master
     x, y = samples(compiled.model, 8)
-    losses = compiled.read_train(run(machine, compiled.train(0, [(x, y), (x, y)])))
+    losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, [(x, y), (x, y)])))
     weights = {name: saturate(shift_round(master, 14), 18)[0] for name, master in before.items()}
     assert losses[0] == integer_losses(compiled, weights, x, y).sum()
     after = state_of(compiled, machine).master
@@ -267,13 +267,13 @@ def test_states_round_trip_and_decode() -> None:
     compiled, machine = build(TRAIN, Recipe(batch=8, tile=4), TINY)
     state = state_of(compiled, machine)
     initial = TRAIN.initial_parameters(1)
-    for name, values in compiled.parameters(state).items():
+    for name, values in compiled.commands.parameters(state).items():
         np.testing.assert_allclose(values, initial[name], atol=compiled.tensors[name].master.resolution)
     assert not any(values.any() for values in state.moment1.values())
-    run(machine, compiled.train(0, [samples(TRAIN, 8)]))
+    run(machine, compiled.commands.train(0, [samples(TRAIN, 8)]))
     trained = state_of(compiled, machine)
     assert any(values.any() for values in trained.moment2.values())
-    run(machine, compiled.load_state(trained))
+    run(machine, compiled.commands.load_state(trained))
     again = state_of(compiled, machine)
     assert all(np.array_equal(trained.moment1[name], again.moment1[name]) for name in trained.moment1)
 
@@ -282,20 +282,20 @@ def test_adam_learns() -> None:
     model = named_model("digits")
     compiled, machine = build(model, Recipe(batch=64, tile=32, probes=4, rate=5e-3), EngineConfig(lanes=32))
     x, y = samples(model, 64)
-    losses = compiled.read_train(run(machine, compiled.train(0, [(x, y)] * 60)))
-    assert compiled.mean_loss(losses[-1]) < 0.95 * compiled.mean_loss(losses[0])
+    losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, [(x, y)] * 60)))
+    assert compiled.commands.mean_loss(losses[-1]) < 0.95 * compiled.commands.mean_loss(losses[0])
 
 
 def test_figures_count_what_runs() -> None:
     compiled, machine = build(named_model("digits"), Recipe(batch=64, tile=32, probes=2), EngineConfig(lanes=32))
-    command = compiled.train(0, [samples(compiled.model, 64)])
+    command = compiled.commands.train(0, [samples(compiled.model, 64)])
     counters = machine.run(command.entry, command.inputs, command.expects).counters
-    assert counters["row_steps"] * 32 == compiled.step_macs
-    assert compiled.forward_macs == 2048 + 320
-    assert compiled.step_evaluations == 64 * (1 + 5 * 2)
-    forward = compiled.contract(samples(compiled.model, 32)[0])
+    assert counters["row_steps"] * 32 == compiled.figures.step_macs
+    assert compiled.figures.forward_macs == 2048 + 320
+    assert compiled.figures.step_evaluations == 64 * (1 + 5 * 2)
+    forward = compiled.commands.contract(samples(compiled.model, 32)[0])
     assert machine.run(forward.entry, forward.inputs).counters["cycles_contract"] == sum(
-        report.cycles for report in compiled.steps()
+        report.cycles for report in compiled.figures.steps()
     )
 
 
@@ -303,13 +303,13 @@ def test_commands_reject_wrong_shapes() -> None:
     compiled, _ = build(TRAIN, Recipe(batch=8, tile=4), TINY)
     x, y = samples(TRAIN, 8)
     with pytest.raises(ValueError, match="batch 0 has 7 samples, not the recipe's 8"):
-        compiled.train(0, [(x[:7], y[:7])])
+        compiled.commands.train(0, [(x[:7], y[:7])])
     with pytest.raises(ValueError, match="at least one batch"):
-        compiled.train(0, [])
+        compiled.commands.train(0, [])
     with pytest.raises(ValueError, match=r"inputs must have shape \(samples, 24\), not \(8, 3\)"):
-        compiled.evaluate(x[:, :3])
+        compiled.commands.evaluate(x[:, :3])
     with pytest.raises(ValueError, match=r"targets must have shape \(8,\), not \(7,\)"):
-        compiled.evaluate(x, y[:7])
+        compiled.commands.evaluate(x, y[:7])
     wave, _ = build(WAVE, Recipe(batch=8, tile=4, rule=Rule.MOMENTUM), TINY)
     with pytest.raises(ValueError, match=r"targets must have shape \(8, 2\), not \(8,\)"):
-        wave.evaluate(*samples(WAVE, 8)[:1], np.zeros(8))
+        wave.commands.evaluate(*samples(WAVE, 8)[:1], np.zeros(8))

@@ -12,8 +12,8 @@ import pytest
 from dither.arch.config import EngineConfig
 from dither.arch.fixedpoint import saturate, shift_round
 from dither.arch.isa import LossKind, Memory, decode_program
-from dither.compiler import Compiled, CompileError, compile_physics
-from dither.compiler.objectives.residual import Collocation
+from dither.compiler import Collocation, Compiled, CompileError, compile
+from dither.compiler.objectives.points import Points
 from dither.golden import GoldenMachine
 from dither.golden.loss import loss
 from dither.nn import reference
@@ -37,11 +37,11 @@ def build(
 ) -> tuple[Compiled, GoldenMachine]:
     model = network(problem.dimensions)
     parameters = model.initial_parameters(1)
-    compiled = compile_physics(problem, stencil, model, recipe, engine, parameters)
+    compiled = compile(model, Collocation(problem, stencil), recipe, engine, parameters)
     machine = GoldenMachine(engine)
     machine.write_program(compiled.program)
-    run(machine, compiled.setup())
-    run(machine, compiled.load_state(compiled.initial_state(parameters)))
+    run(machine, compiled.commands.setup())
+    run(machine, compiled.commands.load_state(compiled.commands.initial_state(parameters)))
     return compiled, machine
 
 
@@ -53,7 +53,7 @@ def working(compiled: Compiled) -> Integers:
 def integer_residuals(compiled: Compiled, weights: Integers, stencil: Stencil, points: np.ndarray) -> np.ndarray:
     """The residual without its source on integers, straight from the formats."""
     samples, width = compiled.samples, compiled.engine.width
-    assert isinstance(samples, Collocation)
+    assert isinstance(samples, Points)
     form, lowered = samples.formats, samples.lowered
 
     def rounded(values: np.ndarray, shift: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_residuals_are_the_integer_computation(problem: Problem, stencil: Stenci
     points = problem.sample(np.random.default_rng(1), 11)
     expected = integer_residuals(compiled, weights, stencil, points)
     samples = compiled.samples
-    assert isinstance(samples, Collocation)
+    assert isinstance(samples, Points)
     source = samples.formats.residual.encode(-samples.lowered.source.value(points))
     shift = 2 * samples.formats.residual.frac - compiled.formats.loss_frac
     z_frac = -(-shift // 2)
@@ -112,7 +112,7 @@ def test_residuals_are_the_integer_computation(problem: Problem, stencil: Stenci
         z_frac=z_frac,
         loss_frac=2 * z_frac - shift,
     )[0]
-    outputs = run(machine, compiled.measure(points))
+    outputs = run(machine, compiled.commands.measure(points))
     assert sum(int(each[0, 0]) for each in outputs) == losses.sum()
     # The last lane group still stands in the memory: three points and an idle lane.
     words = machine.memories.space.activation[residual_word(compiled)]
@@ -128,7 +128,7 @@ def test_residuals_are_near_the_float_reference(problem: Problem, stencil: Stenc
     weights = working(compiled)
     points = problem.sample(np.random.default_rng(2), 16)
     samples = compiled.samples
-    assert isinstance(samples, Collocation)
+    assert isinstance(samples, Points)
     form = samples.formats
     points = form.point.decode(form.point.encode(points))
     exact = replace(stencil, offsets=form.point.decode(form.point.encode(stencil.offsets)))
@@ -145,7 +145,7 @@ def test_residuals_are_near_the_float_reference(problem: Problem, stencil: Stenc
     # From the node values on, in floats: what remains are the residual's own roundings.
     table = {tuple(node): value for node, value in zip(map(tuple, nodes), values.ravel(), strict=True)}
     wanted = problem.residuals(exact, lambda places: np.array([table[tuple(p)] for p in places]), points)
-    run(machine, compiled.measure(points))
+    run(machine, compiled.commands.measure(points))
     words = machine.memories.space.activation[residual_word(compiled)]
     found = form.residual.decode(words.astype(np.int64)) + samples.lowered.source.value(points)
     bound = rounding_bound(compiled, exact, points, values)
@@ -158,7 +158,7 @@ def rounding_bound(compiled: Compiled, stencil: Stencil, points: np.ndarray, val
     point.
     """
     samples = compiled.samples
-    assert isinstance(samples, Collocation)
+    assert isinstance(samples, Points)
     form, lowered = samples.formats, samples.lowered
     slots = np.concatenate([values[:, :1], values[:, 1:] - values[:, :1]], axis=1)
     columns, sums = lowered.words(slots)
@@ -190,7 +190,7 @@ def test_outputs_are_the_network_at_the_points() -> None:
     problem, stencil = CASES[0]
     compiled, machine = build(problem, stencil)
     points = problem.sample(np.random.default_rng(3), 9)
-    found = compiled.read_evaluate(run(machine, compiled.evaluate(points)), 9)
+    found = compiled.commands.read_evaluate(run(machine, compiled.commands.evaluate(points)), 9)
     assert np.array_equal(found.integers, integer_outputs(compiled, working(compiled), points))
     assert found.loss_sum == 0
 
@@ -205,12 +205,12 @@ def test_training_lowers_the_residual_and_leaves_constants_alone() -> None:
     assert np.any(constants)
     losses = []
     for step in range(60):
-        command = compiled.train(step, [(problem.sample(rng, 64), None)])
-        losses += compiled.read_train(run(machine, command))
+        command = compiled.commands.train(step, [(problem.sample(rng, 64), None)])
+        losses += compiled.commands.read_train(run(machine, command))
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     assert np.array_equal(machine.memories.state[Memory.MASTER][compiled.words :], constants)
     assert np.array_equal(machine.memories.space.weight[compiled.words :], working_words)
-    state = compiled.read_state(run(machine, compiled.store_state()))
+    state = compiled.commands.read_state(run(machine, compiled.commands.store_state()))
     assert set(state.master) == set(compiled.model.parameter_shapes())
 
 
@@ -222,7 +222,8 @@ def test_coordinates() -> None:
     recipe = replace(RECIPE, batch=8, estimator="coordinate", probes=1, rate=0.01)
     compiled, machine = build(problem, stencil, ENGINE, recipe)
     points = problem.sample(np.random.default_rng(6), 8)
-    before, after = (compiled.read_train(run(machine, compiled.train(step, [(points, None)])))[0] for step in range(2))
+    commands = compiled.commands
+    before, after = (commands.read_train(run(machine, commands.train(step, [(points, None)])))[0] for step in range(2))
     assert after < before
 
 
@@ -233,8 +234,8 @@ def test_geometry_changes_no_bit() -> None:
     found = []
     for rows, lanes in ((1, 1), (4, 2), (8, 4)):
         compiled, machine = build(problem, stencil, replace(ENGINE, rows=rows, lanes=lanes, lanes_per_table=1))
-        losses = compiled.read_train(run(machine, compiled.train(0, batches)))
-        state = compiled.read_state(run(machine, compiled.store_state()))
+        losses = compiled.commands.read_train(run(machine, compiled.commands.train(0, batches)))
+        state = compiled.commands.read_state(run(machine, compiled.commands.store_state()))
         found.append((losses, {name: value.tolist() for name, value in state.master.items()}))
     assert found[0] == found[1] == found[2]
 
@@ -242,8 +243,8 @@ def test_geometry_changes_no_bit() -> None:
 def test_evaluations_count_every_node() -> None:
     problem, stencil = CASES[0]
     compiled, _ = build(problem, stencil)
-    assert compiled.step_evaluations == RECIPE.batch * (1 + 2 * RECIPE.probes) * stencil.nodes
-    assert compiled.step_macs > compiled.step_evaluations * compiled.forward_macs
+    assert compiled.figures.step_evaluations == RECIPE.batch * (1 + 2 * RECIPE.probes) * stencil.nodes
+    assert compiled.figures.step_macs > compiled.figures.step_evaluations * compiled.figures.forward_macs
 
 
 def test_program_size_does_not_depend_on_the_stencil() -> None:
@@ -259,15 +260,15 @@ def test_refusals() -> None:
     model = network(4)
     arguments = (RECIPE, ENGINE, model.initial_parameters(1))
     with pytest.raises(ValueError, match="as many inputs and one output"):
-        compile_physics(problem, stencil, network(3), RECIPE, ENGINE, network(3).initial_parameters(1))
+        compile(network(3), Collocation(problem, stencil), RECIPE, ENGINE, network(3).initial_parameters(1))
     with pytest.raises(ValueError, match="as many dimensions"):
-        compile_physics(problem, central(3), model, *arguments)
+        compile(model, Collocation(problem, central(3)), *arguments)
     with pytest.raises(CompileError, match="local_learning"):
-        compile_physics(problem, stencil, model, RECIPE, replace(ENGINE, local_learning=0), arguments[2])
+        compile(model, Collocation(problem, stencil), RECIPE, replace(ENGINE, local_learning=0), arguments[2])
     with pytest.raises(CompileError, match="perturbs parameters"):
-        compile_physics(problem, stencil, model, replace(RECIPE, estimator="activity"), *arguments[1:])
+        compile(model, Collocation(problem, stencil), replace(RECIPE, estimator="activity"), *arguments[1:])
     with pytest.raises(CompileError, match="parameter memory"):
-        compile_physics(problem, stencil, model, RECIPE, replace(ENGINE, parameter_depth=64), arguments[2])
-    compiled = compile_physics(problem, stencil, model, *arguments)
+        compile(model, Collocation(problem, stencil), RECIPE, replace(ENGINE, parameter_depth=64), arguments[2])
+    compiled = compile(model, Collocation(problem, stencil), *arguments)
     with pytest.raises(ValueError, match="no targets"):
-        compiled.measure(np.zeros((3, 4)), np.zeros(3))
+        compiled.commands.measure(np.zeros((3, 4)), np.zeros(3))

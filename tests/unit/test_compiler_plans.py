@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dither.arch.config import EngineConfig, preset
-from dither.compiler import Compiled, CompileError, compile, layer_orders, plan_layers
+from dither.compiler import Compiled, CompileError, Labelled, compile, layer_orders, plan_layers
 from dither.compiler.layout.tensors import layouts
 from dither.nn.models import Dense, Model, TensorTrain, named_model
 from dither.recipe import Recipe
@@ -28,9 +28,11 @@ def build(model: Model, engine: EngineConfig, recipe: Recipe | None = None, samp
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (samples, model.inputs))
     if model.loss == "cross_entropy":
-        return compile(model, recipe, engine, model.initial_parameters(1), x, rng.integers(0, model.outputs, samples))
+        return compile(
+            model, Labelled(x, rng.integers(0, model.outputs, samples)), recipe, engine, model.initial_parameters(1)
+        )
     y = rng.uniform(-1, 1, (samples, model.outputs))
-    return compile(model, recipe, engine, model.initial_parameters(1), x, y)
+    return compile(model, Labelled(x, y), recipe, engine, model.initial_parameters(1))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_formats_cover_what_calibration_saw(model: Model) -> None:
     parameters = model.initial_parameters(1)
     for name, form in compiled.formats.tensors.items():
         assert form.limit >= 4 * np.abs(parameters[name]).max()
-    assert all(proof.bound < 1 << (proof.bits - 1) for proof in compiled.proofs)
+    assert all(proof.bound < 1 << (proof.bits - 1) for proof in compiled.formats.proofs)
     assert 0 <= compiled.formats.output.frac <= 16
 
 
@@ -234,9 +236,9 @@ def test_bad_recipes_and_parameters() -> None:
     values = model.initial_parameters(0)
     x, y = np.zeros((4, 64)), np.zeros(4, int)
     with pytest.raises(CompileError, match="calibration gave infinite"):
-        compile(model, SMALL, engine, values | {"0.bias": np.full(32, np.inf)}, x, y)
+        compile(model, Labelled(x, y), SMALL, engine, values | {"0.bias": np.full(32, np.inf)})
     with pytest.raises(CompileError, match=r"calibration needs inputs of shape \(samples, 64\)"):
-        compile(model, SMALL, engine, values, x[:, :5], y)
+        compile(model, Labelled(x[:, :5], y), SMALL, engine, values)
 
 
 def test_layouts_name_every_parameter_once() -> None:

@@ -3,9 +3,14 @@ import math
 
 import pytest
 
-from dither.arch.config import preset
+from dither.arch.config import EngineConfig, preset
 from dither.arch.isa import Distribution, Rule
+from dither.compiler import Formats, plan_layers
+from dither.compiler.gradients import estimators
+from dither.compiler.gradients.probing import ParameterProbes, ProbeGroup
+from dither.compiler.plan.setting import Setting
 from dither.compiler.rates import RateFormat, Unit
+from dither.nn.models import Dense, Model, TensorTrain
 from dither.recipe import Recipe
 
 UNITS = {"a": Unit(1.0, 16), "b": Unit(1.0, 16)}
@@ -104,16 +109,22 @@ def test_tiny_rates_lose_precision_not_range() -> None:
 
 
 def test_groups_follow_estimators() -> None:
-    names = ["0.core0", "0.core1", "0.bias", "1.weight", "1.bias"]
+    model = Model((TensorTrain((2, 3), (2, 2), 2, "relu"), Dense(4, 2)))
+
+    def groups(recipe: Recipe, model: Model = model) -> list[ProbeGroup]:
+        setting = Setting(model, recipe, EngineConfig(), tuple(plan_layers(model)))
+        used = estimators(setting, Formats(16, {}, (), 0, ()))
+        return [group for each in used if isinstance(each, ParameterProbes) for group in each.groups()]
+
     mixed = Recipe(estimator=("coordinate", "exact"))
-    assert [group.tensors for group in mixed.groups(names)] == [("0.core0",), ("0.core1",), ("0.bias",)]
-    assert {group.distribution for group in mixed.groups(names)} == {Distribution.COORDINATE}
-    assert mixed.local_layers(2) == (1,)
+    assert [group.tensors for group in groups(mixed)] == [("0.core0",), ("0.core1",), ("0.bias",)]
+    assert {group.distribution for group in groups(mixed)} == {Distribution.COORDINATE}
     gaussian = Recipe(estimator=("tensorwise", "layerwise"), distribution="gaussian", probes=(1, 3))
-    assert [group.probes for group in gaussian.groups(names)] == [1, 1, 1, 3]
-    assert {group.distribution for group in gaussian.groups(names)} == {Distribution.GAUSSIAN}
+    assert [group.probes for group in groups(gaussian)] == [1, 1, 1, 3]
+    assert {group.distribution for group in groups(gaussian)} == {Distribution.GAUSSIAN}
+    assert [group.tensors for group in groups(Recipe(estimator="joint"))] == [tuple(model.parameter_shapes())]
     with pytest.raises(ValueError, match="estimator has 2 entries, but the model has 1 layers"):
-        mixed.groups(["0.weight"])
+        groups(mixed, Model((Dense(4, 2),)))
 
 
 def test_whole_error_signals_have_one_scale() -> None:

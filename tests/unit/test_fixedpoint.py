@@ -51,9 +51,15 @@ def test_covering_holds_the_magnitude_and_is_the_finest(magnitude, width):
         assert magnitude >= FixedPoint(width, form.frac + 1).limit
 
 
-def test_covering_obeys_its_bound():
-    assert FixedPoint.covering(0.001, 16, max_frac=15).frac == 15
-    assert FixedPoint.covering(0, 16).frac == 15
+@pytest.mark.parametrize("magnitude", [0.75, 1.0, 3.0, 4.0])
+def test_reaching_differs_from_covering_at_powers_of_two(magnitude):
+    covering, reaching = FixedPoint.covering(magnitude, 16), FixedPoint.reaching(magnitude, 16)
+    assert reaching.limit >= magnitude > FixedPoint(16, reaching.frac + 1).limit
+    assert reaching.frac - covering.frac == (magnitude in (1.0, 4.0))
+
+
+def test_zero_takes_all_bits():
+    assert FixedPoint.covering(0, 16).frac == FixedPoint.reaching(0, 16).frac == 15
 
 
 def test_properties():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dither.arch.config import EngineConfig
-from dither.compiler import Compiled, compile
+from dither.compiler import Compiled, Labelled, compile
 from dither.compiler.code.contraction import bias_nest, step_nests
 from dither.golden import GoldenMachine
 from dither.nn import reference
@@ -117,9 +117,9 @@ def run(model: Model, engine: EngineConfig, scale: float = 1.0) -> tuple[Session
     rng = np.random.default_rng(0)
     inputs, labels = rng.uniform(-scale, scale, (24, model.inputs)), rng.integers(0, 4, 24)
     parameters = model.initial_parameters(1)
-    compiled = compile(model, RECIPE, engine, parameters, inputs, labels)
+    compiled = compile(model, Labelled(inputs, labels), RECIPE, engine, parameters)
     session = Session(GoldenMachine(engine), compiled)
-    session.load(compiled.initial_state(parameters))
+    session.load(compiled.commands.initial_state(parameters))
     return session, compiled, inputs, labels
 
 
@@ -128,7 +128,7 @@ def run(model: Model, engine: EngineConfig, scale: float = 1.0) -> tuple[Session
 def test_outputs_are_the_references(name: str, scale: float) -> None:
     model = MODELS[name]
     session, compiled, inputs, _ = run(model, EngineConfig(rows=4, lanes=8), scale)
-    wanted = reference.forward(model, compiled.parameters(session.state()), inputs)
+    wanted = reference.forward(model, compiled.commands.parameters(session.state()), inputs)
     # Tables of tanh have segments of an eighth or so; everything else is much finer.
     tabled = any(layer.activation in ("tanh", "sine") for layer in model.layers)
     assert np.abs(session.evaluate(inputs).outputs - wanted).max() < (8e-3 if tabled else 1e-3) * scale
@@ -181,7 +181,7 @@ def test_hidden_states_stay_in_memory() -> None:
     blocks = words[: 4 * 11].reshape(4, 11, 8)
     assert (blocks[0, :6] == 0).all()
     assert (blocks[:, 6:] == compiled.formats.input.encode(inputs[:8]).T.reshape(4, 5, 8)).all()
-    parameters = compiled.parameters(session.state())
+    parameters = compiled.commands.parameters(session.state())
     sums = reference.recur(model.layers[0], parameters["0.weight"], parameters["0.bias"], inputs[:8])
     hidden = np.stack([*blocks[1:, :6], words[4 * 11 :]])
     wanted = np.tanh(sums).T.reshape(4, 6, 8)

@@ -91,7 +91,7 @@ def test_training_gives_the_same_bits_and_counters(board: BoardModel) -> None:
     results = []
     for machine in (GoldenMachine(CONFIG), LinkDevice(ModelTransport(board), CONFIG, **FAST)):
         session = Session(machine, compiled)
-        session.load(compiled.initial_state(experiment.initial_parameters))
+        session.load(compiled.commands.initial_state(experiment.initial_parameters))
         batches = task.batches(experiment.recipe)
         losses = session.train(0, *batches.take(0, 3)) + session.train(3, *batches.take(3, 2))
         counters = {name: value for name, value in session.counters.items() if name != "cycles_wait"}

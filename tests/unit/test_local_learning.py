@@ -11,7 +11,7 @@ import pytest
 from dither.arch import generator
 from dither.arch.config import EngineConfig
 from dither.arch.isa import Rule, decode_program
-from dither.compiler import Command, Compiled, CompileError, compile
+from dither.compiler import Command, Compiled, CompileError, Labelled, compile
 from dither.golden import GoldenMachine
 from dither.nn import adjoints as local
 from dither.nn import reference
@@ -40,17 +40,17 @@ class Bench:
         squared = model.loss == "squared_error"
         self.y = rng.uniform(-1, 1, (BATCH, model.outputs)) if squared else rng.integers(0, model.outputs, BATCH)
         self.given = model.initial_parameters(3)
-        self.compiled = compile(model, recipe, engine, self.given, self.x, self.y)
+        self.compiled = compile(model, Labelled(self.x, self.y), recipe, engine, self.given)
         self.machine = GoldenMachine(engine)
         self.machine.write_program(self.compiled.program)
-        self.run(self.compiled.setup())
+        self.run(self.compiled.commands.setup())
         matrices = {
             name: rng.choice((-1.0, 1.0), tensor.shape) * tensor.format.limit / 16
             for name, tensor in self.compiled.tensors.items()
             if name not in self.given
         }
-        self.masters = self.compiled.initial_state({**self.given, **matrices})
-        self.run(self.compiled.load_state(self.masters))
+        self.masters = self.compiled.commands.initial_state({**self.given, **matrices})
+        self.run(self.compiled.commands.load_state(self.masters))
         self.weights: Mapping[str, np.ndarray] = {
             name: tensor.master.decode(self.masters.master[name]) for name, tensor in self.compiled.tensors.items()
         }
@@ -68,8 +68,9 @@ class Bench:
         return self.machine.run(command.entry, command.inputs, command.expects).outputs
 
     def gradients(self, step: int = 0) -> Arrays:
-        outputs = self.run(self.compiled.gradients(step, self.x, self.y))
-        return {name: values.astype(float) for name, values in self.compiled.read_gradients(outputs)[1].items()}
+        outputs = self.run(self.compiled.commands.gradients(step, self.x, self.y))
+        _, found = self.compiled.commands.read_gradients(outputs)
+        return {name: values.astype(float) for name, values in found.items()}
 
     def layer(self, position: int, signal: np.ndarray) -> Arrays:
         """What the gradients of a layer's tensors are, for an error signal at its outputs."""
@@ -152,6 +153,15 @@ def test_exact_errors_of_squared_losses() -> None:
         check(found[name], values)
 
 
+def test_exact_errors_before_a_last_activation_function() -> None:
+    model = Model((Dense(6, 5, "relu"), Dense(5, 3, "tanh")), "squared_error")
+    bench = Bench(model, recipe("feedback"))
+    found = bench.gradients()
+    # Errors have the outputs' format, which reaches 1.
+    for name, values in bench.layer(1, np.clip(bench.errors, -1, 1)).items():
+        check(found[name], values)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh", "none"])
 def test_activity_perturbation(activation: str) -> None:
     probes = 5
@@ -212,13 +222,13 @@ def test_learned_feedback_finds_the_weights(estimator: str) -> None:
     model = network("relu")
     bench = Bench(model, recipe(estimator, probes=16, activity_mu=2**-4, rate=2**-7, decay2=7))
     wanted = reference.dense_matrix(1, model.layers[1], bench.weights)
-    bench.run(bench.compiled.load_state(bench.compiled.initial_state(bench.given)))
-    first = bench.compiled.initial_state(bench.given)
+    bench.run(bench.compiled.commands.load_state(bench.compiled.commands.initial_state(bench.given)))
+    first = bench.compiled.commands.initial_state(bench.given)
     for step in range(100):
-        bench.run(bench.compiled.train(step, [(bench.x, bench.y)]))
-        state = bench.compiled.read_state(bench.run(bench.compiled.store_state()))
+        bench.run(bench.compiled.commands.train(step, [(bench.x, bench.y)]))
+        state = bench.compiled.commands.read_state(bench.run(bench.compiled.commands.store_state()))
         kept = {name: first.master[name] for name in bench.given} | {"0.feedback": state.master["0.feedback"]}
-        bench.run(bench.compiled.load_state(type(state)(kept, state.moment1, state.moment2)))
+        bench.run(bench.compiled.commands.load_state(type(state)(kept, state.moment1, state.moment2)))
     learned = bench.compiled.tensors["0.feedback"].master.decode(state.master["0.feedback"])
     assert np.corrcoef(learned.ravel(), wanted.ravel())[0, 1] > 0.75
 
@@ -231,9 +241,10 @@ def test_results_do_not_depend_on_the_geometry(estimator: str) -> None:
             rows=rows, lanes=lanes, lanes_per_table=1, activation_depth=4096, parameter_depth=8192, program_depth=4096
         )
         bench = Bench(network("relu"), recipe(estimator, probes=2), engine)
-        bench.run(bench.compiled.load_state(bench.compiled.initial_state(bench.given)))
-        losses = bench.compiled.read_train(bench.run(bench.compiled.train(0, [(bench.x, bench.y)] * 3)))
-        state = bench.compiled.read_state(bench.run(bench.compiled.store_state()))
+        commands = bench.compiled.commands
+        bench.run(commands.load_state(commands.initial_state(bench.given)))
+        losses = commands.read_train(bench.run(commands.train(0, [(bench.x, bench.y)] * 3)))
+        state = commands.read_state(bench.run(commands.store_state()))
         digests.append((losses, {name: values.tolist() for name, values in state.master.items()}))
     assert digests[0] == digests[1] == digests[2]
 
@@ -244,8 +255,8 @@ def test_losses_fall(estimator: str, rule: Rule, rate: float, factor: float) -> 
     if rule is Rule.SGD and estimator in ("mirror", "regression"):
         pytest.skip("learned feedback needs a rule without a scale")
     bench = Bench(network("relu"), recipe(estimator, rule=rule, rate=rate, decay2=6))
-    bench.run(bench.compiled.load_state(bench.compiled.initial_state(bench.given)))
-    losses = bench.compiled.read_train(bench.run(bench.compiled.train(0, [(bench.x, bench.y)] * 100)))
+    bench.run(bench.compiled.commands.load_state(bench.compiled.commands.initial_state(bench.given)))
+    losses = bench.compiled.commands.read_train(bench.run(bench.compiled.commands.train(0, [(bench.x, bench.y)] * 100)))
     assert losses[-1] < factor * losses[0]
 
 
@@ -297,15 +308,15 @@ def test_recurrent_layers_learn_at_every_time_step(estimator: str, local_loss: s
 
 def test_what_local_learning_cannot_do() -> None:
     model = Model((Dense(4, 6, "sine"), Dense(6, 3)))
-    x, y = np.zeros((8, 4)), np.zeros(8, int)
+    samples = Labelled(np.zeros((8, 4)), np.zeros(8, int))
     fields = {"batch": 8, "tile": 8}
     with pytest.raises(CompileError, match="derivative of sine cannot be computed from its value; use relu, tanh"):
-        compile(model, Recipe(estimator=("feedback", "exact"), **fields), ENGINE, model.initial_parameters(0), x, y)
+        compile(model, samples, Recipe(estimator=("feedback", "exact"), **fields), ENGINE, model.initial_parameters(0))
     with pytest.raises(CompileError, match="exact errors are known at the last layer only"):
-        compile(model, Recipe(estimator="exact", **fields), ENGINE, model.initial_parameters(0), x, y)
+        compile(model, samples, Recipe(estimator="exact", **fields), ENGINE, model.initial_parameters(0))
     model = Model((RNN(steps=2, inputs=2, outputs=3), Dense(3, 3)))
     with pytest.raises(CompileError, match="recurrent layer has no activities to perturb; use target"):
-        compile(model, Recipe(estimator=("mirror", "exact"), **fields), ENGINE, model.initial_parameters(0), x, y)
+        compile(model, samples, Recipe(estimator=("mirror", "exact"), **fields), ENGINE, model.initial_parameters(0))
 
 
 def test_gradients_leave_the_state_alone() -> None:
@@ -313,5 +324,5 @@ def test_gradients_leave_the_state_alone() -> None:
     compiled: Compiled = bench.compiled
     first, again = bench.gradients(), bench.gradients()
     assert all((first[name] == again[name]).all() for name in first)
-    state = compiled.read_state(bench.run(compiled.store_state()))
+    state = compiled.commands.read_state(bench.run(compiled.commands.store_state()))
     assert all((state.master[name] == bench.masters.master[name]).all() for name in state.master)

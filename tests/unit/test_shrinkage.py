@@ -73,7 +73,7 @@ def test_steps_are_so_much_smaller(shrinkage: str) -> None:
     for name in ("none", shrinkage):
         compiled, machine = build(MODEL, Recipe(**fields, shrinkage=name), ENGINE)
         before = state_of(compiled, machine).master
-        run(machine, compiled.train(0, [samples(MODEL, 16)]))
+        run(machine, compiled.commands.train(0, [samples(MODEL, 16)]))
         after = state_of(compiled, machine).master
         moves.append({tensor: after[tensor] - before[tensor] for tensor in after})
     for tensor, expected in reductions(estimator="layerwise", rule=Rule.SGD, shrinkage=shrinkage).items():

@@ -47,10 +47,10 @@ def measure_steps(
         device = LinkDevice(transport, experiment.engine, patience=_PATIENCE, shortest_timeout=_TIMEOUT)
         on_status("loading the program and the initial state")
         session = Session(device, compiled)
-        session.load(compiled.initial_state(experiment.initial_parameters))
+        session.load(compiled.commands.initial_state(experiment.initial_parameters))
         inputs, targets = task.batches(experiment.recipe).take(0, experiment.steps)
         given = [None] * len(inputs) if targets is None else targets
-        command = compiled.train(0, list(zip(inputs, given, strict=True)))
+        command = compiled.commands.train(0, list(zip(inputs, given, strict=True)))
         on_status(f"training {experiment.steps} steps")
         line, sent, fetched = simulation.standing, device.payload_sent, device.payload_fetched
         resent, begun = device.statistics.resent, time.perf_counter()

@@ -38,6 +38,13 @@ def saturate(values: ArrayLike, width: int) -> tuple[NDArray[np.int64], int]:
     return clipped, int(np.count_nonzero(clipped != integers))
 
 
+def _exponent(magnitude: float) -> int:
+    """Returns the least e with ``magnitude < 2**e``; 0 for zero."""
+    if not math.isfinite(magnitude) or magnitude < 0:
+        raise ValueError(f"magnitude must be finite and not negative, not {magnitude!r}")
+    return math.frexp(magnitude)[1]
+
+
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
     """A signed two's-complement format of ``width`` bits, ``frac`` of them behind the binary point.
@@ -83,16 +90,27 @@ class FixedPoint:
         return math.ldexp(1.0, self.width - 1 - self.frac)
 
     @classmethod
-    def covering(cls, magnitude: float, width: int, max_frac: int | None = None) -> FixedPoint:
-        """Returns the finest format of ``width`` bits whose range contains ``±magnitude``.
+    def covering(cls, magnitude: float, width: int) -> FixedPoint:
+        """Returns the finest format of ``width`` bits that holds ``+magnitude`` and ``-magnitude``.
 
-        :param max_frac: upper bound of the fraction bits.
+        A power of two needs one bit more than :meth:`reaching` gives it: of 16 bits, the format
+        that covers 1 has 14 fraction bits.
+
         :raises ValueError: if ``magnitude`` is negative, infinite or NaN.
         """
-        if not math.isfinite(magnitude) or magnitude < 0:
-            raise ValueError(f"magnitude must be finite and not negative, not {magnitude!r}")
-        frac = width - 1 if magnitude == 0 else width - 1 - math.frexp(magnitude)[1]
-        return cls(width, frac if max_frac is None else min(frac, max_frac))
+        return cls(width, width - 1 - _exponent(magnitude))
+
+    @classmethod
+    def reaching(cls, magnitude: float, width: int) -> FixedPoint:
+        """Returns the finest format of ``width`` bits with :attr:`limit` at least ``magnitude``.
+
+        It holds ``-magnitude``; where magnitude is a power of two, ``+magnitude`` saturates by one
+        unit. Of 16 bits, the format that reaches 1 has 15 fraction bits.
+
+        :raises ValueError: if ``magnitude`` is negative, infinite or NaN.
+        """
+        power_of_two = math.frexp(magnitude)[0] == 0.5
+        return cls(width, width - 1 - _exponent(magnitude) + power_of_two)
 
     def encode(self, values: ArrayLike) -> NDArray[np.int64]:
         """Rounds real values half-up to integers of this format and saturates them.

@@ -1,35 +1,41 @@
-"""The compiler: model + recipe + engine configuration -> program.
+"""The compiler: model + objective + recipe + engine configuration -> program.
 
-planner (contraction orders) → formats (binary points, proofs) → tensors and memory (addresses) →
-contraction and emit (instructions) → :class:`Compiled`, which also quantises samples and reads what
-comes back.
+``plan`` (contraction orders) → ``formats`` (binary points, proofs) → ``layout`` (addresses) →
+``code``, ``objectives`` and ``gradients`` (instructions) → :class:`Compiled`, the program with its
+commands and figures.
 """
 
-from .compiled import Command, Compiled, Evaluation, State, StepReport
+from .commands import Command, Commands, Evaluation, State
+from .compiled import Compiled
 from .errors import CompileError
+from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
 from .layout.tensors import Layout, Tensor
-from .physics import compile_physics
+from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
 
 __all__ = [
+    "Collocation",
     "Command",
+    "Commands",
     "CompileError",
     "Compiled",
     "Evaluation",
+    "Figures",
     "Formats",
     "Headroom",
+    "Labelled",
     "LayerFormats",
     "LayerPlan",
     "Layout",
+    "Objective",
     "Proof",
     "State",
     "Step",
     "StepReport",
     "Tensor",
     "compile",
-    "compile_physics",
     "layer_orders",
     "plan_layers",
 ]

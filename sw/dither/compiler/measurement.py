@@ -1,17 +1,16 @@
-"""How large the gradients of local learning become: a step on the golden machine decides UPDATE's
-first shift.
+"""How large gradients become that no probe of the float network tells: a step on the golden machine
+decides UPDATE's first shift.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ..arch.config import EngineConfig
 from ..arch.isa import GRADIENT_BITS, Rule
 from ..golden import GoldenMachine
 from ..nn.models import Parameters
@@ -20,6 +19,8 @@ from .compiled import Compiled
 from .errors import CompileError
 from .formats.forward import Formats
 from .formats.probes import shift_to_target
+from .gradients import Estimator, estimators
+from .plan.setting import Setting
 
 __all__ = ["measured"]
 
@@ -50,25 +51,24 @@ def _small(recipe: Recipe) -> Recipe:
 
 
 def measured(
-    build: Callable[[EngineConfig, Formats, Recipe], Compiled],
-    recipe: Recipe,
-    engine: EngineConfig,
+    build: Callable[[Setting, Formats, Sequence[Estimator]], Compiled],
+    setting: Setting,
     formats: Formats,
     parameters: Parameters,
     inputs: ArrayLike,
     targets: ArrayLike,
 ) -> Formats:
-    """Formats with gradient shifts for all tensors that local estimators serve.
+    """Formats with gradient shifts for all tensors of estimators that want them measured.
 
     The measurement runs on a geometry of its own, so that its result does not depend on the
     engine's. Learned matrices begin at zero, where they would hide what they are for: it is
     measured with random ones.
 
-    :param build: makes the program whose gradients are local ones alone.
+    :param build: makes a program whose gradients come from some estimators.
     """
-    small = _small(recipe)
+    small = _small(setting.recipe)
     nominal = replace(
-        engine,
+        setting.engine,
         rows=8,
         lanes=small.tile,
         lanes_per_table=1,
@@ -78,35 +78,23 @@ def measured(
         local_learning=1,
         compact=0,
     )
-    compiled = build(nominal, formats, small)
-    layers = recipe.local_layers(len(compiled.plans))
-    names = [name for name, tensor in compiled.tensors.items() if tensor.layout.layer in layers]
+    trial = replace(setting, recipe=small, engine=nominal)
+    few = [each for each in estimators(trial, formats) if each.measured]
+    compiled = build(trial, formats, few)
+    wanted = {name: each for each in few for name in each.steppings()}
     rng = np.random.default_rng(0)
     learned = {
-        name: compiled.tensors[name].format.limit / MATRIX_SHARE * rng.choice((-1.0, 1.0), compiled.tensors[name].shape)
-        for name in names
-        if name not in parameters
+        name: tensor.format.limit / MATRIX_SHARE * rng.choice((-1.0, 1.0), tensor.shape)
+        for name, tensor in compiled.tensors.items()
+        if name in wanted and name not in parameters
     }
-    machine = GoldenMachine(nominal)
-    machine.write_program(compiled.program)
-    samples = np.asarray(inputs)
-    chosen = np.arange(small.batch) % len(samples)
-    commands = (
-        compiled.setup(),
-        compiled.load_state(compiled.initial_state({**parameters, **learned})),
-        compiled.gradients(0, samples[chosen], np.asarray(targets)[chosen]),
-    )
-    for command in commands:
-        result = machine.run(command.entry, command.inputs, command.expects)
-    machine.close()
-    _, gradients = compiled.read_gradients(result.outputs)
-    probes = dict(enumerate(recipe.by_layer(len(compiled.plans))))
+    gradients = _gradients(compiled, {**parameters, **learned}, inputs, targets)
+    all_probes = {each.layers: each for each in estimators(setting, formats)}
     shifts = dict(formats.gradient_shifts)
-    for name in names:
-        estimator, number = probes[compiled.tensors[name].layout.layer]
-        summed = estimator == "activity" or (estimator == "regression" and name not in parameters)
-        more = number / min(number, PROBES) if summed else 1.0
-        rms = math.sqrt(float(np.mean(gradients[name].astype(np.float64) ** 2)) * recipe.batch / small.batch * more)
+    for name, each in wanted.items():
+        more = all_probes[each.layers].terms(name) / each.terms(name)
+        square = float(np.mean(gradients[name].astype(np.float64) ** 2))
+        rms = math.sqrt(square * setting.recipe.batch / small.batch * more)
         if rms * 2.0**MARGIN >= 2.0 ** (GRADIENT_BITS - 1):
             raise CompileError(
                 f"{name}: gradients of {rms:.3g} on average leave their {GRADIENT_BITS}-bit accumulators less than "
@@ -114,3 +102,21 @@ def measured(
             )
         shifts[name] = shift_to_target(rms, 0)
     return replace(formats, gradient_shifts=shifts)
+
+
+def _gradients(
+    compiled: Compiled, parameters: Parameters, inputs: ArrayLike, targets: ArrayLike
+) -> dict[str, NDArray[np.int64]]:
+    """Gradient accumulators after one step of a program on the golden machine."""
+    machine, commands = GoldenMachine(compiled.engine), compiled.commands
+    machine.write_program(compiled.program)
+    samples = np.asarray(inputs)
+    chosen = np.arange(compiled.recipe.batch) % len(samples)
+    for command in (
+        commands.setup(),
+        commands.load_state(commands.initial_state(parameters)),
+        commands.gradients(0, samples[chosen], np.asarray(targets)[chosen]),
+    ):
+        result = machine.run(command.entry, command.inputs, command.expects)
+    machine.close()
+    return commands.read_gradients(result.outputs)[1]

@@ -1,171 +1,177 @@
-"""Model, recipe and engine in; program out."""
+"""Model, objective, recipe and engine in; program out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from numpy.typing import ArrayLike
+import numpy as np
 
 from ..arch.config import EngineConfig
+from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import Distribution
 from ..nn.models import RNN, Model, Parameters
 from ..recipe import Recipe
-from .code.network import activation_tables, drains, layer_code, place
+from .code.network import NetworkCode, activation_tables, drains, layer_code, place
 from .compiled import Compiled
+from .emitter import ENTRIES, Emitter
 from .errors import shortage
-from .formats.calibration import calibrate
 from .formats.forward import Formats, Headroom
-from .formats.local import LocalFormats, local_formats
-from .gradients.local import LocalCodes
-from .gradients.needs import LocalLearning
-from .gradients.probing import GroupProbes
-from .layout.memory import allocate_activations
-from .layout.tensors import Tensor, layouts
+from .formats.probes import FloatProbes
+from .gradients import Estimator, Places, calibrated, estimators, gradient_codes
+from .layout.memory import ActivationMap, allocate_activations
+from .layout.tensors import Layout, layouts
 from .measurement import measured
-from .objectives.supervised import Supervised
-from .plan.planner import LayerPlan, plan_layers
-from .plan.samples import Labelled
-from .program import ENTRIES, Emitter
-from .rates import RateFormat
+from .objectives.objective import CalibratedObjective, Objective
+from .plan.planner import plan_layers
+from .plan.setting import Setting
 
 __all__ = ["compile"]
 
 
 def compile(
     model: Model,
+    objective: Objective,
     recipe: Recipe,
     engine: EngineConfig,
     parameters: Parameters,
-    calibration_inputs: ArrayLike,
-    calibration_targets: ArrayLike,
     headroom: Headroom | None = None,
 ) -> Compiled:
     """Compile a model and a training recipe to a program for an engine.
 
+    :param objective: what to train for: :class:`~dither.compiler.Labelled` samples, or
+        :class:`~dither.compiler.Collocation` for a differential equation.
     :param parameters: initial values by name; number formats are chosen for them, and they are not
         part of the program.
-    :param calibration_inputs: shape (samples, inputs); typical samples, of which the first
-        1,024 are run.
-    :param calibration_targets: classes of shape (samples,) or values of shape (samples, outputs).
-    :raises ValueError: if parameters or recipe do not suit model or engine.
+    :param headroom: of number formats; the objective's own if None.
+    :raises ValueError: if objective, parameters or recipe do not suit model or engine.
     :raises CompileError: if something does not fit or cannot be proven safe; says what would help.
     """
     recipe.check_engine(engine)
     recipe.by_layer(len(model.layers))
     model.check_parameters(parameters)
-    plans = plan_layers(model)
-    formats = calibrate(
-        model,
-        recipe,
-        plans,
-        engine,
-        parameters,
-        calibration_inputs,
-        calibration_targets,
-        headroom or Headroom(hidden=recipe.hidden_headroom),
+    objective.check(model, recipe, engine)
+    setting = Setting(model, recipe, engine, tuple(plan_layers(model)))
+    parameters = {name: np.asarray(parameters[name], dtype=np.float64) for name in model.parameter_shapes()}
+    found = objective.calibrate(setting, parameters, headroom or objective.headroom(recipe))
+    build = _Build(found)
+    formats = replace(found.formats, gradient_shifts=_shifts(setting, found, parameters))
+    if found.examples is not None:
+        formats = calibrated(setting, formats, parameters, *found.examples)
+        if formats.signals:
+            formats = measured(build, setting, formats, parameters, *found.examples)
+    return build(setting, formats, estimators(setting, formats))
+
+
+def _shifts(setting: Setting, objective: CalibratedObjective, parameters: Parameters) -> dict[str, int]:
+    """The shift that brings each tensor's gradient accumulators to an RMS near 2**9, for all
+    tensors that probes perturb.
+    """
+    formats = objective.formats
+    floats = FloatProbes(
+        setting.recipe, parameters, objective.losses, objective.count, formats.loss_frac, np.random.default_rng(0)
     )
-    layers = local_formats(model, recipe, plans, formats, parameters, calibration_inputs, calibration_targets)
-    build = _Build(model, recipe, tuple(plans), layers)
-    if layers:
-        formats = measured(build, recipe, engine, formats, parameters, calibration_inputs, calibration_targets)
-    return build(engine, formats)
+    return {name: shift for each in estimators(setting, formats) for name, shift in each.shifts(floats).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """The last part of compilation: for an engine and number formats."""
+    """The last part of compilation: from number formats to a program."""
 
-    model: Model
-    recipe: Recipe
-    plans: tuple[LayerPlan, ...]
-    layers: dict[int, LocalFormats]
+    objective: CalibratedObjective
 
-    def __call__(self, engine: EngineConfig, formats: Formats, only: Recipe | None = None) -> Compiled:
-        """The program.
+    def __call__(self, setting: Setting, formats: Formats, used: Sequence[Estimator]) -> Compiled:
+        """The program whose gradients come from some estimators."""
+        model, engine, plans, objective = setting.model, setting.engine, setting.plans, self.objective
+        learned = {name: each for estimator in used for name, each in estimator.matrices().items()}
+        fixed = objective.matrices()
+        others = {name: layout for name, (layout, _) in (*learned.items(), *fixed.items())}
+        found = layouts(plans, model.parameter_shapes()) | others
+        forms = {name: form for name, (_, form) in learned.items()} | dict.fromkeys(fixed, FixedPoint(engine.width, 0))
+        steppings = {name: each for estimator in used for name, each in estimator.steppings().items()}
+        tensors, rates, block = place(setting, found, {**formats.tensors, **forms}, steppings, formats.gradient_shifts)
+        trained = {name: tensor for name, tensor in tensors.items() if name not in fixed}
 
-        :param only: for measurements: with this recipe, and local learning alone.
-        """
-        model, recipe, plans = self.model, only or self.recipe, list(self.plans)
-        groups = recipe.groups(model.parameter_shapes()) if only is None else ()
-        learning = LocalLearning(
-            model=model, recipe=recipe, engine=engine, plans=self.plans, formats=formats, layers=self.layers
-        )
-        tensors, rates, block = _tensors(model, recipe, engine, plans, formats, learning)
         tables = activation_tables(model, engine, formats)
-        biases = {1 << f.constant for f in formats.layers if f.constant is not None}
-        first = model.layers[0]
-        initial = (0,) * first.outputs if isinstance(first, RNN) else ()
-        constants = (*sorted(biases | learning.constants()), *initial)
-        memory = allocate_activations(
-            plans,
-            {name: tensor.layout for name, tensor in tensors.items()},
-            engine,
-            drains(model, engine),
-            len(constants),
-            model.outputs if model.loss == "squared_error" else 0,
-            groups,
-            recipe.evaluations,
-            keep=learning.layers,
-            extra=learning.regions(),
-        )
-        forward = tuple(layer_code(engine, plan, memory, formats, tensors, tables, constants) for plan in plans)
-        objective = Supervised(model=model, memory=memory, formats=formats, code=forward)
-        probes = tuple(
-            GroupProbes(
-                objective=objective, recipe=recipe, group=group, tensors=tuple(tensors[name] for name in group.tensors)
-            )
-            for group in groups
-        )
-        words = sum(tensor.words for tensor in tensors.values())
+        constants = self._constants(setting, formats, used)
+        memory = self._memory(setting, found, len(constants), used)
         places = {value: memory.constants.base + number for number, value in enumerate(constants)}
-        local = LocalCodes(learning, objective, memory, places, tensors, words, block)
+        forward = tuple(layer_code(engine, plan, memory, formats, tensors, tables, constants) for plan in plans)
+        code = objective.code(NetworkCode(engine, memory, forward), tensors, places)
+
+        words = sum(tensor.words for tensor in tensors.values())
+        first_block = block * max(1, Distribution[setting.recipe.distribution.upper()].bits)
+        room = Places(objective=code, memory=memory, tensors=tensors, constants=places, free=words, block=first_block)
+        for each in used:
+            room.zeroed[each.layers[0]] = [(room.words(count), room.signs(signs)) for count, signs in each.zeroed()]
+        zeroed = room.free - words
+        gradients = gradient_codes(used, room)
+        if room.free > engine.parameter_depth:
+            raise shortage("parameter memory", room.free, engine.parameter_depth, "parameter_depth", "smaller layers")
         emitter = Emitter(
-            recipe=recipe,
+            recipe=setting.recipe,
             lanes=engine.lanes,
             scalar_entries=3 << engine.table_bits,
             activation_entries=len(tables) << engine.table_bits,
             constants=memory.constants,
-            objective=objective,
-            gradients=(*probes, *local.codes),
-            tensors=tuple(tensors.values()),
-            trained=tuple(tensor for tensor in tensors.values() if tensor.trained),
-            zeroed=local.zeroed,
+            objective=code,
+            gradients=tuple(gradients),
+            tensors=tuple(trained.values()),
+            fixed=sum(tensors[name].words for name in fixed),
+            zeroed=zeroed,
         )
         program = emitter.program()
         if program.size > engine.program_depth:
             raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
         return Compiled(
             model=model,
-            recipe=recipe,
+            recipe=setting.recipe,
             engine=engine,
             program=tuple(program.words()),
             entries={name: program.labels[name] for name in ENTRIES},
-            plans=self.plans,
+            plans=plans,
             memory=memory,
             formats=formats,
-            tensors=tensors,
+            tensors=trained,
             rates=rates,
             activation_tables=tables,
             constants=constants,
             forward=forward,
-            probe_passes=(*((*code.start, code.passes) for code in probes), *local.passes),
-            samples=Labelled(model, formats.input, formats.output),
-            zeroed=local.zeroed,
-            local_macs=local.macs,
+            probe_passes=tuple(passes for each in gradients for passes in each.passes),
+            samples=objective.samples,
+            fixed=tuple((tensors[name], weights) for name, (_, weights) in fixed.items()),
+            zeroed=zeroed,
+            gradient_macs=sum(each.macs for each in gradients),
+            evaluations_per_sample=objective.evaluations,
+            objective_macs=objective.macs,
         )
 
+    def _constants(self, setting: Setting, formats: Formats, used: Sequence[Estimator]) -> tuple[int, ...]:
+        """Values of the constant words; a recurrent layer's h_0 stands behind all others."""
+        biases = {1 << form.constant for form in formats.layers if form.constant is not None}
+        wanted = biases.union(self.objective.constants(), *(each.constants() for each in used))
+        first = setting.model.layers[0]
+        return (*sorted(wanted), *((0,) * first.outputs if isinstance(first, RNN) else ()))
 
-def _tensors(
-    model: Model,
-    recipe: Recipe,
-    engine: EngineConfig,
-    plans: list[LayerPlan],
-    formats: Formats,
-    learning: LocalLearning,
-) -> tuple[dict[str, Tensor], RateFormat, int]:
-    """Tensors by name, how rates travel, and the first generator block behind all tensors'."""
-    matrices = learning.matrices()
-    found = layouts(plans, model.parameter_shapes()) | {name: layout for name, (layout, _) in matrices.items()}
-    forms = dict(formats.tensors) | {name: form for name, (_, form) in matrices.items()}
-    tensors, rates, block = place(model, recipe, engine, found, forms, formats, learning.units(), slow=matrices)
-    return tensors, rates, block * max(1, Distribution[recipe.distribution.upper()].bits)
+    def _memory(
+        self, setting: Setting, found: Mapping[str, Layout], constants: int, used: Sequence[Estimator]
+    ) -> ActivationMap:
+        """The activation memory."""
+        regions = self.objective.regions()
+        for each in used:
+            for name, words in each.regions().items():
+                regions[name] = max(regions.get(name, 0), words)
+        passes = []
+        for tensors, count in (planned for each in used for planned in each.planned()):
+            layer, step = min((found[name].layer, found[name].first_step) for name in tensors)
+            passes.append((layer, step, count) if self.objective.partial else (0, 0, count))
+        return allocate_activations(
+            setting.plans,
+            setting.engine,
+            drains(setting.model, setting.engine),
+            constants,
+            self.objective.targets,
+            passes,
+            keep=[position for each in used for position in each.keep()],
+            extra=regions,
+        )

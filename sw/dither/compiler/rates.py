@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..recipe import Recipe
 
-__all__ = ["RATE_BITS", "RATE_SHIFT_MAX", "RateFormat", "Unit"]
+__all__ = ["RATE_BITS", "RATE_SHIFT_MAX", "RateFormat", "Stepping", "Unit"]
 
 RATE_BITS = 18
 """Bits of the learning rate's mantissa, unsigned."""
@@ -26,6 +26,18 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class Stepping:
+    """How steps move a tensor."""
+
+    unit: Unit
+    """What one unit of its gradient accumulators means."""
+    slower: int = 0
+    """Its rate is ``2**-slower`` of the recipe's."""
+    deviation: float | None = None
+    """Standard deviation of the probes that perturb it, in their own units; None if none do."""
+
+
+@dataclass(frozen=True, slots=True)
 class RateFormat:
     """How learning rates travel: one 18-bit mantissa a step for all tensors, a fixed shift per
     tensor.
@@ -40,7 +52,7 @@ class RateFormat:
     exponent: int
     scale: float
     shifts: Mapping[str, int]
-    """rate_shift by tensor name."""
+    """UPDATE's ``rate_shift`` by tensor name."""
 
     @classmethod
     def plan(

@@ -1,76 +1,23 @@
-"""The training recipe: how losses become steps. Validated, immutable, plain data.
-
-Zeroth-order estimators (arXiv 2308.09858): with probes xi of variance 1 and loss differences D,
-
-- one side: ``g = mean over probes of [L(theta + mu xi) - L(theta)] / mu * xi``
-- two sides: ``g = mean over probes of [L(theta + mu xi) - L(theta - mu xi)] / (2 mu) * xi``
-
-``tensorwise`` perturbs one tensor at a time, ``layerwise`` all tensors of a layer, ``joint`` all of
-the network; ``coordinate`` moves one parameter after the other, so that xi is a unit vector and the
-gradient exact but for mu; with rule SIGN_MOMENTUM, this is coordinate sign descent.
-
-Local estimators make an error signal for each sample and each output of a layer, and from it the
-gradients of the layer's own tensors:
-
-- ``activity`` (arXiv 2210.03310): the layer's outputs are perturbed, with signs of its own for each
-  sample; the error is the mean of the sample's loss differences times its signs.
-- ``exact``: the derivative of the loss by the network's outputs, for the last layer.
-- ``regression``: the derivative of the loss by the network's outputs, carried back by a matrix that
-  is itself learned: it is to predict the loss differences of perturbed activities (Lansdell,
-  Prakash, Kording, *Learning to solve the credit assignment problem*, ICLR 2020).
-- ``mirror``: the same, but the matrix is to predict how the outputs respond to perturbed activities
-  (Akrout et al., *Deep Learning without Weight Transport*, NeurIPS 2019).
-- ``feedback``: the same with a fixed random matrix (direct feedback alignment; Nokland, NIPS 2016).
-- ``projection``: a fixed random projection of the target itself (DRTP; Frenkel, Lefebvre, Bol,
-  Front. Neurosci. 2021).
-- ``target``: the distance of the outputs from a fixed random projection of the target (tpSGD, arXiv
-  2208.08503).
-
-A recurrent layer has a projection of its own for each time step.
-"""
+"""The training recipe: how losses become steps. Validated, immutable, plain data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..arch.config import EngineConfig
-from ..arch.isa import Distribution, Rule
+from ..arch.isa import Rule
+from .estimators import DEFAULT, ESTIMATORS
 
-__all__ = [
-    "DISTRIBUTIONS",
-    "ESTIMATORS",
-    "LOCAL_ESTIMATORS",
-    "LOCAL_LOSSES",
-    "SCHEDULES",
-    "SHRINKAGES",
-    "SIDES",
-    "WEIGHT_ESTIMATORS",
-    "ProbeGroup",
-    "Recipe",
-]
+__all__ = ["DISTRIBUTIONS", "LOCAL_LOSSES", "SCHEDULES", "SHRINKAGES", "SIDES", "Recipe"]
 
-WEIGHT_ESTIMATORS = ("tensorwise", "layerwise", "joint", "coordinate")
-"""Perturb parameters and need nothing but the sum of losses."""
-LOCAL_ESTIMATORS = ("activity", "exact", "regression", "mirror", "feedback", "projection", "target")
-"""Make an error signal for each sample."""
-ESTIMATORS = WEIGHT_ESTIMATORS + LOCAL_ESTIMATORS
 DISTRIBUTIONS = ("rademacher", "uniform", "gaussian")
 SHRINKAGES = ("none", "linear", "root")
 SIDES = ("one", "two")
 SCHEDULES = ("constant", "cosine", "halving")
 LOCAL_LOSSES = ("l2", "l1")
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeGroup:
-    """Tensors that are perturbed together, and how many probes a tile they get."""
-
-    tensors: tuple[str, ...]
-    probes: int
-    distribution: Distribution = Distribution.RADEMACHER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +35,10 @@ class Recipe:
     """Probes per tile, N, of every group of tensors perturbed together; or one number for each
     layer's groups.
     """
-    estimator: str | tuple[str, ...] = "tensorwise"
-    """One of :data:`ESTIMATORS` for all layers, or one for each."""
+    estimator: str | tuple[str, ...] = DEFAULT
+    """One of :data:`~dither.recipe.estimators.ESTIMATORS` for all layers, or one for each."""
     distribution: str = "rademacher"
-    """Of probes of parameters: one of :data:`DISTRIBUTIONS`."""
+    """Distribution of probes of parameters, one of :data:`DISTRIBUTIONS`."""
     shrinkage: str = "none"
     """What the rate is multiplied by, with N random probes in d dimensions: ``linear`` N/(N+d-1),
     ``root`` its root, to the nearest power of two."""
@@ -119,9 +66,9 @@ class Recipe:
     """
     rule: Rule = Rule.ADAM
     decay1: int = 3
-    """beta1 = 1 - 2**-decay1 (ADAM, MOMENTUM, SIGN_MOMENTUM)."""
+    """Decay of first moments (ADAM, MOMENTUM, SIGN_MOMENTUM): beta1 = 1 - 2**-decay1."""
     decay2: int = 1
-    """beta2 = 1 - 2**-decay2 (ADAM)."""
+    """Decay of second moments (ADAM): beta2 = 1 - 2**-decay2."""
     rate: float = 1e-3
     """Learning rate at step 0. MOMENTUM's steps add up to 2**decay1 times as much."""
     schedule: str = "constant"
@@ -174,10 +121,11 @@ class Recipe:
         require(type(bits) is int and 0 <= bits <= 12, f"hidden_headroom must be from 0 to 12, not {bits!r}")
         require(type(self.seed) is int and 0 <= self.seed < 1 << 32, f"seed must be of 32 bits, not {self.seed!r}")
         require(type(self.shared_probe) is bool, f"shared_probe must be True or False, not {self.shared_probe!r}")
-        require(
-            "joint" not in estimators or (isinstance(self.probes, int) and set(estimators) == {"joint"}),
-            "joint probes belong to all layers at once: give one estimator and one number of probes",
-        )
+        for value in estimators:
+            require(
+                not ESTIMATORS[value].alone or (isinstance(self.probes, int) and set(estimators) == {value}),
+                f"{value} probes belong to all layers at once: give one estimator and one number of probes",
+            )
         require(self.rule in tuple(Rule), f"rule must be one of isa.Rule, not {self.rule!r}")
         object.__setattr__(self, "rule", Rule(self.rule))
         require(
@@ -190,13 +138,10 @@ class Recipe:
         """Whether all gradients are estimates of one scale: of one estimator, or all from whole
         error signals.
         """
-        return estimators <= {"exact", "feedback", "projection", "target"} or (
-            len(estimators) == 1 and not estimators & {"mirror", "regression"} and isinstance(self.probes, int)
+        traits = [ESTIMATORS[name] for name in estimators]
+        return all(each.whole for each in traits) or (
+            len(traits) == 1 and not traits[0].learned and isinstance(self.probes, int)
         )
-
-    def local_layers(self, layers: int) -> tuple[int, ...]:
-        """Positions of the layers that learn from error signals of their own."""
-        return tuple(position for position, (name, _) in enumerate(self.by_layer(layers)) if name in LOCAL_ESTIMATORS)
 
     def check_engine(self, engine: EngineConfig) -> None:
         """Lane groups must fill tiles.
@@ -219,31 +164,6 @@ class Recipe:
                 raise ValueError(f"{name} has {len(values)} entries, but the model has {layers} layers")
             found.append(values)
         return list(zip(*found, strict=True))
-
-    def groups(self, names: Iterable[str]) -> tuple[ProbeGroup, ...]:
-        """The tensors that are perturbed together; none of those that local estimators serve.
-
-        :param names: all tensors, as ``layer.name``, in layer order.
-        :raises ValueError: if the recipe names another number of layers than there are.
-        """
-        layers: dict[str, list[str]] = {}
-        for name in names:
-            layers.setdefault(name.split(".")[0], []).append(name)
-        distribution = Distribution[self.distribution.upper()]
-        groups: list[ProbeGroup] = []
-        for tensors, (estimator, probes) in zip(layers.values(), self.by_layer(len(layers)), strict=True):
-            match estimator:
-                case "joint":
-                    return (
-                        ProbeGroup(tuple(name for layer in layers.values() for name in layer), probes, distribution),
-                    )
-                case "layerwise":
-                    groups.append(ProbeGroup(tuple(tensors), probes, distribution))
-                case "tensorwise":
-                    groups += [ProbeGroup((name,), probes, distribution) for name in tensors]
-                case "coordinate":
-                    groups += [ProbeGroup((name,), 1, Distribution.COORDINATE) for name in tensors]
-        return tuple(groups)
 
     @property
     def most_probes(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ..recipe import ESTIMATORS
 from ..runs import RunError
 from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
 from ..tools.files import AnyPath
@@ -118,7 +119,7 @@ def _estimator(recipe: Mapping[str, Any]) -> str:
     """Returns a recipe's estimators by layer and, where they matter, its probes and sides."""
     names = recipe["estimator"] if isinstance(recipe["estimator"], list) else [recipe["estimator"]]
     text = ", ".join(names)
-    if set(names) <= {"coordinate", "exact", "feedback", "projection", "target", "mirror"}:
+    if not any(ESTIMATORS[name].probes for name in names):
         return text
     probes = recipe["probes"] if isinstance(recipe["probes"], list) else [recipe["probes"]]
     sides = ", two sides" if recipe["sides"] == "two" else ""

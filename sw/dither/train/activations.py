@@ -26,7 +26,7 @@ def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.float
     """
     machine = GoldenMachine(compiled.engine, monitor=True)
     machine.write_program(compiled.program)
-    for command in (compiled.setup(), compiled.load_state(state), compiled.contract(inputs)):
+    for command in (compiled.commands.setup(), compiled.commands.load_state(state), compiled.commands.contract(inputs)):
         machine.run(command.entry, command.inputs, command.expects)
 
     source = compiled.formats.input

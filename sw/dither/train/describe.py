@@ -27,7 +27,7 @@ def versions() -> dict[str, str]:
 def describe_plan(compiled: Compiled) -> dict[str, Any]:
     """Returns the contraction plan as a table: ``headings``, ``lines`` and ``notes``."""
     lines = []
-    for report in compiled.steps():
+    for report in compiled.figures.steps():
         step = report.step
         lines.append(
             [
@@ -40,7 +40,7 @@ def describe_plan(compiled: Compiled) -> dict[str, Any]:
                 str(report.format),
             ]
         )
-    dense, planned = compiled.model.dense_macs, compiled.forward_macs
+    dense, planned = compiled.model.dense_macs, compiled.figures.forward_macs
     saving = f"; plain matrices would take {dense:,}" if dense != planned else ""
     notes = [
         f"A forward pass takes {planned:,} multiply-accumulates a sample{saving}.",

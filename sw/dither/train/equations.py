@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.config import EngineConfig
-from ..compiler import Compiled, compile_physics
+from ..compiler import Collocation, Compiled, compile
 from ..nn.models import Dense, Model, Parameters, TensorTrain
 from ..physics import BlackScholes, Burgers, HamiltonJacobiBellman, Problem, Stencil, parse_stencil
 from ..recipe import Recipe
@@ -99,7 +99,7 @@ class EquationTask:
 
         :raises CompileError: if it does not fit.
         """
-        return compile_physics(self.problem, self.stencil, model, recipe, engine, parameters)
+        return compile(model, Collocation(self.problem, self.stencil), recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
         """Returns the source of each step's random points."""

@@ -371,7 +371,7 @@ class Prepared:
     def initial(self) -> State:
         """Master parameters and moments of step 0."""
         chosen = self.experiment
-        return self.session.compiled.initial_state(chosen.initial_parameters)
+        return self.session.compiled.commands.initial_state(chosen.initial_parameters)
 
     def trainer(self, run: RunFolder) -> Trainer:
         """Returns the loop that trains into a run folder.

@@ -191,7 +191,7 @@ class Trainer:
         self.session = self.change(self.phase)
         self.session.counters = counters
         tensors = self.session.compiled.tensors
-        zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items() if tensor.trained}
+        zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items()}
         kept = {name: before.master.get(name, zero) for name, zero in zeros.items()}
         self.session.load(State(kept, zeros, zeros))
         self._pending = (0, 0)  # Losses of another phase may have other fraction bits.
@@ -206,7 +206,7 @@ class Trainer:
     def macs(self) -> int:
         """Number of multiply-accumulates of training so far."""
         step, _, done = self._begun
-        return done + (self.step - step) * self.session.compiled.step_macs
+        return done + (self.step - step) * self.session.compiled.figures.step_macs
 
     def _log(self) -> None:
         total, steps = self._pending

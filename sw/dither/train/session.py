@@ -91,7 +91,7 @@ class Session:
         self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
         """Greatest number of steps that :meth:`train` should be given at once."""
         device.write_program(compiled.program)
-        self._run(compiled.setup())
+        self._run(compiled.commands.setup())
 
     def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
         result = self.device.run(command.entry, command.inputs, command.expects)
@@ -117,16 +117,16 @@ class Session:
 
         Partial passes count in full.
         """
-        return self.compiled.step_evaluations
+        return self.compiled.figures.step_evaluations
 
     def load(self, state: State) -> None:
         """Replaces masters and moments, and the working weights with them."""
-        self._run(self.compiled.load_state(state))
+        self._run(self.compiled.commands.load_state(state))
 
     def state(self) -> State:
         """Returns masters and moments as they are in the device."""
-        outputs, _ = self._run(self.compiled.store_state())
-        return self.compiled.read_state(outputs)
+        outputs, _ = self._run(self.compiled.commands.store_state())
+        return self.compiled.commands.read_state(outputs)
 
     def train(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
@@ -141,13 +141,13 @@ class Session:
         :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
         """
         batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
-        outputs, counted = self._run(self.compiled.train(first_step, batches, begun=begun))
+        outputs, counted = self._run(self.compiled.commands.train(first_step, batches, begun=begun))
         for name, value in counted.items():
             if self.reported is not self.compiled and name in self._step:
                 self.counters[name] += len(batches) * self._step[name]
             else:
                 self.counters[name] += value - self._overhead.get(name, 0)
-        return self.compiled.read_train(outputs)
+        return self.compiled.commands.read_train(outputs)
 
     def mean_loss(self, total: int, samples: int) -> float:
         """Returns the mean of losses that add up to the integer ``total``."""
@@ -159,8 +159,8 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs), for the loss.
         """
-        outputs, _ = self._run(self.compiled.evaluate(inputs, targets))
-        return self.compiled.read_evaluate(outputs, len(inputs))
+        outputs, _ = self._run(self.compiled.commands.evaluate(inputs, targets))
+        return self.compiled.commands.read_evaluate(outputs, len(inputs))
 
     def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
         """Returns the mean loss of samples, as a training step sees it.
@@ -168,5 +168,5 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs); None without any.
         """
-        outputs, _ = self._run(self.compiled.measure(inputs, targets))
-        return self.compiled.read_measure(outputs, len(inputs))
+        outputs, _ = self._run(self.compiled.commands.measure(inputs, targets))
+        return self.compiled.commands.read_measure(outputs, len(inputs))

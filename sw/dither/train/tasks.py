@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.config import EngineConfig
-from ..compiler import Compiled, compile
+from ..compiler import Compiled, Labelled, compile
 from ..data import DataError, data_folder, load_mnist
 from ..nn.models import Model, Parameters, named_model
 from ..recipe import Recipe
@@ -176,7 +176,7 @@ class Task:
         :raises CompileError: if it does not fit.
         """
         self.check_model(model)
-        return compile(model, recipe, engine, parameters, self.train.inputs, self.train.labels)
+        return compile(model, Labelled(self.train.inputs, self.train.labels), recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
         """Returns the source of each step's samples: passes over the data in random order."""

@@ -21,11 +21,11 @@ class Words:
 
     base: int
     loops: tuple[tuple[int, int], ...]
-    """(count, stride)."""
+    """Pairs of a loop's count and stride."""
 
     @property
     def count(self) -> int:
-        """How many words."""
+        """How many words they are."""
         total = 1
         for count, _ in self.loops:
             total *= count

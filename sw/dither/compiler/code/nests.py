@@ -100,7 +100,7 @@ class Nest:
         )
 
     def correlate(self, engine: EngineConfig, left: int) -> Instruction:
-        """The weights' gradient.
+        """Returns the CORRELATE that makes the gradient of the weights.
 
         :param left: first word of the derivatives by the outputs, which stand as the outputs do.
         """
@@ -130,7 +130,7 @@ def contract_nest(
     one: int = 0,
     operand: Operand = Operand.WEIGHT,
 ) -> Instruction:
-    """A CONTRACT.
+    """Returns the CONTRACT of a loop nest.
 
     :param what: whose contraction it is, for messages.
     :param inner: iterations of the reduction loops, innermost first.

@@ -3,76 +3,71 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
-from ...arch.isa import MASTER_BITS, REDUCTION_LOOPS, Activation, Distribution, Instruction
+from ...arch.isa import MASTER_BITS, REDUCTION_LOOPS, Activation, Instruction
+from ...arch.isa.assembler import Assembler
 from ...arch.timing import drain_cycles_per_row
 from ...nn.models import RNN, Model
-from ...recipe import ProbeGroup, Recipe
 from ..errors import CompileError
 from ..formats.forward import TABLED, Formats
-from ..layout.memory import ActivationMap
+from ..layout.memory import ActivationMap, Region
 from ..layout.tensors import Layout, Tensor, place_tensors
 from ..plan.planner import LayerPlan
-from ..program import Table
-from ..rates import RateFormat, Unit
+from ..plan.setting import Setting
+from ..rates import RateFormat, Stepping
 from .contraction import bias_nest, step_nests
 from .nests import Access, Drain
 from .windows import recurrent_code
 
-__all__ = ["activation_tables", "drains", "layer_code", "place"]
+__all__ = ["NetworkCode", "Table", "activation_tables", "drains", "layer_code", "place"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An activation table: its function and the layers' formats that it serves."""
+
+    function: str
+    input_frac: int
+    output_frac: int
 
 
 def place(
-    model: Model,
-    recipe: Recipe,
-    engine: EngineConfig,
-    found: dict[str, Layout],
+    setting: Setting,
+    found: Mapping[str, Layout],
     forms: Mapping[str, FixedPoint],
-    formats: Formats,
-    units: Mapping[str, Unit],
-    fixed: Collection[str] = (),
-    slow: Collection[str] = (),
+    steppings: Mapping[str, Stepping],
+    shifts: Mapping[str, int],
 ) -> tuple[dict[str, Tensor], RateFormat, int]:
     """Tensors by name, how rates travel, and the first of the generator's blocks of indices behind
     all tensors'.
 
-    :param found: all layouts, in order.
+    :param found: all layouts, in order; the last ones may be those of tensors that no step changes.
     :param forms: formats of the working weights.
-    :param units: of the gradients of tensors that no probe perturbs.
-    :param fixed: tensors that no step changes; the last ones.
-    :param slow: tensors whose rate is ``2**-feedback_slowness`` of the others'.
+    :param steppings: how steps move the tensors that they change.
+    :param shifts: UPDATE's first shift by tensor, 0 where none is given.
     :raises CompileError: if something does not fit.
     """
+    recipe, engine = setting.recipe, setting.engine
     places, block = place_tensors(found, engine)
-    groups = {name: group for group in recipe.groups(model.parameter_shapes()) for name in group.tensors}
-    master_fracs = {name: form.frac + MASTER_BITS - form.width for name, form in forms.items() if name not in fixed}
-    deviations = {name: group.distribution.deviation for name, group in groups.items()}
-    all_units = dict(units) | {
-        name: Unit(
-            1 / (recipe.batch * recipe.mu * recipe.evaluations * group.probes * deviations[name]), formats.loss_frac
-        )
-        for name, group in groups.items()
-    }
-    shifts = {name: formats.gradient_shifts.get(name, 0) for name in found}
-    shrinking = _shrinking(recipe, groups, found)
+    master_fracs = {name: forms[name].frac + MASTER_BITS - forms[name].width for name in found if name in steppings}
+    shifts = {name: shifts.get(name, 0) for name in found}
     # A binary point further left makes steps smaller.
-    stepping = {
-        name: frac - (recipe.feedback_slowness if name in slow else 0) - shrinking.get(name, 0)
-        for name, frac in master_fracs.items()
-    }
+    stepping = {name: frac - steppings[name].slower for name, frac in master_fracs.items()}
     try:
-        rates = RateFormat.plan(recipe, stepping, shifts, all_units)
+        units = {name: each.unit for name, each in steppings.items()}
+        rates = RateFormat.plan(recipe, stepping, shifts, units)
     except ValueError as error:
         raise CompileError(str(error)) from None
     tensors = {}
     for name, layout in found.items():
         amplitude = 0
-        if name in groups:
-            amplitude = round(math.ldexp(recipe.mu / deviations[name], master_fracs[name]))
-            if amplitude * deviations[name] < 1 << (MASTER_BITS - engine.width):
+        if name in steppings and (deviation := steppings[name].deviation) is not None:
+            amplitude = round(math.ldexp(recipe.mu / deviation, master_fracs[name]))
+            if amplitude * deviation < 1 << (MASTER_BITS - engine.width):
                 # Smaller probes would mostly round away in the working weights.
                 raise CompileError(f"{name}: mu = {recipe.mu:g} is less than one unit of its working weights; use more")
         base, first_block = places[name]
@@ -85,22 +80,48 @@ def place(
             amplitude=amplitude,
             gradient_shift=shifts[name],
             rate_shift=rates.shifts.get(name, 0),
-            trained=name not in fixed,
         )
     return tensors, rates, block
 
 
-def _shrinking(recipe: Recipe, groups: Mapping[str, ProbeGroup], found: Mapping[str, Layout]) -> dict[str, int]:
-    """log2 of what the recipe's shrinkage divides each tensor's rate by, rounded, because it
-    becomes a shift.
+@dataclass(frozen=True, slots=True)
+class NetworkCode:
+    """A network's forward pass as subroutines: one that begins at each step that it may start
+    at.
     """
-    shrinking = {}
-    for name, group in groups.items():
-        if group.distribution is not Distribution.COORDINATE:
-            size = sum(math.prod(found[each].shape) for each in group.tensors)
-            factor = {"none": 0.0, "root": 0.5, "linear": 1.0}[recipe.shrinkage]
-            shrinking[name] = round(factor * math.log2((group.probes + size - 1) / group.probes))
-    return shrinking
+
+    engine: EngineConfig
+    memory: ActivationMap
+    code: tuple[tuple[tuple[Instruction, ...], ...], ...]
+    """Per layer, per step that a forward pass may start at, the instructions up to the next such
+    step."""
+
+    @property
+    def output(self) -> Region:
+        """Where the network's outputs stand."""
+        return self.memory.layers[-1].target
+
+    def subroutines(self, asm: Assembler) -> None:
+        """Emits what :meth:`forward` calls."""
+        for layer, steps in enumerate(self.code):
+            for number, instructions in enumerate(steps):
+                asm.label(f"forward {layer}.{number}")
+                for instruction in instructions:
+                    asm.add(instruction)
+        asm.label(f"forward {len(self.code)}.0")
+        asm.emit("RETURN")
+
+    def forward(self, asm: Assembler, start: tuple[int, int] = (0, 0)) -> None:
+        """Emits a forward pass from a layer's step on."""
+        layer, step = start
+        asm.call(f"forward {layer}.{step}")
+
+    def start(self, tensors: Sequence[Tensor]) -> tuple[int, int]:
+        """The layer and step that a forward pass may start at if nothing but these tensors has
+        changed since the last one.
+        """
+        layer, step = min((tensor.layout.layer, tensor.layout.first_step) for tensor in tensors)
+        return layer, step if self.memory.layers[layer].kept else 0
 
 
 def drains(model: Model, engine: EngineConfig) -> list[int]:
@@ -134,7 +155,7 @@ def layer_code(
     plan: LayerPlan,
     memory: ActivationMap,
     formats: Formats,
-    tensors: dict[str, Tensor],
+    tensors: Mapping[str, Tensor],
     tables: tuple[Table, ...],
     constants: tuple[int, ...],
 ) -> tuple[tuple[Instruction, ...], ...]:

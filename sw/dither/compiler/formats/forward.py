@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,7 +37,7 @@ __all__ = [
     "Headroom",
     "LayerFormats",
     "Proof",
-    "covering",
+    "SignalFormats",
     "input_format",
     "layer_formats",
     "peak",
@@ -61,7 +61,7 @@ class Headroom:
     outputs: int = 2
     logit_range: float = 32.0
     bias_share: int = 3
-    """log2 of the layer's range over the least range of its bias."""
+    """A bias's range is at least ``2**-bias_share`` of its layer's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Proof:
 
     @property
     def spare(self) -> float:
-        """Bits to spare."""
+        """How many bits the register has to spare."""
         return self.bits - 1 - math.log2(max(1, self.bound))
 
 
@@ -94,6 +94,20 @@ class LayerFormats:
     """Calibrated largest magnitudes behind each step."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalFormats:
+    """Formats of one layer that makes an error signal of its own."""
+
+    signal: FixedPoint
+    """The error signal at the layer's outputs, behind the activation function."""
+    behind: tuple[FixedPoint, ...]
+    """Derivatives behind each contraction step; the last one before the activation function."""
+    loss_frac: int
+    """Fraction bits of kept losses, for estimators that compare losses sample by sample."""
+    matrix: FixedPoint | None
+    """The format of the estimator's learned or fixed matrix, if it has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Formats:
     """All number formats of one compiled network."""
@@ -103,25 +117,21 @@ class Formats:
     """Working weights and biases by name."""
     layers: tuple[LayerFormats, ...]
     loss_frac: int
-    gradient_shifts: Mapping[str, int]
     proofs: tuple[Proof, ...]
+    gradient_shifts: Mapping[str, int] = field(default_factory=dict)
+    """UPDATE's first shift by tensor."""
+    signals: Mapping[int, SignalFormats] = field(default_factory=dict)
+    """Formats of the layers that make error signals, by position."""
 
     @property
     def input(self) -> FixedPoint:
+        """The format of the network's inputs."""
         return self.layers[0].source
 
     @property
     def output(self) -> FixedPoint:
-        """Of the network's outputs and of targets."""
+        """The format of the network's outputs and of targets."""
         return self.layers[-1].target
-
-
-def covering(magnitude: float, width: int) -> FixedPoint:
-    """The finest format whose range reaches ``magnitude`` (a power of two exactly counts as
-    reached).
-    """
-    mantissa, exponent = math.frexp(magnitude)
-    return FixedPoint(width, width - 1 - (exponent - 1 if mantissa == 0.5 else exponent))
 
 
 def input_format(model: Model, magnitude: float, width: int) -> FixedPoint:
@@ -130,7 +140,7 @@ def input_format(model: Model, magnitude: float, width: int) -> FixedPoint:
     A recurrent layer's inputs and outputs are read together, so they have one format: it must suit
     both.
     """
-    found = covering(magnitude, width)
+    found = FixedPoint.reaching(magnitude, width)
     if isinstance(model.layers[0], RNN):
         return FixedPoint(width, min(found.frac, _bounded_frac(width, len(model.layers) == 1)))
     return found
@@ -207,12 +217,12 @@ def layer_formats(
     constant = None
     for number, (step, magnitude) in enumerate(zip(plan.steps, reach, strict=True)):
         last = number == len(plan.steps) - 1
-        weight = covering(max(math.ldexp(peak(parameters[step.tensor]), headroom.weights), floor), width)
-        after = covering(magnitude, width)
+        weight = FixedPoint.reaching(max(math.ldexp(peak(parameters[step.tensor]), headroom.weights), floor), width)
+        after = FixedPoint.reaching(magnitude, width)
         if last and plan.bias:
             now = float(np.max(np.abs(parameters[plan.bias])))
             share = math.ldexp(after.limit, -headroom.bias_share)
-            bias = covering(max(math.ldexp(now, headroom.weights), floor, share), width)
+            bias = FixedPoint.reaching(max(math.ldexp(now, headroom.weights), floor, share), width)
             # The constant 2**k must fit an activation: give up weight bits rather than the bias's
             # range.
             excess = max(0, weight.frac + before.frac - bias.frac - (width - 2))

@@ -17,7 +17,9 @@ _LOSS_CLIP = (1 << 24) - 1
 
 
 def accumulator_proofs(plan: LayerPlan, formats: LayerFormats, engine: EngineConfig) -> list[Proof]:
-    """Of each of a layer's contractions: K products of full-scale factors, bias and rounding fit.
+    """Proves for each of a layer's contractions that its accumulators cannot overflow.
+
+    K products of full-scale factors, bias and rounding fit.
 
     :raises CompileError: naming the tensor with too many inputs.
     """

@@ -39,17 +39,17 @@ class ResidualFormats:
     """Number formats between the network's output and the residual."""
 
     point: FixedPoint
-    """Of coordinates, shifted ones included."""
+    """The format of coordinates, shifted ones included."""
     columns: tuple[FixedPoint, ...]
-    """Of the functionals' weights."""
+    """Formats of the functionals' weights."""
     column_shift: int
     sum_shifts: tuple[int, ...]
     coefficients: tuple[FixedPoint, ...]
-    """Of the terms' coefficients: all products have one binary point."""
+    """Formats of the terms' coefficients: all products have one binary point."""
     shift: int
-    """Of the sum of terms."""
+    """The shift of the sum of terms."""
     residual: FixedPoint
-    """Of the residual without its source, and of the source."""
+    """The format of the residual without its source, and of the source."""
 
 
 def _column_formats(
@@ -72,7 +72,7 @@ def _column_formats(
 def residual_formats(
     lowered: Lowered, width: int, point: FixedPoint, output: FixedPoint, magnitude: float, points: Array, slots: Array
 ) -> ResidualFormats:
-    """Chooses all formats.
+    """Chooses all formats of a residual.
 
     :param point: the coordinates' format.
     :param output: the network's output format, which is the slots'.

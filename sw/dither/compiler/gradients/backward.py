@@ -9,6 +9,7 @@ carried beyond the layer: what stands at its outputs is a local error signal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
@@ -32,7 +33,7 @@ class Transposed:
 
     @staticmethod
     def size(source: Tensor) -> int:
-        """Words needed."""
+        """Returns how many words are needed."""
         return -(-source.inner // source.rows) * source.layout.columns
 
     def write(self, asm: Assembler) -> None:
@@ -73,15 +74,15 @@ class Backward:
     engine: EngineConfig
     plan: LayerPlan
     buffers: LayerBuffers
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     outputs: int
     """First word of the layer's outputs (of a recurrent layer's, the first time step's)."""
     delta: int
     """First word of the derivatives; they stand as the layer's outputs do."""
     formats: tuple[FixedPoint, ...]
-    """Of the derivatives behind each step; the last one is that of ``delta``."""
+    """Formats of the derivatives behind each step; the last one is that of ``delta``."""
     transposed: tuple[Transposed, ...]
-    """Of every step but the first."""
+    """Transposed weights of every step but the first."""
     one: int
     """Activation word of the number 1."""
 

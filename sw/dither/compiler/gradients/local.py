@@ -1,328 +1,289 @@
-"""Local learning as code: for each layer with a local estimator, its error signal, then its
-tensors' gradients.
+"""Local learning: what all estimators have in common that make an error signal at a layer's
+outputs, for each sample, and from it the gradients of the layer's own tensors.
+
+They differ in the signal. What follows is the same for all: the derivative of the activation
+function, then the layer's contractions read backwards.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from abc import abstractmethod
+from typing import ClassVar
 
 from ...arch.fixedpoint import FixedPoint
-from ...arch.generator import index_pitch
-from ...arch.isa import MASTER_BITS
+from ...arch.isa import Operand
 from ...arch.isa.assembler import Assembler
-from ..code.lanewise import Words
-from ..errors import CompileError, shortage
-from ..formats.local import error_format
-from ..layout.memory import ActivationMap, Region
-from ..layout.tensors import Tensor
-from ..objectives.supervised import Objective, Start
-from ..program import GradientCode
+from ...nn.models import RNN
+from ..code.lanewise import Words, multiply
+from ..errors import CompileError
+from ..formats.forward import SignalFormats
+from ..formats.signals import Calibration, Typical
+from ..layout.memory import LayerBuffers
+from ..objectives.objective import Start
+from ..plan.planner import LayerPlan
+from ..rates import Stepping, Unit
 from .backward import Backward, Transposed
-from .learned import Learned, Regression, Responses
-from .needs import LEARNED, LocalLearning
-from .projections import FixedMatrix, Projected, Target
-from .signals import Activity, Derivative, Output, OutputErrors, Signal
+from .estimator import Estimator, GradientCode, Pass, Places
 
-__all__ = ["LocalCode", "LocalCodes"]
+__all__ = ["LocalEstimator"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalCode:
-    """Gradients of one layer's tensors from a signal at its outputs."""
+class LocalEstimator(Estimator, GradientCode):
+    """An estimator that makes an error signal at the outputs of one layer."""
 
-    start: Start
-    signal: Signal
-    derivative: Derivative
-    backward: Backward
+    measured = True
+    source: ClassVar[str | None] = None
+    """The region of the network's errors, or of the classes' code, that signals are made of."""
 
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.program.GradientCode`."""
-        self.signal.prepare(asm)
-        self.backward.prepare(asm)
+    @property
+    def position(self) -> int:
+        """The layer's position in the network."""
+        return self.layers[0]
 
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.program.GradientCode`."""
-        self.signal.emit(asm)
-        self.derivative.emit(asm)
-        self.backward.emit(asm)
-        self.signal.after(asm)
+    @property
+    def plan(self) -> LayerPlan:
+        """The layer's contraction plan."""
+        return self.setting.plans[self.position]
 
+    @property
+    def activation(self) -> str:
+        """The layer's activation function."""
+        return self.plan.layer.activation
 
-class LocalCodes:
-    """All gradient codes of local learning, once memories and tensors have their places.
+    @property
+    def classes(self) -> int:
+        """Outputs of the network."""
+        return self.setting.model.outputs
 
-    :param plan: what it needs.
-    :param constants: activation words of constants by value.
-    :param free: first word of the weight memory behind the tensors.
-    :param block: first generator block behind the tensors'.
-    """
+    @property
+    def form(self) -> SignalFormats:
+        """Formats of its own, once they are chosen."""
+        return self.formats.signals[self.position]
 
-    def __init__(
-        self,
-        plan: LocalLearning,
-        objective: Objective,
-        memory: ActivationMap,
-        constants: Mapping[int, int],
-        tensors: dict[str, Tensor],
-        free: int,
-        block: int,
-    ) -> None:
-        self.plan, self.objective, self.memory, self.tensors = plan, objective, memory, tensors
-        self.constants = constants
-        self.places: Mapping[str, Region] = memory.extra
-        self.engine = plan.engine
-        self.first_free = self.free = free
-        self.block = block
-        self.fixed = [
-            self._fixed(position)
-            for position in plan.layers
-            if plan.estimator(position) in ("feedback", "projection", "target")
-        ]
-        self.zeroed = self.free - free
-        """Words behind the tensors whose masters must be zero."""
-        self.codes: list[GradientCode] = [self._errors()] if plan.layers else []
-        self.codes += [self._layer(position) for position in plan.layers]
-        self.passes = [
-            (position + 1, 0, self._count(position))
-            for position in plan.layers
-            if plan.estimator(position) in ("activity", *LEARNED)
-        ]
-        if self.free > self.engine.parameter_depth:
-            raise shortage(
-                "parameter memory", self.free, self.engine.parameter_depth, "parameter_depth", "smaller layers"
+    @property
+    def target(self) -> FixedPoint:
+        """The format of the layer's outputs."""
+        return self.formats.layers[self.position].target
+
+    @property
+    def matrix_format(self) -> FixedPoint:
+        """The format of its matrix, for estimators that have one."""
+        form = self.form.matrix
+        assert form is not None
+        return form
+
+    def outputs(self, buffers: LayerBuffers | None = None) -> Words:
+        """The layer's outputs, at their place if ``buffers`` are given; a recurrent layer's of all
+        time steps.
+        """
+        layer = self.plan.layer
+        if isinstance(layer, RNN):
+            base = 0 if buffers is None else buffers.source.base + layer.inputs
+            return Words(base, ((layer.outputs, 1), (layer.steps, layer.outputs + layer.inputs)))
+        return Words(0 if buffers is None else buffers.target.base, ((layer.output_size, 1),))
+
+    # What an estimator's own file says
+
+    @abstractmethod
+    def calibrate(self, layer: Calibration) -> Typical:
+        """What its signal looks like on typical samples.
+
+        :raises CompileError: if the layer cannot learn like this.
+        """
+
+    def reserve(self) -> None:
+        """Takes the words and signs that its signal needs of :attr:`places`."""
+
+    def begin(self, asm: Assembler) -> None:
+        """Emits what is done once a step, when the working weights are new."""
+
+    @abstractmethod
+    def signal(self, asm: Assembler) -> None:
+        """Emits what writes the signal :attr:`s`."""
+
+    def end(self, asm: Assembler) -> None:
+        """Emits what may destroy the layer's outputs, when they are not needed any more."""
+
+    @property
+    def perturbations(self) -> int:
+        """Forward passes behind the layer that its signal takes of each lane group."""
+        return 0
+
+    @property
+    def signal_macs(self) -> int:
+        """Useful multiply-accumulates per sample that its signal takes besides these passes."""
+        return 0
+
+    @property
+    def scale(self) -> float:
+        """The mean gradient, over the sum of products of signals and inputs."""
+        return 1 / self.recipe.batch
+
+    def settled(self, typical: Typical, loss_frac: int) -> FixedPoint:
+        """The signal's format, once the fraction bits of all layers' kept losses are known."""
+        return typical.signal
+
+    @property
+    def unperturbed(self) -> Words:
+        """The layer's outputs as they were, when the signal is there."""
+        return self.y
+
+    # Perturbed activities
+
+    def require_activities(self) -> None:
+        """Refuses layers whose outputs cannot be perturbed.
+
+        :raises CompileError: for a recurrent layer.
+        """
+        if isinstance(self.plan.layer, RNN):
+            raise CompileError("a recurrent layer has no activities to perturb; use target, projection or feedback")
+
+    @property
+    def step_size(self) -> int:
+        """The step of perturbed activities, a power of two, in units of their format."""
+        form, mu = self.target, self.recipe.activity_mu
+        exponent = round(math.log2(mu)) + form.frac
+        if not 2 <= exponent <= form.width - 2:
+            raise CompileError(
+                f"activity_mu = {mu:g} is less than four units or more than half of the range of the activities' "
+                f"format, {form}; use another"
             )
+        return 1 << exponent
+
+    @property
+    def step_exponent(self) -> int:
+        """The step of perturbed activities as a real number is 2 to the power of this."""
+        return self.step_size.bit_length() - 1 - self.target.frac
+
+    @property
+    def behind(self) -> Start:
+        """Where a forward pass starts that perturbed outputs need."""
+        return self.position + 1, 0
+
+    def signs(self) -> int:
+        """Reserves signs for the layer's outputs; their first generator block."""
+        return self.places.signs(self.outputs().count + self.recipe.tile)
+
+    # Where things stand
+
+    places: Places
+    """Where everything stands, once the compiler has asked for the code."""
+
+    def region(self, name: str) -> int:
+        """The first word of a region."""
+        return self.places.memory.extra[name].base
+
+    def constant(self, value: int) -> int:
+        """The word of a constant."""
+        return self.places.constants[value]
+
+    @property
+    def y(self) -> Words:
+        """Where the layer's outputs stand."""
+        return self.outputs(self.places.memory.layers[self.position])
+
+    @property
+    def s(self) -> Words:
+        """Where the error signal stands, in the order of the outputs."""
+        return self.y.at(self.region("derivatives" if self.activation == "none" else "signal"))
+
+    @property
+    def delta(self) -> Words:
+        """Where the derivatives before the activation function stand, in the same order.
+
+        It is the signal's place if there is no activation function.
+        """
+        return self.y.at(self.region("derivatives"))
+
+    # What the compiler asks
+
+    def keep(self) -> tuple[int, ...]:
+        return self.layers
+
+    def constants(self) -> set[int]:
+        half = 1 << (self.width - 2)
+        return {0, 1} | ({half, -half} if self.activation == "tanh" else set())
+
+    def regions(self) -> dict[str, int]:
+        words = self.outputs().extent
+        found = {"derivatives": words}
+        if self.source:
+            found[self.source] = self.classes
+        if self.activation != "none":
+            found["signal"] = words
+        if self.activation == "tanh":
+            found["scratch"] = words
+        return found
+
+    def steppings(self) -> dict[str, Stepping]:
+        plan, form, layer = self.plan, self.form, self.formats.layers[self.position]
+        inputs = (layer.source, *layer.sums)
+        found = {
+            step.tensor: Stepping(Unit(self.scale, form.behind[number].frac + inputs[number].frac))
+            for number, step in enumerate(plan.steps)
+        }
+        if plan.bias:
+            found[plan.bias] = Stepping(Unit(self.scale, form.behind[-1].frac))
+        return found
+
+    # Its code
+
+    def codes(self, places: Places) -> list[GradientCode]:
+        self.places = places
+        self.reserve()
+        weights = [places.tensors[step.tensor] for step in self.plan.steps[1:]]
+        self._backward = Backward(
+            engine=self.setting.engine,
+            plan=self.plan,
+            buffers=places.memory.layers[self.position],
+            tensors=places.tensors,
+            outputs=self.y.base,
+            delta=self.delta.base,
+            formats=self.form.behind,
+            transposed=tuple(Transposed(each, places.words(Transposed.size(each))) for each in weights),
+            one=self.constant(1),
+        )
+        return [self]
+
+    @property
+    def start(self) -> Start:
+        return self.position, 0
+
+    @property
+    def passes(self) -> tuple[Pass, ...]:
+        return ((*self.behind, self.perturbations),) if self.perturbations else ()
 
     @property
     def macs(self) -> int:
-        """Useful multiply-accumulates per sample besides forward passes."""
-        total = sum(code.backward.macs for code in self.codes if isinstance(code, LocalCode))
-        for position in self.plan.layers:
-            words = self.plan.outputs(position).count * self.plan.model.outputs
-            match self.plan.estimator(position):
-                case "mirror":
-                    total += 3 * words
-                case "regression":
-                    total += words + self._count(position) * (words + words // self.plan.model.outputs)
-                case "feedback" | "projection" | "target":
-                    total += words
-        return total
+        return self.signal_macs + self._backward.macs
 
-    def _count(self, position: int) -> int:
-        estimator, probes = self.plan.recipe.by_layer(len(self.plan.plans))[position]
-        return 1 if estimator == "mirror" else probes
+    def prepare(self, asm: Assembler) -> None:
+        self.begin(asm)
+        self._backward.prepare(asm)
 
-    def _area(self, words: int) -> int:
-        base, self.free = self.free, self.free + words
-        return base
+    def emit(self, asm: Assembler) -> None:
+        self.signal(asm)
+        self._derive(asm)
+        self._backward.emit(asm)
+        self.end(asm)
 
-    def _blocks(self, bits: int) -> int:
-        block, self.block = self.block, self.block + -(-bits // 64) + 1
-        if self.block > 1 << 20:
-            raise CompileError("generator: too many blocks of signs needed; use smaller layers")
-        return block
-
-    def _base(self, name: str) -> int:
-        return self.places[name].base
-
-    def _errors(self) -> OutputErrors:
-        plan = self.plan
-        return OutputErrors(
-            objective=self.objective,
-            start=(len(plan.plans), 0),
-            before=(self.memory.layers[-1].target.base, self._base("outputs before"))
-            if "outputs before" in self.places
-            else None,
-            loss_frac=next(iter(plan.layers.values())).loss_frac if "loss difference" in self.places else None,
-            errors=self._base("output errors") if "output errors" in self.places else None,
-            code=self._base("class code") if "class code" in self.places else None,
-            label=self.memory.labels.base,
-            zero=self.constants[0],
-            classes=plan.model.outputs,
+    def _derive(self, asm: Assembler) -> None:
+        """Emits ``delta = s * f'(y)``, the derivative made from the value; nothing without an
+        activation function.
+        """
+        engine, y, delta, what = (
+            self.setting.engine,
+            self.unperturbed,
+            self.delta.base,
+            f"derivative of {self.activation}",
         )
-
-    def _fixed(self, position: int) -> tuple[int, FixedMatrix]:
-        plan, R = self.plan, self.engine.rows
-        (outputs, _), *others = plan.outputs(position).loops
-        inputs, repeats = plan.model.outputs, math.prod(count for count, _ in others)
-        form = plan.layers[position].matrix
-        amplitude = round(plan.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width))
-        base = self._area(-(-outputs // R) * inputs * repeats)
-        block = self.block
-        for _ in range(repeats):
-            self._blocks(inputs * index_pitch(outputs))
-        return position, FixedMatrix(
-            rows=R,
-            inputs=inputs,
-            outputs=outputs,
-            repeats=repeats,
-            base=base,
-            block=block,
-            blocks=(self.block - block) // repeats,
-            amplitude=amplitude,
-        )
-
-    def _transposed(self, source: Tensor) -> Transposed:
-        return Transposed(source, self._area(Transposed.size(source)))
-
-    def _layer(self, position: int) -> LocalCode:
-        plan = self.plan
-        layer, buffers = plan.plans[position], self.memory.layers[position]
-        estimator, formats = plan.estimator(position), plan.layers[position]
-        function = layer.layer.activation
-        gated = function != "none"
-        outputs = plan.outputs(position, buffers)
-        delta = self._base("derivatives") if "derivatives" in self.places else self._base("output errors")
-        signal = self._base("signal") if gated else delta
-        if estimator == "exact":
-            signal = self._base("output errors")
-            delta = delta if gated else signal
-        width = self.engine.width
-        slope_frac = width - 2 if function == "tanh" else 0
-        derivative = Derivative(
-            engine=self.engine,
-            function=function,
-            outputs=outputs,
-            signal=signal,
-            delta=delta,
-            slope=self._base("scratch") if function == "tanh" else 0,
-            shift=slope_frac + formats.signal.frac - formats.behind[-1].frac,
-            ones=(self.constants.get(1 << (width - 2), 0),) * 2,
-            negative=self.constants.get(-(1 << (width - 2)), 0),
-        )
-        make = {
-            "exact": self._output,
-            "feedback": self._projected,
-            "projection": self._projected,
-            "target": self._target,
-            "activity": self._activity,
-            "mirror": self._learned,
-            "regression": self._learned,
-        }[estimator]
-        made = make(position, outputs, outputs.at(signal))
-        if estimator == "activity":
-            derivative = replace(derivative, outputs=outputs.at(self._base("outputs")))
-        backward = Backward(
-            engine=self.engine,
-            plan=layer,
-            buffers=buffers,
-            tensors=self.tensors,
-            outputs=outputs.base,
-            delta=delta,
-            formats=formats.behind,
-            transposed=tuple(self._transposed(self.tensors[s.tensor]) for s in layer.steps[1:]),
-            one=self.constants[1],
-        )
-        return LocalCode(start=(position, 0), signal=made, derivative=derivative, backward=backward)
-
-    def _output(self, position: int, outputs: Words, signal: Words) -> Signal:
-        return Output()
-
-    def _projection(self, position: int, target: Words, frac: int) -> Projected:
-        plan = self.plan
-        errors = plan.estimator(position) == "feedback"
-        code = FixedPoint(self.engine.width, self.engine.width - 2)
-        form = error_format(plan.model, plan.formats) if errors else code
-        return Projected(
-            engine=self.engine,
-            matrix=dict(self.fixed)[position],
-            source=self._base("output errors" if errors else "class code"),
-            signal=target,
-            shift=form.frac + plan.layers[position].matrix.frac - frac,
-        )
-
-    def _projected(self, position: int, outputs: Words, signal: Words) -> Signal:
-        return self._projection(position, signal, self.plan.layers[position].signal.frac)
-
-    def _target(self, position: int, outputs: Words, signal: Words) -> Signal:
-        plan = self.plan
-        formats, target = plan.layers[position], plan.formats.layers[position].target
-        one, factor, projected = plan.target_alignment(formats, target)
-        scratch = self._base("scratch")
-        l1 = plan.recipe.local_loss == "l1"
-        distance = projected if l1 else formats.signal
-        unit = self.constants.get(1 << (self.engine.width - 2), 0)
-        return Target(
-            engine=self.engine,
-            projection=self._projection(position, outputs.at(scratch), projected.frac),
-            outputs=outputs,
-            scratch=scratch,
-            signal=signal.base,
-            factor=self.constants[factor],
-            one=self.constants[one],
-            shift=1 + target.frac - projected.frac if l1 else max(0, target.frac - distance.frac),
-            sign=(unit, self._base("distance")) if l1 else None,
-        )
-
-    def _signs(self, count: int) -> int:
-        return self._blocks(count + self.plan.recipe.tile)
-
-    def _activity(self, position: int, outputs: Words, signal: Words) -> Signal:
-        plan, formats = self.plan, self.plan.layers[position]
-        return Activity(
-            objective=self.objective,
-            following=(position + 1, 0),
-            probes=self._count(position),
-            outputs=outputs,
-            base=self._base("outputs"),
-            signal=signal.base,
-            size=self.constants[plan.step_size(plan.formats.layers[position].target)],
-            difference=self._base("loss difference"),
-            loss_frac=formats.loss_frac,
-            zero=self.constants[0],
-            block=self._signs(outputs.count),
-            gate=plan.plans[position].layer.activation == "relu",
-        )
-
-    def _learned(self, position: int, outputs: Words, signal: Words) -> Signal:
-        plan, formats = self.plan, self.plan.layers[position]
-        matrix = self.tensors[f"{position}.feedback"]
-        width, errors = self.engine.width, error_format(plan.model, plan.formats)
-        common: dict[str, Any] = {
-            "engine": self.engine,
-            "objective": self.objective,
-            "following": (position + 1, 0),
-            "matrix": matrix,
-            "outputs": outputs,
-            "noise": self._base("signs"),
-            "zero": self.constants[0],
-            "size": self.constants[plan.step_size(plan.formats.layers[position].target)],
-            "block": self._signs(outputs.count),
-        }
-        learner: Responses | Regression
-        if plan.estimator(position) == "mirror":
-            learner = Responses(
-                **common,
-                unit=self.constants[1 << (width - 2)],
-                final=self.memory.layers[-1].target.base,
-                before=self._base("outputs before"),
-                response=self._base("response"),
-                shift=matrix.format.frac + width - 2 - plan.step_exponent(position) - plan.formats.output.frac,
-                units=(self.constants[1], self.constants[-1]),
-            )
-        else:
-            shift = plan.alignment(position)
-            learner = Regression(
-                **common,
-                unit=self.constants[1 << plan.sign_size(position)],
-                probes=self._count(position),
-                base=self._base("outputs"),
-                signal=signal.base,
-                errors=self._base("output errors"),
-                difference=self._base("loss difference"),
-                left=self._base("weighted errors"),
-                loss_frac=formats.loss_frac,
-                shift=shift,
-                minus=self.constants[-(1 << shift)],
-                error_frac=errors.frac,
-            )
-        return Learned(
-            engine=self.engine,
-            transposed=self._transposed(matrix),
-            errors=self._base("output errors"),
-            signal=signal,
-            shift=errors.frac + matrix.format.frac - formats.signal.frac,
-            learner=learner,
-        )
+        shift, half = self.form.signal.frac - self.form.behind[-1].frac, 1 << (self.width - 2)
+        if self.activation == "relu":
+            asm.add(multiply(engine, what, y, self.s, delta, shift, Operand.POSITIVE))
+        elif self.activation == "tanh":
+            # 1 - y*y = 1 + y * (-y), and -y loses two bits to make room for the 1.
+            slope, ones = y.at(self.region("scratch")), (self.constant(half), self.constant(half))
+            asm.add(multiply(engine, what, self.constant(-half), y, delta, self.width))
+            asm.add(multiply(engine, what, y, self.delta, slope.base, self.width - 2, bias=ones))
+            asm.add(multiply(engine, what, slope, self.s, delta, self.width - 2 + shift))

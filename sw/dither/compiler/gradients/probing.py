@@ -1,68 +1,107 @@
-"""Gradients from losses alone: code that perturbs tensors together and accumulates what the loss
-says.
+"""Gradients from sums of losses alone: what all estimators that perturb parameters have in common.
+
+They differ in the tensors that they perturb together: a *group*.
 """
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...arch.isa import Distribution
 from ...arch.isa.assembler import Assembler
-from ...recipe import ProbeGroup, Recipe
-from ..code.registers import BASE, DIFFERENCE, LOSS, OTHER, PROBE, SEED, STEP, TILE
-from ..layout.tensors import INDICES_PER_BLOCK, Tensor
-from ..objectives.supervised import Objective, Start
+from ...recipe import Recipe
+from ..code.perturbation import accumulate, perturb, restore
+from ..code.registers import BASE, DIFFERENCE, LOSS, OTHER, PROBE, TILE
+from ..errors import CompileError
+from ..formats.probes import FloatProbes, shift_to_target
+from ..layout.tensors import Tensor
+from ..objectives.objective import ObjectiveCode, Start
+from ..rates import Stepping, Unit
+from .estimator import Estimator, GradientCode, Pass, Places
 
-__all__ = ["GroupProbes", "accumulate", "perturb", "restore"]
-
-
-def perturb(asm: Assembler, tensor: Tensor, distribution: Distribution, amplitude: int) -> None:
-    """Emits PERTURB for one tensor and the probe at hand."""
-    asm.emit("PERTURB", **_traversal(tensor, distribution), amplitude=amplitude)
-
-
-def accumulate(asm: Assembler, tensor: Tensor, distribution: Distribution) -> None:
-    """Emits ACCUMULATE for one tensor, the probe at hand and the register DIFFERENCE."""
-    asm.emit("ACCUMULATE", **_traversal(tensor, distribution), difference=DIFFERENCE)
+__all__ = ["GroupProbes", "ParameterProbes", "ProbeGroup"]
 
 
-def restore(asm: Assembler, base: int, words: int) -> None:
-    """Emits what writes the working weights of some words without perturbation."""
-    asm.emit(
-        "PERTURB",
-        base=base,
-        inner=words,
-        tiles=1,
-        block=0,
-        seed=SEED,
-        step=STEP,
-        probe=PROBE,
-        distribution=Distribution.NONE,
-        amplitude=0,
-    )
+@dataclass(frozen=True, slots=True)
+class ProbeGroup:
+    """Tensors that are perturbed together, and how many probes a tile they get."""
+
+    tensors: tuple[str, ...]
+    probes: int
+    distribution: Distribution = Distribution.RADEMACHER
 
 
-def _traversal(tensor: Tensor, distribution: Distribution) -> dict[str, int]:
-    return {
-        "base": tensor.base,
-        "inner": tensor.inner,
-        "tiles": tensor.tiles,
-        "block": tensor.first_block(distribution),
-        "seed": SEED,
-        "step": STEP,
-        "probe": PROBE,
-        "distribution": distribution,
-    }
+class ParameterProbes(Estimator):
+    """An estimator that perturbs parameters; the file of each says which together."""
+
+    @property
+    def distribution(self) -> Distribution:
+        """Distribution of the recipe's probes."""
+        return Distribution[self.recipe.distribution.upper()]
+
+    @abstractmethod
+    def groups(self) -> list[ProbeGroup]:
+        """Which of its tensors are perturbed together."""
+
+    def spread(self, floats: FloatProbes, group: ProbeGroup) -> float:
+        """The RMS of a group's gradient accumulators."""
+        rms = floats.rms(group.tensors, probes=group.probes, whole=self.recipe.shared_probe)
+        return rms * group.distribution.deviation
+
+    def slower(self, group: ProbeGroup) -> int:
+        """Returns how many bits the recipe's shrinkage makes a group's rate smaller by, rounded,
+        because they become a shift.
+        """
+        shapes = self.setting.model.parameter_shapes()
+        size = sum(math.prod(shapes[name]) for name in group.tensors)
+        factor = {"none": 0.0, "root": 0.5, "linear": 1.0}[self.recipe.shrinkage]
+        return round(factor * math.log2((group.probes + size - 1) / group.probes))
+
+    def code(self, group: ProbeGroup) -> type[GroupProbes]:
+        """What makes a group's code."""
+        return GroupProbes
+
+    def shifts(self, floats: FloatProbes) -> dict[str, int]:
+        rms = {group.tensors: self.spread(floats, group) for group in self.groups()}
+        for (name, *_), value in rms.items():
+            if not math.isfinite(value):
+                raise CompileError(f"{name}: calibration probes gave infinite losses; use a smaller mu")
+        return {name: shift_to_target(value, floats.loss_frac) for names, value in rms.items() for name in names}
+
+    def planned(self) -> list[tuple[Sequence[str], int]]:
+        return [(group.tensors, group.probes * self.recipe.evaluations) for group in self.groups()]
+
+    def steppings(self) -> dict[str, Stepping]:
+        found: dict[str, Stepping] = {}
+        for group in self.groups():
+            recipe, deviation = self.recipe, group.distribution.deviation
+            scale = 1 / (recipe.batch * recipe.mu * recipe.evaluations * group.probes * deviation)
+            unit = Unit(scale, self.formats.loss_frac)
+            found |= dict.fromkeys(group.tensors, Stepping(unit, self.slower(group), deviation))
+        return found
+
+    def codes(self, places: Places) -> list[GroupProbes]:
+        return [
+            self.code(group)(
+                objective=places.objective,
+                recipe=self.recipe,
+                group=group,
+                tensors=tuple(places.tensors[name] for name in group.tensors),
+            )
+            for group in self.groups()
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupProbes:
-    """All probes of one group of tensors on the lane group at work, against the base loss in
-    register BASE.
+class GroupProbes(GradientCode):
+    """Code of all probes of one group of tensors on the lane group at work, against the base loss
+    in register BASE.
     """
 
-    objective: Objective
+    objective: ObjectiveCode
     recipe: Recipe
     group: ProbeGroup
     tensors: tuple[Tensor, ...]
@@ -74,32 +113,21 @@ class GroupProbes:
         return self.objective.start(self.tensors)
 
     @property
-    def passes(self) -> int:
-        """Forward passes per lane group."""
-        random = self.group.distribution is not Distribution.COORDINATE
-        probes = self.group.probes if random else sum(tensor.size for tensor in self.tensors)
-        return probes * self.recipe.evaluations
-
-    def prepare(self, asm: Assembler) -> None:
-        """Nothing to do before a step."""
+    def passes(self) -> tuple[Pass, ...]:
+        return ((*self.start, self.group.probes * self.recipe.evaluations),)
 
     def emit(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.program.GradientCode`."""
-        if self.group.distribution is Distribution.COORDINATE:
-            for tensor in self.tensors:
-                self._coordinates(asm, tensor)
-        else:
-            asm.emit("SET", target=PROBE, source=TILE, value=0)
-            with asm.loop(self.group.probes):
-                self._probe(asm, self.tensors)
-                if self.group.probes > 1:
-                    asm.emit("SET", target=PROBE, source=PROBE, value=1)
-            # Tensors of a layer stand side by side, so one pass restores a whole group.
-            first = self.tensors[0].base
-            restore(asm, first, self.tensors[-1].base + self.tensors[-1].words - first)
+        asm.emit("SET", target=PROBE, source=TILE, value=0)
+        with asm.loop(self.group.probes):
+            self.probe(asm, self.tensors)
+            if self.group.probes > 1:
+                asm.emit("SET", target=PROBE, source=PROBE, value=1)
+        # Tensors of a layer stand side by side, so one pass restores a whole group.
+        first = self.tensors[0].base
+        restore(asm, first, self.tensors[-1].base + self.tensors[-1].words - first)
 
-    def _probe(self, asm: Assembler, tensors: Sequence[Tensor]) -> None:
-        """One probe: losses, their difference, gradients."""
+    def probe(self, asm: Assembler, tensors: Sequence[Tensor]) -> None:
+        """Emits one probe: losses, their difference, gradients."""
         two = self.recipe.evaluations == 2
         for sign, register in ((1, LOSS), (-1, OTHER))[: self.recipe.evaluations]:
             for tensor in tensors:
@@ -109,24 +137,3 @@ class GroupProbes:
         asm.emit("SUBTRACT", target=DIFFERENCE, left=LOSS, right=OTHER if two else BASE)
         for tensor in tensors:
             accumulate(asm, tensor, self.group.distribution)
-
-    def _coordinates(self, asm: Assembler, tensor: Tensor) -> None:
-        """A probe for every parameter of a tensor, with its index in register PROBE; padding is
-        left out.
-        """
-        layout = tensor.layout
-        asm.emit("SET", target=PROBE, source=0, value=INDICES_PER_BLOCK * tensor.block)
-        with asm.loop(layout.inner):
-            with asm.loop(layout.groups):
-                with asm.loop(layout.group_rows):
-                    self._probe(asm, [tensor])
-                    asm.emit("SET", target=PROBE, source=PROBE, value=1)
-                _skip(asm, layout.group_pitch - layout.group_rows)
-            _skip(asm, layout.index_pitch - layout.columns)
-        # The next tensor's coordinates are probed against this one as it is.
-        restore(asm, tensor.base, tensor.words)
-
-
-def _skip(asm: Assembler, indices: int) -> None:
-    if indices:
-        asm.emit("SET", target=PROBE, source=PROBE, value=indices)

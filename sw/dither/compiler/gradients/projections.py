@@ -1,155 +1,115 @@
-"""Fixed random projections of output errors or of the target, and the distance of outputs from such
-a projection.
+"""Fixed random projections, of output errors or of the target: what estimators that use one have in
+common.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from abc import abstractmethod
 
-from ...arch.config import EngineConfig
-from ...arch.isa import Distribution, Operand
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arch.fixedpoint import FixedPoint
+from ...arch.generator import index_pitch
+from ...arch.isa import MASTER_BITS, Distribution
 from ...arch.isa.assembler import Assembler
-from ..code.lanewise import Words, combine
-from ..code.nests import Access, Drain, Nest, contract_nest
+from ...nn import adjoints
+from ..code.lanewise import Words
+from ..code.nests import Access, Drain, Nest
 from ..code.registers import SEED, ZERO
+from ..errors import CompileError
+from ..formats.signals import Calibration
+from .local import LocalEstimator
+from .signals import CLASS_CODE
 
-__all__ = ["FixedMatrix", "Projected", "Target"]
+__all__ = ["ClassProjection", "FixedProjection"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixedMatrix:
-    """A random matrix of one magnitude, made again in every step: only its signs' seed is kept
-    anywhere.
+class FixedProjection(LocalEstimator):
+    """An estimator with a fixed random matrix of one magnitude, made again in every step.
 
     It stands in the weight memory over masters that are zero. A recurrent layer has one for each
     time step, as if each were a layer of its own.
     """
 
-    rows: int
-    inputs: int
-    outputs: int
-    repeats: int
-    """Matrices, one behind the other."""
-    base: int
-    block: int
-    blocks: int
-    """Generator blocks of one matrix."""
-    amplitude: int
-    """In master units."""
+    @property
+    @abstractmethod
+    def source_format(self) -> FixedPoint:
+        """The format of what is projected."""
+
+    def random(self) -> tuple[NDArray[np.float64], FixedPoint]:
+        """A matrix such as the engine will have, in floats, and its format: magnitudes of a quarter
+        of the range.
+        """
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), (self.classes, self.plan.layer.output_size))
+        return signs * self.recipe.projection, FixedPoint.reaching(2 * self.recipe.projection, self.width)
 
     @property
-    def tiles(self) -> int:
-        """Row tiles."""
-        return -(-self.outputs // self.rows)
+    def signal_macs(self) -> int:
+        return self.outputs().count * self.classes
 
-    @property
-    def words(self) -> int:
-        """Words of one matrix in the parameter memories."""
-        return self.tiles * self.inputs
+    def zeroed(self) -> list[tuple[int, int]]:
+        (outputs, _), *others = self.outputs().loops
+        one = -(-outputs // self.setting.engine.rows) * self.classes, self.classes * index_pitch(outputs)
+        return [one] * math.prod(count for count, _ in others)
 
-    def write(self, asm: Assembler) -> None:
-        """Emits what writes it."""
-        for number in range(self.repeats):
+    def begin(self, asm: Assembler) -> None:
+        # Only the seed of the signs is kept anywhere.
+        (size, _), *_ = self.outputs().loops
+        form = self.matrix_format
+        for base, block in self.places.zeroed[self.position]:
             asm.emit(
                 "PERTURB",
-                base=self.base + number * self.words,
-                inner=self.inputs,
-                tiles=self.tiles,
-                block=self.block + number * self.blocks,
+                base=base,
+                inner=self.classes,
+                tiles=-(-size // self.setting.engine.rows),
+                block=block,
                 seed=SEED,
                 step=ZERO,
                 probe=ZERO,
                 distribution=Distribution.RADEMACHER,
-                amplitude=self.amplitude,
+                amplitude=round(self.recipe.projection * 2.0 ** (form.frac + MASTER_BITS - form.width)),
             )
 
-    def nest(self, source: int, outputs: Words) -> Nest:
-        """The projection of ``source``; the second loop of the outputs, if any, goes over the
-        matrices.
-        """
-        (count, stride), *others = outputs.loops
-        return Nest(
+    def signal(self, asm: Assembler) -> None:
+        self.project(asm, self.s, self.form.signal.frac)
+
+    def project(self, asm: Assembler, target: Words, frac: int) -> None:
+        """Emits what writes the projection to ``target``, with ``frac`` fraction bits."""
+        assert self.source
+        engine, inputs = self.setting.engine, self.classes
+        # The second loop of the outputs, if any, goes over the matrices.
+        (count, stride), *others = target.loops
+        tiles = -(-count // engine.rows)
+        (base, _), *_ = self.places.zeroed[self.position]
+        nest = Nest(
             "fixed projection",
-            inner=(self.inputs,),
-            outer=(self.tiles, *(each for each, _ in others)),
-            w=Access(self.base, (1, 0, 0, self.inputs, self.words)),
-            x=Access(source, (1,)),
-            y=Access(outputs.base, (self.rows * stride, *(step for _, step in others)), row=stride),
-            last_rows=count - (self.tiles - 1) * self.rows,
+            inner=(inputs,),
+            outer=(tiles, *(each for each, _ in others)),
+            w=Access(base, (1, 0, 0, inputs, tiles * inputs)),
+            x=Access(self.region(self.source), (1,)),
+            y=Access(target.base, (engine.rows * stride, *(step for _, step in others)), row=stride),
+            last_rows=count - (tiles - 1) * engine.rows,
         )
+        asm.add(nest.contract(engine, Drain(self.source_format.frac + self.matrix_format.frac - frac)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Projected:
-    """A fixed projection of the output errors (direct feedback alignment) or of the classes' code
-    (DRTP).
-    """
+class ClassProjection(FixedProjection):
+    """An estimator with a fixed random projection of the classes' code."""
 
-    engine: EngineConfig
-    matrix: FixedMatrix
-    source: int
-    """First word of what is projected."""
-    signal: Words
-    shift: int
+    source = CLASS_CODE
 
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        self.matrix.write(asm)
+    @property
+    def source_format(self) -> FixedPoint:
+        return FixedPoint(self.width, self.width - 2)
 
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        asm.add(self.matrix.nest(self.source, self.signal).contract(self.engine, Drain(self.shift)))
+    def projected_code(self, layer: Calibration) -> tuple[NDArray[np.float64], FixedPoint]:
+        """The projection of typical samples' classes, in floats, and the matrix's format.
 
-    def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Target projection (tpSGD): outputs minus a fixed projection of the target, or the sign of
-    that.
-    """
-
-    engine: EngineConfig
-    projection: Projected
-    outputs: Words
-    scratch: int
-    """First word of what the projection is written to."""
-    signal: int
-    factor: int
-    """The word that aligns the projection with the outputs' binary point."""
-    one: int
-    """The word of 1, or of what aligns the outputs with the projection's."""
-    shift: int
-    sign: tuple[int, int] | None
-    """For the l1 loss: a word of what counts as 1, and first word of scratch."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        self.projection.prepare(asm)
-
-    def emit(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
-        self.projection.emit(asm)
-        what = "distance to the target"
-        distance = self.signal if self.sign is None else self.sign[1]
-        asm.add(combine(self.engine, what, self.outputs, self.scratch, self.factor, self.one, distance, self.shift))
-        if self.sign is not None:
-            unit, _ = self.sign
-            over = self.outputs.at(self.signal).each()
-            asm.add(
-                contract_nest(
-                    self.engine,
-                    what,
-                    inner=(),
-                    outer=self.outputs.outer,
-                    w=self.outputs.at(distance).each(),
-                    x=Access(unit),
-                    y=Access(over.base, over.strides[3:]),
-                    drain=Drain(0),
-                    operand=Operand.SIGN,
-                )
-            )
-
-    def after(self, asm: Assembler) -> None:
-        """See :class:`Signal`."""
+        :raises CompileError: if there are no classes.
+        """
+        if self.setting.model.loss != "cross_entropy":
+            raise CompileError(f"{self.name} projects classes; use feedback with squared errors")
+        matrix, form = self.random()
+        return adjoints.class_code(self.classes, layer.targets) @ matrix, form

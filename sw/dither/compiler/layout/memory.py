@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 from ...arch.config import EngineConfig
 from ...nn.models import RNN, Layer
-from ...recipe import ProbeGroup
 from ..errors import shortage
 from ..plan.planner import LayerPlan
-from .tensors import Layout
 
 __all__ = ["ActivationMap", "LayerBuffers", "Region", "allocate_activations"]
 
@@ -31,6 +29,7 @@ class Region:
 
     @property
     def end(self) -> int:
+        """The first word behind the region."""
         return self.base + self.words
 
 
@@ -43,7 +42,7 @@ class LayerBuffers:
     """Intermediates have words of their own."""
     source: Region
     intermediates: tuple[Region, ...]
-    """Of one chunk; the state behind each step but the last."""
+    """The states of one chunk behind each step but the last."""
     target: Region
 
 
@@ -57,7 +56,7 @@ class ActivationMap:
     targets: Region
     layers: tuple[LayerBuffers, ...]
     extra: Mapping[str, Region]
-    """Of local learning, by name."""
+    """Regions that the objective or estimators ask for, by name."""
     regions: tuple[Region, ...]
     """All of them, for reports; regions of one layer's scratch overlap those of another's."""
     words: int
@@ -123,35 +122,29 @@ def _choose(options: list[list[_Option]], room: int) -> tuple[list[_Option], int
 
 
 def allocate_activations(
-    plans: list[LayerPlan],
-    layouts: Mapping[str, Layout],
+    plans: Sequence[LayerPlan],
     engine: EngineConfig,
     drains: Sequence[int],
     constants: int,
     targets: int,
-    groups: Sequence[ProbeGroup],
-    evaluations: int,
+    passes: Sequence[tuple[int, int, int]],
     keep: Collection[int] = (),
     extra: Mapping[str, int] | None = None,
 ) -> ActivationMap:
-    """Place everything.
+    """Places everything that stands in the activation memory.
 
     :param drains: drain cycles of a row in each layer's last step.
     :param constants: words of bias constants; for a recurrent layer, those of h_0 are the last
         ones.
     :param targets: words of targets (0 for labels alone).
-    :param groups: tensors perturbed together, with their probes.
-    :param evaluations: forward passes per probe.
+    :param passes: forward passes besides the base pass: the layer and step from which on they must
+        compute, and how many they are.
     :param keep: layers whose intermediates must be kept.
     :param extra: further regions, words by name.
     :raises CompileError: saying by how much the memory is short and what would help.
     """
     options = []
     for plan, drain in zip(plans, drains, strict=True):
-        starts = [min((layouts[name].layer, layouts[name].first_step) for name in group.tensors) for group in groups]
-        passes = [
-            (layer, step, group.probes * evaluations) for (layer, step), group in zip(starts, groups, strict=True)
-        ]
         own = [(step, count) for layer, step, count in passes if layer == plan.position]
         passing = 1 + sum(count for layer, _, count in passes if layer < plan.position)
         ways = _options(plan, engine, drain, own, passing)

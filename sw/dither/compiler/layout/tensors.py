@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +40,30 @@ class Layout:
     axes: tuple[int, ...]
     """Permutation of ``view`` that puts input positions first and outputs last, both contiguous."""
     inner: int
-    """K, input positions."""
+    """Number of input positions, K."""
     groups: int
     group_rows: int
     group_pitch: int
     first_step: int
     """The layer's step that first uses the tensor."""
     layer: int
+
+    @classmethod
+    def plain(cls, name: str, shape: tuple[int, int], layer: int) -> Layout:
+        """The layout of a matrix that is no parameter of the model, as it is."""
+        inner, columns = shape
+        return cls(
+            name=name,
+            shape=shape,
+            view=shape,
+            axes=(0, 1),
+            inner=inner,
+            groups=1,
+            group_rows=columns,
+            group_pitch=columns,
+            first_step=0,
+            layer=layer,
+        )
 
     @property
     def columns(self) -> int:
@@ -82,30 +100,30 @@ class Tensor:
 
     layout: Layout
     format: FixedPoint
-    """Of the working weights."""
+    """The format of the working weights."""
     rows: int
     base: int
     """First word in the weight, master, gradient and moment memories."""
     block: int
-    """First generator block."""
+    """The tensor's first generator block."""
     amplitude: int
     """Probe step in master units."""
     gradient_shift: int
     rate_shift: int
-    trained: bool = True
-    """Whether steps change it."""
 
     @property
     def name(self) -> str:
+        """The tensor's name, such as ``0.core1``."""
         return self.layout.name
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The tensor's shape, as users see it."""
         return self.layout.shape
 
     @property
     def size(self) -> int:
-        """Parameters, without padding."""
+        """Number of parameters, without padding."""
         return math.prod(self.layout.shape)
 
     @property
@@ -120,6 +138,7 @@ class Tensor:
 
     @property
     def words(self) -> int:
+        """Number of words in each of the parameter memories."""
         return self.inner * self.tiles
 
     def first_block(self, distribution: Distribution) -> int:
@@ -157,7 +176,7 @@ class Tensor:
         return self.layout.elements(INDICES_PER_BLOCK * self.block + grid)
 
 
-def layouts(plans: list[LayerPlan], shapes: dict[str, tuple[int, ...]]) -> dict[str, Layout]:
+def layouts(plans: Sequence[LayerPlan], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Layout]:
     """Layouts of all parameters by name, in the model's order."""
     found: dict[str, Layout] = {}
     for plan in plans:
@@ -193,7 +212,7 @@ def layouts(plans: list[LayerPlan], shapes: dict[str, tuple[int, ...]]) -> dict[
     return {name: found[name] for name in shapes}
 
 
-def place_tensors(found: dict[str, Layout], engine: EngineConfig) -> tuple[dict[str, tuple[int, int]], int]:
+def place_tensors(found: Mapping[str, Layout], engine: EngineConfig) -> tuple[dict[str, tuple[int, int]], int]:
     """First word and first generator block of every tensor, one behind the other; the first block
     behind them.
 

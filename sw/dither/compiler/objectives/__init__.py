@@ -1,1 +1,7 @@
-"""What a step minimises: a loss over labelled samples, or a differential equation's residual."""
+"""What networks are trained for: labelled samples, or the residual of a differential equation."""
+
+from .collocation import Collocation
+from .labelled import Labelled
+from .objective import Objective
+
+__all__ = ["Collocation", "Labelled", "Objective"]

@@ -13,24 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from ...arch.config import EngineConfig
-from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import LossKind, LossMode, Memory, Operand
 from ...arch.isa.assembler import Assembler
-from ...physics import Expression
 from ..code.nests import Access, Drain, contract_nest
+from ..code.network import NetworkCode
 from ..code.registers import INDEX, ZERO
 from ..formats.residual import ResidualFormats
 from ..layout.memory import Region
 from ..layout.tensors import Tensor
 from ..plan.lowering import Lowered, Run
-from ..plan.samples import matrix
-from .supervised import Start, Supervised
+from .objective import ObjectiveCode, Start
+from .points import Points
 
-__all__ = ["Collocation", "Residual", "ResidualRegions"]
+__all__ = ["Residual", "ResidualRegions"]
 
 _ENTRY = "residual"
 
@@ -50,56 +45,18 @@ class ResidualRegions:
     residual: Region
 
 
-@dataclass(frozen=True, slots=True)
-class Collocation:
-    """What the host sends for a point: coordinates, the terms' coefficients, a label and the
-    negative source.
-    """
-
-    lowered: Lowered
-    formats: ResidualFormats
-    dimensions: int
-
-    @property
-    def label(self) -> int:
-        """See :class:`~dither.compiler.plan.samples.Samples`."""
-        return self.dimensions + len(self.lowered.terms)
-
-    def words(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> NDArray[np.int64]:
-        """See :class:`~dither.compiler.plan.samples.Samples`; there are no targets.
-
-        :raises ValueError: if there are.
-        """
-        points = matrix(inputs, self.dimensions)
-        if targets is not None:
-            raise ValueError("a differential equation has no targets")
-
-        def column(form: FixedPoint, value: Expression) -> NDArray[np.int64]:
-            return form.encode(value.value(points))[:, None]
-
-        coefficients = [
-            column(form, coefficient)
-            for form, (coefficient, _) in zip(self.formats.coefficients, self.lowered.terms, strict=True)
-        ]
-        label = np.zeros((len(points), 1), np.int64)
-        source = column(self.formats.residual, -self.lowered.source)
-        return np.concatenate([self.formats.point.encode(points), *coefficients, label, source], axis=1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Residual:
-    """The mean squared residual of a differential equation: an
-    :class:`~dither.compiler.objectives.supervised.Objective`.
+class Residual(ObjectiveCode):
+    """Code of the mean squared residual of a differential equation: an
+    :class:`~dither.compiler.objectives.objective.ObjectiveCode`.
     """
 
-    engine: EngineConfig
-    network: Supervised
-    """Whose loss is not used."""
+    network: NetworkCode
     lowered: Lowered
     formats: ResidualFormats
     loss_frac: int
-    """Of a loss; LOSS is told other binary points, which amount to the same shift."""
-    samples: Collocation
+    """Fraction bits of a loss; LOSS is told other binary points, which amount to the same shift."""
+    samples: Points
     regions: ResidualRegions
     identity: Tensor
     offsets: Tensor
@@ -110,21 +67,17 @@ class Residual:
     minus_one: int
 
     def subroutines(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`."""
         self.network.subroutines(asm)
         asm.label(_ENTRY)
         self._residual(asm)
         asm.emit("RETURN")
 
     def load(self, asm: Assembler) -> None:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`."""
         group = self.regions.group
         asm.emit("LOAD", memory=Memory.ACTIVATION, base=group.base, count=group.words)
 
     def forward(self, asm: Assembler, start: Start = (0, 0)) -> None:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`; all of it, whatever the
-        start.
-        """
+        # All of it, whatever the start.
         asm.call(_ENTRY)
 
     def loss(
@@ -135,7 +88,6 @@ class Residual:
         place: tuple[int, int] = (0, 0),
         loss_frac: int | None = None,
     ) -> None:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`."""
         # Only the shift between squares and losses counts, so that losses may have more than LOSS's
         # 16 bits.
         shift = 2 * self.formats.residual.frac - (self.loss_frac if loss_frac is None else loss_frac)
@@ -159,38 +111,27 @@ class Residual:
         )
 
     def evaluate(self, asm: Assembler, target: int) -> None:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`: the network's outputs at
-        the points themselves.
-        """
+        # The network's outputs at the points themselves.
         asm.emit("SET", target=INDEX, source=ZERO, value=0)
         self._node(asm)
         asm.emit("STORE", memory=Memory.ACTIVATION, base=self._output, count=1)
         asm.emit("SET", target=target, source=ZERO, value=0)
 
     def start(self, tensors: Sequence[Tensor]) -> Start:
-        """See :class:`~dither.compiler.objectives.supervised.Objective`: every node needs all of
-        the network.
-        """
+        # Every node needs all of the network.
         return 0, 0
 
     @property
-    def macs(self) -> int:
-        """Useful multiply-accumulates per sample and residual, besides the network's."""
-        nodes, columns = self.lowered.matrix.shape
-        products = sum(entry.left.count for entry in self.lowered.sums) + len(self.lowered.terms)
-        return int(nodes * (self.samples.dimensions + columns) + products)
-
-    @property
     def _output(self) -> int:
-        return self.network.memory.layers[-1].target.base
+        return self.network.output.base
 
     def _node(self, asm: Assembler) -> None:
         """The network at the node that register INDEX names."""
-        size, R = self.samples.dimensions, self.engine.rows
+        size, R = self.samples.dimensions, self.network.engine.rows
         tiles = -(-size // R)
         asm.add(
             contract_nest(
-                self.engine,
+                self.network.engine,
                 "a stencil's node",
                 inner=(size,),
                 outer=(tiles,),
@@ -234,7 +175,7 @@ class Residual:
         """The network's output, less what stands in a word, to a slot; exact but for saturation."""
         asm.add(
             contract_nest(
-                self.engine,
+                self.network.engine,
                 "a stencil's slot",
                 inner=(),
                 outer=(),
@@ -251,11 +192,11 @@ class Residual:
     def _columns(self, asm: Assembler) -> None:
         """All functionals of the slots."""
         nodes, columns = self.lowered.matrix.shape
-        R = self.engine.rows
+        R = self.network.engine.rows
         tiles = -(-columns // R)
         asm.add(
             contract_nest(
-                self.engine,
+                self.network.engine,
                 "a stencil's functionals",
                 inner=(nodes,),
                 outer=(tiles,),
@@ -271,7 +212,7 @@ class Residual:
         """A sum of products of words."""
         asm.add(
             contract_nest(
-                self.engine,
+                self.network.engine,
                 "a residual's products",
                 inner=(count,),
                 outer=(),

@@ -51,7 +51,7 @@ class Lowered:
     """A residual as words. Numbers of sums are in an order in which each uses earlier ones only."""
 
     matrix: Array
-    """Shape (slots, columns)."""
+    """All functionals as columns, shape (slots, columns)."""
     runs: tuple[Run, ...]
     """All of them; each column and each sum is in one."""
     sums: tuple[Sum, ...]

@@ -74,11 +74,12 @@ class Step:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per sample."""
+        """Number of multiply-accumulates per sample."""
         return self.P * self.K * self.M * self.S - self.skipped
 
     @property
     def output_words(self) -> int:
+        """Number of activation words that the outputs take."""
         return self.P * self.M * self.S
 
     @property

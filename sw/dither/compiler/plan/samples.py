@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.fixedpoint import FixedPoint
 from ...nn.models import Model
 
-__all__ = ["Labelled", "Samples", "matrix"]
+__all__ = ["LabelledSamples", "Samples", "matrix"]
 
 Integers = NDArray[np.int64]
 
@@ -45,21 +45,24 @@ def matrix(inputs: ArrayLike, columns: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledSamples(Samples):
     """Inputs, label and, for squared errors, targets."""
 
     model: Model
     input: FixedPoint
     output: FixedPoint
-    """Of outputs and targets."""
+    """The format of outputs and targets."""
 
     @property
     def label(self) -> int:
-        """See :class:`Samples`."""
         return self.model.inputs
 
     def words(self, inputs: ArrayLike, targets: ArrayLike | None) -> Integers:
-        """See :class:`Samples`; targets are classes or, for squared errors, values."""
+        """Returns integers of shape (samples, words).
+
+        :param targets: classes or, for squared errors, values; None masks the losses.
+        :raises ValueError: on other shapes than the model's.
+        """
         samples = matrix(inputs, self.model.inputs)
         words = [self.input.encode(samples)]
         squared = self.model.loss == "squared_error"

@@ -20,47 +20,22 @@ Entries and their input streams (→ output streams):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..arch.isa import Memory, Rule
 from ..arch.isa.assembler import Assembler
 from ..recipe import Recipe
+from .code.perturbation import restore
 from .code.registers import BASE, GROUPS, LOSS, OFFSET, RATE, SEED, STEP, STEPS, TILE, TOTAL, ZERO
-from .gradients.probing import restore
+from .gradients import GradientCode
 from .layout.memory import Region
 from .layout.tensors import Tensor
-from .objectives.supervised import Objective, Start
+from .objectives.objective import ObjectiveCode
 
-__all__ = ["ENTRIES", "STATE_MEMORIES", "Emitter", "GradientCode", "Table"]
+__all__ = ["ENTRIES", "STATE_MEMORIES", "Emitter"]
 
 ENTRIES = ("setup", "load_state", "store_state", "train", "gradients", "evaluate", "measure", "contract")
 """Names of the programs' entry points."""
 STATE_MEMORIES = (Memory.MASTER, Memory.MOMENT1, Memory.MOMENT2)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """An activation table: its function and the layers' formats that it serves."""
-
-    function: str
-    input_frac: int
-    output_frac: int
-
-
-class GradientCode(Protocol):
-    """A way to the gradients of some tensors, as code."""
-
-    @property
-    def start(self) -> Start:
-        """The earliest layer and step that it overwrites anything behind."""
-
-    def prepare(self, asm: Assembler) -> None:
-        """Emits what is done once, before a step's first lane group."""
-
-    def emit(self, asm: Assembler) -> None:
-        """Emits what adds the lane group at work to the gradients, behind its base pass and
-        loss.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,18 +49,18 @@ class Emitter:
     activation_entries: int
     """Words of the activation tables in use."""
     constants: Region
-    objective: Objective
+    objective: ObjectiveCode
     gradients: tuple[GradientCode, ...]
-    """In any order."""
+    """Code of all gradients, in any order."""
     tensors: tuple[Tensor, ...]
-    trained: tuple[Tensor, ...]
+    """Those that steps change."""
     fixed: int = 0
     """Words of tensors that no step changes, behind the others."""
     zeroed: int = 0
     """Words behind them whose masters are zero."""
 
     def program(self) -> Assembler:
-        """The whole program."""
+        """Returns the whole program."""
         asm = Assembler()
         self.objective.subroutines(asm)
         asm.label("accumulate")
@@ -176,7 +151,7 @@ class Emitter:
                 asm.emit("SET", target=TILE, source=TILE, value=recipe.most_probes)
 
     def _update(self, asm: Assembler, rule: Rule, rate: int) -> None:
-        for tensor in self.trained:
+        for tensor in self.tensors:
             asm.emit(
                 "UPDATE",
                 base=tensor.base,

@@ -1,0 +1,94 @@
+"""What a compiled program costs: multiply-accumulates, forward passes, cycles, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..arch.fixedpoint import FixedPoint
+from ..arch.timing import execution_cycles
+from ..nn.models import RNN
+from .plan.planner import Step
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
+
+__all__ = ["Figures", "StepReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One contraction step, for reports."""
+
+    layer: int
+    step: Step
+    chunks: int
+    macs: int
+    """Useful multiply-accumulates per sample, without bias."""
+    cycles: int
+    """Exact execution cycles per lane group."""
+    occupancy: float
+    """Useful multiply-accumulates over what all multipliers could have done in these cycles."""
+    shift: int
+    format: FixedPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a program costs, for reports."""
+
+    compiled: Compiled
+
+    @property
+    def forward_macs(self) -> int:
+        """Useful multiply-accumulates of one sample's forward pass, without bias."""
+        return sum(plan.macs for plan in self.compiled.plans)
+
+    def passes(self) -> list[tuple[int, int, int]]:
+        """Forward passes per lane group and training step: (start layer, start step, how many)."""
+        return [(0, 0, 1), *self.compiled.probe_passes]
+
+    @property
+    def step_macs(self) -> int:
+        """Useful multiply-accumulates of one training step, over all samples, probes and passes."""
+        program, total = self.compiled, self.compiled.gradient_macs
+        for layer, start, count in self.passes():
+            if layer < len(program.plans):
+                macs = sum(step.macs for step in program.plans[layer].steps[start:])
+                network = macs + sum(plan.macs for plan in program.plans[layer + 1 :])
+                total += count * (network * program.evaluations_per_sample + program.objective_macs)
+        return total * program.recipe.batch
+
+    @property
+    def step_evaluations(self) -> int:
+        """Evaluations of the network, one a sample, in one training step; partial ones are counted
+        in full.
+        """
+        passes = sum(count for _, _, count in self.passes())
+        return passes * self.compiled.recipe.batch * self.compiled.evaluations_per_sample
+
+    def steps(self) -> list[StepReport]:
+        """Every contraction step with its exact cycles."""
+        reports, program = [], self.compiled
+        for plan, buffers, formats, code in zip(
+            program.plans, program.memory.layers, program.formats.layers, program.forward, strict=True
+        ):
+            flat = [instruction for part in code for instruction in part if instruction.name == "CONTRACT"]
+            rounds = plan.layer.steps if isinstance(plan.layer, RNN) else 1
+            for number, step in enumerate(plan.steps):
+                mine = flat[number :: len(plan.steps)]
+                cycles = rounds * sum(execution_cycles(program.engine, instruction) for instruction in mine)
+                occupancy = step.macs / (cycles * program.engine.rows)
+                reports.append(
+                    StepReport(
+                        plan.position,
+                        step,
+                        buffers.chunks,
+                        step.macs,
+                        cycles,
+                        occupancy,
+                        formats.shifts[number],
+                        formats.sums[number],
+                    )
+                )
+        return reports
