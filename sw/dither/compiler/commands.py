@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +20,7 @@ from ..arch.streams import Expect, Segment
 from ..nn.models import Parameters
 from .code.network import Table
 from .emitter import STATE_MEMORIES
-
-if TYPE_CHECKING:
-    from .compiled import Compiled
+from .program import Program
 
 __all__ = ["Command", "Commands", "Evaluation", "State"]
 
@@ -67,44 +64,44 @@ class Evaluation:
 class Commands:
     """All commands of a program."""
 
-    compiled: Compiled
+    program: Program
 
     def setup(self) -> Command:
         """Loads tables and constants; once, after :meth:`Device.write_program`."""
-        scalar = np.stack(tables.scalar_tables(self.compiled.engine.table_bits), axis=1)
+        scalar = np.stack(tables.scalar_tables(self.program.engine.table_bits), axis=1)
         segments = [Segment(Memory.SCALAR_TABLE, scalar)]
-        if self.compiled.activation_tables:
-            contents = [np.stack(self._table(table), axis=1) for table in self.compiled.activation_tables]
+        if self.program.activation_tables:
+            contents = [np.stack(self._table(table), axis=1) for table in self.program.activation_tables]
             segments.append(Segment(Memory.ACTIVATION_TABLE, np.concatenate(contents)))
-        if self.compiled.constants:
-            values = np.array(self.compiled.constants, dtype=np.int64)
-            words = np.repeat(values[:, None], self.compiled.engine.lanes, axis=1)
+        if self.program.constants:
+            values = np.array(self.program.constants, dtype=np.int64)
+            words = np.repeat(values[:, None], self.program.engine.lanes, axis=1)
             segments.append(Segment(Memory.ACTIVATION, words))
-        return Command(self.compiled.entries["setup"], tuple(segments))
+        return Command(self.program.entries["setup"], tuple(segments))
 
     def _table(self, table: Table) -> tuple[Integers, Integers]:
         build = {"sine": tables.sine_table, "tanh": tables.tanh_table}[table.function]
-        width, bits = self.compiled.engine.width, self.compiled.engine.table_bits
+        width, bits = self.program.engine.width, self.program.engine.table_bits
         return build(FixedPoint(width, table.input_frac), FixedPoint(width, table.output_frac), bits)
 
     def load_state(self, state: State) -> Command:
         """Loads a training state, clears the gradients and writes the working weights."""
         master, moment1, moment2 = (self._pack_all(values) for values in (state.master, state.moment1, state.moment2))
-        guard = MASTER_BITS - self.compiled.engine.width
-        others = [tensor.pack(weights) << guard for tensor, weights in self.compiled.fixed]
-        zeros = np.zeros((self.compiled.zeroed, self.compiled.engine.rows), np.int64)
+        guard = MASTER_BITS - self.program.engine.width
+        others = [tensor.pack(weights) << guard for tensor, weights in self.program.fixed]
+        zeros = np.zeros((self.program.zeroed, self.program.engine.rows), np.int64)
         contents = {
             Memory.MASTER: np.concatenate([master, *others, zeros]),
             Memory.GRADIENT: np.zeros_like(master),
             Memory.MOMENT1: moment1,
             Memory.MOMENT2: moment2,
         }
-        return Command(self.compiled.entries["load_state"], tuple(Segment(*item) for item in contents.items()))
+        return Command(self.program.entries["load_state"], tuple(Segment(*item) for item in contents.items()))
 
     def store_state(self) -> Command:
         """Fetches the training state; :meth:`read_state` makes sense of the outputs."""
-        expects = tuple(Expect(memory, self.compiled.words) for memory in STATE_MEMORIES)
-        return Command(self.compiled.entries["store_state"], (), expects)
+        expects = tuple(Expect(memory, self.program.words) for memory in STATE_MEMORIES)
+        return Command(self.program.entries["store_state"], (), expects)
 
     def read_state(self, outputs: Sequence[Integers]) -> State:
         """The outputs of a ``store_state`` command."""
@@ -123,7 +120,7 @@ class Commands:
         """
         if not batches:
             raise ValueError("a train command needs at least one batch")
-        recipe, rates = self.compiled.recipe, self.compiled.rates
+        recipe, rates = self.program.recipe, self.program.rates
         segments = [Segment.scalars([recipe.seed if seed is None else seed, first_step, len(batches)])]
         for number, (inputs, targets) in enumerate(batches):
             samples = len(np.asarray(inputs))
@@ -131,7 +128,7 @@ class Commands:
                 raise ValueError(f"batch {number} has {samples} samples, not the recipe's {recipe.batch}")
             segments.append(Segment.scalars([rates.mantissa(recipe, first_step + number - begun)]))
             segments += self._groups(inputs, targets)
-        return Command(self.compiled.entries["train"], tuple(segments), (Expect(None, 1),) * len(batches))
+        return Command(self.program.entries["train"], tuple(segments), (Expect(None, 1),) * len(batches))
 
     def read_train(self, outputs: Sequence[Integers]) -> list[int]:
         """Each step's sum of base losses, exact, in units of ``2**-loss_frac``."""
@@ -139,16 +136,16 @@ class Commands:
 
     def mean_loss(self, loss_sum: int) -> float:
         """Mean loss per sample of a training step."""
-        return math.ldexp(loss_sum, -self.compiled.formats.loss_frac) / self.compiled.recipe.batch
+        return math.ldexp(loss_sum, -self.program.formats.loss_frac) / self.program.recipe.batch
 
     def gradients(self, step: int, inputs: ArrayLike, targets: ArrayLike, seed: int | None = None) -> Command:
         """What a training step would make of a batch, without taking the step; see
         :meth:`read_gradients`.
         """
-        seed = self.compiled.recipe.seed if seed is None else seed
+        seed = self.program.recipe.seed if seed is None else seed
         segments = (Segment.scalars([seed, step]), *self._groups(inputs, targets))
-        expects = (Expect(None, 1), Expect(Memory.GRADIENT, self.compiled.words))
-        return Command(self.compiled.entries["gradients"], segments, expects)
+        expects = (Expect(None, 1), Expect(Memory.GRADIENT, self.program.words))
+        return Command(self.program.entries["gradients"], segments, expects)
 
     def read_gradients(self, outputs: Sequence[Integers]) -> tuple[int, dict[str, Integers]]:
         """The sum of base losses, and the gradient accumulators by tensor."""
@@ -157,67 +154,67 @@ class Commands:
     def evaluate(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> Command:
         """Runs the network forward on any number of samples, at least one."""
         groups = self._groups(inputs, targets)
-        expects = (Expect(Memory.ACTIVATION, self.compiled.model.outputs), Expect(None, 1)) * len(groups)
-        return Command(self.compiled.entries["evaluate"], (Segment.scalars([len(groups)]), *groups), expects)
+        expects = (Expect(Memory.ACTIVATION, self.program.model.outputs), Expect(None, 1)) * len(groups)
+        return Command(self.program.entries["evaluate"], (Segment.scalars([len(groups)]), *groups), expects)
 
     def read_evaluate(self, outputs: Sequence[Integers], samples: int) -> Evaluation:
         """The outputs of an ``evaluate`` command on ``samples`` samples."""
         words = np.stack(outputs[0::2])
-        integers = words.transpose(0, 2, 1).reshape(-1, self.compiled.model.outputs)[:samples]
+        integers = words.transpose(0, 2, 1).reshape(-1, self.program.model.outputs)[:samples]
         loss_sum = sum(int(values[0, 0]) for values in outputs[1::2])
-        mean = math.ldexp(loss_sum, -self.compiled.formats.loss_frac) / samples
-        return Evaluation(self.compiled.formats.output.decode(integers), integers, loss_sum, mean)
+        mean = math.ldexp(loss_sum, -self.program.formats.loss_frac) / samples
+        return Evaluation(self.program.formats.output.decode(integers), integers, loss_sum, mean)
 
     def measure(self, inputs: ArrayLike, targets: ArrayLike | None = None) -> Command:
         """The loss of any number of samples, at least one, as a training step would see it."""
         groups = self._groups(inputs, targets)
         expects = (Expect(None, 1),) * len(groups)
-        return Command(self.compiled.entries["measure"], (Segment.scalars([len(groups)]), *groups), expects)
+        return Command(self.program.entries["measure"], (Segment.scalars([len(groups)]), *groups), expects)
 
     def read_measure(self, outputs: Sequence[Integers], samples: int) -> float:
         """The mean loss of the ``samples`` samples of a ``measure`` command."""
-        return math.ldexp(sum(int(values[0, 0]) for values in outputs), -self.compiled.formats.loss_frac) / samples
+        return math.ldexp(sum(int(values[0, 0]) for values in outputs), -self.program.formats.loss_frac) / samples
 
     def contract(self, inputs: ArrayLike) -> Command:
         """Forward passes alone, for benchmarks; nothing comes back."""
         groups = self._groups(inputs, None)
-        return Command(self.compiled.entries["contract"], (Segment.scalars([len(groups)]), *groups))
+        return Command(self.program.entries["contract"], (Segment.scalars([len(groups)]), *groups))
 
     def initial_state(self, parameters: Parameters) -> State:
         """Masters rounded from real values, moments and learned matrices zero.
 
         :raises ValueError: if names or shapes are not the model's.
         """
-        names = self.compiled.model.parameter_shapes()
-        learned = set(self.compiled.tensors) - set(names)
-        self.compiled.model.check_parameters({name: value for name, value in parameters.items() if name not in learned})
+        names = self.program.model.parameter_shapes()
+        learned = set(self.program.tensors) - set(names)
+        self.program.model.check_parameters({name: value for name, value in parameters.items() if name not in learned})
         masters = {
             name: tensor.master.encode(parameters.get(name, np.zeros(tensor.shape)))
-            for name, tensor in self.compiled.tensors.items()
+            for name, tensor in self.program.tensors.items()
         }
         zeros = [{name: np.zeros(value.shape, np.int64) for name, value in masters.items()} for _ in range(2)]
         return State(masters, *zeros)
 
     def parameters(self, state: State) -> dict[str, NDArray[np.float64]]:
         """The real values of the model's parameters in a state."""
-        names = self.compiled.model.parameter_shapes()
-        return {name: self.compiled.tensors[name].master.decode(state.master[name]) for name in names}
+        names = self.program.model.parameter_shapes()
+        return {name: self.program.tensors[name].master.decode(state.master[name]) for name in names}
 
     def _pack_all(self, values: Mapping[str, Integers]) -> Integers:
-        return np.concatenate([tensor.pack(values[name]) for name, tensor in self.compiled.tensors.items()])
+        return np.concatenate([tensor.pack(values[name]) for name, tensor in self.program.tensors.items()])
 
     def _unpack_all(self, words: Integers) -> dict[str, Integers]:
         return {
             name: tensor.unpack(words[tensor.base : tensor.base + tensor.words])
-            for name, tensor in self.compiled.tensors.items()
+            for name, tensor in self.program.tensors.items()
         }
 
     def _groups(self, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
         """Samples as lane groups of words x lanes; idle lanes have label -1."""
-        rows = self.compiled.samples.words(inputs, targets)
-        lanes = self.compiled.engine.lanes
+        rows = self.program.samples.words(inputs, targets)
+        lanes = self.program.engine.lanes
         padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
-        padded[:, self.compiled.samples.label] = -1
+        padded[:, self.program.samples.label] = -1
         padded[: len(rows)] = rows
         grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
         return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]

@@ -1,83 +1,19 @@
-"""What the compiler hands out: a program, and everything that there is to know about it.
-
-:class:`Compiled` is data. :attr:`Compiled.commands` is what a host says to a device that runs the
-program, :attr:`Compiled.figures` what reports say about it.
-"""
+"""What the compiler hands out: a program with its commands and its figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..arch.config import EngineConfig
-from ..arch.isa import Instruction
-from ..nn.models import Model
-from ..recipe import Recipe
-from .code.network import Table
 from .commands import Commands
 from .figures import Figures
-from .formats.forward import Formats
-from .layout.memory import ActivationMap
-from .layout.tensors import Tensor
-from .plan.planner import LayerPlan
-from .plan.samples import Samples
-from .rates import RateFormat
+from .program import Program
 
 __all__ = ["Compiled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
-    """A program for one model, recipe and engine."""
-
-    model: Model
-    recipe: Recipe
-    engine: EngineConfig
-    program: tuple[int, ...]
-    """32-bit words, from word 0."""
-    entries: Mapping[str, int]
-    """Word addresses of ``setup``, ``load_state``, ``store_state``, ``train``, ``evaluate`` and
-    ``contract``.
-    """
-    plans: tuple[LayerPlan, ...]
-    memory: ActivationMap
-    formats: Formats
-    tensors: Mapping[str, Tensor]
-    rates: RateFormat
-    activation_tables: tuple[Table, ...]
-    constants: tuple[int, ...]
-    """Bias constants and, for a recurrent layer, h_0, in address order."""
-    forward: tuple[tuple[tuple[Instruction, ...], ...], ...]
-    """Per layer, per step, the CONTRACTs (all of a chunked layer's in its first step)."""
-    probe_passes: tuple[tuple[int, int, int], ...]
-    """Forward passes of every lane group besides its base pass: the layer and step that they start
-    at, and how many; an entry for each group of tensors perturbed together, or layer of perturbed
-    activities."""
-    samples: Samples
-    """How samples become words."""
-    fixed: tuple[tuple[Tensor, NDArray[np.int64]], ...] = ()
-    """Tensors that no step changes, behind the others, with their working weights; no part of a
-    state.
-    """
-    zeroed: int = 0
-    """Words behind all tensors whose masters are zero."""
-    gradient_macs: int = 0
-    """Useful multiply-accumulates per sample and step that gradients take besides forward
-    passes."""
-    evaluations_per_sample: int = 1
-    """How often a forward pass runs the network: more than once where a loss is made of several
-    evaluations.
-    """
-    objective_macs: int = 0
-    """Useful multiply-accumulates per sample and forward pass besides the network's."""
-
-    @property
-    def words(self) -> int:
-        """Words of the parameter memories that hold the state."""
-        return sum(tensor.words for tensor in self.tensors.values())
+class Compiled(Program):
+    """A program for one model, recipe and engine, and what one can do with it."""
 
     @property
     def commands(self) -> Commands:

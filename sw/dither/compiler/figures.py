@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..arch.fixedpoint import FixedPoint
 from ..arch.timing import execution_cycles
 from ..nn.models import RNN
 from .plan.planner import Step
-
-if TYPE_CHECKING:
-    from .compiled import Compiled
+from .program import Program
 
 __all__ = ["Figures", "StepReport"]
 
@@ -37,21 +34,21 @@ class StepReport:
 class Figures:
     """What a program costs, for reports."""
 
-    compiled: Compiled
+    program: Program
 
     @property
     def forward_macs(self) -> int:
         """Useful multiply-accumulates of one sample's forward pass, without bias."""
-        return sum(plan.macs for plan in self.compiled.plans)
+        return sum(plan.macs for plan in self.program.plans)
 
     def passes(self) -> list[tuple[int, int, int]]:
         """Forward passes per lane group and training step: (start layer, start step, how many)."""
-        return [(0, 0, 1), *self.compiled.probe_passes]
+        return [(0, 0, 1), *self.program.probe_passes]
 
     @property
     def step_macs(self) -> int:
         """Useful multiply-accumulates of one training step, over all samples, probes and passes."""
-        program, total = self.compiled, self.compiled.gradient_macs
+        program, total = self.program, self.program.gradient_macs
         for layer, start, count in self.passes():
             if layer < len(program.plans):
                 macs = sum(step.macs for step in program.plans[layer].steps[start:])
@@ -65,11 +62,11 @@ class Figures:
         in full.
         """
         passes = sum(count for _, _, count in self.passes())
-        return passes * self.compiled.recipe.batch * self.compiled.evaluations_per_sample
+        return passes * self.program.recipe.batch * self.program.evaluations_per_sample
 
     def steps(self) -> list[StepReport]:
         """Every contraction step with its exact cycles."""
-        reports, program = [], self.compiled
+        reports, program = [], self.program
         for plan, buffers, formats, code in zip(
             program.plans, program.memory.layers, program.formats.layers, program.forward, strict=True
         ):
