@@ -96,6 +96,8 @@ class Calibration:
             delta = values * adjoints.derivative(plan.layer.activation, self.mine)
         except ValueError as error:
             raise CompileError(f"layer {plan.position}: {error}; use relu, tanh or none") from None
+        if plan.layer.activation == "tanh" and self.formats.layers[self.position].target.frac < width - 3:
+            raise CompileError(f"layer {plan.position}: inputs beyond 4 leave tanh's outputs too few bits; scale them")
         if len(plan.steps) == 1:
             return (signal,)
         states = adjoints.adjoints(plan.steps, self.parameters, delta)

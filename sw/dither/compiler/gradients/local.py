@@ -282,8 +282,9 @@ class LocalEstimator(Estimator, GradientCode):
         if self.activation == "relu":
             asm.add(multiply(engine, what, y, self.s, delta, shift, Operand.POSITIVE))
         elif self.activation == "tanh":
-            # 1 - y*y = 1 + y * (-y), and -y loses two bits to make room for the 1.
+            # 1 - y*y = 1 + y * (-y). The shift of -y gives the product the binary point of the 1,
+            # half * half: where y has all bits but its sign behind the point, -y loses two.
             slope, ones = y.at(self.region("scratch")), (self.constant(half), self.constant(half))
-            asm.add(multiply(engine, what, self.constant(-half), y, delta, self.width))
+            asm.add(multiply(engine, what, self.constant(-half), y, delta, 2 * self.target.frac + 2 - self.width))
             asm.add(multiply(engine, what, y, self.delta, slope.base, self.width - 2, bias=ones))
             asm.add(multiply(engine, what, slope, self.s, delta, self.width - 2 + shift))
