@@ -18,6 +18,7 @@ from amaranth.back import rtlil
 
 from dither.arch.device import DeviceError
 from dither.tools.cache import cached, digest
+from dither.tools.collector import collector_paused
 from dither.tools.toolchain import run_yosys, yosys_version
 
 from .fabrics import ICE40UP5K, Fabric
@@ -38,7 +39,8 @@ def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, optio
     :param options: further ones of ``synth_ice40``.
     :raises DeviceError: if Yosys is missing or fails.
     """
-    text = rtlil.convert(component, name=name, platform=fabric, emit_src=False)
+    with collector_paused():
+        text = rtlil.convert(component, name=name, platform=fabric, emit_src=False)
     script = _SCRIPT.format(options=" ".join(options), top=name)
 
     def build(directory: Path) -> None:

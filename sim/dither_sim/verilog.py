@@ -13,6 +13,7 @@ from amaranth.back import rtlil
 
 from dither.arch.config import EngineConfig
 from dither.tools.cache import cached, digest
+from dither.tools.collector import collector_paused
 from dither.tools.sources import source_files
 from dither.tools.toolchain import run_yosys, yosys_version
 
@@ -42,7 +43,8 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabri
         :data:`fabrics.CELL_MODELS`; their models come with the text.
     :raises DeviceError: if Yosys is missing or fails.
     """
-    text = rtlil.convert(component, name=name, ports=ports, platform=fabric, emit_src=False)
+    with collector_paused():
+        text = rtlil.convert(component, name=name, ports=ports, platform=fabric, emit_src=False)
     models = CELL_MODELS[fabric].read_text() if fabric is not None else ""
 
     def build(directory: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from dither.boards import Board, BoardError
 from dither.tools.cache import cached, digest
+from dither.tools.collector import collector_paused
 from dither.tools.sources import source_files
 from dither.tools.toolchain import tool_version
 
@@ -159,7 +160,8 @@ def _part(platform: Any) -> tuple[str, str, tuple[str, ...]]:
 
 def _elaborate(board: Board, build_id: int, core: Core, family: str) -> tuple[str, str]:
     """RTLIL and pin file."""
-    plan = create_platform(board).prepare(BoardTop(board, build_id, core), "top")
+    with collector_paused():
+        plan = create_platform(board).prepare(BoardTop(board, build_id, core), "top")
     files = {name: text.decode() if isinstance(text, bytes) else text for name, text in plan.files.items()}
     pins = files["top.lpf" if family == "ecp5" else "top.pcf"]
     lines = [line.strip() for line in pins.splitlines() if line.strip() and not line.strip().startswith("#")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .folder import (CurveRow, RunError, RunFolder, TensorRecord)
+from .folder import CurveRow, RunError, RunFolder, TensorRecord
 
 __all__ = ["Comparison", "Difference", "compare"]
 

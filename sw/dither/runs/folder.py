@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..tools.files import write_atomically
 from .checkpoint import Checkpoint, CheckpointError
-from .metrics import (ACCURACY, METRICS, Metric)
+from .metrics import ACCURACY, METRICS, Metric
 
 __all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
 
@@ -85,8 +85,13 @@ class CurveRow:
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> CurveRow:
         return cls(
-            int(values["step"]), int(values["forwards"]), int(values["macs"]), float(values["train_loss"]),
-            float(values["loss"]), float(values["metric"]), values["digest"],
+            int(values["step"]),
+            int(values["forwards"]),
+            int(values["macs"]),
+            float(values["train_loss"]),
+            float(values["loss"]),
+            float(values["metric"]),
+            values["digest"],
         )
 
     def cells(self) -> list[str]:
