@@ -16,7 +16,7 @@ from dither.link.frames import FrameDecoder, encode_frame
 from dither.link.protocol import RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType
 from tests.doubles.board import BoardModel
 
-__all__ = ["BEGINNINGS", "MISBEHAVIOURS", "BrokenLine", "VirtualTime"]
+__all__ = ["BEGINNINGS", "GREETINGS", "MISBEHAVIOURS", "BrokenLine", "Place", "Spoil", "VirtualTime"]
 
 _BYTE_SECONDS = 1e-5
 _WAIT = [counter.name for counter in COUNTERS].index("cycles_wait")
@@ -33,7 +33,7 @@ class VirtualTime:
 
 
 @dataclass(slots=True)
-class _Place:
+class Place:
     """Where in the conversation an answer is."""
 
     number: int
@@ -44,7 +44,7 @@ class _Place:
     """The first answer that was spoilt."""
 
 
-Spoil = Callable[[Response, _Place], Response | bytes | None]
+Spoil = Callable[[Response, Place], Response | bytes | None]
 """What leaves the board in place of an answer: another one, bytes that are none, or nothing."""
 
 
@@ -65,8 +65,8 @@ def _freeze(field: str) -> Spoil:
     return lambda answer, place: replace(answer, **{field: getattr(place.first, field)})  # type: ignore[arg-type]
 
 
-def _body(kind: RequestType, change: Callable[[bytes, _Place], bytes]) -> Spoil:
-    def spoil(answer: Response, place: _Place) -> Response:
+def _body(kind: RequestType, change: Callable[[bytes, Place], bytes]) -> Spoil:
+    def spoil(answer: Response, place: Place) -> Response:
         mine = answer.type == kind | RESPONSE_BIT
         return replace(answer, body=change(answer.body, place)) if mine else answer
 
@@ -77,10 +77,10 @@ def _silent(*kinds: RequestType) -> Spoil:
     return lambda answer, place: None if answer.type & ~RESPONSE_BIT in kinds else answer
 
 
-def _busy(counters: Callable[[_Place], Sequence[int]]) -> Spoil:
+def _busy(counters: Callable[[Place], Sequence[int]]) -> Spoil:
     """Busy for ever, with counters like these."""
 
-    def spoil(answer: Response, place: _Place) -> Response:
+    def spoil(answer: Response, place: Place) -> Response:
         body = answer.body
         if answer.type == RequestType.READ | RESPONSE_BIT and len(body) == 4 * len(COUNTERS):
             body = b"".join((value % (1 << 32)).to_bytes(4, "little") for value in counters(place))
@@ -96,7 +96,7 @@ def _counters(work: int = 0, wait: int = 0) -> list[int]:
 
 
 def _identity(**fields: int) -> Spoil:
-    def change(body: bytes, place: _Place) -> bytes:
+    def change(body: bytes, place: Place) -> bytes:
         return replace(Identity.decode(body), **fields).encode()  # type: ignore[arg-type]
 
     return _body(RequestType.HELLO, change)
@@ -167,21 +167,24 @@ MISBEHAVIOURS: dict[str, Spoil] = {
     "noise without an end": lambda answer, place: b"\x55" * 700,
     "zeros": lambda answer, place: bytes(300),
     "headers cut short": lambda answer, place: encode_frame(b"\x86\0\0"),
-    "the greeting is empty": _body(RequestType.HELLO, lambda body, place: b""),
-    "the greeting is cut short": _body(RequestType.HELLO, lambda body, place: body[:-1]),
-    "the greeting is noise": _body(RequestType.HELLO, lambda body, place: bytes(len(body))),
-    "the greeting tells of another version": _identity(version=99),
-    "the greeting tells of another engine": _identity(configuration=1),
-    "the greeting tells of an input buffer of nothing": _identity(input=0),
-    "the greeting tells of an input buffer of three bytes": _identity(input=3),
-    "the greeting tells of an output buffer of nothing": _identity(output=0),
 }
 """By name, what becomes of every answer once the board is broken."""
+
+GREETINGS: dict[str, Spoil] = {
+    "it is empty": _body(RequestType.HELLO, lambda body, place: b""),
+    "it is cut short": _body(RequestType.HELLO, lambda body, place: body[:-1]),
+    "it is noise": _body(RequestType.HELLO, lambda body, place: bytes(len(body))),
+    "it tells of another version": _identity(version=99),
+    "it tells of another engine": _identity(configuration=1),
+    "it tells of an input buffer of nothing": _identity(input=0),
+    "it tells of an input buffer of three bytes": _identity(input=3),
+    "it tells of an output buffer of nothing": _identity(output=0),
+}
+"""By name, what becomes of the answer to HELLO."""
 
 BEGINNINGS: dict[str, Callable[[Response], bool]] = {
     "from the first": lambda answer: True,
     "once it is open": lambda answer: answer.type != RequestType.HELLO | RESPONSE_BIT,
-    "once requests take effect": lambda answer: answer.next > 0,
     "once a program runs": lambda answer: answer.type == RequestType.FETCH | RESPONSE_BIT,
     "once output has come": lambda answer: answer.produced > 0,
 }
@@ -227,7 +230,7 @@ class BrokenLine:
             self._first, self._begun = answer, self._time.seconds
         spoilt: Response | bytes | None = answer
         if self._first is not None:
-            spoilt = self._spoil(answer, _Place(self.spoilt, self._time.seconds - self._begun, self._first))
+            spoilt = self._spoil(answer, Place(self.spoilt, self._time.seconds - self._begun, self._first))
             self.spoilt += 1
         if isinstance(spoilt, Response):
             fields = {field.name: int(getattr(spoilt, field.name)) for field in RESPONSE.fields}
@@ -235,7 +238,9 @@ class BrokenLine:
         return spoilt or b""
 
     def read(self, timeout: float) -> bytes:
-        """See :meth:`~dither.link.transport.Transport.read`; where nothing has come, time passes."""
+        """See :meth:`~dither.link.transport.Transport.read`; where nothing has come, time
+        passes.
+        """
         if not self._arrived:
             self.board.settle()
             self._time.seconds += timeout

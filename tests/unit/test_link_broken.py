@@ -4,7 +4,10 @@ right board goes on exactly from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -15,17 +18,17 @@ from dither.arch.isa import Memory
 from dither.arch.isa.assembler import Assembler
 from dither.arch.streams import Expect, Segment
 from dither.link.driver import LinkDevice
+from dither.link.exchange import Response
 from tests.doubles.board import BoardModel, ModelTransport
-from tests.doubles.broken import BEGINNINGS, MISBEHAVIOURS, BrokenLine, VirtualTime
+from tests.doubles.broken import BEGINNINGS, GREETINGS, MISBEHAVIOURS, BrokenLine, Place, Spoil, VirtualTime
 
 CONFIG = preset("1x8")
-PATIENCE = 1.0
-LONGEST = 20 * PATIENCE
+FAST = {"patience": 0.4, "shortest_timeout": 0.002}
+LONGEST = 10.0
 """Virtual seconds that a conversation with a broken board may take: it has a few dozen steps, each
 of which may use up some patience."""
-HARMLESS = {
-    ("a board that has nothing wrong", "from the first"),
-}
+HARMLESS = ("room without end",)
+"""Right results all the same: the input is smaller than the board's buffer."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def board() -> Iterator[BoardModel]:
     board.close()
 
 
-def echo(device: LinkDevice, groups: int = 12) -> None:
+def echo(device: LinkDevice, groups: int = 40) -> None:
     """Writes a program, has it send back what it is given, and compares."""
     code = Assembler()
     code.emit("PULL", target=1)
@@ -50,19 +53,95 @@ def echo(device: LinkDevice, groups: int = 12) -> None:
     assert np.array_equal(outputs[0], values)
 
 
-@pytest.mark.parametrize("beginning", BEGINNINGS)
-@pytest.mark.parametrize("misbehaviour", MISBEHAVIOURS)
-def test_no_broken_board_hangs_the_driver(board: BoardModel, misbehaviour: str, beginning: str) -> None:
+def spoilt_echo(board: BoardModel, spoil: Spoil, begins: Callable[[Response], bool]) -> str:
+    """What the driver says in the end of a board that breaks; nothing if the echo was right."""
     time = VirtualTime()
-    line = BrokenLine(board, MISBEHAVIOURS[misbehaviour], BEGINNINGS[beginning], time)
     said = ""
     try:
-        with LinkDevice(line, patience=PATIENCE, shortest_timeout=0.002, now=time) as device:
+        with LinkDevice(BrokenLine(board, spoil, begins, time), **FAST, now=time) as device:
             echo(device)
     except DeviceError as error:
         said = str(error)
-    print(f"{misbehaviour:50} {beginning:26} {time.seconds:8.2f} {line.spoilt:6} {said}")
-    with LinkDevice(ModelTransport(board), patience=PATIENCE, shortest_timeout=0.002) as device:
-        echo(device)
     assert time.seconds < LONGEST
     assert "\n" not in said
+    with LinkDevice(ModelTransport(board), **FAST) as device:
+        echo(device)
+    return said
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize("misbehaviour", MISBEHAVIOURS)
+def test_no_broken_board_hangs_the_driver(board: BoardModel, misbehaviour: str, beginning: str) -> None:
+    said = spoilt_echo(board, MISBEHAVIOURS[misbehaviour], BEGINNINGS[beginning])
+    assert bool(said) == (misbehaviour not in HARMLESS)
+
+
+@pytest.mark.parametrize("greeting", GREETINGS)
+def test_no_greeting_is_taken_for_a_board(board: BoardModel, greeting: str) -> None:
+    assert spoilt_echo(board, GREETINGS[greeting], BEGINNINGS["from the first"])
+
+
+@pytest.mark.parametrize(
+    ("misbehaviour", "beginning", "message"),
+    [
+        (
+            "next is far off",
+            "once it is open",
+            r"READ has had no answer of use for 0.4 s \(it expects request \d+ where",
+        ),
+        ("tags are opposite", "once a program runs", r"FETCH .* \(it answers with type 0x86 and tag \d+, which is no"),
+        ("busy, counters stand still", "once a program runs", r"for 0.4 s the board is busy, but neither takes input"),
+        (
+            "busy, counters run on",
+            "once a program runs",
+            r"the engine has counted [\d,]+ cycles in a program of [\d,]+",
+        ),
+        ("FETCH brings nothing", "once a program runs", r"its output ends at byte \d+, sends nothing from byte 0 on"),
+        ("refused for a reason that nobody knows", "once a program runs", r"refuses FETCH \(reason 77, which nobody"),
+        ("busy for ever", "from the first", "the board answers, but does not begin a new session"),
+    ],
+)
+def test_the_driver_says_what_a_board_did_wrong(
+    board: BoardModel, misbehaviour: str, beginning: str, message: str
+) -> None:
+    said = spoilt_echo(board, MISBEHAVIOURS[misbehaviour], BEGINNINGS[beginning])
+    assert re.search(message, said), said
+    assert re.search(r"switch (the board|it) off and on|dither train --resume RUN", said)
+
+
+def test_a_slow_board_is_no_broken_one(board: BoardModel) -> None:
+    """Busy ten times as long as patience lasts, at 2,000 cycles a second, and then done."""
+    time = VirtualTime()
+    slow = MISBEHAVIOURS["busy, counters run slowly"]
+
+    def spoil(answer: Response, place: Place) -> Response | bytes | None:
+        if place.seconds > 4.0:
+            return answer
+        held = slow(answer, place)
+        assert isinstance(held, Response)
+        return replace(held, body=b"", next=place.first.next) if answer.type == 0x86 else held
+
+    with LinkDevice(BrokenLine(board, spoil, BEGINNINGS["once a program runs"], time), **FAST, now=time) as device:
+        device.write_program(spinning(4000).words())
+        device.run(0)
+    assert time.seconds > 4.0
+
+
+def spinning(rounds: int) -> Assembler:
+    """A program that does nothing so often, twice nested."""
+    code = Assembler()
+    with code.loop(rounds), code.loop(rounds):
+        pass
+    code.emit("HALT")
+    return code
+
+
+def test_a_greeting_ends_a_program_that_only_loops(board: BoardModel) -> None:
+    """The board in software: 65,535 times 65,535 empty loops would take it hours."""
+    with LinkDevice(ModelTransport(board), **FAST) as device:
+        device.write_program(spinning(65535).words())
+        board.engine.start(0)
+    begun = monotonic()
+    with LinkDevice(ModelTransport(board), **FAST) as device:
+        echo(device)
+    assert monotonic() - begun < 20
