@@ -207,7 +207,8 @@ class BrokenLine:
     def __init__(self, board: BoardModel, spoil: Spoil, begins: Callable[[Response], bool], time: VirtualTime) -> None:
         self.board = board
         self.spoilt = 0
-        """Answers spoilt so far."""
+        """Answers so far that were not what they should have been."""
+        self._count = 0
         self._spoil = spoil
         self._begins = begins
         self._time = time
@@ -230,8 +231,9 @@ class BrokenLine:
             self._first, self._begun = answer, self._time.seconds
         spoilt: Response | bytes | None = answer
         if self._first is not None:
-            spoilt = self._spoil(answer, Place(self.spoilt, self._time.seconds - self._begun, self._first))
-            self.spoilt += 1
+            spoilt = self._spoil(answer, Place(self._count, self._time.seconds - self._begun, self._first))
+            self._count += 1
+            self.spoilt += spoilt != answer
         if isinstance(spoilt, Response):
             fields = {field.name: int(getattr(spoilt, field.name)) for field in RESPONSE.fields}
             return encode_frame(RESPONSE.pack(**fields) + spoilt.body)
