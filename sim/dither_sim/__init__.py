@@ -1,1 +1,1 @@
-"""Verilog emission, the verilated device and the cocotb benches."""
+"""Simulation of the gateware: Verilog emission, verilated devices, netlists and virtual boards."""

@@ -1,4 +1,4 @@
-"""FPGAs as simulations know them."""
+"""FPGAs as simulations know them: names, and models of their cells."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ __all__ = ["CELL_MODELS", "ECP5", "ICE40UP5K", "Fabric"]
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """An FPGA without pins: all that gateware asks a platform for when it chooses primitives."""
+    """An FPGA without pins: all that gateware asks of a platform when it chooses primitives."""
 
     device: str
-    """As Amaranth's platforms call it."""
+    """Name of the FPGA, as Amaranth's platforms call it."""
 
 
 ICE40UP5K = Fabric("iCE40UP5K")
+"""The iCE40 UltraPlus, in simulations."""
 ECP5 = Fabric("LFE5U-85F")
+"""The largest ECP5, in simulations."""
 
 CELL_MODELS = {ECP5: Path(__file__).with_name("ecp5.sv")}
-"""SystemVerilog of those cells that the gateware instantiates itself, where this project has models
-of its own: Yosys has none of an ECP5's multipliers and block RAMs."""
+"""SystemVerilog files with this project's own models of cells that the gateware instantiates.
+
+Yosys has no models of an ECP5's multipliers and block RAMs.
+"""

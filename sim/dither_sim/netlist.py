@@ -1,5 +1,4 @@
-"""Synthesised gateware as Verilog that simulates: the cells of an iCE40, with Yosys' own models of
-them.
+"""Synthesised gateware as Verilog that simulates: an iCE40's cells, with Yosys' models of them.
 
 What an RTL simulation cannot show, a netlist does: whether the synthesiser understood the
 description, whether a primitive's ports and parameters are right, and whether anything depends on
@@ -26,17 +25,17 @@ from .fabrics import ICE40UP5K, Fabric
 __all__ = ["cell_models", "emit_netlist"]
 
 _SCRIPT = "read_rtlil in.il; synth_ice40 -top {top} {options}; write_verilog -noattr -norename out.v"
-"""``-norename``: Yosys' own names are the same from run to run as they are."""
+"""Script for Yosys; with ``-norename``, whose names are the same from run to run."""
 
 
 def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, options: Sequence[str] = ()) -> str:
-    """Verilog text of the cells' models and of a component synthesised for an iCE40, with top
-    module ``name``.
+    """Returns the Verilog text of a component synthesised for an iCE40, with the cells' models.
 
     Its ports are those that :func:`dither_sim.verilog.emit` gives it. The text is cached under the
     RTLIL's digest.
 
-    :param options: further ones of ``synth_ice40``.
+    :param name: name of the top module.
+    :param options: further options of ``synth_ice40``.
     :raises DeviceError: if Yosys is missing or fails.
     """
     with collector_paused():
@@ -53,7 +52,7 @@ def emit_netlist(component: Any, name: str, fabric: Fabric = ICE40UP5K, *, optio
 
 
 def cell_models() -> str:
-    """Yosys' models of the iCE40's cells, such that Verilator takes them and is fast.
+    """Returns Yosys' models of the iCE40's cells, changed so that Verilator is fast with them.
 
     - Unconnected inputs get their default from the synthesiser, not from default values of ports,
       which not every simulator knows.
@@ -74,7 +73,10 @@ def cell_models() -> str:
 
 
 def _tree(inputs: int, offset: int) -> str:
-    """The bit of LUT_INIT that the lowest ``inputs`` inputs choose, from ``offset`` on."""
+    """Returns the expression for the bit of LUT_INIT that the lowest ``inputs`` inputs choose.
+
+    :param offset: number of the lowest of the bits to choose from.
+    """
     if not inputs:
         return f"LUT_INIT[{offset}]"
     half = 1 << (inputs - 1)

@@ -28,15 +28,14 @@ _REPEATED = re.compile(rf"(?P<bit>{_BIT})(?P<more>(?:, (?P=bit)){{2,}})(?=[, ])"
 
 
 def merge_registers(verilog: str) -> str:
-    """The same modules with next-value blocks merged into their registers, and repeated bits
-    written as such.
-    """
+    """Merges next-value blocks into their registers, and writes repeated bits as repetitions."""
     return _REPEATED.sub(_replicate, _MODULE.sub(lambda match: _merge_module(match[0]), verilog))
 
 
 def _replicate(match: re.Match[str]) -> str:
-    """``a[3], a[3], a[3]`` as ``{3{a[3]}}``: a sign extension, where Verilator would shift bit by
-    bit.
+    """Returns ``a[3], a[3], a[3]`` as ``{3{a[3]}}``.
+
+    It is a sign extension, for which Verilator would otherwise shift bit by bit.
     """
     count = 1 + match["more"].count(f", {match['bit']}")
     return f"{{{count}{{{match['bit']}}}}}"
@@ -53,8 +52,8 @@ def _merge_module(text: str) -> str:
             continue
         target = re.compile(rf"^( +){re.escape(temporary)}( ?\[[\d:]+\] )? ?= ", re.MULTILINE)
         body, assigned = target.subn(lambda m, r=register: f"{m[1]}{r}{m[2] or ' '}<= ", block["body"])
-        # Declaration, default, register, and else only assignments: nothing reads the value in
-        # between.
+        # The name occurs in its declaration, its default, the register and assignments, nowhere
+        # else: nothing reads the value in between.
         if uses[temporary] != assigned + 3:
             continue
         if block["default"].strip() != register.strip():

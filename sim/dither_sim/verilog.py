@@ -23,15 +23,18 @@ from .fabrics import CELL_MODELS, Fabric
 __all__ = ["emit", "emit_engine", "emit_part"]
 
 _SCRIPT = "read_rtlil in.il; proc -nomux -norom; memory_collect; write_verilog -sv -norename -noattr out.sv"
-"""Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes
-``always_comb``: the ``always @*`` of plain Verilog need not run at time 0, and some simulators
-don't run it then."""
+"""Script for Yosys.
+
+Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes
+``always_comb``: the ``always @*`` of plain Verilog need not run at time 0, and some simulators do
+not run it then.
+"""
 
 _ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
 
 
 def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabric: Fabric | None = None) -> str:
-    """SystemVerilog text of a component and all below it; the top module is ``name``.
+    """Returns the SystemVerilog text of a component and all below it; the top module is ``name``.
 
     Ports are those of the component's signature, flat (``input__payload``), and ``clk`` and
     ``rst``; other elaboratables need ``ports``. Memories that start as zeros are left without
@@ -58,22 +61,24 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabri
 
 
 def emit_engine(config: EngineConfig) -> str:
-    """:func:`emit` of ``dither_hw.engine.Engine(config)`` as top module ``engine``, kept like
-    :func:`emit_part`'s.
+    """Returns the SystemVerilog text of an engine, with top module ``engine``.
+
+    It is cached as :func:`emit_part`'s.
     """
     return emit_part("dither_hw.engine", "Engine", "engine", {"config": config.to_dict()}, config=config)
 
 
 def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **arguments: Any) -> str:
-    """:func:`emit` of a component of the gateware as top module ``name``.
+    """Returns the SystemVerilog text of a component of the gateware, top module ``name``.
 
     Elaborating a large engine takes longer than all the rest, so this text is also cached, under
     the digest of the sources that it comes from.
 
-    :param module: where the component is.
-    :param component: its class.
-    :param key: what stands for its arguments, as plain data.
-    :param arguments: of its constructor.
+    :param module: name of the module that has the component.
+    :param component: name of the component's class.
+    :param key: what stands for its arguments in the cache, as plain data.
+    :param arguments: arguments of its constructor.
+    :raises DeviceError: if Yosys is missing or fails.
     """
 
     def build(directory: Path) -> None:
@@ -86,5 +91,5 @@ def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **
 
 
 def _method() -> tuple[str, ...]:
-    """What else an emitted text depends on."""
+    """Returns what else an emitted text depends on: script, this package's code, Yosys."""
     return _SCRIPT, Path(registers.__file__).read_text(), Path(__file__).read_text(), yosys_version()

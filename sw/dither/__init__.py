@@ -1,20 +1,77 @@
-"""dither: train neural networks without back-propagation, on an open FPGA, with open tools."""
+"""Train neural networks without back-propagation, on an open FPGA engine, with open tools.
+
+What a program of one's own needs stands here; each name is imported when it is first used:
+
+>>> from dither import Dense, GoldenMachine, Model, Recipe, Session, compile, engine
+>>> model = Model((Dense(64, 32), Dense(32, 10)))
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Network", "from_torch"]
+if TYPE_CHECKING:
+    from .arch.config import EngineConfig as EngineConfig
+    from .arch.config import engine as engine
+    from .boards import Board as Board
+    from .boards import board as board
+    from .compiler import Compiled as Compiled
+    from .compiler import CompileError as CompileError
+    from .compiler import compile as compile
+    from .devices import build_device as build_device
+    from .golden import GoldenMachine as GoldenMachine
+    from .nn.models import RNN as RNN
+    from .nn.models import Conv2d as Conv2d
+    from .nn.models import Dense as Dense
+    from .nn.models import Model as Model
+    from .nn.models import TensorTrain as TensorTrain
+    from .nn.network import Network as Network
+    from .physics import Problem as Problem
+    from .physics import Stencil as Stencil
+    from .physics import parse_stencil as parse_stencil
+    from .pytorch import from_torch as from_torch
+    from .pytorch import to_torch as to_torch
+    from .recipe import Recipe as Recipe
+    from .runs import RunFolder as RunFolder
+    from .runs import load_run as load_run
+    from .runs.compare import compare as compare
+    from .train.equations import EquationTask as EquationTask
+    from .train.experiment import Experiment as Experiment
+    from .train.session import Session as Session
+    from .train.tasks import load_task as load_task
+
+_MODULES = {
+    "arch.config": "EngineConfig engine",
+    "boards": "Board board",
+    "compiler": "Compiled CompileError compile",
+    "devices": "build_device",
+    "golden": "GoldenMachine",
+    "nn.models": "RNN Conv2d Dense Model TensorTrain",
+    "nn.network": "Network",
+    "physics": "Problem Stencil parse_stencil",
+    "pytorch": "from_torch to_torch",
+    "recipe": "Recipe",
+    "runs": "RunFolder load_run",
+    "runs.compare": "compare",
+    "train.equations": "EquationTask",
+    "train.experiment": "Experiment",
+    "train.session": "Session",
+    "train.tasks": "load_task",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    # What most users of the package never touch costs nothing until somebody does.
-    if name == "from_torch":
-        from .pytorch import from_torch
+if not TYPE_CHECKING:  # which would else take any name for one that is here
 
-        return from_torch
-    if name == "Network":
-        from .nn.network import Network
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        return found
 
-        return Network
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,9 +1,8 @@
-"""Benchmarks: how near engine, simulator and golden machine come to their limits, as ratios within
-one run.
+"""Benchmarks: how near engine, simulator and golden machine come to their limits.
 
-The work is MNIST's tensor-train network (784-1024-10, 3,962 parameters) with random data. Each
-measurement is a function of :data:`MEASUREMENTS` and runs in a process of its own, so that its peak
-memory is its own too.
+Results are ratios within one run. The work is MNIST's tensor-train network (784-1024-10, 3,962
+parameters) with random data. Each measurement is a function of :data:`MEASUREMENTS` and runs in a
+process of its own, so that its peak memory is its own too.
 """
 
 from __future__ import annotations
@@ -33,18 +32,23 @@ from .recipe import Recipe
 __all__ = ["MEASUREMENTS", "golden", "measure", "rtl", "torch"]
 
 ENGINE = "4x32"
+"""Preset of the engine that is measured as simulated RTL."""
 LANES = 64
-"""Lanes of the golden machine here: its fastest."""
+"""Number of lanes of the golden machine here, with which it is fastest."""
 SAMPLES = 2048
+"""Number of samples of a forward pass."""
 REPEATS = 7
+"""Number of timings, of which the median counts."""
 SECONDS = 0.4
-"""One timing lasts at least this long."""
+"""Least duration of one timing in seconds."""
 STEP_RECIPE = Recipe(batch=128, tile=32, probes=2, estimator="tensorwise")
+"""Recipe of the training step that is measured on simulated RTL."""
 FORWARD_RECIPE = Recipe(batch=SAMPLES, tile=LANES)
+"""Recipe of the forward passes on golden machine and PyTorch."""
 
 
 def _work(engine: EngineConfig, recipe: Recipe) -> tuple[Compiled, NDArray[np.float64], NDArray[np.int64]]:
-    """MNIST's network with random data, compiled."""
+    """Returns MNIST's network compiled, with random data."""
     model = named_model("mnist")
     rng = np.random.default_rng(0)
     inputs = rng.uniform(-1, 1, (recipe.batch, model.inputs))
@@ -53,7 +57,7 @@ def _work(engine: EngineConfig, recipe: Recipe) -> tuple[Compiled, NDArray[np.fl
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The median time of one call, each timing repeated to last long enough."""
+    """Returns the median time of one call, each timing repeated to last long enough."""
     work()
     times = []
     for _ in range(REPEATS):
@@ -66,8 +70,9 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def rtl() -> dict[str, Any]:
-    """A whole tensor-wise step on the simulated RTL, then the device's speed against a bare loop
-    over its model.
+    """Measures a whole tensor-wise step on simulated RTL, and the device's speed.
+
+    The speed is compared with a bare loop over the simulator's model.
     """
     engine = preset(ENGINE)
     compiled, inputs, labels = _work(engine, STEP_RECIPE)
@@ -105,7 +110,7 @@ def rtl() -> dict[str, Any]:
 
 
 def golden() -> dict[str, Any]:
-    """Forward passes on the golden machine, on all cores."""
+    """Measures forward passes on the golden machine, on all cores."""
     engine = EngineConfig(rows=8, lanes=LANES, lanes_per_table=1, activation_depth=1 << 14, parameter_depth=1 << 13)
     compiled, inputs, _ = _work(engine, FORWARD_RECIPE)
     machine = GoldenMachine(engine, threads=len(os.sched_getaffinity(0)))
@@ -119,8 +124,7 @@ def golden() -> dict[str, Any]:
 
 
 def torch() -> dict[str, Any]:
-    """The same contractions in PyTorch, float32, on all cores: as written in textbooks, and in the
-    best layout known.
+    """Measures the same contractions in PyTorch, float32, on all cores.
 
     ``torch_mac_per_s`` is ``tensordot`` core by core over the whole batch, in the same contraction
     order; ``torch_best_mac_per_s`` is the better of that and of ``matmul`` with samples in the last
@@ -172,13 +176,13 @@ def torch() -> dict[str, Any]:
 
 
 MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"rtl": rtl, "golden": golden, "torch": torch}
-"""In the order in which they run."""
+"""Functions that measure, by name, in the order in which they run."""
 
 
 def measure(on_start: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
-    """All measurements, each in a process of its own, and the ratios between them.
+    """Runs all measurements, each in a process of its own, and returns them with their ratios.
 
-    :param on_start: told the name of every measurement when it begins.
+    :param on_start: called with the name of every measurement when it begins.
     :returns: the measurements' values and ``golden_vs_torch`` (None without PyTorch),
         ``golden_vs_torch_best``, ``cores``, and ``memory_mib``, the peak memory by measurement.
     :raises DeviceError: if one of them cannot run here.
@@ -200,7 +204,7 @@ def measure(on_start: Callable[[str], None] = lambda name: None) -> dict[str, An
 
 
 def _alone(name: str) -> None:
-    """One measurement as a process: its values and peak memory as JSON."""
+    """Runs one measurement as a process: prints its values and peak memory as JSON."""
     values = MEASUREMENTS[name]()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(values | {"memory_mib": round(peak, 1)}))

@@ -1,4 +1,4 @@
-"""Boards, as data: one TOML file each, see ``constraints/README.md``.
+"""Boards, as data: one TOML file each, as ``constraints/README.md`` describes.
 
 A file says which FPGA platform a board has, what engine fits, how fast it runs, which pins carry
 the link, and what it may cost. Nothing here knows Amaranth: :mod:`dither_hw.board.board` turns a
@@ -16,13 +16,13 @@ import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
+from .tools.files import AnyPath
 from .tools.options import refusal
 from .tools.toolchain import PROGRAMMERS
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MAX_BAUD = 3_000_000
-"""Bits a second that USB bridges of common boards can do."""
+"""Highest baud rate, in bits a second, that USB bridges of common boards can do."""
 _RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
 PLATFORM_PACKAGE = "amaranth_boards"
 """The Python package that boards' platforms are taken from."""
@@ -60,14 +60,17 @@ class BoardError(DeviceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Where the engine's clock comes from."""
+    """The engine's clock and where it comes from."""
 
     hz: int
-    """The engine's clock, exactly; a PLL makes it where it is not the input's."""
+    """Frequency of the engine's clock in Hz, exactly.
+
+    A PLL makes it where the platform's clock input has another.
+    """
     resource: str | None = None
-    """The platform's clock input; by default its default clock."""
+    """Clock input of the platform; its default clock if None."""
     pll: str = "pad"
-    """iCE40: ``pad`` where the clock's pin is the PLL's own, ``core`` where it is not."""
+    """Kind of the PLL on iCE40: ``pad`` where the clock's pin is the PLL's own, else ``core``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,34 +78,37 @@ class Uart:
     """The pins of the link: a resource of the platform, or pins by name."""
 
     baud: int
-    """Bits a second, at most :data:`MAX_BAUD`."""
+    """Baud rate in bits a second, at most :data:`MAX_BAUD`."""
     bridge: str = "external adapter"
-    """What makes a serial port of the pins."""
+    """Name of what makes a serial port of the pins, for people."""
     resource: str = "uart"
+    """Name of the platform's resource."""
     number: int = 0
+    """Number of the platform's resource."""
     rx: str | None = None
     """Pin that the board receives on, where the platform has no resource."""
     tx: str | None = None
+    """Pin that the board sends on, where the platform has no resource."""
     attributes: dict[str, str] = field(default_factory=dict)
-    """Of pins given by name, such as ``IO_TYPE``."""
+    """Attributes of pins given by name, such as ``IO_TYPE``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Buffers of the link."""
+    """Sizes of the link's buffers, powers of two."""
 
     input_bytes: int
-    """What the host may send ahead."""
+    """Number of bytes that the host may send ahead."""
     output_bytes: int
-    """What the board keeps for retries."""
+    """Number of bytes that the board keeps for retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """Options of the tools."""
+    """Options of the tools that make the bitstream."""
 
     seeds: tuple[int, ...] = (1,)
-    """Placements tried; the fastest wins."""
+    """Seeds of the placements that are tried; the fastest wins."""
     synthesis: tuple[str, ...] = ()
     """Further options of ``synth_ecp5`` or ``synth_ice40``."""
     place: tuple[str, ...] = ()
@@ -115,20 +121,23 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The most a build may take, and the least clock rate it must reach; None: as it comes."""
+    """The most a build may take, and the least clock rate it must reach; None means no limit."""
 
     lut4: int | None = None
-    """LUTs with four inputs, carries' ones too."""
+    """Number of LUTs with four inputs, those of carry chains included."""
     ff: int | None = None
+    """Number of flip-flops of all kinds."""
     multipliers: int | None = None
+    """Number of multiplier blocks."""
     block_ram: int | None = None
+    """Number of block RAMs."""
     fmax_mhz: float | None = None
-    """By default the engine's clock."""
+    """Least clock rate in MHz; that of the engine's clock if None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programmer:
-    """How a bitstream gets onto the board."""
+    """Program and arguments that get a bitstream onto the board."""
 
     tool: str
     """One of :data:`dither.tools.toolchain.PROGRAMMERS`, looked up in ``PATH``; the bitstream's
@@ -142,27 +151,35 @@ class Programmer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
-    """One board."""
+    """A board with its engine, clock, link, build options, budget and programmer."""
 
     name: str
-    """As ``--board`` takes it: the file's name."""
+    """Name as ``--board`` takes it: the file's, without ``.toml``."""
     title: str
-    """For people: maker's name and FPGA."""
+    """Title for people: maker's name and FPGA."""
     platform: str
-    """``module:class`` of the Amaranth platform."""
+    """Amaranth platform as ``module:class``."""
     engine: EngineConfig
+    """Configuration of the engine on the board."""
     clock: Clock
+    """The engine's clock and where it comes from."""
     uart: Uart
+    """Pins and baud rate of the link."""
     link: Link
+    """Sizes of the link's buffers."""
     build: Build
+    """Options of the tools that make the bitstream."""
     budget: Budget
+    """Limits that a build must keep."""
     program: Programmer
+    """Program that loads bitstreams into the board."""
     notes: str = ""
-    """What to know before using it."""
+    """Remarks for people: what to know before using it."""
 
     def describe(self) -> dict[str, Any]:
-        """All that a bitstream depends on, as plain data: whatever is only for people is left
-        out.
+        """Returns all that a bitstream depends on, as plain data.
+
+        What is only for people is left out.
         """
         return {
             "platform": self.platform,
@@ -182,39 +199,35 @@ class Board:
 
 
 def board_folder() -> Path:
-    """Where the boards' files are: ``constraints`` of the repository, or where an installed package
-    put them.
+    """Returns the folder of the boards' files, within this package.
 
-    :raises BoardError: if they are in neither place.
+    In the repository it is a symbolic link to ``constraints``; an installed package has the files
+    themselves.
+
+    :raises BoardError: if they are missing.
     """
-    source = Path(__file__).parents[2] / "constraints"
-    if source.is_dir():
-        return source
-    try:
-        files = metadata.files("dither") or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.suffix == ".toml" and file.parent.name == "boards":
-            return Path(str(file.locate())).resolve().parent
-    raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    folder = Path(__file__).with_name("constraints")
+    if not any(folder.glob("*.toml")):
+        raise BoardError("the boards' files are missing: install dither again, or name a file: --board PATH.toml")
+    return folder
 
 
 def boards() -> dict[str, Board]:
-    """All boards by name, in alphabetical order.
+    """Returns all boards by name, in alphabetical order.
 
     :raises BoardError: if a file is wrong.
     """
     return {path.stem: load_board(path) for path in sorted(board_folder().glob("*.toml"), key=lambda path: path.stem)}
 
 
-def board(name: str) -> Board:
-    """The board of this name, or of the file of this path if it ends in ``.toml``.
+def board(name: AnyPath) -> Board:
+    """Returns the board of this name, or of the file of this path if it ends in ``.toml``.
 
-    :raises BoardError: naming the known ones if there is none, or what is wrong with its file.
+    :raises BoardError: if there is none (the message lists the known ones), or its file is wrong.
     """
+    name = os.fspath(name)
     if name.endswith(".toml"):
-        return load_board(Path(name))
+        return load_board(name)
     path = board_folder() / f"{name}.toml"
     if not _NAME.fullmatch(name) or not path.is_file():
         known = ", ".join(sorted(path.stem for path in board_folder().glob("*.toml")))
@@ -222,12 +235,13 @@ def board(name: str) -> Board:
     return load_board(path)
 
 
-def load_board(path: Path) -> Board:
-    """The board that a file describes.
+def load_board(path: AnyPath) -> Board:
+    """Reads the board that a file describes.
 
-    :raises BoardError: with one line naming file and key, if it can't be read or something in it is
-        wrong.
+    :raises BoardError: with one line naming file and key, if it cannot be read or something in it
+        is wrong.
     """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             values = tomllib.load(file)

@@ -1,5 +1,7 @@
-"""Devices by name or by line, built when asked for: the one place of this package that reaches the
-simulator.
+"""Devices by name or by line, built when asked for.
+
+Below the command line this is the only module that reaches the simulator, and it imports the
+simulator only when a device needs it: the golden machine works without.
 """
 
 from __future__ import annotations
@@ -7,29 +9,30 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig
 from .arch.device import Device, DeviceError
 from .link.ports import is_line, open_board
+from .tools.files import AnyPath
 
 __all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
 
 
 @dataclass(frozen=True, slots=True)
 class Waves:
-    """Waveforms to write: the file, and the first and last command of the device, counted from
-    0.
-    """
+    """Waveforms to write: the file, and the commands of the device that they show."""
 
-    path: Path
+    path: AnyPath
+    """File to write; its suffix decides the format."""
     first: int
+    """First command of the device to show, counted from 0."""
     last: int
+    """Last command of the device to show, counted from 0."""
 
 
 Status = Callable[[str], None]
-"""Told what is going on before it takes long."""
+"""Function that is told what is going on before it takes long."""
 
 
 def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
@@ -52,14 +55,15 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
 
 
 DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {"golden": _golden, "rtl": _rtl}
-"""What the command line offers, besides lines to boards."""
+"""Functions that make the devices on offer, by name; lines to boards come besides."""
 
 
 def board_engine(name: str, wanted: EngineConfig | None = None) -> EngineConfig:
-    """The engine of the board behind a line, as the board says.
+    """Asks the board behind a line for its engine and returns the configuration.
 
-    :param wanted: complain, naming both, if the board has another one than this.
-    :raises DeviceError: if there is no board, or none that this version of dither understands.
+    :param wanted: the engine that the board must have; any if None.
+    :raises DeviceError: if there is no board, none that this version of dither understands, or one
+        with another engine than wanted.
     """
     device = open_board(name, wanted)
     device.close()
@@ -69,10 +73,10 @@ def board_engine(name: str, wanted: EngineConfig | None = None) -> EngineConfig:
 def build_device(
     name: str, config: EngineConfig, *, waves: Waves | None = None, status: Status = lambda text: None
 ) -> Device:
-    """The named machine with this configuration, ready to run programs.
+    """Returns the named machine with this configuration, ready to run programs.
 
-    :param waves: write these waveforms, if the machine has any.
-    :param status: told what is going on before it takes long.
+    :param waves: waveforms to write, if the machine has any.
+    :param status: called with what is going on before it takes long.
     :raises DeviceError: if the name is unknown, the machine's tools are missing, it has no
         waveforms to write, or it is a board with another engine.
     """
@@ -86,8 +90,9 @@ def build_device(
 
 
 def tools() -> list[tuple[str, str, bool]]:
-    """The tools of the simulated gateware: name, what was found or what to do, whether it is
-    usable.
+    """Returns the tools of the simulated gateware.
+
+    :returns: for each: its name, what was found or what to do, and whether it is usable.
     """
     from .tools import toolchain
 

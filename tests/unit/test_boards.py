@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dither import boards as boards_module
 from dither.arch.config import preset
 from dither.boards import Board, BoardError, board, board_folder, boards, load_board
 from dither.cli.boards import boards as boards_command
@@ -199,26 +200,20 @@ def test_names_are_suggested() -> None:
 
 
 def test_boards_of_an_installed_package(tmp_path: Path) -> None:
-    """Where the package is not in its repository, the boards are where its installation says."""
-    root = ROOT
-    site = tmp_path / "lib" / "site-packages"
-    shutil.copytree(root / "sw" / "dither", site / "dither", ignore=shutil.ignore_patterns("__pycache__"))
-    place = tmp_path / "share" / "dither" / "boards"
-    place.mkdir(parents=True)
-    write(place, GOOD)
-    info = site / "dither-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dither\nVersion: 0.1.0\n")
-    (info / "RECORD").write_text("dither/__init__.py,,\n../../share/dither/boards/mine.toml,,\n")
+    """Where the package is not in its repository, the boards' files lie in the package."""
+    package = tmp_path / "dither"
+    shutil.copytree(Path(boards_module.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (package / "constraints").iterdir():
+        path.unlink()
     call = [sys.executable, "-c", "from dither.boards import board_folder, boards; print(board_folder(), *boards())"]
 
     def said() -> str:
-        done = subprocess.run(call, env={"PYTHONPATH": str(site)}, cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(call, env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True)
         return done.stdout + done.stderr
 
-    assert said().split() == [str(place), "mine"]
-    (info / "RECORD").write_text("dither/__init__.py,,\n")
     assert "the boards' files are missing: install dither again" in said()
+    write(package / "constraints", GOOD)
+    assert said().split() == [str(package / "constraints"), "mine"]
 
 
 def test_every_programmer_has_its_options() -> None:

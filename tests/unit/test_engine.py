@@ -1,6 +1,6 @@
 import pytest
 
-from dither.arch.config import PRESETS, EngineConfig, preset
+from dither.arch.config import PRESETS, EngineConfig, engine, engine_name, preset
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,22 @@ def test_presets_are_found_and_survive_a_dictionary(name):
 def test_digests_tell_configurations_apart():
     assert len({config.digest() for config in PRESETS.values()}) == len(PRESETS)
     assert len(EngineConfig().digest()) == 8
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), engine("8x6"), engine("2x16@512")], ids=engine_name)
+def test_engines_are_known_by_their_names(config):
+    assert engine(engine_name(config)) == config
+
+
+def test_names_of_engines():
+    assert engine("4×32").geometry == "4×32"
+    assert engine("2x6").lanes_per_table == 2
+    assert engine("8x32@8192").parameter_depth == 8192
+    assert engine("8x64").parameter_depth == 2048
+    with pytest.raises(ValueError, match=r"unknown engine 'fast'; known: 1x8, .*, or ROWSxLANES\[@WORDS\]"):
+        engine("fast")
+    with pytest.raises(ValueError, match="engine 3x16: rows must be one of"):
+        engine("3x16")
 
 
 def test_unknown_names_are_refused():

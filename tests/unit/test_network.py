@@ -82,7 +82,7 @@ def begin(chosen: Experiment, path: Path) -> tuple[RunFolder, Network]:
     run = RunFolder.create(path, prepared.describe())
     trainer = prepared.trainer(run)
     trainer.start()
-    first = Network.of_run(run)
+    first = run.network()
     trainer.train(report=lambda progress: None, stop=lambda: False)
     prepared.close()
     return RunFolder.open(path), first
@@ -94,7 +94,7 @@ def test_training_begins_with_given_parameters(tmp_path: Path) -> None:
     run, first = begin(experiment(tmp_path / "net.npz"), tmp_path / "run")
     for name, values in given.parameters.items():
         assert np.abs(first.parameters[name] - values).max() < 1e-6
-    trained = Network.of_run(run)
+    trained = run.network()
     assert not np.array_equal(trained.parameters["0.core0"], first.parameters["0.core0"])
     assert "--model" in run.description["command"]
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from dither import Network, from_torch
+from dither import Network, from_torch, to_torch
 from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
 from dither.nn.reference import dense_matrix
 from dither.pytorch import Factors, automatic_factors, tensor_train
@@ -29,7 +29,7 @@ def same(module, network: Network, tolerance: float = 1e-5) -> None:
     samples = torch.tensor(inputs, dtype=torch.float32)
     with torch.no_grad():
         wanted = module(samples).numpy()
-        back = network.to_torch()(samples).numpy()
+        back = to_torch(network)(samples).numpy()
     assert np.abs(network(inputs) - wanted).max() < tolerance
     assert np.abs(back - wanted).max() < tolerance
 
@@ -75,7 +75,7 @@ def test_recurrence() -> None:
     network = from_torch(nn.Sequential(rnn, head), input_shape=(4, 5))
     assert network.model == Model((RNN(5, 7, 4), Dense(7, 3)))
     same(nn.Sequential(nn.Unflatten(1, (4, 5)), rnn, Last(), head), network)
-    assert from_torch(network.to_torch()).model == network.model
+    assert from_torch(to_torch(network)).model == network.model
 
 
 def test_single_layer_and_training_mode_do_not_matter() -> None:
@@ -87,8 +87,8 @@ def test_single_layer_and_training_mode_do_not_matter() -> None:
 )
 def test_way_back_and_forth(model: Model) -> None:
     network = Network(model, model.initial_parameters(3))
-    same(network.to_torch(), network)
-    again = from_torch(network.to_torch())
+    same(to_torch(network), network)
+    again = from_torch(to_torch(network))
     inputs = np.random.default_rng(1).uniform(-1, 1, (4, model.inputs))
     assert np.abs(again(inputs) - network(inputs)).max() < 1e-5
 

@@ -51,6 +51,13 @@ def test_round_trip(run: RunFolder) -> None:
     assert opened.identity == run.identity
 
 
+def test_network_needs_a_model_and_a_logged_step(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run\.json does not describe the network: 'model'"):
+        run.network()
+    with pytest.raises(RunError, match="has logged no step yet"):
+        RunFolder.create(tmp_path / "other", DESCRIPTION).network()
+
+
 def test_digest_is_of_little_endian_int32() -> None:
     same = [np.array([1, -2, 3], kind) for kind in ("<i4", ">i4", "<i8")]
     assert len({parameter_digest(values) for values in same}) == 1

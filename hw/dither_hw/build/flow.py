@@ -15,6 +15,7 @@ from typing import Any
 
 from dither.arch.device import DeviceError
 from dither.boards import Board
+from dither.tools.files import AnyPath
 
 from ..board.board import Core, board_core
 from .design import Design, design_of
@@ -45,7 +46,7 @@ class BuildResult:
 
 def build(
     board: Board,
-    out: Path,
+    out: AnyPath,
     *,
     seeds: Sequence[int] | None = None,
     jobs: int | None = None,
@@ -67,7 +68,7 @@ def build(
     :raises DeviceError: if a tool is missing or fails, as for a design that doesn't fit, or ``out``
         can't be written.
     """
-    begun = time.monotonic()
+    begun, out = time.monotonic(), Path(out)
     listener(Standing("gateware", "elaborating", 0.0))
     design = design_of(board, core)
     versions = design.versions()

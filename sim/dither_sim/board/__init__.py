@@ -1,6 +1,4 @@
-"""A whole board, simulated: from the pins of its UART on, in process or behind a
-pseudo-terminal.
-"""
+"""A whole board, simulated from its UART's pins on, in process or behind a pseudo-terminal."""
 
 from .measure import measure_steps
 from .simulation import BoardSimulation, Line, Standing

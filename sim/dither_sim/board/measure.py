@@ -1,6 +1,4 @@
-"""What the link costs: training steps on a simulated board, and the cycles in which its engine
-waits for the host.
-"""
+"""What the link costs: training steps on a simulated board whose engine waits for the host."""
 
 from __future__ import annotations
 
@@ -30,13 +28,13 @@ def measure_steps(
     on_status: Callable[[str], None] = lambda text: None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Trains the experiment's steps, as one command, from its initial state.
+    """Trains an experiment's steps on a simulated board, as one command, and measures them.
 
     :param experiment: compiled for its engine; its device is not used.
     :param turnaround: seconds that a real bridge and its system take until a program has what was
         received.
-    :param on_status: told what is going on before it takes long.
-    :param options: of :class:`BoardSimulation`.
+    :param on_status: called with what is going on before it takes long.
+    :param options: further arguments of :class:`BoardSimulation`.
     :returns: JSON data: counted cycles, bytes of the streams, packed and not, bytes on the line,
         and times.
     :raises CompileError: if the network does not fit the engine.

@@ -1,6 +1,4 @@
-"""A board's core, verilated: bytes in, bytes out, and as many clock cycles in between as that
-takes.
-"""
+"""A board's core, verilated: takes bytes, clocks as many cycles as they need, and gives bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
+from dither.tools.files import AnyPath
 
 from ..netlist import emit_netlist
 from ..verilated.build import TRACE_FORMATS, Harness, build_library
@@ -31,14 +30,14 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What the bridge at the host's end of the line is like."""
+    """Properties of the bridge at the host's end of the line."""
 
     ppm: int = 0
-    """By how many millionths its clock is fast."""
+    """Millionths by which the bridge's clock is fast."""
     gaps: int = 0
-    """Of 256 bytes, behind how many it pauses, for up to four bits."""
+    """Number of bytes out of 256 behind which the bridge pauses, for up to four bits."""
     seed: int = 1
-    """Of the pauses, and of where its edges fall between the board's clock edges."""
+    """Seed of the pauses, and of where edges fall between the board's clock edges."""
 
     def __post_init__(self) -> None:
         if not abs(self.ppm) <= 100_000:
@@ -48,42 +47,44 @@ class Line:
 
 
 class Standing(NamedTuple):
-    """What a simulated board has done so far, and what it does."""
+    """What a simulated board has done so far, and its present state."""
 
     cycles: int
+    """Number of clock cycles since the board was switched on."""
     bytes_in: int
-    """Bytes that went to the board, or are on their way."""
+    """Number of bytes that went to the board, or are on their way."""
     bytes_out: int
+    """Number of bytes that came from the board."""
     broken: int
-    """Bytes from the board that were none: without start or stop bit."""
+    """Number of bytes from the board without a proper start or stop bit."""
     waiting: int
-    """Bytes that the line has not taken yet."""
+    """Number of bytes that the line has not taken yet."""
     arrived: int
-    """Bytes from the board that nobody has taken yet."""
+    """Number of bytes from the board that have not been taken yet."""
     busy: bool
     error: bool
     session: bool
-    """Whether a driver has opened one."""
+    """Whether a driver has opened a session."""
 
 
 class BoardSimulation:
-    """A board from the UART's pins on, exact to the clock cycle.
+    """A board from the UART's pins on, simulated exactly to the clock cycle.
 
-    :param config: the engine.
-    :param clock_hz: the engine's clock.
-    :param baud: of the line.
+    :param config: configuration of the engine.
+    :param clock_hz: frequency of the engine's clock in Hz.
+    :param baud: baud rate of the line in bits a second.
     :param board: the name that the board tells.
     :param build_id: the number that the board tells.
-    :param input_bytes: of the input buffer.
-    :param output_bytes: of the output buffer.
+    :param input_bytes: size of the input buffer.
+    :param output_bytes: size of the output buffer.
     :param core: the component to simulate; ``dither_hw.board.core.BoardCore`` with all of these if
         not given.
-    :param netlist: simulate what synthesis makes of it, see :mod:`dither_sim.netlist`, not its
-        description.
+    :param netlist: whether to simulate what synthesis makes of it, see :mod:`dither_sim.netlist`,
+        not its description.
     :param synthesis: the board's own options of the synthesis.
     :param line: the host's end of the line.
     :param waves: a file for waveforms, ``.vcd`` or ``.fst``, from switching on to :meth:`close`.
-    :param on_status: told what is going on before it takes long.
+    :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if the board cannot be compiled.
     :raises ValueError: if the baud rate is too high for the clock, or the waveforms' format is
         unknown.
@@ -103,11 +104,12 @@ class BoardSimulation:
         netlist: bool = False,
         synthesis: Sequence[str] = (),
         line: Line | None = None,
-        waves: Path | None = None,
+        waves: AnyPath | None = None,
         on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
         if not _MIN_CYCLES_PER_BIT * baud <= clock_hz:
             raise ValueError(f"{baud} baud needs a clock of {_MIN_CYCLES_PER_BIT * baud} Hz or more, not {clock_hz}")
+        waves = None if waves is None else Path(waves)
         if waves is not None and waves.suffix not in TRACE_FORMATS:
             raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {waves.name!r}")
         self.config, self.clock_hz, self.baud = config, clock_hz, baud
@@ -140,7 +142,7 @@ class BoardSimulation:
         self._handle = self._library.dither_board_create(bit, self._line.gaps, self._line.seed, waves)
 
     def restart(self) -> None:
-        """Switches the board off and on: all its memories lose what they hold."""
+        """Switches the board off and on, so that all its memories lose what they hold."""
         self.close()
         self._create()
 
@@ -154,8 +156,9 @@ class BoardSimulation:
         self._library.dither_board_send(self._open_handle(), data, len(data))
 
     def run(self, cycles: int, *, until_silent: bool = False) -> bool:
-        """Goes on for so many clock cycles, or until nothing moves: nothing is on the line, the
-        engine is idle, and has been for a while.
+        """Clocks the board for so many cycles, or until nothing moves any more.
+
+        Nothing moves when nothing is on the line and the engine has been idle for a while.
 
         :param until_silent: come back as soon as the board has said something and is silent again.
         :returns: whether anything moves.
@@ -163,7 +166,7 @@ class BoardSimulation:
         return bool(self._library.dither_board_run(self._open_handle(), cycles, until_silent))
 
     def receive(self) -> bytes:
-        """Takes what the board has sent."""
+        """Takes and returns the bytes that the board has sent."""
         taken = b""
         buffer = ctypes.create_string_buffer(_CHUNK)
         while count := self._library.dither_board_receive(self._open_handle(), buffer, _CHUNK):
@@ -172,7 +175,7 @@ class BoardSimulation:
 
     @property
     def standing(self) -> Standing:
-        """What has happened so far."""
+        """What the board has done so far, and its present state."""
         numbers = np.zeros(len(Standing._fields), np.uint64)
         self._library.dither_board_progress(self._open_handle(), numbers)
         *counts, busy, error, session = numbers.tolist()
@@ -180,12 +183,12 @@ class BoardSimulation:
 
     @property
     def cycles(self) -> int:
-        """Clock cycles since the board was switched on."""
+        """Number of clock cycles since the board was switched on."""
         return self.standing.cycles
 
     @property
     def seconds(self) -> float:
-        """Simulated time since the board was switched on."""
+        """Simulated time in seconds since the board was switched on."""
         return self.cycles / self.clock_hz
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ __all__ = ["SimulatedTransport"]
 
 
 class SimulatedTransport:
-    """What a driver talks to (:class:`dither.link.transport.Transport`) instead of a serial port.
+    """A :class:`dither.link.transport.Transport` to a simulated board instead of a serial port.
 
     The board's time goes on only while the driver waits in :meth:`read`, and timeouts are seconds
     of that time: however slow the simulation is, the driver sees a board that answers as fast as a
@@ -31,18 +31,21 @@ class SimulatedTransport:
 
     @property
     def baud(self) -> int | None:
-        """Of the board's line; it cannot be set to another one."""
+        """Baud rate of the board's line in bits a second; it cannot be changed."""
         return self.simulation.baud
 
     def set_baud(self, baud: int) -> None:
-        """See :meth:`~dither.link.transport.Transport.set_baud`; does nothing."""
+        """Does nothing, as the baud rate cannot be changed."""
 
     def write(self, data: bytes) -> None:
-        """See :meth:`~dither.link.transport.Transport.write`."""
+        """Sends bytes to the board."""
         self.simulation.send(data)
 
     def read(self, timeout: float) -> bytes:
-        """See :meth:`~dither.link.transport.Transport.read`; may be interrupted (Ctrl-C)."""
+        """Returns the bytes that have come, or come within ``timeout`` seconds; none if none do.
+
+        The seconds are of simulated time. Ctrl-C may interrupt it.
+        """
         simulation = self.simulation
         end = simulation.cycles + round(timeout * simulation.clock_hz)
         while not simulation.standing.arrived and (left := end - simulation.cycles) > 0:
@@ -55,14 +58,14 @@ class SimulatedTransport:
         return simulation.receive()
 
     def reset_input(self) -> None:
-        """See :meth:`~dither.link.transport.Transport.reset_input`."""
+        """Throws away the bytes that have come."""
         self.simulation.receive()
 
     def close(self) -> None:
-        """See :meth:`~dither.link.transport.Transport.close`; the board lives on."""
+        """Does nothing: the simulated board lives on."""
 
 
 _SLICE = 1 << 18
-"""Cycles between two looks at signals (Ctrl-C)."""
+"""Number of cycles between two looks at signals (Ctrl-C)."""
 _SILENT_SECONDS = 0.01
-"""Of wall time, before a driver hears that nothing has come and perhaps asks again at once."""
+"""Seconds of wall time before a driver hears that nothing has come, and may ask again at once."""

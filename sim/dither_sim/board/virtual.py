@@ -13,41 +13,37 @@ from typing import Any
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
+from dither.tools.files import AnyPath
 
 from .simulation import BoardSimulation, Standing
 
 __all__ = ["VirtualBoard"]
 
 _SLICE_SECONDS = 0.01
-"""Aim for the wall time between two looks at the pseudo-terminal."""
+"""Wall time, about, between two looks at the pseudo-terminal."""
 _MIN_SLICE, _MAX_SLICE = 1 << 8, 1 << 22
 _IDLE_SECONDS = 0.2
-"""Between two looks at whether to end, while there is nothing to do."""
+"""Seconds between two looks at whether to end, while there is nothing to do."""
 _BACKLOG = 1 << 14
-"""Bytes that the line may be behind before the pseudo-terminal holds its writer back."""
+"""Number of bytes that may wait for the line before the pseudo-terminal holds its writer back."""
 
 
 class VirtualBoard:
-    """Simulates a board in a thread of its own; use as a context manager.
+    """Simulates a board in a thread of its own, behind a pseudo-terminal; a context manager.
 
     Simulated time passes only while something is to be done: bytes are on the line, or the engine
     is busy. Drivers may come and go; what the board sends while nobody listens is lost when the
     pseudo-terminal is full, as with a real bridge.
 
-    Attributes
-    ----------
-    path : str
-        The pseudo-terminal's path.
-    simulation : BoardSimulation
-        The board; the thread's own until :meth:`stop`.
-
-    :param config: the engine.
+    :param config: configuration of the engine.
     :param link: a symbolic link to make to the pseudo-terminal; one that is there is replaced.
-    :param options: of :class:`BoardSimulation`.
+    :param options: further arguments of :class:`BoardSimulation`.
+    :ivar path: path of the pseudo-terminal.
+    :ivar simulation: the board; only the thread may use it until :meth:`stop`.
     :raises DeviceError: if the board cannot be compiled, or the link not be made.
     """
 
-    def __init__(self, config: EngineConfig, *, link: Path | None = None, **options: Any) -> None:
+    def __init__(self, config: EngineConfig, *, link: AnyPath | None = None, **options: Any) -> None:
         self.simulation = BoardSimulation(config, **options)
         self._standing = self.simulation.standing
         self._master, self._slave = os.openpty()
@@ -60,7 +56,7 @@ class VirtualBoard:
         self._failure: Exception | None = None
         if link is not None:
             try:
-                self._make_link(link)
+                self._make_link(Path(link))
             except OSError as error:
                 self.stop()
                 raise DeviceError(f"{link}: {error.strerror}") from None
@@ -72,13 +68,12 @@ class VirtualBoard:
         self._link = link
 
     def start(self) -> None:
-        """Switches the board on; once."""
+        """Switches the board on; it can be done only once."""
         self._thread = threading.Thread(target=self._serve, name="virtual board", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Switches the board off and takes the line away from whoever has it open; further calls do
-        nothing.
+        """Switches the board off and takes the line away from drivers; further calls do nothing.
 
         :raises DeviceError: if the simulation had failed.
         """
@@ -110,12 +105,12 @@ class VirtualBoard:
 
     @property
     def standing(self) -> Standing:
-        """What the board has done and does, at most some hundredths of a second ago."""
+        """What the board has done, and its state, at most some hundredths of a second ago."""
         return self._standing
 
     @property
     def cycles(self) -> int:
-        """Clock cycles since the board was switched on."""
+        """Number of clock cycles since the board was switched on."""
         return self._standing.cycles
 
     def _serve(self) -> None:
@@ -146,8 +141,9 @@ class VirtualBoard:
 
 
 def _next_slice(slice_cycles: int, cycles: int, seconds: float) -> int:
-    """Cycles of the next slice, when ``cycles`` of the ``slice_cycles`` allowed have taken
-    ``seconds``.
+    """Returns the cycles of the next slice.
+
+    The last one was allowed ``slice_cycles`` cycles, of which ``cycles`` have taken ``seconds``.
     """
     if seconds < _SLICE_SECONDS / 2 and cycles < slice_cycles:
         return slice_cycles  # it ended early and tells little

@@ -22,7 +22,7 @@ from dither.tools.cache import cached, digest
 __all__ = ["TRACE_FORMATS", "Harness", "build_library"]
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
-"""Waveform formats by suffix, and what harnesses call them."""
+"""Formats of waveforms: file suffixes, and the numbers that harnesses know them by."""
 
 _VERILATE = [
     "--cc",
@@ -50,39 +50,41 @@ _FAST = ["-O2"]
 _SLOW = ["-O0"]
 _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
 _CLOCKED = Path(__file__).with_name("clocked.h")
-"""What all harnesses include."""
+"""Header that all harnesses include."""
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """What stands around a design: a module ``bench`` that instantiates it, and C++ that clocks
-    ``bench``.
-    """
+    """Surroundings of a design: a module ``bench`` that instantiates it, and C++ that clocks it."""
 
     design: str
-    """The design's top module, and what people are told is compiled."""
+    """Name of the design's top module, which is also shown to people."""
     bench: Path
+    """File with the module ``bench``."""
     code: Path
+    """File with the C++ code."""
     parameters: Mapping[str, int] = field(default_factory=dict)
-    """Of the module ``bench``."""
+    """Parameters of the module ``bench``."""
     macros: Mapping[str, int] = field(default_factory=dict)
-    """Of the C++ code, besides ``DITHER_TRACE``, a value of :data:`TRACE_FORMATS` or 0."""
+    """Macros of the C++ code besides ``DITHER_TRACE``, a value of :data:`TRACE_FORMATS` or 0."""
 
     @property
     def library(self) -> str:
-        """The library's file name."""
+        """File name of the library that is made."""
         return f"{self.design}.so"
 
 
 def build_library(
     verilog: str, harness: Harness, trace: str | None = None, on_status: Callable[[str], None] = lambda text: None
 ) -> Path:
-    """Path of the library for a top module ``harness.design``; compiled if the cache hasn't got it.
+    """Returns the path of the library for a top module ``harness.design``.
+
+    It is compiled if the cache does not have it.
 
     :param trace: a key of :data:`TRACE_FORMATS` for a model that can write waveforms (and is
         slower).
-    :param on_status: told what is going on before it takes long.
+    :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if a tool is missing or fails.
     """
     if trace == ".fst" and not (toolchain.has_header("lz4.h") and toolchain.has_header("zlib.h")):
@@ -109,9 +111,7 @@ def build_library(
 
 
 def _verilate(directory: Path, verilog: str, harness: Harness, trace: str | None) -> dict[str, list[Path]]:
-    """Writes the model's C++; returns its files and the runtime's by kind, as Verilator calls
-    them.
-    """
+    """Writes the model's C++ and returns its files, and the runtime's, by Verilator's kinds."""
     tool = toolchain.verilator()
     (directory / "design.sv").write_text(verilog)
     tracing = [f"--trace-{trace[1:]}"] if trace else []

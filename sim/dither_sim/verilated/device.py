@@ -19,6 +19,7 @@ from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError, RunResult
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
+from dither.tools.files import AnyPath
 
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
@@ -30,37 +31,39 @@ _ADDRESS = {register.name: register.address for register in REGISTERS}
 _WAIT = COUNTER_BASE + next(i for i, counter in enumerate(COUNTERS) if counter.name == "cycles_wait")
 _FAULT = 2
 _SLICE = 1 << 18
-"""Cycles between two looks at signals (Ctrl-C) and at whether the program still gets anywhere."""
+"""Number of cycles between two looks at signals (Ctrl-C) and at whether the program gets on."""
 _RUNNING, _DONE, _OVERRUN = range(3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceWindow:
-    """Which runs are written to a waveform file: from ``first`` to ``last``, both included, counted
-    from 0.
-    """
+    """Runs that are written to a waveform file."""
 
-    path: Path
-    """Ends in ``.fst`` or ``.vcd``."""
+    path: AnyPath
+    """File to write; it ends in ``.fst`` or ``.vcd``."""
     first: int = 0
+    """Number of the first run, from 0."""
     last: int = 0
+    """Number of the last run, from 0."""
 
     def __post_init__(self) -> None:
-        if self.path.suffix not in TRACE_FORMATS:
-            raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {self.path.name!r}")
+        path = Path(self.path)
+        if path.suffix not in TRACE_FORMATS:
+            raise ValueError(f"waveforms are written as {' or '.join(TRACE_FORMATS)}, not {path.name!r}")
         if not 0 <= self.first <= self.last:
             raise ValueError(f"no window of runs: {self.first} to {self.last}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
-    """How unwilling the streams' outer ends are, for tests: chances (of 256) that a cycle is a
-    pause, and a seed.
-    """
+    """Random pauses of the streams' outer ends, for tests."""
 
     idle: int = 0
+    """Chance, of 256, that the input stream offers nothing in a cycle."""
     back_pressure: int = 0
+    """Chance, of 256, that the output stream takes nothing in a cycle."""
     seed: int = 1
+    """Seed of the pauses; each run adds its number."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.idle < 256 and 0 <= self.back_pressure < 256):
@@ -77,14 +80,14 @@ class _Progress(NamedTuple):
 class VerilatedDevice:
     """Runs programs on the verilated engine, exact to the clock cycle.
 
-    :param config: the engine.
+    :param config: configuration of the engine.
     :param engine: the component to simulate; ``dither_hw.engine.Engine(config)`` if not given.
-    :param netlist: simulate what synthesis makes of the engine, see :mod:`dither_sim.netlist`, not
-        its description.
+    :param netlist: whether to simulate what synthesis makes of the engine, see
+        :mod:`dither_sim.netlist`, not its description.
     :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
     :param pauses: idle and back-pressure patterns of the streams.
-    :param cycle_limit: cycles after which a run counts as stuck.
-    :param on_status: told what is going on before it takes long.
+    :param cycle_limit: number of cycles after which a run counts as stuck.
+    :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if the engine cannot be compiled, or is another one than ``config`` says.
     """
 
@@ -107,7 +110,9 @@ class VerilatedDevice:
         self._handle: int | None = None
         on_status("elaborating the engine")
         verilog = _verilog(config, engine, netlist)
-        self._library = _load(build_library(verilog, _harness(config), trace.path.suffix if trace else None, on_status))
+        self._library = _load(
+            build_library(verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status)
+        )
         self._handle = self._library.dither_create()
         self._library.dither_reset(self._handle)
         self._check("magic", MAGIC)
@@ -132,7 +137,7 @@ class VerilatedDevice:
 
     @property
     def cycles(self) -> int:
-        """Clock cycles simulated since the device was opened."""
+        """Number of clock cycles simulated since the device was opened."""
         return self._progress().cycles
 
     def _progress(self) -> _Progress:
@@ -141,18 +146,20 @@ class VerilatedDevice:
         return _Progress(*numbers.tolist())
 
     def write_program(self, words: Sequence[int]) -> None:
-        """Loads the program memory from word 0.
+        """Writes 32-bit instruction words into the program memory, from word 0 on.
 
-        :raises DeviceError: if it does not fit.
+        :raises DeviceError: if they do not fit.
         """
         if len(words) > self.config.program_depth:
             raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
         self._write(PROGRAM_WINDOW, words)
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """Runs the program from word ``entry`` to its HALT; may be interrupted (Ctrl-C).
+        """Runs the program from word ``entry`` until it reaches HALT; Ctrl-C may interrupt it.
 
-        :raises DeviceError: if it faults, does not consume all of ``inputs``, does not send just
+        :param inputs: segments for the program's LOADs and PULLs, in order.
+        :param expects: segments that the program sends by STORE and EMIT, in order.
+        :raises DeviceError: if the program faults, leaves some of ``inputs``, sends anything but
             what is expected, or gets stuck. The engine is reset then; its memories keep what they
             hold.
         """
@@ -209,12 +216,11 @@ class VerilatedDevice:
         return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
 
     def spin(self, entry: int, cycles: int) -> float:
-        """Starts the program at ``entry`` and clocks ``cycles`` times in the smallest loop there
-        is; seconds it took.
+        """Clocks a program in the smallest loop there is, and returns the seconds that it took.
 
-        The input stream offers the same beat over and over, the output is thrown away. It is what
-        any testbench of this model could reach at best, for comparison with :meth:`run`. Leaves the
-        engine reset.
+        It starts the program at ``entry`` and clocks ``cycles`` times. The input stream offers the
+        same beat over and over, the output is thrown away. It is what any testbench of this model
+        could reach at best, for comparison with :meth:`run`. The engine is reset afterwards.
         """
         handle = self._open_handle()
         self._write(_ADDRESS["start"], [entry])

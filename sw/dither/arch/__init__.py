@@ -1,3 +1,4 @@
-"""The contract that all machines share: configuration, instructions, registers, streams, number
-formats, timing.
+"""The contract that all machines share: what golden machine, gateware and boards agree on.
+
+Configuration, instructions, host registers, streams, number formats, tables, random bits, timing.
 """

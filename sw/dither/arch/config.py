@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .isa import GRADIENT_BITS
 
-__all__ = ["PRESETS", "EngineConfig", "engine_name", "preset"]
+__all__ = ["PRESETS", "EngineConfig", "engine", "engine_name", "preset"]
 
 _ROWS = (1, 2, 4, 8)
 _WIDTHS = (16, 18)
@@ -17,50 +18,68 @@ _WIDTHS = (16, 18)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """Geometry and number formats of one engine.
+    """Geometry, number formats and options of one engine.
 
-    ``rows``, ``lanes`` and the depths are *geometry*: they change speed, never results.
-    ``width`` and ``table_bits`` are *numerics*: two engines give the same bits only if they
-    agree on them.
+    ``rows``, ``lanes``, the depths and ``word_parts`` are *geometry*: they change speed and
+    capacity, never results. ``width`` and ``table_bits`` are *numerics*: two engines give the same
+    bits only if they agree on them.
+
+    :raises ValueError: if a value is out of range or two of them exclude each other; the message
+        names them.
     """
 
     rows: int = 4
-    """Outputs computed at once, R: 1, 2, 4 or 8 (a weight word holds R weights)."""
+    """Number of outputs computed at once, R: 1, 2, 4 or 8. A weight word holds R weights."""
     lanes: int = 32
-    """Samples computed at once, L: 1 to 4096 (an activation word holds L activations; gateware
-    takes up to 64).
+    """Number of samples computed at once, L: 1 to 4096, at most 64 in gateware.
+
+    An activation word holds L activations.
     """
     width: int = 18
     """Bits of an activation and of a working weight, W: 16 or 18."""
     activation_depth: int = 4096
-    """Words of the activation memory (L x W bits each)."""
+    """Number of words of the activation memory, each of L x W bits: 16 to 32768."""
     parameter_depth: int = 2048
-    """Words of the working-weight, master, gradient and moment memories."""
+    """Number of words of the weight, master, gradient and moment memories: 16 to 32768.
+
+    With ``word_parts``, at most 65536 / ``word_parts``.
+    """
     program_depth: int = 4096
-    """Words of the program memory (32 bits each)."""
+    """Number of 32-bit words of the program memory: 16 to 32768."""
     table_bits: int = 9
-    """log2 of the segments of every piecewise-linear table: 6 to 10."""
+    """Binary logarithm of the number of segments of every piecewise-linear table: 6 to 10."""
     activation_tables: int = 2
-    """Activation-function tables in the drain: 0 (ReLU only), 1, 2 or 4."""
+    """Number of activation-function tables in CONTRACT's drain: 0 (ReLU only), 1, 2 or 4."""
     lanes_per_table: int = 4
-    """Lanes that share one interpolator in the drain; divides ``lanes``."""
+    """Number of lanes that share one table interpolator in the drain; it divides ``lanes``.
+
+    An output row that goes through a table occupies the drain for ``lanes_per_table`` cycles.
+    """
     rounds_per_cycle: int = 1
-    """Rounds of the perturbation generator computed per cycle: 1, 2 or 4."""
+    """Number of rounds that the perturbation generator computes in a cycle: 1, 2 or 4."""
 
     word_parts: int = 1
-    """Parts of a word that streams, PERTURB, ACCUMULATE and UPDATE handle one after the other:
-    memories of masters, gradients and moments, and beats, are so many times narrower. 1, or a
-    divisor of ``rows`` and ``lanes``."""
+    """Time-multiplexing factor of words: 1, or a common divisor of ``rows`` and ``lanes``.
+
+    Beats of the streams and the memories of masters, gradients and moments are 1/``word_parts`` as
+    wide; LOAD, STORE, PERTURB, ACCUMULATE and UPDATE handle one part of a word after the other.
+    More than one part excludes ``local_learning``.
+    """
 
     wide_probes: int = 1
-    """1: probes may be uniform or Gaussian-like; 0: only Rademacher or a single coordinate."""
+    """Option, 0 or 1: with 1, probes may be uniform or Gaussian-like.
+
+    With 0, only Rademacher probes and single coordinates.
+    """
     local_learning: int = 1
-    """1: there are CORRELATE, DITHER, TRANSPOSE, lane-wise operands and per-sample losses; 0: they
-    are left out.
+    """Option, 0 or 1: with 1, the engine has what local learning needs.
+
+    That is CORRELATE, DITHER, TRANSPOSE, lane-wise operands and per-sample losses.
     """
     compact: int = 0
-    """1: the smallest engine: sequential units, one row, memories for an iCE40 UltraPlus; same
-    results, more cycles.
+    """Option, 0 or 1: with 1, the smallest engine, with the same results in more cycles.
+
+    It has one row, sequential units, and memories that suit an iCE40 UltraPlus.
     """
 
     def __post_init__(self) -> None:
@@ -108,42 +127,46 @@ class EngineConfig:
             fixed = {"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0}
             for name, value in fixed.items():
                 require(getattr(self, name) == value, f"{name} of a compact engine must be {value}")
-            # A tile's addresses take as long as eight lanes' drain; fields behind CONTRACT's single
-            # bits have eleven bits.
+            # Lanes: the next tile's addresses take as long as the drain of eight lanes. Depths: the
+            # address fields that follow CONTRACT's single bits have eleven bits.
             limits = {"lanes": 8, "activation_depth": 2048, "parameter_depth": 2048, "program_depth": 1 << 14}
             for name, most in limits.items():
                 require(getattr(self, name) <= most, f"{name} of a compact engine must be at most {most}")
 
     @property
     def multipliers(self) -> int:
-        """Multiply-accumulates per cycle."""
+        """Number of multiply-accumulates per cycle, R x L."""
         return self.rows * self.lanes
 
     @property
     def part_bits(self) -> int:
-        """Address bits that tell a word's parts."""
+        """Number of address bits that select a part of a word."""
         return (self.word_parts - 1).bit_length()
 
     @property
     def part_rows(self) -> int:
-        """Parameters in a part of a word."""
+        """Number of parameters in one part of a word, ``rows / word_parts``."""
         return self.rows // self.word_parts
 
     @property
     def part_lanes(self) -> int:
-        """Activations in a part of a word."""
+        """Number of activations in one part of a word, ``lanes / word_parts``."""
         return self.lanes // self.word_parts
 
     @property
     def accumulator_width(self) -> int:
-        """Bits of an accumulator: a product and twelve bits of headroom (4096 terms of any size);
-        in a compact engine eight (256 terms)."""
+        """Bits of one accumulator of CONTRACT.
+
+        A product has 2 W bits; twelve bits of headroom allow for 4096 terms of any size. A compact
+        engine has eight (256 terms).
+        """
         return 2 * self.width + (8 if self.compact else 12)
 
     @property
     def beat_width(self) -> int:
-        """Bits of a beat of the input and output streams: a part of the widest word; in a compact
-        engine 16.
+        """Bits of one beat of the input and output streams.
+
+        A beat is as wide as one part of the widest word; in a compact engine it has 16 bits.
         """
         if self.compact:
             return 16
@@ -151,16 +174,18 @@ class EngineConfig:
 
     @property
     def geometry(self) -> str:
-        """``rows x lanes``, as people say it."""
+        """Rows and lanes for people to read, such as ``4×32``."""
         return f"{self.rows}×{self.lanes}"
 
     def to_dict(self) -> dict[str, int]:
-        """All parameters, for JSON."""
+        """Returns all parameters by name, ready for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EngineConfig:
-        """The inverse of :meth:`to_dict`.
+        """Makes a configuration from a dictionary such as :meth:`to_dict` returns.
+
+        Missing parameters have their defaults.
 
         :raises ValueError: on unknown parameters or values out of range.
         """
@@ -170,7 +195,10 @@ class EngineConfig:
         return cls(**values)
 
     def digest(self) -> str:
-        """Eight hexadecimal digits that identify this configuration to a driver."""
+        """Returns eight hexadecimal digits by which a driver recognises this configuration.
+
+        They are the beginning of the SHA-256 of :meth:`to_dict` as JSON with sorted keys.
+        """
         canonical = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
 
@@ -195,14 +223,16 @@ PRESETS: dict[str, EngineConfig] = {
         compact=1,
     ),
 }
-"""Named configurations that the command line offers; ``deep`` ones have more memory than small
-boards, the ``compact`` one fits an iCE40 UltraPlus."""
+"""Named configurations that the command line offers.
+
+The ``deep`` ones have more memory than small boards; the ``compact`` one fits an iCE40 UltraPlus.
+"""
 
 
 def preset(name: str) -> EngineConfig:
-    """The named configuration.
+    """Returns the named configuration of :data:`PRESETS`.
 
-    :raises ValueError: naming the known ones, if there is none of that name.
+    :raises ValueError: if there is none of that name; the message lists the known ones.
     """
     try:
         return PRESETS[name]
@@ -210,9 +240,35 @@ def preset(name: str) -> EngineConfig:
         raise ValueError(f"unknown engine {name!r}; known: {', '.join(PRESETS)}") from None
 
 
+def engine(name: str) -> EngineConfig:
+    """Returns the configuration that people call ``name``, for example ``engine("4x32")``.
+
+    :param name: a preset's name; or ``ROWSxLANES`` with an ``x`` or ``×``; or ``ROWSxLANES@WORDS``,
+        with the depth of the parameter memory, such as ``"8x32@8192"``.
+    :raises ValueError: if it is none of these, or there is no engine of that size.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    match = re.fullmatch(r"(\d+)[x×](\d+)(?:@(\d+))?", name)
+    if match is None:
+        raise ValueError(f"unknown engine {name!r}; known: {', '.join(PRESETS)}, or ROWSxLANES[@WORDS]")
+    rows, lanes = int(match[1]), int(match[2])
+    try:
+        return EngineConfig(
+            rows=rows,
+            lanes=lanes,
+            lanes_per_table=next(count for count in (4, 2, 1) if lanes % count == 0),
+            parameter_depth=int(match[3]) if match[3] else max(2048, 8192 // max(rows, 1)),
+        )
+    except ValueError as error:
+        raise ValueError(f"engine {name}: {error}") from None
+
+
 def engine_name(config: EngineConfig) -> str:
-    """What the command line calls a configuration: a preset's name, or ``ROWSxLANES@WORDS`` of
-    parameter memory.
+    """Returns the name by which the command line calls a configuration.
+
+    That is a preset's name or, for any other, ``ROWSxLANES@WORDS`` with the words of parameter
+    memory; such a name does not tell the other parameters.
     """
     names = {known: name for name, known in PRESETS.items()}
     return names.get(config, f"{config.rows}x{config.lanes}@{config.parameter_depth}")

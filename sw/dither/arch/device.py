@@ -1,4 +1,4 @@
-"""The one interface that every machine has: golden, simulated RTL, board."""
+"""The interface that every machine implements: golden machine, simulated RTL and board."""
 
 from __future__ import annotations
 
@@ -21,32 +21,36 @@ class DeviceError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What one program run gave."""
+    """Outputs and counters of one run of a program."""
 
     outputs: list[NDArray[np.int64]]
-    """One array (beats, slots) for each expected segment."""
+    """Received values: one int64 array of shape (words, slots) for each expected segment."""
     counters: Mapping[str, int]
-    """By the names of :data:`dither.arch.regmap.COUNTERS`."""
+    """Counter values by name, as in :data:`dither.arch.regmap.COUNTERS`."""
 
 
 class Device(Protocol):
-    """A machine that executes programs. Memories keep their contents from run to run."""
+    """A machine that executes programs; its memories keep their contents from run to run."""
 
     name: str
+    """Name of the machine for messages, such as ``golden``."""
     config: EngineConfig
+    """Configuration of the machine's engine."""
 
     def write_program(self, words: Sequence[int]) -> None:
-        """Loads the program memory from word 0.
+        """Writes 32-bit instruction words into the program memory, from word 0 on.
 
-        :raises DeviceError: if it does not fit.
+        :raises DeviceError: if they do not fit.
         """
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """Runs the program from word ``entry`` to its HALT.
+        """Runs the program from word ``entry`` until it reaches HALT.
 
-        :raises DeviceError: if it faults, does not consume all of ``inputs`` or does not send just
+        :param inputs: segments for the program's LOADs and PULLs, in order.
+        :param expects: segments that the program sends by STORE and EMIT, in order.
+        :raises DeviceError: if the program faults, leaves some of ``inputs`` or sends anything but
             what is expected.
         """
 
     def close(self) -> None:
-        """Gives back what the device holds."""
+        """Releases what the device holds: threads, processes, ports."""

@@ -1,8 +1,8 @@
-"""The perturbation generator's software twin: Threefry-2x32 with 20 rounds, vectorised.
+"""The perturbation generator in software: Threefry-2x32 with 20 rounds, vectorised.
 
 Threefry is a counter-based generator: a fixed function of a key and a counter, so that any block of
 64 bits comes from its coordinates alone, without replay. Here the key is (seed, step) and the
-counter (block, probe).
+counter (block, probe); ``step`` is the number of the optimiser step.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1,
 2, 3*, SC'11.
@@ -27,26 +27,30 @@ __all__ = [
 ]
 
 ROUNDS = 20
+"""Number of rounds of one block's computation."""
 ROUNDS_PER_INJECTION = 4
-"""A key word is injected behind every fourth round."""
+"""Number of rounds from one key injection to the next."""
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
-"""Left rotations of the second word, by round modulo 8."""
+"""Left rotations of the second word in bits, by round modulo 8."""
 KEY_PARITY = 0x1BD11BDA
-"""The third key word is the exclusive or of the two given and this constant."""
+"""Constant from which the third key word is made: its exclusive or with the two given ones."""
 BLOCK_BITS = 64
-"""Bits of one block: output word 0 gives bits 0 to 31, word 1 bits 32 to 63."""
+"""Number of bits of one block: output word 0 gives bits 0 to 31, word 1 bits 32 to 63."""
 
 INDEX_ALIGNMENT = 8
-"""An input's parameter indices begin at a multiple of it: the largest number of rows, so that no
-geometry shows.
+"""Alignment of the parameter index at which each input of a tensor begins.
+
+It is the largest number of rows, so that indices, and with them random bits, do not depend on the
+engine's geometry.
 """
 
 _CHUNK = 1 << 13  # blocks: the working set of one chunk stays in the first-level cache
 
 
 def index_pitch(columns: int) -> int:
-    """How far the parameter indices of successive inputs lie apart: the outputs, rounded up to the
-    alignment.
+    """Returns the distance between parameter indices of successive inputs of a tensor.
+
+    It is the number of outputs, ``columns``, rounded up to :data:`INDEX_ALIGNMENT`.
     """
     return -(-columns // INDEX_ALIGNMENT) * INDEX_ALIGNMENT
 
@@ -58,7 +62,7 @@ def _words(values: ArrayLike) -> NDArray[np.uint32]:
 def blocks(
     seed: ArrayLike, step: ArrayLike, block: ArrayLike, probe: ArrayLike
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Blocks of 64 random bits from their coordinates.
+    """Returns the blocks of 64 random bits that stand at given coordinates.
 
     :param seed: first key word; this and the others are integers modulo 2**32 of any shapes that
         broadcast.
@@ -77,7 +81,7 @@ def blocks(
 def _threefry(
     key0: NDArray[np.uint32], key1: NDArray[np.uint32], count0: NDArray[np.uint32], count1: NDArray[np.uint32]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Threefry-2x32-20 of one-dimensional arrays; keys may have length 1."""
+    """Computes Threefry-2x32-20 of one-dimensional arrays; keys may have length 1."""
     keys = (key0, key1, key0 ^ key1 ^ np.uint32(KEY_PARITY))
     low, high = count0 + key0, count1 + key1
     carry = np.empty_like(high)
@@ -96,7 +100,7 @@ def _threefry(
 
 
 def stream(seed: int, step: int, probe: int, count: int, *, first: int = 0) -> NDArray[np.uint32]:
-    """Many successive blocks of one probe, fast.
+    """Returns many successive blocks of one probe, faster than :func:`blocks`.
 
     :param count: number of blocks.
     :param first: number of the first block; block numbers are modulo 2**32.
@@ -117,10 +121,10 @@ def stream(seed: int, step: int, probe: int, count: int, *, first: int = 0) -> N
 
 
 def signs(seed: ArrayLike, step: ArrayLike, probe: ArrayLike, index: ArrayLike) -> NDArray[np.int64]:
-    """The Rademacher numbers of parameter indices: +1 where the generator's bit is 1, else -1.
+    """Returns the Rademacher number of each parameter index: +1 where its random bit is 1, else -1.
 
-    Index ``i`` is bit ``i & 63`` of block ``i >> 6``. Every distinct block is computed as often as
-    it is named; for whole tensors use :func:`stream`.
+    Index ``i`` is bit ``i & 63`` of block ``i >> 6``. A block is computed again for every index in
+    it; for whole tensors use :func:`stream`.
 
     :returns: int64 of the shape that the arguments broadcast to.
     """

@@ -1,4 +1,4 @@
-"""The host's view of an engine, as data: registers, counters, program window.
+"""The host's view of an engine, as data: registers, counters and the program window.
 
 A register is 32 bits at a 16-bit word address. Addresses from :data:`PROGRAM_WINDOW` on are the
 program memory, write only.
@@ -23,41 +23,50 @@ __all__ = [
 ]
 
 MAGIC = 0x64746872
-"""Register ``magic``: "dthr"."""
+"""Contents of the register ``magic``: the letters "dthr" in ASCII."""
 PROGRAM_WINDOW = 0x8000
+"""Host address of the first word of the program memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """One host register."""
+    """One host register of 32 bits."""
 
     name: str
+    """Name by which software knows the register."""
     address: int
+    """Word address of the register, 16 bits."""
     access: str
+    """What the host may do: ``read`` or ``write``."""
     doc: str
+    """Meaning of the register, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """One 32-bit counter, cleared when a program starts."""
+    """One counter of 32 bits, cleared when a program starts."""
 
     name: str
+    """Name by which software knows the counter."""
     doc: str
+    """Meaning of the counter, for people."""
 
 
 PHASES: tuple[str, ...] = ("fetch", *dict.fromkeys(form.phase for form in INSTRUCTIONS), "wait")
-"""What a cycle is charged to: fetching, the phase of the instruction at work, or waiting for a
-stream.
+"""Names of what a cycle can be charged to.
+
+``fetch``, the phase of the instruction at work, or ``wait`` where it waits for a stream.
 """
 
 SATURATIONS: tuple[str, ...] = ("requantise", "weight", "loss", "update")
-"""Where values are clipped, and clips counted."""
+"""Names of the places where values are clipped and clips are counted."""
 
 COUNTERS: tuple[Counter, ...] = (
     *(Counter(f"cycles_{phase}", f"cycles of phase {phase}") for phase in PHASES),
     Counter("row_steps", "rows that did a multiply-accumulate, summed over cycles (times L: multiply-accumulates)"),
     *(Counter(f"saturations_{place}", f"values clipped by {place}") for place in SATURATIONS),
 )
+"""All counters, in the order of their addresses: cycles by phase, work done, clips."""
 
 REGISTERS: tuple[Register, ...] = (
     Register("magic", 0, "read", "a constant that tells an engine from noise"),
@@ -65,5 +74,6 @@ REGISTERS: tuple[Register, ...] = (
     Register("start", 2, "write", "starts the program at the word address written; ignored while busy"),
     Register("status", 3, "read", "bit 0: busy; bit 1: fault (unknown opcode, stack overflow or underflow)"),
 )
+"""All host registers but the counters."""
 COUNTER_BASE = 16
-"""Address of the first counter; the others follow in order."""
+"""Address of the first counter; the others follow in the order of :data:`COUNTERS`."""

@@ -1,8 +1,8 @@
-"""What travels over an engine's input and output streams, as arrays and as bits.
+"""Contents of an engine's input and output streams, as arrays and as bits.
 
 A program's streams are sequences of *segments*: a kind (a memory, or ``None`` for scalar registers)
-and an integer array of shape (beats, slots). The golden machine takes the arrays as they are;
-:func:`pack` and :func:`unpack` turn them into the words of the physical streams and back.
+and an integer array of shape (words, slots). The golden machine takes the arrays as they are;
+:func:`pack` and :func:`unpack` turn them into the beats of the physical streams and back.
 """
 
 from __future__ import annotations
@@ -19,36 +19,43 @@ from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
 __all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physical_beats", "slots", "unpack"]
 
 SCALAR_TABLE_BITS = 18
+"""Bits of the value, and bits of the slope, of a scalar table's entry."""
 _WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
-"""What is never cut into parts, but comes as often as others have parts."""
+"""Kinds that are never cut into parts; each is sent as often as other words have parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """``values[beat, slot]``: integers for one LOAD or, with kind ``None``, for PULLs."""
+    """A piece of the input or output stream: ``values[word, slot]``, all of one kind.
+
+    It holds the words of one LOAD or STORE or, with kind ``None``, the scalars of PULLs or EMITs.
+    """
 
     kind: Memory | None
+    """Memory whose words these are; None for scalars."""
     values: NDArray[np.int64]
+    """Integers of shape (words, slots)."""
 
     @classmethod
     def scalars(cls, values: ArrayLike) -> Segment:
-        """A segment of scalars, one beat each."""
+        """Makes a segment of 32-bit scalars from integers of any shape, one word each."""
         return cls(None, np.asarray(values, dtype=np.int64).reshape(-1, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """Announces a segment of the output stream: its kind and how many words, beats of most engines,
-    it has.
-    """
+    """An announced segment of the output stream: its kind and its number of words."""
 
     kind: Memory | None
+    """Memory whose words are expected; None for scalars."""
     beats: int
+    """Number of words; on engines that cut words, each of them takes several beats."""
 
 
 def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:
-    """How a beat of this kind is divided: (number of slots, bits of a slot's value, distance of
-    slots in bits).
+    """Returns how a word of one kind is divided into slots.
+
+    :returns: number of slots, bits of a slot's value, distance of neighbouring slots in bits.
     """
     match kind:
         case None:
@@ -66,13 +73,16 @@ def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:
 
 
 def beat_words(config: EngineConfig) -> int:
-    """32-bit words that hold one beat."""
+    """Returns the number of 32-bit words that hold one beat."""
     return -(-config.beat_width // WORD_BITS)
 
 
 def _pieces(config: EngineConfig, kind: Memory | None) -> int:
-    """Different beats that one word, or one scalar, takes: one for each of its parts; in compact
-    engines, whose beats are narrow, as many as it fills."""
+    """Returns the number of different beats that one word, or one scalar, takes.
+
+    That is one for each of its parts; in compact engines, whose beats are narrow, as many as it
+    fills.
+    """
     count, _, pitch = slots(config, kind)
     if config.compact:
         return -(-count * pitch // config.beat_width)
@@ -80,13 +90,16 @@ def _pieces(config: EngineConfig, kind: Memory | None) -> int:
 
 
 def beats_per_word(config: EngineConfig, kind: Memory | None) -> int:
-    """Beats that one word of a memory, or one scalar, takes: as many as words have parts, also if
-    it is not cut; in compact engines as many as it fills."""
+    """Returns the number of beats that one word of a memory, or one scalar, takes.
+
+    All kinds take ``word_parts`` beats: what is not cut into parts is repeated. In compact engines
+    a word takes as many beats as it fills.
+    """
     return _pieces(config, kind) if config.compact else config.word_parts
 
 
 def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
-    """Bits of a word that each of its beats carries, from its lowest bit on."""
+    """Returns the number of a word's bits that one beat carries, from the lowest bit on."""
     if config.compact:
         return config.beat_width
     count, _, pitch = slots(config, kind)
@@ -94,15 +107,17 @@ def _bits_per_beat(config: EngineConfig, kind: Memory | None) -> int:
 
 
 def physical_beats(config: EngineConfig, part: Segment | Expect) -> int:
-    """Beats that a part of a stream takes."""
+    """Returns the number of beats that a segment takes on the physical stream."""
     words = len(part.values) if isinstance(part, Segment) else part.beats
     return words * beats_per_word(config, part.kind)
 
 
 def pack(config: EngineConfig, segments: Sequence[Segment]) -> NDArray[np.uint32]:
-    """The physical input stream, shape (beats, beat_words): slot 0 in the lowest bits,
-    little-endian words. What takes several beats comes with the lowest slots, or in a compact
-    engine bits, first; scalars and tables' entries, which are not cut, are the same in each beat.
+    """Returns segments as the beats of the physical input stream, shape (beats, beat_words).
+
+    Slot 0 is in the lowest bits, 32-bit words are in little-endian order. What takes several beats
+    comes with the lowest slots (in a compact engine: the lowest bits) first; scalars and entries of
+    tables, which are not cut, are the same in each of their beats.
 
     :raises ValueError: if a segment has another number of slots than its kind.
     """
@@ -127,7 +142,7 @@ def _pack_segment(config: EngineConfig, segment: Segment, words: int) -> NDArray
 
 
 def unpack(config: EngineConfig, kind: Memory | None, beats: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The values of physical beats of one kind, shape (words, slots).
+    """Returns the values that physical beats of one kind hold, shape (words, slots).
 
     They are signed, but for second moments and the values of scalar tables.
     """

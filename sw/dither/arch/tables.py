@@ -1,4 +1,4 @@
-"""Contents of the piecewise-linear tables, and the interpolators that read them.
+"""Contents of the piecewise-linear tables, and the interpolation between their entries.
 
 A table has ``2**table_bits`` segments. An input of n bits is split in an index (its upper
 ``table_bits``) and a fraction f (the other F bits):
@@ -34,22 +34,26 @@ __all__ = [
 ]
 
 SCALAR_INPUT_BITS = 16
+"""Bits of an input of a scalar table, unsigned."""
 SCALAR_VALUE_BITS = 18
+"""Bits of a value, and of a slope, of a scalar table."""
 
 Table = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Values and slopes, each int64 of one entry a segment, in address order."""
+"""Contents of a table: values and slopes, int64 with one entry for each segment, in address order.
+"""
 
 
 class ScalarTable(IntEnum):
     """The scalar tables, in the order in which they stand in their memory."""
 
     EXP = 0
-    """Input d with 12 fraction bits (0 <= d < 16), output exp(-d) * 2**17."""
+    """The table of exp(-d): input d with 12 fraction bits (0 <= d < 16), output exp(-d) * 2**17."""
     LOG = 1
-    """Input x with 16 fraction bits (0 <= x < 1), output ln(1+x) * 2**16."""
+    """The table of ln(1+x): input x with 16 fraction bits (0 <= x < 1), output ln(1+x) * 2**16."""
     RSQRT = 2
-    """Input bit 15 is o, the others are x with 15 fraction bits; output 2**17 / sqrt((1+x) *
-    2**o).
+    """The table of the reciprocal square root: output 2**17 / sqrt((1+x) * 2**o).
+
+    Bit 15 of the input is o; the others are x, with 15 fraction bits.
     """
 
 
@@ -58,16 +62,14 @@ _SCALAR_FUNCTIONS: dict[ScalarTable, Callable[[NDArray[np.float64]], NDArray[np.
     ScalarTable.LOG: lambda u: np.log1p(u) * 2**16,
     ScalarTable.RSQRT: lambda u: 2**17 / np.sqrt(np.where(u < 0.5, 1 + 2 * u, 4 * u)),
 }
-"""By table, the function of the input as a fraction u of its range, 0 to 1, in units of the
-output.
-"""
+"""Function of each table: from the input as a fraction u of its range, 0 to 1, to output units."""
 
 
 def interpolate(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, fraction_bits: int) -> NDArray[np.int64]:
-    """Piecewise-linear interpolation, without the clip at the end.
+    """Returns piecewise-linear interpolations, not yet clipped.
 
-    :param values: one integer for each segment.
-    :param slopes: the same; rise over a whole segment.
+    :param values: one integer for each segment: the output at its beginning.
+    :param slopes: one integer for each segment: the rise over the whole segment.
     :param inputs: unsigned integers, index above ``fraction_bits`` bits of fraction.
     :returns: int64 of the shape of ``inputs``.
     """
@@ -80,12 +82,13 @@ def interpolate(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, fractio
 
 
 def activation_lookup(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, width: int) -> NDArray[np.int64]:
-    """What the drain's interpolator gives for one activation table.
+    """Returns what the drain's interpolator gives for inputs of one activation table.
 
-    :param values: 2**table_bits integers of ``width`` bits, signed.
-    :param slopes: the same.
+    :param values: 2**table_bits values of ``width`` bits, signed.
+    :param slopes: 2**table_bits slopes of ``width`` bits, signed.
     :param inputs: integers of ``width`` bits, signed, of any shape.
     :returns: int64 of ``width`` bits, signed, of the shape of ``inputs``.
+    :raises ValueError: if the number of entries is no power of two.
     """
     fraction_bits = width - _table_bits(values)
     half = 1 << (width - 1)
@@ -93,8 +96,9 @@ def activation_lookup(values: ArrayLike, slopes: ArrayLike, inputs: ArrayLike, w
 
 
 def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """An activation table's output for all 2**width inputs, the most negative input first, and
-    where it is clipped.
+    """Returns an activation table's output for every possible input, and where it is clipped.
+
+    Both arrays have 2**width elements; the most negative input comes first.
     """
     half = 1 << (width - 1)
     inputs = np.arange(-half, half)
@@ -103,11 +107,10 @@ def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple
 
 
 def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inputs: ArrayLike) -> NDArray[np.int64]:
-    """What the scalar interpolator gives for one of the scalar tables.
+    """Returns what the scalar interpolator gives for inputs of one of the scalar tables.
 
-    :param values: contents of the scalar-table memory, all three tables: 3 * 2**table_bits
-        integers.
-    :param slopes: the same.
+    :param values: values in the scalar-table memory, all three tables: 3 * 2**table_bits integers.
+    :param slopes: slopes in the scalar-table memory, as many.
     :param inputs: integers of 16 bits, unsigned, of any shape.
     :returns: int64 of 18 bits, unsigned, of the shape of ``inputs``.
     """
@@ -131,10 +134,10 @@ def build_activation(
     output_format: FixedPoint,
     table_bits: int,
 ) -> Table:
-    """An activation table for a function of one real variable.
+    """Builds the activation table of a function of one real variable.
 
-    Outputs beyond ``output_format`` saturate. Segments meet, but where the function rises by more
-    than half the output's range within one of them.
+    Outputs beyond ``output_format`` saturate. Segments meet, except where the function rises by
+    more than half the output's range within one of them.
 
     :param function: vectorised, finite over the whole input range (its upper end included).
     :param input_format: format of the requantised sums; W bits.
@@ -158,17 +161,17 @@ def build_activation(
 
 
 def sine_table(input_format: FixedPoint, output_format: FixedPoint, table_bits: int) -> Table:
-    """:func:`build_activation` of the sine (radians)."""
+    """Builds the activation table of the sine (input in radians)."""
     return build_activation(np.sin, input_format, output_format, table_bits)
 
 
 def tanh_table(input_format: FixedPoint, output_format: FixedPoint, table_bits: int) -> Table:
-    """:func:`build_activation` of the hyperbolic tangent."""
+    """Builds the activation table of the hyperbolic tangent."""
     return build_activation(np.tanh, input_format, output_format, table_bits)
 
 
 def scalar_tables(table_bits: int) -> Table:
-    """Contents of the scalar-table memory: exp, log and rsqrt, one behind the other.
+    """Returns the contents of the scalar-table memory: exp, log and rsqrt, one behind the other.
 
     :param table_bits: log2 of the segments of each table.
     :returns: values (18 bits unsigned) and slopes (18 bits signed), int64 of shape (3 *

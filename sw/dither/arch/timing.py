@@ -1,7 +1,7 @@
-"""Pipeline depths and exact cycle costs: the one place that both gateware and golden machine take
-them from.
+"""Pipeline depths and exact cycle costs, from which gateware and golden machine both take them.
 
-``cost(config, instruction)`` is exact for every cycle except those spent waiting for a stream.
+An instruction costs :func:`fetch_cycles` plus :func:`execution_cycles`. Both are exact for every
+cycle except those spent waiting for a stream.
 """
 
 from __future__ import annotations
@@ -62,17 +62,22 @@ __all__ = [
 ]
 
 BLOCK_RAM_LATENCY = 2
-"""Cycles from an address to usable data in program memory and tables: block RAM and its output
-register.
+"""Cycles from an address to usable data in program memory and tables.
+
+They are the block RAM's and its output register's.
 """
 
 MEMORY_LATENCY = 2 + BLOCK_RAM_LATENCY
-"""Cycles from an address to usable data in every data memory: it has a register for the address,
-and so has each of its banks."""
+"""Cycles from an address to usable data in every data memory.
+
+Besides the block RAM's, two: the memory has a register for the address, and so has each bank.
+"""
 
 WRITE_LATENCY = 1
-"""Cycles from a write to the first read that gives what was written: both pass the same registers
-in front of the block RAM, and the block RAM needs one."""
+"""Cycles from a write to the first read that gives what was written.
+
+Both pass the same registers in front of the block RAM, so only the block RAM's own cycle counts.
+"""
 
 MULTIPLIER_LATENCY = 2
 """Cycles from operands to their product: operand registers and a product register."""
@@ -81,87 +86,113 @@ INTERPOLATOR_LATENCY = BLOCK_RAM_LATENCY + MULTIPLIER_LATENCY + 2
 """Cycles from an argument to the value of a piecewise-linear table: entry, product, sum, clip."""
 
 ISSUE_LATENCY = 4
-"""CONTRACT's cycles from its start to the first weight address."""
+"""Cycles from CONTRACT's start to its first weight address."""
 
 BROADCAST_LATENCY = 2
-"""CONTRACT's cycles from a weight word's arrival to the multipliers of every lane."""
+"""Cycles from a weight word's arrival at CONTRACT to the multipliers of every lane."""
 
 CORRELATE_DISTANCE = MEMORY_LATENCY + 1 + WRITE_LATENCY
-"""CORRELATE's least number of cycles between two visits of the same gradient word."""
+"""Least number of cycles between two visits of CORRELATE to the same gradient word."""
 
 REQUANTISER_LATENCY = 4
-"""CONTRACT's cycles from an accumulator's copy to its rounded, clipped output: coarse and fine
-shift, round, clip.
+"""Cycles from an accumulator's copy in CONTRACT to its rounded, clipped output.
+
+Coarse shift, fine shift, rounding and clip take one each.
 """
 
 LOSS_LANE_CHOICE = 3
-"""Cycles in which LOSS chooses a lane of a word: a register for each, and two levels of choice."""
+"""Cycles in which LOSS chooses one lane of a word: a register for each, and two levels of choice.
+"""
 
 LOSS_SQUARE_STAGE = MEMORY_LATENCY + LOSS_LANE_CHOICE + 2 + MULTIPLIER_LATENCY + 1
-"""Cycles from an element's address to the sum with its square: lane selection, difference,
-magnitude, product, sum.
+"""Cycles in LOSS from an element's address to the sum that includes its square.
+
+Lane choice, difference, magnitude, product and sum follow the memory's latency.
 """
 
 LOSS_EXPONENTIAL_STAGE = MEMORY_LATENCY + LOSS_LANE_CHOICE + 5
-"""Cycles from an element's address to the lookup of its exponential: lane selection, difference,
-alignment in two, rounding, clip."""
+"""Cycles in LOSS from an element's address to the lookup of its exponential.
+
+Lane choice, difference, alignment in two, rounding and clip follow the memory's latency.
+"""
 
 LOSS_LOGARITHM_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + 1 + 3 + INTERPOLATOR_LATENCY
-"""Cycles from the address of a lane's last element to its logarithm: exponential, sum,
-normalisation in three, lookup."""
+"""Cycles in LOSS from the address of a lane's last element to the lane's logarithm.
+
+Exponential, sum, normalisation in three and lookup.
+"""
 
 LOSS_SHORTEST_PASS = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - LOSS_EXPONENTIAL_STAGE - 2
-"""Cycles of a pass over the outputs at the least: by its end, the sum of the pass before is
-normalised, so that its logarithm can be looked up when the labels that separate passes leave the
-tables free."""
+"""Least number of cycles of LOSS's pass over a lane's outputs.
+
+By its end, the sum of the pass before is normalised, so that its logarithm can be looked up while
+the label that separates two passes leaves the tables free.
+"""
 
 LOSS_FINISH_CYCLES = 6
-"""Cycles from a lane's loss to its sum: shift in three, rounding, clip, sum."""
+"""Cycles in LOSS from a lane's loss to the sum that includes it.
+
+Shift in three, rounding, clip and sum.
+"""
 
 LOSS_RESULT_CYCLES = 2
-"""Cycles from the numbers that a difference or a derivative is made of to its write: rounding or
-difference, clip.
+"""Cycles in LOSS from the operands of a loss difference or derivative to its write.
+
+Rounding or difference, then clip.
 """
 
 LOSS_PAUSE = LOSS_LOGARITHM_STAGE + 1 - LOSS_EXPONENTIAL_STAGE
-"""Cycles between a pass over a lane's outputs for their exponentials and one for their derivatives:
-the logarithm is part of the derivatives' exponents, so it must be there in the cycle before they
-are looked up."""
+"""Cycles in LOSS between the passes over a lane's outputs for exponentials and for derivatives.
+
+The logarithm is part of the derivatives' exponents, so it must be there in the cycle before they
+are looked up.
+"""
 
 DITHER_ALIGNMENT = 14
-"""DITHER's cycles for shifting up to 63 signs at the most: seven times eight of them, and seven
-times one.
+"""Most cycles that DITHER takes to shift its first signs into place, by up to 63.
+
+Seven shifts by eight signs, and seven by one.
 """
 
 PROBE_PRODUCT_CYCLES = MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY
-"""PERTURB's and ACCUMULATE's further cycles where xi is more than a sign: its product must be there
-with the data.
+"""Extra cycles of PERTURB and ACCUMULATE where xi is more than a sign.
+
+The product with xi must be ready together with the word that it is added to.
 """
 
 STORED_LATENCY = 3
-"""Cycles from the memories to STORE's beats: a register for each bank, and two to put them
-together.
+"""Cycles from the memories to STORE's beats.
+
+A register for each bank takes one, putting the banks together takes two.
 """
 
 STORE_INTERVAL = MEMORY_LATENCY + STORED_LATENCY + 1
-"""STORE's cycles from beat to beat: the word, its way to the stream, and the beat is taken."""
+"""Cycles of STORE from one beat to the next.
+
+The word's read, its way to the stream, and the cycle in which the beat is taken.
+"""
 
 SHORTEST_FETCH = 3
-"""Words that an instruction takes the time of, at least: what it is has to be looked up."""
+"""Least number of cycles for the words of an instruction, however few it has.
+
+What the instruction is has to be looked up meanwhile.
+"""
 
 UPDATE_INTERVAL = 6
-"""UPDATE's cycles from parameter to parameter: it needs the unit's shifter so often."""
+"""Cycles of UPDATE from one parameter to the next: each needs the unit's shifter so often."""
 
 UPDATE_LATENCY = 66
-"""UPDATE's cycles from a parameter's entry to its write."""
+"""Cycles of UPDATE from a parameter's entry to its write."""
 
 
 def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
-    """From the end of the last instruction to the start of this one.
+    """Returns the cycles from the end of the last instruction to the start of this one.
 
     The program memory's latency and a cycle for each word; if registers are read, one for each and
-    two more; one to decode; and one on the way to a unit. In a compact engine all cycles of an
+    two more; one to decode; and one on the way to a unit. In a compact engine, all cycles of an
     instruction but its execution, before it and behind it.
+
+    :param compact: the configuration's ``compact``.
     """
     if compact:
         return compact_fetch_cycles(form)
@@ -171,8 +202,10 @@ def fetch_cycles(form: InstructionFormat, compact: int = 0) -> int:
 
 
 def drain_cycles_per_row(config: EngineConfig, activation: Activation) -> int:
-    """How long one output row occupies the drain: its lanes pass a shared interpolator one after
-    the other.
+    """Returns how many cycles one output row occupies CONTRACT's drain.
+
+    With an activation table it is ``lanes_per_table``, as the lanes that share an interpolator pass
+    it one after the other; otherwise 1.
     """
     return config.lanes_per_table if activation is Activation.TABLE else 1
 
@@ -202,13 +235,20 @@ def _store(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def cycles_per_term(operand: Operand) -> int:
-    """How long CONTRACT takes for a term: two words of one memory are two reads."""
+    """Returns how many cycles CONTRACT takes for one term.
+
+    A lane-wise operand comes from the same memory as the input, which takes two reads.
+    """
     return 1 if operand is Operand.WEIGHT else 2
 
 
 def _issue(instruction: Instruction, tile: int) -> int:
-    """Cycles of a loop nest whose tiles last so long, without idle cycles. Those of the last tile
-    are not waited for: what follows it is counted by itself."""
+    """Returns the cycles in which a loop nest issues its terms.
+
+    Idle cycles of the last tile do not count: the drain behind it is added separately.
+
+    :param tile: cycles of one tile without its idle cycles.
+    """
     tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS)
     return tiles * (tile + instruction["idle"]) - instruction["idle"]
 
@@ -223,13 +263,17 @@ def _contract(config: EngineConfig, instruction: Instruction) -> int:
     latency += copy + REQUANTISER_LATENCY + output + report
     if activation is Activation.TABLE:
         latency += 1 + INTERPOLATOR_LATENCY
-    # One cycle is the first term's and the first row's as well as the latency's.
+    # The latency's first cycle is also the first term's, and its last the first row's: one is
+    # counted twice.
     return issue + drain + latency - 1
 
 
 def lane_sum_cycles(config: EngineConfig) -> int:
-    """CORRELATE's cycles from the products of all lanes to their sum: a level of a tree of adders
-    in each, first within the lanes that share a table, then among their groups."""
+    """Returns CORRELATE's cycles from the products of all lanes to their sum.
+
+    One for each level of the tree of adders: first within each lane group (the lanes that share a
+    table), then among the groups.
+    """
     groups = config.lanes // config.lanes_per_table
     return (config.lanes_per_table - 1).bit_length() + (groups - 1).bit_length()
 
@@ -242,8 +286,9 @@ def _correlate(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def generator_cycles(rounds_per_cycle: int) -> int:
-    """From one block of the perturbation generator to the next: its rounds, and a cycle for each
-    key injection.
+    """Returns the cycles from one block of the perturbation generator to the next.
+
+    Its rounds, and one for each key injection, the first included.
     """
     return ROUNDS // rounds_per_cycle + ROUNDS // ROUNDS_PER_INJECTION + 1
 
@@ -252,11 +297,12 @@ def _loss(config: EngineConfig, instruction: Instruction) -> int:
     outputs, mode = instruction["count"], LossMode(instruction["mode"])
     finish = 1 + LOSS_FINISH_CYCLES
     if mode is LossMode.DIFFER:
-        # A lane's loss is there a cycle before it is in the sum.
+        # The difference starts from the lane's loss, one cycle before the loss is in the sum.
         finish += LOSS_RESULT_CYCLES - 1
     if instruction["kind"] == LossKind.SQUARED_ERROR:
         return 1 + config.lanes * (1 + 2 * outputs) + LOSS_SQUARE_STAGE + finish
-    # A pass for each lane's maximum; the last lane's exponentials follow.
+    # One pass for each lane's maximum; exponentials overlap with the next lane's pass, but those of
+    # the last lane follow.
     shortest = max(outputs, LOSS_SHORTEST_PASS)
     before = 1 + config.lanes * (1 + shortest) + 1
     if mode is LossMode.ERROR:
@@ -270,9 +316,11 @@ _RANDOM_BITS = {int(distribution): distribution.bits for distribution in Distrib
 
 @lru_cache(maxsize=4096)
 def _items_by_block(step: int, columns: int, inner: int, bits: int) -> tuple[int, ...]:
-    """How many items each block of the generator serves, in order: an item is ``step`` successive
-    parameters of one input, with ``bits`` random bits each. Padding behind a row of columns may
-    leave a block without any."""
+    """Returns how many items each block of the generator serves, in order of the blocks.
+
+    An item is ``step`` successive parameters of one input, with ``bits`` random bits each. Padding
+    behind a row of columns may leave a block without any.
+    """
     pitch, capacity = index_pitch(columns), BLOCK_BITS // bits
     items = columns // step
     last_index = (inner - 1) * pitch + columns - step
@@ -304,11 +352,11 @@ def _update(config: EngineConfig, instruction: Instruction) -> int:
 
 
 def dither_start(config: EngineConfig) -> int:
-    """DITHER's cycles from its start to its first input address, whatever the offset.
+    """Returns DITHER's cycles from its start to its first input address, whatever the offset.
 
     The signs of the first word stand in two blocks of the generator. Shifting them into place takes
-    up to ``DITHER_ALIGNMENT`` cycles, and with many lanes the third block may be needed before it
-    could be there.
+    up to :data:`DITHER_ALIGNMENT` cycles, and with many lanes the third block may be needed before
+    it could be there.
     """
     generation = generator_cycles(config.rounds_per_cycle)
     return 1 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS - 1)
@@ -322,8 +370,8 @@ def _dither(config: EngineConfig, instruction: Instruction) -> int:
 def _transpose(config: EngineConfig, instruction: Instruction) -> int:
     rows, columns = config.rows, instruction["columns"]
     sources, tiles = -(-instruction["inner"] // rows), -(-columns // rows)
-    # Blocks of R by R take R cycles; of the last block's columns, only those there are are waited
-    # for.
+    # A block of R by R weights takes R cycles. Of the last block, only columns that exist are
+    # waited for.
     return 1 + sources * tiles * rows + MEMORY_LATENCY + columns - (tiles - 1) * rows
 
 
@@ -344,7 +392,7 @@ _EXECUTION: dict[str, Callable[[EngineConfig, Instruction], int]] = {
 
 
 def execution_cycles(config: EngineConfig, instruction: Instruction) -> int:
-    """From an instruction's start to its end, without cycles spent waiting for a stream."""
+    """Returns the cycles from an instruction's start to its end, stream waits not included."""
     if config.compact:
         return compact_execution_cycles(config, instruction)
     return _EXECUTION.get(instruction.name, _control)(config, instruction)

@@ -1,6 +1,4 @@
-"""First-order yardsticks: the same networks and data, trained by back-propagation and Adam in
-PyTorch.
-"""
+"""First-order yardsticks: the same networks and data, trained by back-propagation in PyTorch."""
 
 from .recipe import Baseline
 from .results import BaselineRow, Result, write_result

@@ -1,4 +1,4 @@
-"""Losses and scores in PyTorch: classes, and residuals of differential equations."""
+"""Losses and scores in PyTorch: for classes, and for residuals of differential equations."""
 
 from __future__ import annotations
 
@@ -17,24 +17,30 @@ from ..train.tasks import Task
 __all__ = ["Classes", "Objective", "Residuals"]
 
 EVALUATED = 2000
-"""Samples that are evaluated at once: what lies between layers must fit the caches or at least the
-memory.
+"""Number of samples that are evaluated at once.
+
+What lies between layers must fit the caches or at least the memory.
 """
 Network = Any
+"""PyTorch module that is trained."""
 
 
 class Objective(Protocol):
-    """What is trained for."""
+    """What a baseline is trained for: a loss, and a score on held-out data."""
 
     @property
     def evaluations(self) -> int:
         """How often a sample goes through the network in one step."""
 
     def loss(self, network: Network, inputs: NDArray[Any], targets: NDArray[Any] | None) -> torch.Tensor:
-        """The mean loss of a batch, to be differentiated."""
+        """Returns the mean loss of a batch, to be differentiated.
+
+        :param inputs: shape (samples, features).
+        :param targets: shape (samples,), or None without any.
+        """
 
     def score(self, network: Network) -> Scores:
-        """How the network does on held-out data."""
+        """Returns how the network does on held-out data."""
 
 
 def _tensor(values: NDArray[Any]) -> torch.Tensor:
@@ -42,20 +48,25 @@ def _tensor(values: NDArray[Any]) -> torch.Tensor:
 
 
 class Classes:
-    """Cross entropy and accuracy."""
+    """Cross entropy and accuracy of a classification task."""
 
     evaluations = 1
+    """How often a sample goes through the network in one step."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
 
     def loss(self, network: Network, inputs: NDArray[Any], targets: NDArray[Any] | None) -> torch.Tensor:
-        """See :class:`Objective`."""
+        """Returns the mean cross entropy of a batch, to be differentiated.
+
+        :param inputs: shape (samples, features).
+        :param targets: classes, shape (samples,).
+        """
         assert targets is not None
         return torch.nn.functional.cross_entropy(network(_tensor(inputs)), torch.from_numpy(targets))
 
     def score(self, network: Network) -> Scores:
-        """See :class:`Objective`."""
+        """Returns cross entropy and accuracy on held-out data."""
         test = self.task.test
         with torch.no_grad():
             parts = [network(_tensor(test.inputs[i : i + EVALUATED])) for i in range(0, len(test), EVALUATED)]
@@ -67,8 +78,8 @@ class Classes:
 class Residuals:
     """Squared residuals of a differential equation, and the relative error of its solution.
 
-    :param autograd: differentiate the network itself, rather than take differences as the task's
-        stencil says.
+    :param autograd: whether to differentiate the network itself, rather than take differences as
+        the task's stencil says.
     """
 
     def __init__(self, task: EquationTask, *, autograd: bool) -> None:
@@ -81,21 +92,28 @@ class Residuals:
 
     @property
     def problem(self) -> Problem:
-        """The equation."""
+        """The differential equation that is solved."""
         return self.task.problem
 
     @property
     def stencil(self) -> Stencil:
-        """How differences are taken."""
+        """Nodes and weights by which differences are taken."""
         return self.task.stencil
 
     @property
     def evaluations(self) -> int:
-        """See :class:`Objective`; derivatives by back-propagation aren't counted."""
+        """How often a sample goes through the network in one step.
+
+        Derivatives by back-propagation do not count.
+        """
         return 1 if self.autograd else self.stencil.nodes
 
     def loss(self, network: Network, inputs: NDArray[Any], targets: NDArray[Any] | None) -> torch.Tensor:
-        """See :class:`Objective`."""
+        """Returns the mean squared residual at a batch of points, to be differentiated.
+
+        :param inputs: points of shape (samples, dimensions).
+        :param targets: not used.
+        """
         points = _tensor(inputs)
         fields = self._exact(network, points) if self.autograd else self._differences(network, points)
         total = _tensor(self.form.source.value(inputs))
@@ -136,7 +154,10 @@ class Residuals:
         return fields
 
     def score(self, network: Network) -> Scores:
-        """See :class:`Objective`; the loss is that of the task's range points."""
+        """Returns loss and relative error on held-out data.
+
+        The error is measured at all test points, the loss at the task's range points only.
+        """
         points = self.task.test_points
         with torch.no_grad():
             outputs = torch.cat([network(_tensor(part)) for part in np.array_split(points, 5)]).double().numpy()[:, 0]

@@ -1,5 +1,6 @@
-"""What a baseline run leaves behind: a record such as :mod:`dither.report.records` describes, and
-the trained network.
+"""What a baseline run leaves behind: a record as of other results, and the trained network.
+
+Records are described in :mod:`dither.report.records`.
 """
 
 from __future__ import annotations
@@ -14,42 +15,47 @@ from ..nn.network import Network
 from ..report.records import FIRST_ORDER
 from ..runs import CurveRow, RunError, RunFolder
 from ..runs.metrics import Metric
+from ..tools.files import AnyPath
 
 __all__ = ["BaselineRow", "Result", "write_result"]
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineRow:
-    """One line of ``curve.csv``."""
+    """One line of ``curve.csv``: how a baseline does at one logged step."""
 
     step: int
+    """Number of optimiser steps done."""
     forwards: int
-    """Samples that went through the network so far, in training: as many went back through it."""
+    """Number of samples that went through the network so far, in training: as many went back."""
     train_loss: float
     """Mean loss of the steps since the last line; NaN where there was none."""
     loss: float
     """Mean loss on held-out data."""
     metric: float
-    """The task's :class:`~dither.runs.metrics.Metric` on held-out data."""
+    """Value of the task's :class:`~dither.runs.metrics.Metric` on held-out data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A finished baseline run."""
+    """A finished baseline run: its curve, its network and facts about it."""
 
     metric: Metric
+    """Metric that the curve has values of."""
     rows: tuple[BaselineRow, ...]
+    """Lines of the curve."""
     network: Network
+    """Network with the trained parameters."""
     facts: Mapping[str, Any]
     """Further content of ``result.json``."""
 
     @property
     def final(self) -> float:
-        """The metric after the last step."""
+        """Value of the metric after the last step."""
         return self.rows[-1].metric
 
 
-def write_result(path: Path, result: Result, command: str) -> None:
+def write_result(path: AnyPath, result: Result, command: str) -> None:
     """Writes a new folder: ``result.json``, ``curve.csv``, ``curve.svg``, ``network.npz``.
 
     :param command: the command line that makes the same run again.
@@ -57,6 +63,7 @@ def write_result(path: Path, result: Result, command: str) -> None:
     """
     from ..report.plots import learning_curves, save_figure
 
+    path = Path(path)
     RunFolder.refuse_used(path)
     name = {"accuracy": "test_accuracy"}.get(result.metric.name, result.metric.name)
     title = f"{result.facts['method']}: {result.facts['network']}"

@@ -1,4 +1,4 @@
-"""The training loop of baselines."""
+"""The training loop of baselines: Adam in PyTorch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ __all__ = ["default_baseline", "train_baseline"]
 
 
 def default_baseline(task: TrainingTask) -> Baseline:
-    """What suits a task where nobody asks for anything else: 12 passes over data, or the equation's
-    published steps.
+    """Returns the settings that suit a task: 12 passes over its data.
+
+    For an equation, which has fresh points in every step, 10,000 steps.
     """
     samples = task.samples["train"]
     if not samples:
@@ -38,11 +39,10 @@ def train_baseline(
     model: Model | None = None,
     report: Callable[[BaselineRow], None] = lambda row: None,
 ) -> Result:
-    """Trains a network by Adam, from the initial values and on the samples that ``dither train``
-    has.
+    """Trains a network by Adam from the initial values and on the samples of ``dither train``.
 
-    :param model: the task's own if None.
-    :param report: told every line of the curve.
+    :param model: the model; the task's own if None.
+    :param report: called with every line of the curve.
     :raises ValueError: if the model does not suit the task.
     :raises ImportError: if PyTorch is not installed.
     """
@@ -106,8 +106,9 @@ def train_baseline(
 
 
 def _macs(model: Model, forwards: int, baseline: Baseline) -> int | None:
-    """Of all steps: a sample's way back takes two products where its way forward takes one.
+    """Returns the multiply-accumulates of all steps.
 
-    None where the network is differentiated by its inputs too, which is not counted.
+    A sample's way back takes two products where its way forward takes one. None where the network
+    is differentiated by its inputs too, which is not counted.
     """
     return None if baseline.derivatives == "autograd" else 3 * forwards * forward_macs(model)

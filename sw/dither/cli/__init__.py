@@ -1,4 +1,8 @@
-"""The command line."""
+"""The command line: one module for each group of commands, and the exit codes.
+
+This module knows all commands by name, but imports none of them: ``dither --help`` needs neither
+NumPy nor the compiler.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,41 @@ from collections.abc import Sequence
 
 import click
 
-from ..arch.device import DeviceError
-from ..runs import RunError
-from ..runs.checkpoint import CheckpointError
-from ..train.tasks import TaskError
-from .baseline import baseline
-from .bench import bench
-from .boards import boards
-from .build import build, program
-from .group import Commands
-from .inspect import disassemble, docs, info
-from .link import link_bench, link_soak
-from .records import record, repeat
-from .records import results as results_command
-from .results import compare, report
-from .train import train
-from .virtual_board import link_cost, virtual_board
+from .group import Commands, Entry
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
 
 INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
 UNUSABLE = 2
-USER_ERRORS = (TaskError, RunError, CheckpointError, DeviceError)
-"""Errors whose message tells people what to do; anything else is a bug and keeps its traceback."""
+"""Exit code of a command that cannot use its input."""
+
+COMMANDS = {
+    "train": Entry("train", "train", "Train a network, by forward passes only."),
+    "compare": Entry("results", "compare", "Say whether two runs are identical, bit by bit."),
+    "report": Entry("results", "report", "Write a run's report, one page that needs nothing else."),
+    "record": Entry("records", "record", "Keep a finished run's result, curve and first digests."),
+    "repeat": Entry("records", "repeat", "Repeat the first steps of recorded results, bit by bit."),
+    "results": Entry("records", "results", "Make the page of recorded results again."),
+    "baseline": Entry("baseline", "baseline", "Train a network by back-propagation, as a yardstick."),
+    "bench": Entry("bench", "bench", "Measure utilisation and speed on MNIST's network."),
+    "boards": Entry("boards", "boards", "List the boards."),
+    "build": Entry("build", "build", "Make a board's bitstream."),
+    "program": Entry("build", "program", "Load a bitstream into a board."),
+    "link-bench": Entry("link", "link_bench", "Measure the line to a board."),
+    "link-soak": Entry("link", "link_soak", "Train over a line that is made to fail."),
+    "virtual-board": Entry("virtual_board", "virtual_board", "Simulate a whole board behind a pseudo-terminal."),
+    "link-cost": Entry("virtual_board", "link_cost", "Measure what the link costs a training step."),
+    "info": Entry("inspect", "info", "Show engines, tasks, versions, tools and serial ports."),
+    "docs": Entry("inspect", "docs", "Make docs/isa.md again from the instruction set."),
+    "disassemble": Entry("inspect", "disassemble", "Show the program of a compiled task."),
+}
+"""All commands by the names that people type, in the order of their work."""
 
 
 @click.group(
     cls=Commands,
+    table=COMMANDS,
     epilog="""\b
 Examples:
   dither train digits --device golden            train, and write runs/digits-golden-1
@@ -47,35 +59,11 @@ def cli() -> None:
     """Train neural networks by forward passes only, on an FPGA engine or its bit-exact twins."""
 
 
-for command in (
-    train,
-    compare,
-    report,
-    record,
-    repeat,
-    results_command,
-    baseline,
-    bench,
-    boards,
-    build,
-    program,
-    link_bench,
-    link_soak,
-    virtual_board,
-    link_cost,
-    info,
-    docs,
-    disassemble,
-):
-    cli.add_command(command)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Runs one command and returns its exit code.
 
     :param arguments: the words behind ``dither``; by default those of the process.
-    :returns: the exit code: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130
-        interrupted.
+    :returns: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 130 interrupted.
     """
     try:
         code = cli.main(arguments, prog_name="dither", standalone_mode=False)
@@ -85,10 +73,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         _complain(error.format_message())
         return UNUSABLE
-    except USER_ERRORS as error:
+    except _user_errors() as error:
         _complain(str(error))
         return UNUSABLE
     return code if isinstance(code, int) else 0
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Returns the errors whose message tells people what to do.
+
+    Anything else is a bug and keeps its traceback. Python calls this only once something has been
+    raised.
+    """
+    from ..arch.device import DeviceError
+    from ..runs import RunError
+    from ..runs.checkpoint import CheckpointError
+    from ..train.tasks import TaskError
+
+    return TaskError, RunError, CheckpointError, DeviceError
 
 
 def _complain(message: str) -> None:

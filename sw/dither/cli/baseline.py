@@ -1,4 +1,4 @@
-"""``dither baseline``."""
+"""The command ``dither baseline``, which trains by back-propagation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ __all__ = ["baseline"]
 
 
 @click.command(
-    short_help="Train a network by back-propagation, as a yardstick.",
     epilog="""\b
 Examples:
   dither baseline mnist                            the published tensor-train network, 12 passes over the data
@@ -45,11 +44,15 @@ Examples:
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
 @click.option("--rate", type=float, metavar="X", help="Learning rate.")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
-@click.option("--seed", type=click.IntRange(0, (1 << 32) - 1), metavar="N", help="Of initial values and sample order.")
+@click.option(
+    "--seed", type=click.IntRange(0, (1 << 32) - 1), metavar="N", help="Seed of initial values and sample order."
+)
 @click.option("--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.")
-@click.option("--derivatives", type=click.Choice(DERIVATIVES), help="Of a differential equation's solution.")
+@click.option(
+    "--derivatives", type=click.Choice(DERIVATIVES), help="How a differential equation's derivatives are taken."
+)
 @click.option("--stencil", metavar="SPEC", help="How differences are taken; see dither train --help.")
-@click.option("--threads", type=click.IntRange(1), metavar="N", help="Of PyTorch.  [default: 1]")
+@click.option("--threads", type=click.IntRange(1), metavar="N", help="Threads of PyTorch.  [default: 1]")
 def baseline(
     task: str,
     network: str | None,
@@ -59,8 +62,10 @@ def baseline(
     stencil: str | None,
     **options: Any,
 ) -> None:
-    """Train TASK's network by Adam and back-propagation in PyTorch (an optional extra), and write
-    result.json, curve.csv and the trained network."""
+    """Train TASK's network by Adam and back-propagation in PyTorch, an optional extra.
+
+    Writes a folder with result.json, curve.csv and the trained network.
+    """
     console = Console(soft_wrap=True, highlight=False)
     path = out or default_folder(task, "baseline")
     RunFolder.refuse_used(path)

@@ -1,4 +1,4 @@
-"""``dither bench``: the measurements of :mod:`dither.bench`, for people or as JSON."""
+"""The command ``dither bench``: measurements of :mod:`dither.bench`, for people or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dither boards``, and boards as values on the command line."""
+"""The command ``dither boards``, and boards as values on the command line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ __all__ = ["BOARD", "boards"]
 
 
 class BoardType(click.ParamType[Board]):
-    """A board's name, or the path of a board's file."""
+    """Value on the command line: a board's name, or the path of a board's file."""
 
     name = "board"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Board:
+        """Returns the board that a name or path stands for.
+
+        :raises BoardError: if its file is wrong.
+        :raises click.UsageError: if there is no such board.
+        """
         if isinstance(value, Board):
             return value
         if value.endswith(".toml"):
@@ -36,10 +41,11 @@ class BoardType(click.ParamType[Board]):
 
 
 BOARD = BoardType()
+"""Type of options whose value is a board."""
 _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
 
 
-@click.command(short_help="List the boards.")
+@click.command()
 @click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
 def boards(markdown: bool) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
@@ -51,7 +57,7 @@ def boards(markdown: bool) -> None:
     table = Table(*_HEADINGS, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    # Lines cut for a terminal of 80 columns are no use to a pipe.
+    # A pipe has no width: its lines are long enough not to be cut.
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -1,4 +1,4 @@
-"""``dither build`` and ``dither program``."""
+"""The commands ``dither build`` and ``dither program``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ def _overrides(context: click.Context, parameter: click.Parameter, values: tuple
 
 
 @click.command(
-    short_help="Make a board's bitstream.",
     epilog="""\b
 Examples:
   dither build --board icebreaker                      build/icebreaker/top.bin, report.html
@@ -123,11 +122,11 @@ def _gateware() -> Any:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """What ends this process shall end its tools too."""
+    """Turns a signal to terminate into an interruption, which also ends the tools."""
     raise KeyboardInterrupt
 
 
-@click.command(short_help="Load a bitstream into a board.")
+@click.command()
 @_BOARD
 @click.option(
     "--out",

@@ -1,6 +1,4 @@
-"""What a person sees while a bitstream is made: live lines in a terminal, a line now and then
-elsewhere.
-"""
+"""Display of a build's progress: live lines in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -22,22 +20,30 @@ __all__ = ["BuildDisplay"]
 
 _DONE = Text("✓", style="green")
 LINE_SECONDS = 30.0
-"""Without a terminal: one line for a tool's beginning and end, and between them at most one in so
-many seconds.
+"""Least seconds between two lines about one tool, without a terminal.
+
+A tool's beginning and end always have a line.
 """
 
 
 class Standing(Protocol):
-    """Where one of several tasks stands: see :class:`dither_hw.build.Standing`."""
+    """State of one of several tasks of a build, as :class:`dither_hw.build.Standing`."""
 
     @property
-    def task(self) -> str: ...
+    def task(self) -> str:
+        """Name of the task."""
+
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """What the task is doing, for people."""
+
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """Seconds since the task began."""
+
     @property
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether the task has ended."""
 
 
 @dataclass(slots=True)
@@ -45,16 +51,16 @@ class _Line:
     begun: float
     text: str = ""
     took: float | None = None
-    """Seconds, once it is done."""
+    """Seconds that the task took, once it is done."""
     spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
     told: float = float("-inf")
-    """When it was last printed, without a terminal."""
+    """Time at which the line was last printed, without a terminal."""
 
 
 class BuildDisplay:
-    """Shows what the tools are about; use as a context manager. Takes news from any thread.
+    """Shows what a build's tools are doing; a context manager that takes news from any thread.
 
-    :param console: where to; decides whether there is a terminal.
+    :param console: where to show it; it decides whether there is a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -75,7 +81,7 @@ class BuildDisplay:
             self._live.stop()
 
     def listen(self, standing: Standing) -> None:
-        """Takes notice of where a task stands."""
+        """Takes note of a task's state and shows it."""
         now = time.monotonic()
         with self._lock:
             line = self._lines.setdefault(standing.task, _Line(now - standing.seconds))

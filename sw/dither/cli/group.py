@@ -1,30 +1,71 @@
-"""A group of commands that suggests what a mistyped name may have meant."""
+"""A group of commands that loads a command's module when it is used.
+
+It suggests what a mistyped name may have meant.
+"""
 
 from __future__ import annotations
 
 import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import click
 
-__all__ = ["Commands", "suggest"]
+__all__ = ["Commands", "Entry", "suggest"]
+
+
+class Entry(NamedTuple):
+    """What the list of commands knows of a command without loading it."""
+
+    module: str
+    """Name of the module of this package that defines the command."""
+    name: str
+    """Name of the command in that module."""
+    help: str
+    """Help for the list of commands, one line."""
 
 
 class Commands(click.Group):
-    """Lists commands in the order of their work, and suggests near names."""
+    """A group of commands that stand in a table and are loaded when they are used.
+
+    :param table: the commands by the names that people type, in the order of their work.
+    """
+
+    def __init__(self, *, table: Mapping[str, Entry], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.table = table
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(self.commands)
+        """Returns the commands' names in the order of the table."""
+        return list(self.table)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Loads the command of a given name and returns it; None if there is none."""
+        if (entry := self.table.get(name)) is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f".{entry.module}", __package__), entry.name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands from the table, without loading any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that the first word names.
+
+        :raises click.UsageError: if there is none, with the nearest known name.
+        """
         name = arguments[0]
-        if self.get_command(context, name) is None and not name.startswith("-"):
-            raise click.UsageError(f"there is no command {name!r}; {suggest(name, list(self.commands))}")
+        if name not in self.table and not name.startswith("-"):
+            raise click.UsageError(f"there is no command {name!r}; {suggest(name, list(self.table))}")
         return super().resolve_command(context, arguments)
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """``did you mean x?``, or the list of all where nothing is near."""
+    """Returns ``did you mean x?``, or the list of all known names if none is near."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""``dither info``, ``dither docs`` and ``dither disassemble``."""
+"""The commands ``dither info``, ``dither docs`` and ``dither disassemble``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from .values import ENGINE, Suggesting
 __all__ = ["disassemble", "docs", "info"]
 
 
-@click.command(short_help="Show engines, tasks, versions, tools and serial ports.")
+@click.command()
 def info() -> None:
-    """Show the engine presets, the tasks, versions, whether the tools that --device rtl needs are
-    there, and serial ports."""
+    """Show the engine presets, the tasks, versions, tools and serial ports.
+
+    The tools are those that --device rtl needs.
+    """
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
@@ -52,7 +54,7 @@ def info() -> None:
         console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
 
 
-@click.command(short_help="Make docs/isa.md again from the instruction set.")
+@click.command()
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -78,7 +80,6 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
 
 
 @click.command(
-    short_help="Show the program of a compiled task.",
     epilog="""\b
 Examples:
   dither disassemble digits --engine 1x8 | less

@@ -1,4 +1,4 @@
-"""``dither link-bench`` and ``dither link-soak``."""
+"""The commands ``dither link-bench`` and ``dither link-soak``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ __all__ = ["link_bench", "link_soak"]
 
 @click.command(
     "link-bench",
-    short_help="Measure the line to a board.",
     epilog="""\b
 Examples:
   dither link-bench /dev/ttyUSB0
@@ -90,27 +89,28 @@ def _table(values: dict[str, Any]) -> Table:
 
 @click.command(
     "link-soak",
-    short_help="Train over a line that is made to fail.",
     epilog="""\b
 Examples:
   dither link-soak /dev/ttyUSB0 --faults 500
 """,
 )
 @click.argument("port", metavar="PORT[@BAUD]")
-@click.option("--faults", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="How many.")
+@click.option("--faults", type=click.IntRange(1), default=200, show_default=True, metavar="N", help="Faults, at least.")
 @click.option(
     "--chance",
     type=click.FloatRange(0.001, 0.5),
     default=0.05,
     show_default=True,
     metavar="X",
-    help="Of a fault, for each frame.",
+    help="Probability of a fault, for each frame.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Of the faults.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N", help="Seed of the faults.")
 def link_soak(port: str, faults: int, chance: float, seed: int) -> None:
-    """Train digits on the board at PORT, again and again, while the driver's end of the line loses,
-    adds and flips bits and bytes, repeats and drops frames, stands still and is cut off; compare
-    every curve with the golden machine's.
+    """Train digits on the board at PORT over a line that fails on purpose.
+
+    Again and again, while the driver's end of the line loses, adds and flips bits and bytes,
+    repeats and drops frames, stands still and is cut off; every curve is compared with the golden
+    machine's.
     """
     with _open(port) as device:
         config = device.config

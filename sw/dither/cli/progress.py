@@ -1,6 +1,4 @@
-"""What a person sees while a run trains: a live bar in a terminal, a line now and then
-elsewhere.
-"""
+"""Display of a run's progress: a live bar in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +14,13 @@ from ..train.loop import Progress as Standing
 __all__ = ["Display"]
 
 LINE_SECONDS = 10.0
-"""Without a terminal: at most one line in so many seconds, and one for the end."""
+"""Least seconds between two lines without a terminal; the end always has one."""
 
 
 class Display:
-    """Shows progress; use as a context manager.
+    """Shows the progress of a training run; a context manager.
 
-    :param console: where to; decides whether there is a terminal.
+    :param console: where to show it; it decides whether there is a terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -46,7 +44,7 @@ class Display:
             self._bar.stop()
 
     def show(self, standing: Standing) -> None:
-        """Takes notice of where the run stands."""
+        """Takes note of a run's progress and shows it."""
         now = time.monotonic()
         first = self._rate is None
         row, metric, speed = standing.row, standing.metric, self._speed(now, standing.forwards)
@@ -55,7 +53,7 @@ class Display:
         if self._bar is not None:
             bar, task = self._bar, self._bar.task_ids[0]
             if first:
-                # Steps of an earlier session must not count as this one's speed.
+                # Steps done before a resumption must not count for the speed of this session.
                 bar.reset(task, total=standing.steps, completed=standing.step)
             bar.update(task, description=text, completed=standing.step)
         elif now - self._last_line >= LINE_SECONDS or standing.step == standing.steps:
@@ -63,7 +61,7 @@ class Display:
             self.console.print(text.rstrip(), highlight=False)
 
     def _speed(self, now: float, forwards: int) -> str:
-        """Sample forwards a second since the first call, in words."""
+        """Returns the sample forwards per second since the first call, in words."""
         if self._rate is None:
             self._rate = (now, forwards)
         begun, before = self._rate

@@ -1,4 +1,4 @@
-"""``dither record``, ``dither repeat`` and ``dither results``."""
+"""The commands ``dither record``, ``dither repeat`` and ``dither results``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ _DATA = click.option(
 
 
 @click.command(
-    short_help="Keep a finished run's result, curve and first digests.",
     epilog="""\b
 Examples:
   dither record runs/mnist-golden-1 docs/results/mnist-mirror --title "MNIST, learned feedback" --group mnist
@@ -52,7 +51,6 @@ def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -
 
 
 @click.command(
-    short_help="Repeat the first steps of recorded results, bit by bit.",
     epilog="""\b
 Examples:
   dither repeat docs/results/mnist-mirror
@@ -94,8 +92,8 @@ def repeat(
 ) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
-    Folders without a record are passed over, and those of first-order baselines. Exit code 0: the
-    same bits. 1: other bits.
+    Folders without a record, and those of first-order baselines, are skipped. Exit code 0: the same
+    bits. 1: other bits.
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")
@@ -120,7 +118,6 @@ def repeat(
 
 
 @click.command(
-    short_help="Make the page of recorded results again.",
     epilog="""\b
 Examples:
   dither results docs/results

@@ -1,4 +1,4 @@
-"""``dither compare`` and ``dither report``."""
+"""The commands ``dither compare`` and ``dither report``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ __all__ = ["compare", "report"]
 
 
 @click.command(
-    short_help="Say whether two runs are identical, bit by bit.",
     epilog="""\b
 Examples:
   dither compare runs/digits-golden-1 runs/digits-rtl-1
@@ -63,7 +62,7 @@ def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
         raise click.UsageError(f"cannot draw {path}: {error}; choose another --plot, or --no-plot") from None
 
 
-@click.command(short_help="Write a run's report, one page that needs nothing else.")
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: RUN/report.html]"

@@ -1,4 +1,4 @@
-"""``dither train``."""
+"""The command ``dither train``, with an option for each field of the recipe."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
 __all__ = ["train"]
 
 RECIPE = tuple(field.name for field in fields(Recipe))
-"""Each field of the recipe is an option of the same name."""
+"""Names of the recipe's fields, each of which is an option of the same name."""
 
 INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended."""
 _RESUMED = ("resume", "steps", "data", "device")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
 @click.command(
-    short_help="Train a network, by forward passes only.",
     epilog="""\b
 Examples:
   dither train digits                              on the golden machine, with the task's own recipe
@@ -118,20 +118,22 @@ Examples:
 )
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
 @click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
-@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes of a tile and group of tensors; by layer.")
+@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes for each tile and group of tensors; by layer.")
 @click.option(
     "--estimator",
     type=ESTIMATOR,
     metavar="NAME[,NAME...]",
     help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
 )
-@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Of probes of parameters.")
-@click.option("--shrinkage", type=click.Choice(SHRINKAGES), help="How few probes in many dimensions lower the rate.")
+@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Distribution of the probes of parameters.")
+@click.option(
+    "--shrinkage", type=click.Choice(SHRINKAGES), help="How the rate is lowered for few probes in many dimensions."
+)
 @click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
-@click.option("--mu", type=float, metavar="X", help="Probe step.")
-@click.option("--activity-mu", type=float, metavar="X", help="Step of perturbed activities.")
+@click.option("--mu", type=float, metavar="X", help="How far a probe moves parameters.")
+@click.option("--activity-mu", type=float, metavar="X", help="How far a probe moves activities.")
 @click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
-@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Of the estimator target.")
+@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Loss of the estimator target.")
 @click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
 @click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")
 @click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
@@ -240,7 +242,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Turns what constructors and compiler refuse into one line for people."""
+    """Turns what constructors and the compiler refuse into one line for people."""
     try:
         yield
     except (CompileError, ValueError) as error:
@@ -248,7 +250,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _train(console: Console, trainer: Trainer) -> bool:
-    """Whether the last step was reached, rather than an interruption."""
+    """Trains and returns whether the last step was reached, rather than an interruption."""
     with _interruptions() as interrupted, Display(console) as display:
         try:
             return trainer.train(report=display.show, stop=lambda: bool(interrupted))
@@ -258,7 +260,7 @@ def _train(console: Console, trainer: Trainer) -> bool:
 
 @contextmanager
 def _interruptions() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C; lets the second one through."""
+    """Collects the first Ctrl-C and lets the second one through."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:

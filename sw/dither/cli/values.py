@@ -1,4 +1,4 @@
-"""Kinds of values on the command line."""
+"""Kinds of values on the command line: names, devices, engines, waveforms, numbers by layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..arch.config import PRESETS, EngineConfig, preset
+from ..arch.config import EngineConfig, engine
 from ..devices import DEVICES, Waves, is_line
 from ..recipe import ESTIMATORS
 from .group import suggest
@@ -17,7 +17,7 @@ __all__ = ["DEVICE", "ENGINE", "ESTIMATOR", "PROBES", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
-    """A choice among known names, with a suggestion for unknown ones.
+    """Value on the command line: one of some known names, with a suggestion for unknown ones.
 
     :param kind: what the names are, in the message.
     :param names: the known ones.
@@ -30,61 +30,68 @@ class Suggesting(click.ParamType[str]):
         self.names = names
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Returns the known names, as the help shows them."""
         return "|".join(self.names)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the name if it is known.
+
+        :raises click.UsageError: if it is unknown.
+        """
         if value not in self.names:
             raise click.UsageError(f"unknown {self.kind} {value!r}; {suggest(value, self.names)}")
         return value
 
 
 class DeviceType(Suggesting):
-    """A device's name, or the line to a board."""
+    """Value on the command line: a device's name, or the line to a board."""
 
     def __init__(self) -> None:
         super().__init__("device", list(DEVICES))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Returns the known names and the form of a line, as the help shows them."""
         return "|".join([*self.names, "PORT[@BAUD]"])
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the name of a device or line.
+
+        :raises click.UsageError: if it is neither.
+        """
         return value if is_line(value) else super().convert(value, param, ctx)
 
 
 class EngineType(click.ParamType[EngineConfig]):
-    """A preset's name, or ``ROWSxLANES``, or ``ROWSxLANES@WORDS`` with the depth of the parameter
-    memory.
+    """Value on the command line: a preset's name, ``ROWSxLANES`` or ``ROWSxLANES@WORDS``.
+
+    WORDS is the depth of the parameter memory.
     """
 
     name = "engine"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> EngineConfig:
+        """Returns the engine configuration that a text stands for.
+
+        :raises click.UsageError: if it stands for none.
+        """
         if isinstance(value, EngineConfig):
             return value
-        if value in PRESETS:
-            return preset(value)
-        match = re.fullmatch(r"(\d+)[x×](\d+)(?:@(\d+))?", value)
-        if match is None:
-            raise click.UsageError(f"unknown engine {value!r}; {suggest(value, list(PRESETS))} (or ROWSxLANES[@WORDS])")
-        rows, lanes = int(match[1]), int(match[2])
         try:
-            shared = next(count for count in (4, 2, 1) if lanes % count == 0)
-            return EngineConfig(
-                rows=rows,
-                lanes=lanes,
-                lanes_per_table=shared,
-                parameter_depth=int(match[3]) if match[3] else max(2048, 8192 // max(rows, 1)),
-            )
+            return engine(value)
         except ValueError as error:
-            raise click.UsageError(f"engine {value}: {error}") from None
+            raise click.UsageError(str(error)) from None
 
 
 class WavesType(click.ParamType[Waves]):
-    """``FILE:FIRST-LAST``."""
+    """Value on the command line: waveforms to write, as ``FILE:FIRST-LAST``."""
 
     name = "waves"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Waves:
+        """Returns the file and the range of device commands.
+
+        :raises click.UsageError: if the text has another form.
+        """
         if isinstance(value, Waves):
             return value
         match = re.fullmatch(r"(.+):(\d+)-(\d+)", value)
@@ -96,11 +103,15 @@ class WavesType(click.ParamType[Waves]):
 
 
 class ProbesType(click.ParamType[int | tuple[int, ...]]):
-    """``N``, or ``N,M,...`` for each layer."""
+    """Value on the command line: a number of probes, ``N``, or ``N,M,...`` for each layer."""
 
     name = "probes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        """Returns the number of probes, or the numbers for each layer.
+
+        :raises click.UsageError: if the text has another form.
+        """
         try:
             numbers = tuple(int(number) for number in str(value).split(","))
         except ValueError:
@@ -109,11 +120,15 @@ class ProbesType(click.ParamType[int | tuple[int, ...]]):
 
 
 class EstimatorType(click.ParamType[str | tuple[str, ...]]):
-    """A name, or ``NAME,NAME,...`` for each layer."""
+    """Value on the command line: an estimator, ``NAME``, or ``NAME,NAME,...`` for each layer."""
 
     name = "estimator"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str, ...]:
+        """Returns the name of the estimator, or the names for each layer.
+
+        :raises click.UsageError: if a name is unknown.
+        """
         names = tuple(str(value).split(","))
         for name in names:
             if name not in ESTIMATORS:
@@ -122,7 +137,12 @@ class EstimatorType(click.ParamType[str | tuple[str, ...]]):
 
 
 DEVICE = DeviceType()
+"""Type of options whose value is a device."""
 ENGINE = EngineType()
+"""Type of options whose value is an engine."""
 ESTIMATOR = EstimatorType()
+"""Type of options whose value is an estimator, or one for each layer."""
 WAVES = WavesType()
+"""Type of options whose value says which waveforms to write."""
 PROBES = ProbesType()
+"""Type of options whose value is a number of probes, or one for each layer."""

@@ -1,4 +1,4 @@
-"""``dither virtual-board`` and ``dither link-cost``."""
+"""The commands ``dither virtual-board`` and ``dither link-cost``."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from .values import ENGINE, Suggesting
 __all__ = ["link_cost", "virtual_board"]
 
 CLOCK_HZ, BAUD = 24_000_000, 3_000_000
-"""Where there is no board to take them from: few cycles a bit simulate fast."""
+"""Clock and baud rate of a simulation without a board: few cycles for each bit simulate fast."""
 _REFRESH_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The board to simulate."""
+    """The board to simulate: its engine and its simulation's options."""
 
     config: EngineConfig
     options: dict[str, Any]
-    """Of :class:`dither_sim.board.BoardSimulation`."""
+    """Options of :class:`dither_sim.board.BoardSimulation`."""
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """Engine, clock and baud rate in one line for people."""
         clock, baud = self.options["clock_hz"], self.options["baud"]
         return f"{engine_name(self.config)} engine, {clock / 1e6:g} MHz, {baud:,} baud"
 
@@ -95,7 +95,6 @@ def _board_options(command: Any) -> Any:
 
 @click.command(
     "virtual-board",
-    short_help="Simulate a whole board behind a pseudo-terminal.",
     epilog="""\b
 Examples:
   dither virtual-board --engine 1x8                 then: dither train digits --device /dev/pts/N
@@ -124,8 +123,7 @@ def virtual_board(
     waves: Path | None,
     link: Path | None,
 ) -> None:
-    """Simulate a board from its UART's pins on, and offer it at a path that drivers open like a
-    serial port.
+    """Simulate a board from its UART's pins on, behind a path that drivers open like a serial port.
 
     Drivers may come and go until Ctrl-C. Simulated time passes while bytes are on the line or the
     engine is busy.
@@ -154,7 +152,7 @@ def virtual_board(
 
 @contextmanager
 def _until_told() -> Iterator[None]:
-    """Ctrl-C and a request to terminate are how this ends well."""
+    """Lets Ctrl-C, or a request to terminate, end the block without an error."""
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -169,7 +167,7 @@ def _until_told() -> Iterator[None]:
 
 
 def _watch(console: Console, machine: Any, clock_hz: int) -> None:
-    """A live line, as long as there is a terminal; until a signal comes or the simulation fails."""
+    """Shows a live line in a terminal, until a signal comes or the simulation fails."""
     with console.status("") as status:
         before, rate = machine.standing.cycles, 0.0
         while machine.running:
@@ -194,7 +192,7 @@ def _part(module: str) -> Any:
 
 
 def _platform(board: Board) -> str:
-    """What a board's FPGA is called."""
+    """Returns the name of a board's FPGA."""
     return str(_part("dither_hw.board.board").create_platform(board).device)
 
 
@@ -217,7 +215,6 @@ _ROWS = (
 
 @click.command(
     "link-cost",
-    short_help="Measure what the link costs a training step.",
     epilog="""\b
 Examples:
   dither link-cost digits --engine 1x8
@@ -258,8 +255,7 @@ def link_cost(
     stencil: str | None,
     **recipe: Any,
 ) -> None:
-    """Train on a simulated board, line and all, and count the cycles in which the engine waits for
-    its host.
+    """Train on a simulated board, line and all, and count the cycles spent waiting for the host.
 
     Takes the recipe options of dither train.
     """

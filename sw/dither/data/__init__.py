@@ -1,6 +1,4 @@
-"""Data sets that are not bundled: read from a folder, or downloaded once; checked by their
-digests.
-"""
+"""Data sets that are not bundled: read from a folder or downloaded once, and checked."""
 
 from .files import DATA_VARIABLE, DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx

@@ -1,4 +1,4 @@
-"""Where data files are, and how they get there."""
+"""Data files: where they are, how they get there, and whether they are what they should be."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import IO
 
 import platformdirs
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 
 __all__ = ["DATA_VARIABLE", "DataError", "RemoteFile", "data_folder", "read_file"]
 
 DATA_VARIABLE = "DITHER_DATA"
-"""Environment variable with the folder of data files."""
+"""Name of the environment variable that holds the folder of data files."""
 TIMEOUT = 30.0
-"""Seconds without an answer before a server is given up."""
+"""Seconds without an answer after which a server is given up."""
 LARGEST = 1 << 28
-"""Bytes that no data file exceeds, packed or not."""
+"""Most bytes of a data file that are read from a server."""
 
 
 class DataError(ValueError):
@@ -34,29 +34,30 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file that servers have in gzip's format."""
+    """A file that servers offer in gzip's format."""
 
     name: str
-    """Without ``.gz``."""
+    """Name of the file without ``.gz``."""
     sha256: str
-    """Of the content, unpacked."""
+    """SHA-256 of the unpacked content."""
 
 
-def data_folder(name: str, given: Path | None = None) -> tuple[Path, bool]:
-    """The folder of a data set's files, and whether people chose it.
+def data_folder(name: str, given: AnyPath | None = None) -> tuple[Path, bool]:
+    """Returns the folder of a data set's files, and whether the user chose it.
 
-    :param name: of the data set: its folder within the user's cache, where nobody chose another.
-    :param given: the folder, if not None; else the environment variable ``DITHER_DATA`` counts.
+    :param name: name of the data set, and of its folder in the user's cache.
+    :param given: the chosen folder; if None, the environment variable ``DITHER_DATA`` counts, then
+        the user's cache.
     """
-    chosen = given or (Path(found) if (found := os.environ.get(DATA_VARIABLE)) else None)
-    if chosen is not None:
-        return chosen, True
+    if chosen := given or os.environ.get(DATA_VARIABLE):
+        return Path(chosen), True
     return platformdirs.user_cache_path("dither", appauthor=False) / "data" / name, False
 
 
 def read_file(file: RemoteFile, folder: Path, mirrors: Sequence[str], *, download: bool) -> bytes:
-    """The content of a file, unpacked and checked; it lies in the folder as ``NAME`` or
-    ``NAME.gz``.
+    """Returns the content of a data file, unpacked and checked.
+
+    The file lies in the folder as ``NAME`` or ``NAME.gz``.
 
     :param mirrors: URLs of folders that hold ``NAME.gz``, tried one after the other.
     :param download: whether to fetch a missing file into the folder.

@@ -17,8 +17,10 @@ _BYTES = 8
 
 
 def read_idx(content: bytes, axes: int, where: str) -> NDArray[np.uint8]:
-    """The array in an IDX file: two zero bytes, type code, number of axes, their lengths in big
-    endian, then elements.
+    """Returns the array in an IDX file of unsigned bytes.
+
+    The file holds two zero bytes, a type code, the number of axes, their lengths as big-endian
+    32-bit numbers, then the elements.
 
     :param axes: how many axes there must be.
     :param where: name for messages.

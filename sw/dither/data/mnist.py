@@ -1,14 +1,17 @@
-"""MNIST: 28 x 28 pixels of handwritten digits (LeCun, Bottou, Bengio, Haffner, Proc. IEEE 1998)."""
+"""MNIST: 28 x 28 pixels of handwritten digits.
+
+Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proc. IEEE 86 (1998).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tools.files import AnyPath
 from .files import DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 
@@ -18,6 +21,7 @@ MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",
     "https://storage.googleapis.com/cvdf-datasets/mnist",
 )
+"""URLs of folders that hold MNIST's files, tried one after the other."""
 FILES: Mapping[str, RemoteFile] = {
     "train images": RemoteFile(
         "train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
@@ -32,25 +36,28 @@ FILES: Mapping[str, RemoteFile] = {
         "t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
 }
+"""Files of MNIST by their content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Pixels, shape (samples, rows, columns), 0 to 255, and labels, shape (samples,)."""
+    """Grey images and their labels."""
 
     pixels: NDArray[np.uint8]
+    """Brightness from 0 to 255, shape (samples, rows, columns)."""
     labels: NDArray[np.int64]
+    """Class of each image, shape (samples,)."""
 
     def scaled(self) -> NDArray[np.float32]:
-        """Pixels from -1 to 1, row after row, shape (samples, rows * columns)."""
+        """Returns pixels from -1 to 1, row after row, shape (samples, rows * columns)."""
         shades = (np.arange(256) / 127.5 - 1).astype(np.float32)
         return shades[self.pixels.reshape(len(self.pixels), -1)]
 
 
 def load_mnist(
-    folder: Path | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
+    folder: AnyPath | None = None, files: Mapping[str, RemoteFile] = FILES, mirrors: Sequence[str] = MIRRORS
 ) -> tuple[Images, Images]:
-    """The 60,000 training images and the 10,000 test images.
+    """Returns MNIST's 60,000 training images and 10,000 test images.
 
     :param folder: where the four files are, packed or not; if None, the folder in ``DITHER_DATA``,
         or else one in the user's cache, which missing files are downloaded into.

@@ -1,4 +1,4 @@
-"""The golden model: the engine's bits and cycles in vectorised NumPy."""
+"""The golden machine: the engine's bits and cycles, computed by vectorised NumPy."""
 
 from .cycles import predict
 from .machine import GoldenMachine, Range

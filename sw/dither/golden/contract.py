@@ -1,5 +1,4 @@
-"""CONTRACT, fast: every instruction becomes a few matrix products on views of the activation
-memory.
+"""CONTRACT, fast: an instruction becomes a few matrix products on views of the activation memory.
 
 Activations and weights are held as float64. Products and sums of integers below 2**53 are exact in
 float64 in any order, so BLAS gives the engine's bits; so is the right shift by a power of two,
@@ -11,7 +10,7 @@ from the operands' bases, which it gets when it runs. Lane-wise operands have a 
 (:mod:`.lanewise`). With weights, loops fall in three groups: those that move the weights alone give
 the rows M of a matrix product, those that move the inputs alone its positions, those that move both
 are taken one by one. Where the reduction loops merge into one stride, BLAS reads the activation
-memory in place; else (convolutions) the inputs of a block are gathered first.
+memory in place; otherwise (convolutions) the inputs of a block are gathered first.
 """
 
 from __future__ import annotations
@@ -38,30 +37,31 @@ from .workspace import Floats, Window, Workspace
 __all__ = ["NO_INDEX", "ContractPlan", "contract"]
 
 NO_INDEX = (0, 0, 0, 0)
-"""Index registers of an instruction that has none."""
+"""Values of the index registers ``wxyb`` of an instruction that uses none."""
 
 _BLOCK = 1 << 16
-"""Outputs of one block: half a megabyte of float64."""
+"""Number of outputs of one block: half a megabyte of float64."""
 _LANES = 64
-"""Blocks do not cut a word into fewer lanes than this."""
+"""Least number of lanes of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part of a plan's outputs."""
+    """A part of a plan's outputs, small enough to stay in cache."""
 
     inputs: Window
-    """Shape (positions ..., K, columns), or with all axes apart, (K ..., columns ..., lanes), to be
-    gathered.
+    """Inputs of the block, shape (positions ..., K, columns).
+
+    Where they have to be gathered, (K ..., columns ..., lanes), with all axes apart.
     """
     products: tuple[int, ...]
     """Shape of the matrix products, (positions ..., M, columns)."""
     sums: tuple[int, ...]
-    """The same with all columns apart, (positions ..., M, columns ..., lanes)."""
+    """Shape of the sums with all columns apart, (positions ..., M, columns ..., lanes)."""
     outputs: Window
-    """The same with all rows apart too, (positions ..., rows ..., columns ..., lanes)."""
+    """Outputs with all rows apart too, (positions ..., rows ..., columns ..., lanes)."""
     bias: tuple[slice, ...]
-    """What of the bias belongs to the sums."""
+    """Part of the bias that is added to the block's sums."""
 
 
 class _Matrix:
@@ -78,9 +78,9 @@ class _Matrix:
         if self._gather:
             columns = positions
         else:
-            # BLAS takes neighbouring positions as more columns, where a term's columns end before
-            # the next term's. Of overlapping windows, whose loops both go on by one word, only one
-            # can be neighbours.
+            # Neighbouring positions become further columns of one matrix product, if the columns of
+            # one term end before those of the next begin. With overlapping windows, two loops move
+            # on by one word; only one of them can be taken this way.
             pitch = reduction[0].x if reduction else space.config.activation_depth
             columns = [loop for loop in positions if loop.x == 1 and loop.count <= pitch][:1]
         # From here on, outermost loops first, as axes of arrays.
@@ -97,11 +97,12 @@ class _Matrix:
         self._blocks = [self._block(cut) for cut in self._cuts()]
         self._weights: NDArray[Any] = np.empty(0)
         self._held: tuple[int, int] | None = None
-        """Version and base of the weights."""
+        """Version and base of the weights that ``_weights`` is a copy of."""
 
     def _still_bias(self, base: int) -> NDArray[np.intp]:
-        """Bias slots, shape (positions ..., M, columns ..., 1), with length 1 where the bias stands
-        still.
+        """Returns bias slots, shape (positions ..., M, columns ..., 1).
+
+        Axes along which the bias does not move have length 1.
         """
         positions, columns = (
             [loop.b if loop.b.any() else loop.b[:1] for loop in loops] for loops in (self._positions, self._columns)
@@ -110,7 +111,7 @@ class _Matrix:
         return slots.reshape(*map(len, positions), -1, *map(len, columns), 1)
 
     def _cuts(self) -> Iterator[tuple[slice, ...]]:
-        """How the axes (positions ..., columns ..., lanes) are cut into blocks."""
+        """Yields the parts of the axes (positions ..., columns ..., lanes) that make blocks."""
         sizes = [*(loop.count for loop in (*self._positions, *self._columns)), self._space.config.lanes]
         size = math.prod(sizes) * max(len(self._weight_slots), self._terms if self._gather else 1)
         cuts = []
@@ -154,7 +155,10 @@ class _Matrix:
         )
 
     def run(self, bases: Mapping[str, int]) -> ContractResult:
-        """Execute the piece."""
+        """Executes the piece.
+
+        :param bases: base addresses of the operands, by their letters ``wxyb``.
+        """
         if self._held != (self._space.version, bases["w"]):
             self._held = self._space.version, bases["w"]
             weights = self._parameters(self._weight_slots, bases["w"])
@@ -165,7 +169,7 @@ class _Matrix:
         )
 
     def _parameters(self, slots: NDArray[np.intp], base: int) -> Floats:
-        """What the weight memory holds, for slots that are counted from a base."""
+        """Returns the weight memory's contents at slots that are counted from a base."""
         return self._space.weight.ravel().take(slots + base * self._space.config.rows)
 
     def _run_blocks(self, blocks: Sequence[_Block], x: int, y: int, bias: NDArray[Any] | None) -> ContractResult:
@@ -178,8 +182,9 @@ class _Matrix:
         return ContractResult.joint(results)
 
     def _bias(self, base: int) -> NDArray[Any] | None:
-        """Products of bias and constant, and half a unit of the result, in units of the result (or
-        of the sums).
+        """Returns the products of bias and constant, in units of the result, plus half a unit.
+
+        Where sums do not fit float64: in units of the sums, and without the half.
         """
         if self._bias_slots is None or self._one is None:
             return None
@@ -196,7 +201,7 @@ class _Matrix:
         return gathered.reshape(self._terms, -1)
 
     def _accumulate(self, inputs: Floats, bias: NDArray[Any] | None, block: _Block, sums: Floats) -> None:
-        """Sums of products and bias, shifted, plus half a unit: what rounding down finishes."""
+        """Sums products and bias, shifted, plus half a unit, so that a floor rounds them."""
         products = sums.reshape(block.products)
         share: NDArray[Any] | float = 0.5
         if bias is not None:
@@ -237,7 +242,7 @@ class ContractPlan:
             self._parts = [LaneWise(space, piece, instruction, drain) for piece in self._nest.pieces]
 
     def run(self, indices: Sequence[int] = NO_INDEX) -> ContractResult:
-        """Execute it once.
+        """Executes the instruction once on the workspace's memories.
 
         :param indices: values of the index registers ``wxyb``.
         :raises DeviceError: if they lead out of a memory, or a sum does not fit an accumulator.
@@ -257,7 +262,7 @@ def contract(
     tables: Sequence[Table] = (),
     indices: Sequence[int] = NO_INDEX,
 ) -> tuple[NDArray[np.int64], int]:
-    """Execute one CONTRACT on given memories.
+    """Executes one CONTRACT on given memories.
 
     :param activation: the activation memory, integers of shape (activation_depth, L).
     :param weight: the weight memory, integers of shape (parameter_depth, R).
@@ -276,7 +281,7 @@ def contract(
 
 
 def _separate(piece: Piece) -> Iterator[Piece]:
-    """The piece without loops that move both weights and inputs."""
+    """Cuts a piece into pieces without loops that move both weights and inputs."""
     both = next((loop for loop in piece.outer if loop.x and loop.w.any()), None)
     if both is None:
         yield piece
@@ -286,8 +291,9 @@ def _separate(piece: Piece) -> Iterator[Piece]:
 
 
 def _upright(piece: Piece) -> Piece:
-    """The same piece with no loop that runs backwards through the inputs: outputs and sums don't
-    depend on order.
+    """Returns the same piece with no loop that runs backwards through the inputs.
+
+    Outputs and sums do not depend on the order.
     """
 
     def turned(loop: Loop) -> Loop:
@@ -304,7 +310,10 @@ def _upright(piece: Piece) -> Piece:
 
 
 def _merged(loops: Sequence[Loop]) -> list[Loop]:
-    """The loops of more than one iteration by increasing input stride, joined where they can be."""
+    """Returns the loops of more than one iteration, joined where possible.
+
+    They are ordered by increasing input stride.
+    """
     result: list[Loop] = []
     for loop in sorted((loop for loop in loops if loop.count > 1), key=lambda loop: loop.x):
         joint = loop.around(result[-1]) if result else None
@@ -316,7 +325,7 @@ def _merged(loops: Sequence[Loop]) -> list[Loop]:
 
 
 def _outer_sum(base: int, offsets: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
-    """``base + offsets[0][i] + offsets[1][j] + ...`` as an array with one axis for each."""
+    """Returns ``base + offsets[0][i] + offsets[1][j] + ...`` as an array with one axis for each."""
     total: NDArray[np.intp] = np.asarray(base, dtype=np.intp)
     for offset in offsets:
         total = np.add.outer(total, offset)

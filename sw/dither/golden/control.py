@@ -1,6 +1,4 @@
-"""What golden machine and cycle model share of the sequencer: fetching instructions, open loops and
-calls.
-"""
+"""The sequencer's part of golden machine and cycle model: fetching, open loops and calls."""
 
 from __future__ import annotations
 
@@ -21,36 +19,39 @@ _NESTS = ("CONTRACT", "CORRELATE")
 
 
 def wrap(value: int) -> int:
-    """An integer modulo 2**32, signed."""
+    """Returns an integer modulo 2**32, from -2**31 to 2**31 - 1."""
     return ((value + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instruction of a program, with what it costs."""
+    """One instruction of a program at its address, with its costs."""
 
     address: int
+    """Word address of the instruction."""
     instruction: Instruction
+    """The decoded instruction itself."""
     following: int
     """Word address of the instruction behind it."""
     fetch: int
-    """Cycles of phase ``fetch``."""
+    """Cycles charged to phase ``fetch``."""
     cycles: int
-    """Cycles of the instruction's own phase."""
+    """Cycles charged to the instruction's own phase."""
     row_steps: int
-    """Rows that do a multiply-accumulate, summed over cycles."""
+    """Number of rows that do a multiply-accumulate, summed over cycles."""
 
 
 def _row_steps(config: EngineConfig, instruction: Instruction) -> int:
-    """Rows that count, in every term; bias terms are not counted."""
+    """Returns the number of rows that count, summed over all terms; bias terms are left out."""
     tiles = math.prod(instruction[f"n_{loop}"] for loop in OUTER_LOOPS[1:])
     rows = (instruction["n_o0"] - 1) * config.rows + instruction["last_rows"]
     return tiles * rows * terms(instruction)
 
 
 class Program:
-    """A program memory, decoded as far as execution has come; words never written are zero
-    (HALT).
+    """A program memory, decoded as far as execution has come.
+
+    Words that were never written are zero, which is HALT.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -59,7 +60,7 @@ class Program:
         self._steps: dict[int, Step] = {}
 
     def write(self, words: Sequence[int]) -> None:
-        """Replace the words from 0 on.
+        """Replaces the words from word 0 on; the others stay.
 
         :raises DeviceError: if there are more than the memory has.
         """
@@ -69,9 +70,9 @@ class Program:
         self._steps.clear()
 
     def step(self, address: int) -> Step:
-        """The instruction at a word address.
+        """Returns the instruction at a word address, decoded, with its costs.
 
-        :raises DeviceError: if there is none.
+        :raises DeviceError: if there is no valid instruction, or one that the engine lacks.
         """
         step = self._steps.get(address)
         if step is None:
@@ -105,29 +106,32 @@ class Program:
 
 
 class Stack:
-    """Open loops and calls."""
+    """The sequencer's stack of open loops and calls."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[int, int]] = []
 
     @property
     def room(self) -> int:
-        """How many more loops and calls may be opened."""
+        """Number of loops and calls that may still be opened."""
         return STACK_DEPTH - len(self._entries)
 
     def open_loop(self, body: int, count: int) -> None:
-        """Enter a loop.
+        """Enters a loop: notes its body and the number of its iterations.
 
-        :raises DeviceError: if ``count`` is not positive or too much is open.
+        :param body: word address of the loop's first instruction.
+        :param count: number of iterations.
+        :raises DeviceError: if ``count`` is not positive or too many loops and calls are open.
         """
         if count < 1:
             raise DeviceError(f"a loop must have at least 1 iteration, not {count}")
         self._push(body, count)
 
     def call(self, back: int) -> None:
-        """Enter a subroutine.
+        """Enters a subroutine: notes where execution goes on behind it.
 
-        :raises DeviceError: if too much is open.
+        :param back: word address at which RETURN goes on.
+        :raises DeviceError: if too many loops and calls are open.
         """
         self._push(back, 0)
 
@@ -137,8 +141,9 @@ class Stack:
         self._entries.append((address, count))
 
     def end(self, following: int) -> int:
-        """Where execution goes on behind an END.
+        """Returns the word address at which execution goes on behind an END.
 
+        :param following: word address of the instruction behind the END.
         :raises DeviceError: if no loop is open, or a call within it.
         """
         body, left = self._pop("END", "LOOP")
@@ -150,7 +155,7 @@ class Stack:
         return body
 
     def back(self) -> int:
-        """Where execution goes on behind a RETURN.
+        """Returns the word address at which execution goes on behind a RETURN.
 
         :raises DeviceError: if no call is open, or a loop within it.
         """

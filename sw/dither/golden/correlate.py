@@ -1,5 +1,4 @@
-"""CORRELATE, fast: sums of products over lanes as matrix products on views of the activation
-memory.
+"""CORRELATE, fast: sums of products over lanes as matrix products on views of activations.
 
 The nest is that of the contraction whose gradient it is, with the roles of weights and outputs
 exchanged. Its loops fall in groups: those that move the left operand alone give the rows M of a
@@ -30,25 +29,25 @@ from .workspace import Floats, Window, Workspace
 __all__ = ["NO_INDEX", "CorrelatePlan", "correlate"]
 
 NO_INDEX = (0, 0, 0)
-"""Index registers of an instruction that has none."""
+"""Values of the index registers ``dxg`` of an instruction that uses none."""
 _BLOCK = 1 << 16
-"""Numbers of one block's largest array: half a megabyte."""
+"""Number of elements of one block's largest array: half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part of a piece's work."""
+    """A part of a piece's work, small enough to stay in cache."""
 
     left: Window
-    """Axes (stack ..., M ..., lanes)."""
+    """Left operands, axes (stack ..., M ..., lanes)."""
     right: Window
-    """Axes (stack ..., K ..., lanes)."""
+    """Right operands, axes (stack ..., K ..., lanes)."""
     target: tuple[slice, ...]
-    """Which of the piece's sums it adds to."""
+    """Part of the piece's sums that the block adds to."""
 
 
 class _Product:
-    """A piece: matrix products of one left and one right operand."""
+    """A piece of the nest as matrix products of one left and one right operand."""
 
     def __init__(self, space: Workspace, piece: Piece) -> None:
         self._space = space
@@ -63,7 +62,7 @@ class _Product:
         self._gather_left = not _is_matrix([(loop.count, loop.y) for loop in self._m], self._neighbours)
         self._gather_right = not _is_matrix([(loop.count, loop.x) for loop in self._k], self._neighbours)
         axes = (*self._stack, *self._m, *self._k)
-        # Where the gradient stands still, products are added up first.
+        # Loops that do not move the gradient address: their products are added up first.
         self._summed = tuple(number for number, loop in enumerate(axes) if not loop.w.any())
         kept = [loop.w for number, loop in enumerate(axes) if number not in self._summed]
         self._sums = tuple(map(len, kept))
@@ -74,7 +73,7 @@ class _Product:
         self._blocks = [self._block(cut) for cut in self._cuts()]
 
     def _cuts(self) -> Iterator[tuple[slice, ...]]:
-        """How the axes (stack ..., M ...) are cut into blocks."""
+        """Yields the parts into which the axes (stack ..., M ...) are cut for blocks."""
         m, k = (math.prod(loop.count for loop in loops) for loops in (self._m, self._k))
         columns = self._neighbours * self._space.config.lanes
         right = k * columns if self._gather_right else 0
@@ -106,10 +105,12 @@ class _Product:
         )
 
     def run(self, flat: NDArray[np.int64], d: int, x: int, g: int) -> None:
-        """Execute the piece.
+        """Executes the piece.
 
-        :param flat: the gradient memory, all rows one behind the other; the other parameters are
-            bases.
+        :param flat: the gradient memory, all rows one behind the other.
+        :param d: base address of the left operand.
+        :param x: base address of the right operand.
+        :param g: base address of the gradients.
         """
         total, *others = self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, d, x))
         for share in others:
@@ -135,7 +136,7 @@ class _Product:
         return sums
 
     def _matrices(self, words: Floats, name: str, gather: bool) -> Floats:
-        """A stack of matrices of (M or K, lanes)."""
+        """Returns an operand as a stack of matrices of shape (M or K, lanes)."""
         shape = words.shape[: len(self._stack)]
         if gather:
             gathered = self._space.scratch(name, words.size, np.float64)
@@ -160,10 +161,10 @@ class CorrelatePlan:
         self._products = [_Product(space, piece) for piece in self._nest.pieces]
 
     def run(self, gradient: NDArray[np.int64], indices: Sequence[int] = NO_INDEX) -> None:
-        """Execute it once.
+        """Executes the instruction once, on the workspace's activations and the given gradients.
 
         :param gradient: the gradient memory, contiguous, shape (parameter_depth, R): 48 bits,
-            signed. Changed.
+            signed. It is changed in place.
         :param indices: values of the index registers ``dxg``.
         :raises DeviceError: if they lead out of a memory.
         """
@@ -183,7 +184,7 @@ def correlate(
     gradient: ArrayLike,
     indices: Sequence[int] = NO_INDEX,
 ) -> NDArray[np.int64]:
-    """Execute one CORRELATE on given memories.
+    """Executes one CORRELATE on given memories.
 
     :param activation: the activation memory, integers of shape (activation_depth, L).
     :param gradient: the gradient memory, integers of shape (parameter_depth, R).
@@ -199,8 +200,11 @@ def correlate(
 
 
 def _upright(piece: Piece) -> Piece:
-    """The same piece with no loop that runs backwards through the right operand, nor, if that
-    stands still, through the left one: sums do not depend on order."""
+    """Returns the same piece with no loop that runs backwards; sums do not depend on the order.
+
+    A loop runs backwards if it goes to lower words of the right operand or, where that does not
+    move, of the left one.
+    """
 
     def backward(loop: Loop) -> bool:
         return loop.x < 0 or (loop.x == 0 and loop.y < 0)
@@ -222,8 +226,9 @@ def _upright(piece: Piece) -> Piece:
 
 
 def _neighbours(config: EngineConfig, loops: Sequence[Loop]) -> tuple[int, list[Loop]]:
-    """Which loops lead from word to neighbouring word in both operands, all of them in one go; and
-    through how many.
+    """Finds loops that lead from word to neighbouring word in both operands.
+
+    :returns: how many words all of them together lead through, and the loops.
     """
     words, found = 1, []
     for loop in sorted(loops, key=lambda loop: loop.x):
@@ -236,8 +241,10 @@ def _neighbours(config: EngineConfig, loops: Sequence[Loop]) -> tuple[int, list[
 
 
 def _is_matrix(axes: Sequence[tuple[int, int]], neighbours: int) -> bool:
-    """Whether axes (count, stride in words; outermost first) are one whose lines, of so many words,
-    do not overlap.
+    """Returns whether axes of words merge into one axis whose lines do not overlap.
+
+    :param axes: count and stride in words of each axis, outermost first.
+    :param neighbours: length of a line in words.
     """
     if not axes:
         return True
@@ -251,7 +258,7 @@ def _is_matrix(axes: Sequence[tuple[int, int]], neighbours: int) -> bool:
 
 
 def _outer_sum(offsets: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
-    """``offsets[0][i] + offsets[1][j] + ...`` as an array with one axis for each."""
+    """Returns ``offsets[0][i] + offsets[1][j] + ...`` as an array with one axis for each."""
     total: NDArray[np.intp] = np.zeros((), np.intp)
     for offset in offsets:
         total = np.add.outer(total, offset)

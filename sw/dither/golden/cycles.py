@@ -1,4 +1,4 @@
-"""The cycle model: what a program costs, from its control flow alone."""
+"""The cycle model: the cycles of a program, computed from its control flow alone."""
 
 from __future__ import annotations
 
@@ -18,33 +18,31 @@ _NOT_PREDICTED = {"cycles_wait", *(f"saturations_{place}" for place in SATURATIO
 
 @dataclass(slots=True)
 class _Tally:
-    """What a stretch of a program costs, by counter; how many scalars it pulls; how many loops and
-    calls it opens.
-    """
+    """Costs of a stretch of a program: counters, scalars pulled, and depth of loops and calls."""
 
     counts: dict[str, int] = field(default_factory=dict)
     pulls: int = 0
     depth: int = 0
 
     def charge(self, step: Step) -> None:
-        """Add one execution of an instruction."""
+        """Adds one execution of an instruction."""
         counts, phase = self.counts, f"cycles_{step.instruction.format.phase}"
         counts["cycles_fetch"] = counts.get("cycles_fetch", 0) + step.fetch
         counts[phase] = counts.get(phase, 0) + step.cycles
         counts["row_steps"] = counts.get("row_steps", 0) + step.row_steps
 
     def add(self, other: _Tally, times: int) -> None:
-        """Add a stretch that is executed so many times."""
+        """Adds the costs of a stretch that is executed ``times`` times."""
         for name, value in other.counts.items():
             self.counts[name] = self.counts.get(name, 0) + times * value
         self.pulls += times * other.pulls
 
 
 def predict(config: EngineConfig, words: Sequence[int], entry: int, scalars: Sequence[int] = ()) -> dict[str, int]:
-    """The counters of a run: all but those that data or the host's speed decide (saturations and
-    waiting).
+    """Returns the counters of a run, except saturations and waiting, without running it.
 
-    Loops whose bodies decide nothing about later loops are costed once and multiplied.
+    Saturations depend on data, waiting on the host's speed. Loops whose bodies have no effect on
+    the length of later loops are costed once and multiplied.
 
     :param words: the program, from word 0.
     :param entry: word address that the run starts at.
@@ -61,10 +59,10 @@ def predict(config: EngineConfig, words: Sequence[int], entry: int, scalars: Seq
 
 
 def _counting_registers(words: Sequence[int]) -> frozenset[int]:
-    """Registers whose values can reach the length of a loop."""
+    """Returns the registers whose values can reach the length of a loop."""
     try:
         instructions = [instruction for _, instruction in decode_program(list(words))]
-    except ValueError:  # not one instruction behind the other: whatever it is, no shortcuts
+    except ValueError:  # the words are not one instruction behind the other: take no shortcuts
         return frozenset(range(1, REGISTERS))
     found = {instruction["register"] for instruction in instructions if instruction.name == "LOOP"} - {0}
     moves = [instruction for instruction in instructions if instruction.name in ("SET", "ADD", "SUBTRACT")]
@@ -83,8 +81,9 @@ class _Model:
         self.registers: list[int | None] = [0] * REGISTERS  # None: not known without data
         self.tally = _Tally()
         self._bodies: dict[int, tuple[_Tally, int] | None] = {}
-        """By address of a loop's body, the cost of one iteration and where the loop ends; None
-        where that varies.
+        """Cost of one iteration and address behind the loop, by the address of the loop's body.
+
+        None where that varies.
         """
         self._counting = _counting_registers(words)
 
@@ -127,7 +126,7 @@ class _Model:
         return start + instruction["count"]
 
     def _scalar(self, instruction: Instruction) -> None:
-        """What an instruction does to the registers."""
+        """Does what an instruction does to the registers; None stands for values that need data."""
         registers, value = self.registers, None
         match instruction.name:
             case "SET":
@@ -153,8 +152,9 @@ class _Model:
             raise DeviceError(f"the program pulls more than the {len(self.scalars)} scalars given")
 
     def _body(self, address: int, depth: int) -> tuple[_Tally, int] | None:
-        """One iteration of the loop body at an address, if every iteration costs the same, and
-        where the loop ends.
+        """Returns the cost of one iteration of the loop body at an address, and the loop's end.
+
+        None if iterations may differ in their cost.
         """
         if depth > STACK_DEPTH:
             return None
@@ -162,7 +162,7 @@ class _Model:
             self._bodies[address] = None  # for bodies that call themselves
             try:
                 self._bodies[address] = self._walk(address, depth)
-            except DeviceError:  # let execution find out whether it comes there
+            except DeviceError:  # execution may never come there; if it does, it reports the fault
                 return None
         return self._bodies[address]
 

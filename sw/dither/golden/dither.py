@@ -1,8 +1,8 @@
-"""The twin of DITHER: random signs that neighbouring samples share, one word further on.
+"""DITHER in software: random signs that each sample shares with its neighbour, one word further on.
 
 The signs of n words and L lanes are a Toeplitz matrix, ``signs[i, l] = xi[i + l]``: a window that
 slides over one vector of n + L - 1 signs. It is a view of that vector, so a word costs one new
-sign, as it does the engine.
+sign, as it does in the engine.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .workspace import Floats, Workspace
 __all__ = ["OFFSET_BITS", "DitherPlan", "dither", "sample_signs"]
 
 OFFSET_BITS = 16
-"""So many of the lowest bits of the offset register count."""
+"""Number of lowest bits of the offset register that count."""
 _BLOCK = 1 << 15
-"""Numbers of one block: a quarter of a megabyte of float64."""
+"""Number of values of one block: a quarter of a megabyte of float64."""
 
 
 def sample_signs(
     seed: int, step: int, probe: int, *, block: int, offset: int, words: int, lanes: int
 ) -> NDArray[np.float64]:
-    """The Rademacher numbers of samples ``offset`` to ``offset + lanes - 1`` at successive words.
+    """Returns the Rademacher numbers of samples ``offset`` to ``offset + lanes - 1``, word by word.
 
     :param block: first block of the generator.
     :param offset: number of the first lane's sample, modulo 2**16.
@@ -47,12 +47,12 @@ def sample_signs(
 def dither(
     inputs: ArrayLike, signs: ArrayLike, scale: ArrayLike, *, gate: bool, width: int
 ) -> tuple[NDArray[np.int64], int]:
-    """``sat_W(x + xi * scale)``, by the definition.
+    """Computes ``sat_W(x + xi * scale)`` by the definition: the measure of :class:`DitherPlan`.
 
     :param inputs: integers x of shape (words, lanes).
     :param signs: +1 or -1 for each of them.
     :param scale: an integer for each lane.
-    :param gate: numbers that are not greater than zero stay as they are.
+    :param gate: whether inputs that are not greater than zero stay as they are.
     :param width: W, bits of an activation.
     :returns: the outputs, int64, and how many were clipped.
     """
@@ -62,10 +62,10 @@ def dither(
 
 
 class DitherPlan:
-    """One DITHER, checked, for one workspace.
+    """One DITHER, checked and planned for one workspace.
 
-    :raises DeviceError: if a word is beyond the memory, an output is written twice, or outputs are
-        inputs of others.
+    :raises DeviceError: if a word is beyond the memory, an output is written twice, or an output is
+        the input of another.
     """
 
     def __init__(self, space: Workspace, instruction: Instruction) -> None:
@@ -86,19 +86,19 @@ class DitherPlan:
         self._cuts = [slice(start, min(start + words, self._count)) for start in range(0, self._count, words)]
 
     def _words(self, base: int, pitch: int) -> Floats:
-        """A view of words ``base``, ``base + pitch`` and so on."""
+        """Returns a view of the words ``base``, ``base + pitch`` and so on."""
         memory = self._space.activation
         shape, strides = (self._count, memory.shape[1]), (pitch * memory.strides[0], memory.strides[1])
         return np.ndarray(shape, np.float64, memory, base * memory.strides[0], strides)
 
     def run(self, seed: int, step: int, probe: int, offset: int) -> int:
-        """Execute it once; how many numbers were clipped.
+        """Executes the instruction once and returns how many values were clipped.
 
-        :param seed: value of the register of that name; the others likewise.
+        :param seed: value of the register of that name; the other parameters likewise.
         """
         scale = self._scale.copy()
         largest = float(np.abs(scale).max())
-        if largest == 0:  # a copy
+        if largest == 0:  # nothing is added: a copy
             if not self._inplace:
                 np.copyto(self._outputs, self._inputs)
             return 0

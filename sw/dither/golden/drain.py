@@ -1,6 +1,4 @@
-"""What becomes of CONTRACT's sums: rounding, saturation, activation, and what is counted about
-them.
-"""
+"""The drain of CONTRACT: rounding, saturation and activation of sums, and what is counted there."""
 
 from __future__ import annotations
 
@@ -20,17 +18,19 @@ _EXACT_BITS = 53
 
 
 def exact_in_float(width: int, count: int) -> bool:
-    """Whether ``count`` products of two numbers of ``width`` bits, and half a unit, always add
-    exactly in float64.
+    """Returns whether ``count`` products, and half a unit, always add exactly in float64.
+
+    :param width: bits of each of a product's two factors.
     """
     return (count + 1) << (2 * width - 2) < 1 << _EXACT_BITS
 
 
 @dataclass(frozen=True, slots=True)
 class ContractResult:
-    """What one execution counted."""
+    """Clips and range of the outputs of one execution of CONTRACT, or of a part of it."""
 
     clips: int
+    """Number of values that were clipped."""
     lowest: int
     """Least output after the shift, before it was clipped."""
     highest: int
@@ -38,7 +38,7 @@ class ContractResult:
 
     @classmethod
     def joint(cls, results: Sequence[ContractResult]) -> ContractResult:
-        """The result of several parts together."""
+        """Combines the results of several parts into one."""
         if len(results) == 1:
             return results[0]
         return cls(
@@ -49,7 +49,7 @@ class ContractResult:
 
 
 class Drain:
-    """The drain of one CONTRACT."""
+    """The drain of one CONTRACT: turns blocks of sums into outputs."""
 
     def __init__(self, space: Workspace, instruction: Instruction) -> None:
         self._space = space
@@ -60,16 +60,16 @@ class Drain:
         self._limit = math.ldexp(1.0, space.config.accumulator_width - 1 - self.shift)
 
     def finish(self, sums: Floats, outputs: Floats) -> ContractResult:
-        """Round, saturate, activate and write a block.
+        """Rounds, saturates and activates a block of sums and writes the outputs.
 
-        :param sums: exact sums times ``2**-shift``, plus a half: what rounding down finishes.
-            Overwritten.
-        :param outputs: of as many numbers in the same order.
+        :param sums: exact sums times ``2**-shift``, plus a half, so that a floor rounds them. They
+            are overwritten.
+        :param outputs: where the outputs go: as many elements in the same order.
         :raises DeviceError: if a sum does not fit an accumulator.
         """
         half, clips = self._half, 0
         least, greatest = float(sums.min()), float(sums.max())
-        if least < -self._limit or greatest >= self._limit + 0.5:  # rounding is in the sums
+        if least < -self._limit or greatest >= self._limit + 0.5:  # the sums include the half
             raise DeviceError(f"CONTRACT: a sum overflows its {self._space.config.accumulator_width} bits")
         if least < -half or greatest >= half:
             np.floor(sums, out=sums)

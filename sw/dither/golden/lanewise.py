@@ -1,7 +1,7 @@
 """CONTRACT with lane-wise operands: sums of products of activation words, lane by lane.
 
-All operands are views of the activation memory, with one axis for each loop and one for the lanes;
-a loop that an operand stands still in has length 1 there, and NumPy broadcasts it. As in
+All operands are views of the activation memory, with one axis for each loop and one for the lanes.
+Where a loop does not move an operand, its axis has length 1, and NumPy broadcasts it. As in
 :mod:`.contract`, sums of integers are exact in float64, and the right shift is folded into the
 operand.
 """
@@ -25,18 +25,18 @@ from .workspace import Floats, Window, Workspace
 __all__ = ["LaneWise"]
 
 _BLOCK = 1 << 15
-"""Products of one block: a quarter of a megabyte of float64."""
+"""Number of products of one block: a quarter of a megabyte of float64."""
 _LANES = 64
-"""Blocks do not cut a word into fewer lanes than this."""
+"""Least number of lanes of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A loop of one row, or several that all operands see as one."""
+    """A loop of the nest, or several that all operands see as one."""
 
     count: int
     strides: dict[str, int]
-    """By operand: ``w``, ``x``, ``y`` and ``b``, in words."""
+    """Strides in words of the operands ``w``, ``x``, ``y`` and ``b``."""
 
     @classmethod
     def of(cls, loop: Loop) -> _Axis:
@@ -44,14 +44,14 @@ class _Axis:
         return cls(loop.count, {"w": w, "x": loop.x, "y": loop.y, "b": b})
 
     def around(self, inner: _Axis) -> _Axis | None:
-        """This axis and the one inside as one, where every operand allows it."""
+        """Returns this axis and the one inside as one; None where an operand does not allow it."""
         if any(stride != inner.count * inner.strides[name] for name, stride in self.strides.items()):
             return None
         return _Axis(self.count * inner.count, inner.strides)
 
 
 def _axes(loops: Sequence[Loop]) -> list[_Axis]:
-    """The axes of some loops, outermost first."""
+    """Returns the axes of some loops, outermost first."""
     result: list[_Axis] = []
     for loop in sorted((loop for loop in loops if loop.count > 1), key=lambda loop: (abs(loop.y), abs(loop.x))):
         axis = _Axis.of(loop)
@@ -65,19 +65,21 @@ def _axes(loops: Sequence[Loop]) -> list[_Axis]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A part of a piece's outputs."""
+    """A part of a piece's outputs, small enough to stay in cache."""
 
     windows: dict[str, Window]
-    """By operand; axes (outer ..., terms ..., lanes) for ``w`` and ``x``, (outer ..., lanes) for
-    ``y`` and ``b``.
+    """Views of the operands, by their letters.
+
+    Axes are (outer ..., terms ..., lanes) for ``w`` and ``x``, (outer ..., lanes) for ``y`` and
+    ``b``.
     """
     products: tuple[int, ...]
-    """Shape of all products."""
+    """Shape of all products of the block."""
     lanes: slice
 
 
 class LaneWise:
-    """A piece of a CONTRACT with lane-wise operands."""
+    """A piece of a CONTRACT with lane-wise operands, planned for one workspace."""
 
     def __init__(self, space: Workspace, piece: Piece, instruction: Instruction, drain: Drain) -> None:
         self._space = space
@@ -91,7 +93,7 @@ class LaneWise:
         self._blocks = [self._block(cut) for cut in self._cuts()]
 
     def _cuts(self) -> list[tuple[slice, ...]]:
-        """How the axes (outer ..., lanes) are cut into blocks."""
+        """Returns the parts into which the axes (outer ..., lanes) are cut for blocks."""
         sizes = [*(axis.count for axis in self._outer), self._space.config.lanes]
         size, cuts = math.prod(sizes) * self._terms, []
         for axis, count in enumerate(sizes):
@@ -119,7 +121,10 @@ class LaneWise:
         return _Block(windows, windows["x"].shape, lanes)
 
     def run(self, bases: Mapping[str, int]) -> ContractResult:
-        """Execute the piece."""
+        """Executes the piece on the workspace's activations.
+
+        :param bases: base addresses of the operands, by their letters ``wxyb``.
+        """
         return ContractResult.joint(self._space.spread(self._blocks, lambda blocks: self._run_blocks(blocks, bases)))
 
     def _run_blocks(self, blocks: Sequence[_Block], bases: Mapping[str, int]) -> ContractResult:
@@ -137,7 +142,7 @@ class LaneWise:
     def _accumulate(
         self, words: Floats, inputs: Floats, bias: tuple[Floats, Floats] | None, shape: tuple[int, ...]
     ) -> Floats:
-        """Sums of products and bias, shifted, plus half a unit: what rounding down finishes."""
+        """Sums products and bias, shifted, plus half a unit, so that a floor rounds them."""
         scale = math.ldexp(1.0, -self._drain.shift)
         factor = self._space.scratch("factor", words.size, np.float64).reshape(words.shape)
         match self._operand:
@@ -167,7 +172,7 @@ class LaneWise:
     def _accumulate_integers(
         self, words: Floats, inputs: Floats, bias: tuple[Floats, Floats] | None, shape: tuple[int, ...]
     ) -> Floats:
-        """The same for sums that float64 does not hold."""
+        """Sums products and bias in integers and rounds them: for sums that float64 cannot hold."""
         whole = words.astype(np.int64)
         factor = {Operand.POSITIVE: whole > 0, Operand.SIGN: np.sign(whole)}.get(self._operand, whole)
         total = np.zeros(shape, np.int64)

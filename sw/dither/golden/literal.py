@@ -1,6 +1,6 @@
-"""CONTRACT and CORRELATE as the instruction set words them: loop by loop in plain integers.
+"""CONTRACT and CORRELATE exactly as the instruction set words them: loop by loop in plain integers.
 
-Slow; the measure of the fast twins.
+They are slow, and serve tests as the measure of the fast versions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ __all__ = ["reference_contract", "reference_correlate"]
 
 
 class _Odometer:
-    """The seven loop counters and the address registers that follow them."""
+    """The seven loop counters and the address registers that follow them.
+
+    :param letters: the instruction's operands.
+    :param outer: those of them that only move with the outer loops.
+    :param indices: values of the operands' index registers.
+    """
 
     def __init__(self, instruction: Instruction, letters: str, outer: str, indices: Sequence[int]) -> None:
-        """An instruction's operands by their letters; those of ``outer`` only move with the outer
-        loops.
-        """
+        """Starts at the first term."""
         self.counts = [instruction[f"n_{loop}"] for loop in LOOPS]
         self.position = [0] * len(LOOPS)
         self.address = {
@@ -42,7 +45,7 @@ class _Odometer:
         return self.position[place] == self.counts[place] - 1
 
     def advance(self) -> bool:
-        """To the next term; whether that is the first of a tile (or the end)."""
+        """Goes on to the next term and returns whether that is the first of a tile, or the end."""
         for loop, count in enumerate(self.counts):
             if self.position[loop] + 1 < count:
                 self.position[loop] += 1
@@ -61,10 +64,10 @@ def reference_contract(
     tables: Sequence[Table] = (),
     indices: Sequence[int] = (0, 0, 0, 0),
 ) -> tuple[NDArray[np.int64], int]:
-    """Execute one valid CONTRACT.
+    """Executes one valid CONTRACT on given memories, term by term.
 
-    :param activation: the activation memory, integers of shape (depth, L).
-    :param weight: the weight memory, integers of shape (depth, R).
+    :param activation: the activation memory, integers of shape (activation_depth, L).
+    :param weight: the weight memory, integers of shape (parameter_depth, R).
     :param tables: values and slopes of each activation table.
     :param indices: values of the index registers ``wxyb``.
     :returns: the activation memory afterwards, int64, and the number of clips.
@@ -114,10 +117,10 @@ def reference_correlate(
     gradient: ArrayLike,
     indices: Sequence[int] = (0, 0, 0),
 ) -> NDArray[np.int64]:
-    """Execute one valid CORRELATE.
+    """Executes one valid CORRELATE on given memories, term by term.
 
-    :param activation: the activation memory, integers of shape (depth, L).
-    :param gradient: the gradient memory, integers of shape (depth, R).
+    :param activation: the activation memory, integers of shape (activation_depth, L).
+    :param gradient: the gradient memory, integers of shape (parameter_depth, R).
     :param indices: values of the index registers ``dxg``.
     :returns: the gradient memory afterwards, int64.
     """

@@ -1,4 +1,4 @@
-"""The loss unit's twin: per-lane losses in integers, their sum, differences and derivatives."""
+"""The loss unit in software: losses lane by lane in integers, differences and derivatives."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..arch.tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
 __all__ = ["LN2", "LOSS_BITS", "MAX_FRAC", "LossPlan", "LossResult", "floor_log2", "loss"]
 
 LN2 = 45426
-"""ln 2 with 16 fraction bits."""
+"""Natural logarithm of 2 with 16 fraction bits."""
 LOSS_BITS = 24
-"""A lane's loss is clipped to so many bits, unsigned."""
+"""Number of bits, unsigned, that a lane's loss is clipped to."""
 MAX_FRAC = 16
 """Most fraction bits of outputs and of losses."""
 _EXP_FRAC = 12  # fraction bits of the exponential's input
@@ -26,21 +26,25 @@ _ONE = 17  # log2 of exp(0) in units of the exponential's output
 
 
 def floor_log2(values: ArrayLike) -> NDArray[np.int64]:
-    """Position of the leading one of integers from 1 to 2**53 - 1, int64."""
+    """Returns the position of the leading one of integers from 1 to 2**53 - 1, int64."""
     exponents: NDArray[np.int32] = np.frexp(np.asarray(values, dtype=np.float64))[1]
     return exponents.astype(np.int64) - 1
 
 
 class LossResult(NamedTuple):
-    """What LOSS makes of the lanes."""
+    """Losses of all lanes, and what else LOSS computes of them."""
 
     losses: NDArray[np.int64]
     """Each lane's loss, rounded and clipped, zero where masked; shape (L,)."""
     active: NDArray[np.bool_]
-    """Lanes that are not masked; shape (L,)."""
+    """Whether each lane is not masked; shape (L,)."""
     derivatives: NDArray[np.int64] | None
-    """By output, zero in masked lanes; shape (C, L). None if they were not asked for."""
+    """Derivatives by each output, zero in masked lanes; shape (C, L).
+
+    None if they were not asked for.
+    """
     clips: int
+    """Number of losses and derivatives that were clipped."""
 
 
 def _cross_entropy(
@@ -51,8 +55,9 @@ def _cross_entropy(
     tables: tuple[ArrayLike, ArrayLike],
     width: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Softmax cross-entropy ``ln(sum exp(z_c - max z)) + max z - z_label`` with 16 fraction bits;
-    and, if there is a width, its derivatives before they are clipped.
+    """Returns softmax cross-entropies with 16 fraction bits and, if there is a width, derivatives.
+
+    The loss is ``ln(sum exp(z_c - max z)) + max z - z_label``; derivatives are not yet clipped.
 
     Masked lanes are computed with the rest, which is cheaper than leaving them out; their labels
     must exist too.
@@ -88,8 +93,7 @@ def loss(
     slopes: ArrayLike = (),
     derivative_bits: int | None = None,
 ) -> LossResult:
-    """What LOSS computes: each lane's loss, rounded half-up to ``loss_frac`` bits and clipped to 24
-    bits.
+    """Computes each lane's loss, rounded half-up to ``loss_frac`` bits and clipped to 24 bits.
 
     :param outputs: the network's outputs, integers of shape (C, L).
     :param labels: integers of shape (L,); a negative one masks its lane, for CROSS_ENTROPY one from
@@ -97,14 +101,14 @@ def loss(
     :param targets: integers of shape (C, L), for SQUARED_ERROR.
     :param z_frac: fraction bits of outputs and targets, 0 to 16.
     :param loss_frac: fraction bits of a lane's loss, 0 to 16.
-    :param values: the scalar-table memory, for CROSS_ENTROPY; see
+    :param values: values in the scalar-table memory, for CROSS_ENTROPY, as from
         :func:`dither.arch.tables.scalar_tables`.
-    :param slopes: the same.
+    :param slopes: slopes in the scalar-table memory.
     :param derivative_bits: W, if derivatives are wanted, as LOSS writes them in mode ERROR: with W
         - 2 fraction bits for CROSS_ENTROPY, with ``z_frac`` (and without the factor 2) for
         SQUARED_ERROR; clipped to W bits.
     :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range, or a sum of exponentials is
-        zero, which only tables that nobody loaded give.
+        zero, which happens only before the tables are loaded.
     """
     for name, frac in (("z_frac", z_frac), ("loss_frac", loss_frac)):
         if not 0 <= frac <= MAX_FRAC:
@@ -121,8 +125,8 @@ def loss(
         errors = z - np.asarray(targets, dtype=np.int64)
         raw, frac = np.square(errors).sum(axis=0), 2 * z_frac
     highest = (1 << LOSS_BITS) - 1
-    # A left shift could leave 64 bits; whatever is beyond 24 bits before it is clipped behind it
-    # all the same.
+    # A left shift could leave 64 bits. What is beyond 24 bits before the shift is so behind it too,
+    # and clipped in any case.
     scaled = shift_round(raw if frac >= loss_frac else np.minimum(raw, highest + 1), frac - loss_frac) * active
     clips = int(np.count_nonzero(scaled > highest))
     derivatives = None
@@ -133,7 +137,7 @@ def loss(
 
 
 class LossPlan:
-    """A LOSS, checked, with the words that it reads and writes.
+    """One LOSS, checked, with the addresses of the words that it reads and writes.
 
     :raises DeviceError: if the instruction breaks a rule of the instruction set, leaves the
         activation memory, or has a mode that the engine lacks.
@@ -173,13 +177,13 @@ class LossPlan:
     def run(
         self, activation: NDArray[np.float64], kept: NDArray[np.int64], values: ArrayLike, slopes: ArrayLike
     ) -> tuple[int, int]:
-        """Executes it.
+        """Executes the instruction once on given memories.
 
         :param activation: the activation memory, integers of shape (activation_depth, L); results
             are written to it.
         :param kept: the losses that KEEP keeps and DIFFER takes, shape (L,); written by KEEP.
-        :param values: the scalar-table memory.
-        :param slopes: the same.
+        :param values: values in the scalar-table memory.
+        :param slopes: slopes in the scalar-table memory.
         :returns: the sum of the lanes' losses, and the number of clips.
         :raises DeviceError: as :func:`loss`.
         """

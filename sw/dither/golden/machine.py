@@ -1,6 +1,4 @@
-"""The golden machine: executes the engine's programs, bit for bit and counter for counter, in
-NumPy.
-"""
+"""The golden machine: executes the engine's programs in NumPy, with the same bits and counters."""
 
 from __future__ import annotations
 
@@ -33,23 +31,26 @@ __all__ = ["GoldenMachine", "Range"]
 
 @dataclass(slots=True)
 class Range:
-    """What one CONTRACT of a program has put out so far: for calibration and reports."""
+    """Range of all outputs of one CONTRACT so far, for calibration and reports."""
 
     lowest: int
     """Least output after the shift, before it was clipped and activated."""
     highest: int
+    """Greatest output after the shift, before it was clipped and activated."""
     clips: int
+    """Number of values that were clipped."""
     executions: int
+    """Number of executions of the instruction."""
 
 
 class GoldenMachine:
-    """A :class:`dither.arch.device.Device` in software.
+    """A :class:`dither.arch.device.Device` in software, bit-exact with the gateware.
 
     Memories and registers are zero at first and keep their contents from run to run.
 
     :param config: any engine configuration; up to 4096 lanes make sense here.
-    :param threads: how many threads share the work of a CONTRACT; BLAS itself is held to one.
-    :param monitor: record the range of every CONTRACT's outputs in :attr:`ranges`.
+    :param threads: how many threads share the work of an instruction; BLAS itself is held to one.
+    :param monitor: whether to record the range of every CONTRACT's outputs in :attr:`ranges`.
     """
 
     name = "golden"
@@ -58,8 +59,9 @@ class GoldenMachine:
         self.config = config
         self.memories = Memories(config, threads=threads)
         self.ranges: dict[int, Range] = {}
-        """By word address of the CONTRACT; filled where ``monitor`` is set, until
-        :meth:`write_program`.
+        """Range of the outputs of each CONTRACT, by its word address.
+
+        Filled if ``monitor`` is set; :meth:`write_program` clears it.
         """
         self._monitor = monitor
         self._blas = ThreadpoolController()
@@ -90,7 +92,10 @@ class GoldenMachine:
         self._begin((), ())
 
     def write_program(self, words: Sequence[int]) -> None:
-        """See :meth:`dither.arch.device.Device.write_program`."""
+        """Writes 32-bit instruction words into the program memory, from word 0 on.
+
+        :raises DeviceError: if they do not fit.
+        """
         self._program.write(words)
         self._plans.clear()
         self._correlations.clear()
@@ -99,7 +104,7 @@ class GoldenMachine:
         self.ranges.clear()
 
     def close(self) -> None:
-        """See :meth:`dither.arch.device.Device.close`."""
+        """Ends the threads that share an instruction's work."""
         self.memories.space.close()
 
     def _begin(self, inputs: Sequence[Segment], expects: Sequence[Expect]) -> None:
@@ -108,8 +113,12 @@ class GoldenMachine:
         self._counters = {counter.name: 0 for counter in COUNTERS}
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """See :meth:`dither.arch.device.Device.run`; a fault's message names word address and
-        instruction.
+        """Runs the program from word ``entry`` until it reaches HALT.
+
+        :param inputs: segments for the program's LOADs and PULLs, in order.
+        :param expects: segments that the program sends by STORE and EMIT, in order.
+        :raises DeviceError: if the program faults (the message names word address and instruction),
+            leaves some of ``inputs`` or sends anything but what is expected.
         """
         self._begin(inputs, expects)
         # The products are too small for BLAS's own threads, which wait for each other by spinning.
@@ -209,7 +218,7 @@ class GoldenMachine:
         self._write(step.instruction["target"], total)
 
     def _tensor(self, instruction: Instruction) -> slice:
-        """The words of a PERTURB or ACCUMULATE."""
+        """Returns the words of the tensor that a PERTURB or ACCUMULATE works on."""
         count = instruction["inner"] * instruction["tiles"]
         return self.memories.words(Memory.MASTER, instruction["base"], count, instruction.name)
 
@@ -236,8 +245,9 @@ class GoldenMachine:
         )
 
     def _coordinate(self, instruction: Instruction) -> tuple[int, int] | None:
-        """Word (of the memory) and row of the parameter that COORDINATE names, if the tensor has
-        it.
+        """Returns word (of the memory) and row of the parameter that COORDINATE names.
+
+        None if the tensor does not have it.
         """
         place = coordinate_place(
             self._read(instruction, "probe"),

@@ -1,4 +1,4 @@
-"""The golden machine's memories and what LOAD and STORE do to them."""
+"""The golden machine's memories, and what LOAD and STORE do to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 
 
 def _wrapped(values: NDArray[np.int64], width: int, signed: bool) -> NDArray[np.int64]:
-    """Values modulo 2**width: of what a stream carries, a memory takes so many bits."""
+    """Returns values modulo 2**width: a memory takes so many bits of what a stream carries."""
     lowest = -(1 << (width - 1)) if signed else 0
     highest = lowest + (1 << width) - 1
     if values.size == 0 or (values.min() >= lowest and values.max() <= highest):
@@ -49,9 +49,10 @@ class Memories:
         return self._scalar_tables[:, 0], self._scalar_tables[:, 1]
 
     def words(self, kind: Memory, base: int, count: int, what: str) -> slice:
-        """Words ``base`` to ``base + count - 1`` of a memory.
+        """Returns the words ``base`` to ``base + count - 1`` of a memory as a slice.
 
-        :raises DeviceError: if there is none, or the memory has not so many.
+        :param what: name of the instruction, for messages.
+        :raises DeviceError: if ``count`` is zero, or the memory has fewer words.
         """
         if count < 1:
             raise DeviceError(f"{what}: count must be at least 1")
@@ -72,9 +73,9 @@ class Memories:
                 return self.config.parameter_depth
 
     def load(self, kind: Memory, base: int, values: NDArray[np.int64]) -> None:
-        """LOAD: write integers of shape (words, slots), modulo the width of a slot.
+        """Does what LOAD does: writes integers of shape (words, slots), modulo the width of a slot.
 
-        :raises DeviceError: if the memory has not so many words.
+        :raises DeviceError: if the memory has fewer words.
         """
         words = self.words(kind, base, len(values), "LOAD")
         width = slots(self.config, kind)[1]
@@ -96,13 +97,14 @@ class Memories:
                     self.masters_changed()
 
     def masters_changed(self) -> None:
-        """To be called by whoever writes masters."""
+        """Forgets rounded masters; whoever writes masters must call it."""
         self._rounded.clear()
 
     def rounded_masters(self, words: slice) -> tuple[Floats, int]:
-        """Working weights without perturbation, and how many of them are clipped.
+        """Returns working weights without perturbation, and how many of them are clipped.
 
-        Kept until masters change: probes of single coordinates want them for every parameter.
+        They are kept until masters change, because probes of single coordinates want them for every
+        parameter.
         """
         key = words.start, words.stop
         kept = self._rounded.get(key)
@@ -118,9 +120,9 @@ class Memories:
             self.space.set_table(number, (part[:, 0], part[:, 1]))
 
     def store(self, kind: Memory, base: int, count: int) -> NDArray[np.int64]:
-        """STORE: a copy of the words, int64 of shape (count, slots).
+        """Does what STORE does: returns a copy of the words, int64 of shape (count, slots).
 
-        :raises DeviceError: if the memory cannot be stored or has not so many words.
+        :raises DeviceError: if the memory cannot be stored or has fewer words.
         """
         words = self.words(kind, base, count, "STORE")
         match kind:

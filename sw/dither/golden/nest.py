@@ -1,10 +1,9 @@
-"""Loop nests of CONTRACT and CORRELATE as affine maps: strides from steps, address ranges,
-conflicts.
+"""Loop nests of CONTRACT and CORRELATE as affine maps: strides, address ranges, conflicts.
 
-A *step* is what an address register adds when its loop advances and every loop inside has just
-wrapped; it includes the way back. A *stride* is how far apart two iterations of one loop lie:
-addresses are ``base + sum(i_loop * stride_loop)``. Bases may depend on registers, so all that is
-found out here counts from them.
+In an instruction, a *step* of an address is what is added when a loop advances and every loop
+inside has just wrapped; it includes the way back. A *stride* is how far apart two iterations of one
+loop lie: addresses are ``base + sum(i_loop * stride_loop)``. Bases may depend on registers, so
+everything here is counted from them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 MODULUS = 1 << 16
-"""Of addresses."""
+"""Number of addresses: address arithmetic is modulo 2**16."""
 
 
 def _signed(value: int) -> int:
@@ -41,11 +40,13 @@ def _signed(value: int) -> int:
 
 
 def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
-    """Strides of nested loops, innermost first, each from -2**15 to 2**15 - 1; zero for loops of
-    one iteration.
+    """Returns the strides of nested loops, innermost first, from -2**15 to 2**15 - 1.
 
-    Memories have at most 2**15 words, so if all addresses are within one, the signed strides tell
-    their differences without wrapping.
+    Loops of one iteration have stride zero. Memories have at most 2**15 words, so if all addresses
+    are within one, the signed strides tell their differences without wrapping.
+
+    :param counts: iterations of each loop, innermost first.
+    :param steps: the instruction's address steps, in the same order.
     """
     result = []
     way = 0  # how far the loops inside have moved when all of them are at their last iteration
@@ -58,30 +59,33 @@ def strides(counts: Sequence[int], steps: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """One loop of a piece.
+    """One loop of a piece: its iterations, and how it moves each operand.
 
     Offsets in the parameter memories (weights, biases, gradients) count rows of words,
     ``address * R + row``, and need not be affine; those of a lane-wise operand or bias count words.
     """
 
     count: int
+    """Number of iterations of this loop."""
     x: int
     """Stride of the input (CORRELATE: of the right operand), in words."""
     y: int
     """Stride of the output (CORRELATE: of the left operand), in words; 0 for reduction loops."""
     w: NDArray[np.intp]
-    """Offsets of the weight (CORRELATE: of the gradient)."""
+    """Offset of the weight (CORRELATE: of the gradient) in each iteration."""
     b: NDArray[np.intp]
+    """Offset of the bias in each iteration."""
 
     @classmethod
     def affine(cls, count: int, *, w: int = 0, x: int = 0, y: int = 0, b: int = 0) -> Loop:
-        """A loop whose weight and bias offsets have strides too."""
+        """Makes a loop whose weight and bias offsets have equal strides too."""
         steps = np.arange(count, dtype=np.intp)
         return cls(count, x, y, steps * w, steps * b)
 
     def around(self, inner: Loop) -> Loop | None:
-        """This loop and the one inside as one loop, or None where inputs or outputs are not equally
-        spaced.
+        """Returns this loop and the one inside as one loop.
+
+        None where inputs or outputs would not be equally spaced.
         """
         if self.x != inner.count * inner.x or self.y != inner.count * inner.y:
             return None
@@ -91,19 +95,23 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a nest that one set of strides describes."""
+    """A part of a nest in which each loop has one stride for each operand."""
 
     w: int
+    """Offset of the first weight (CORRELATE: gradient) from its base."""
     x: int
+    """Offset of the first input word (CORRELATE: right operand) from its base."""
     y: int
+    """Offset of the first output word (CORRELATE: left operand) from its base."""
     b: int
-    """Offsets of the first weight, input word, output word and bias from their bases."""
+    """Offset of the first bias from its base."""
     outer: tuple[Loop, ...]
     """Loops over outputs (CORRELATE: left operands), rows included, innermost first."""
     reduction: tuple[Loop, ...]
+    """Loops over the terms of a sum, innermost first."""
 
     def fixed(self, loop: Loop, index: int) -> Piece:
-        """The piece at one iteration of one of its outer loops."""
+        """Returns the piece at one iteration of one of its outer loops."""
         return replace(
             self,
             w=self.w + int(loop.w[index]),
@@ -116,22 +124,25 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which words of its memory an operand needs, counted from its base."""
+    """The words of its memory that an operand needs, counted from its base."""
 
     name: str
-    """The instruction's."""
+    """Name of the instruction, for messages."""
     what: str
+    """Name of the operand, for messages."""
     depth: int
-    """Of the memory."""
+    """Number of words of the memory."""
     lowest: int
+    """Offset of the first word that the operand needs."""
     highest: int
+    """Offset of the last word that the operand needs."""
     words: NDArray[np.bool_]
-    """Which of the words from ``lowest`` to ``highest``; empty where nobody wants to know."""
+    """Whether each word from ``lowest`` to ``highest`` is needed; empty if that is not asked."""
 
     def require_within(self, base: int) -> None:
-        """Check the operand's addresses.
+        """Checks that the operand's addresses are within its memory.
 
-        :raises DeviceError: if one is beyond the memory.
+        :raises DeviceError: if one is beyond it.
         """
         if base + self.lowest < 0 or base + self.highest >= self.depth:
             lowest, highest = ((base + offset) % MODULUS for offset in (self.lowest, self.highest))
@@ -139,7 +150,7 @@ class Reach:
             raise DeviceError(f"{self.name}: {self.what} address {where} is beyond the memory's {self.depth} words")
 
     def shared(self, base: int, other: Reach, other_base: int) -> int | None:
-        """The first word that another operand of the same memory needs too."""
+        """Returns the first word that another operand of the same memory needs too, or None."""
         start, other_start = base + self.lowest, other_base + other.lowest
         first = max(start, other_start)
         end = min(start + len(self.words), other_start + len(other.words))
@@ -151,21 +162,22 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """One instruction's nest, analysed."""
+    """The loop nest of one instruction, analysed."""
 
     pieces: tuple[Piece, ...]
-    """To be executed in order; no piece of a CONTRACT writes a word twice."""
+    """Pieces to be executed in this order; no piece of a CONTRACT writes a word twice."""
     reaches: dict[str, Reach]
-    """By the letter of the operand; ``one``: the constant that a bias is multiplied by, which has
-    no base.
+    """Words that each operand needs, by the operand's letter.
+
+    ``one`` is the constant that a bias is multiplied by, which has no base.
     """
     inputs: tuple[str, ...]
-    """Operands in the memory that ``y`` is written to."""
+    """Letters of the operands in the memory that ``y`` is written to."""
 
     def check(self, bases: Mapping[str, int]) -> None:
-        """Check the addresses that some bases lead to.
+        """Checks the addresses that some bases lead to.
 
-        :param bases: by the letters of :attr:`reaches`.
+        :param bases: base addresses, by the letters of :attr:`reaches`.
         :raises DeviceError: if one is beyond its memory or an output is an input too.
         """
         for letter, reach in self.reaches.items():
@@ -177,10 +189,11 @@ class Nest:
 
 
 def resolve(instruction: Instruction, letters: str, indices: Sequence[int]) -> dict[str, int]:
-    """An instruction's bases, by the letters of its operands: fields and index registers, modulo
-    2**16.
+    """Returns an instruction's base addresses by the letters of its operands.
 
-    :param indices: values of the registers, in the order of the letters.
+    They are the sums of fields and index registers, modulo 2**16.
+
+    :param indices: values of the index registers, in the order of the letters.
     """
     return {
         letter: (instruction[f"{letter}_base"] + index) % MODULUS
@@ -189,14 +202,17 @@ def resolve(instruction: Instruction, letters: str, indices: Sequence[int]) -> d
 
 
 def terms(instruction: Instruction) -> int:
-    """Iterations of the inner loops: a CONTRACT's products in one sum (without the bias), or the
-    gradient words that a tile of a CORRELATE visits."""
+    """Returns the number of iterations of the inner loops.
+
+    They are the products in one sum of a CONTRACT (without the bias), or the gradient words that a
+    tile of a CORRELATE visits.
+    """
     n0, n1, n2 = (instruction[f"n_{name}"] for name in REDUCTION_LOOPS)
     return n0 * n1 * n2
 
 
 def analyse_contract(config: EngineConfig, instruction: Instruction, bases: Mapping[str, int]) -> Nest:
-    """The nest of a valid CONTRACT.
+    """Analyses the nest of a valid CONTRACT.
 
     :param bases: some bases, by the letters ``wxyb``; the result is right for others too.
     :raises DeviceError: if an address is beyond its memory or an output is an input too, with these
@@ -232,7 +248,7 @@ def analyse_contract(config: EngineConfig, instruction: Instruction, bases: Mapp
 
 
 def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Mapping[str, int]) -> Nest:
-    """The nest of a valid CORRELATE: that of the contraction whose gradient it is.
+    """Analyses the nest of a valid CORRELATE: that of the contraction whose gradient it is.
 
     :param bases: some bases, by the letters ``dxg``; the result is right for others too.
     :raises DeviceError: if an address is beyond its memory, with these bases.
@@ -251,7 +267,7 @@ def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Map
 
 
 def _whole(rows: int, instruction: Instruction, *, w: str, x: str, y: str, b: str = "") -> Piece:
-    """The nest with its row loop first, as if all tiles had so many rows.
+    """Returns the nest with its row loop first, as if all tiles had ``rows`` rows.
 
     The other parameters are the letters of the instruction's operands for the pieces' ``w``, ``x``,
     ``y`` and ``b``.
@@ -281,11 +297,11 @@ def _x_maps(loops: Sequence[Loop]) -> list[tuple[int, int]]:
 
 
 _Maps = Sequence[tuple[int, Sequence[tuple[int, int]]]]
-"""Affine maps: offset, and count and stride of each loop."""
+"""Affine maps: an offset, and count and stride of each loop."""
 
 
 def _reach(name: str, what: str, depth: int, base: int, maps: _Maps) -> Reach:
-    """What some affine maps reach together."""
+    """Returns the words that some affine maps reach together."""
 
     def bound(choose: Callable[[int, int], int], offset: int, loops: Sequence[tuple[int, int]]) -> int:
         return offset + sum(choose(0, (count - 1) * stride) for count, stride in loops)
@@ -310,9 +326,7 @@ def _reach(name: str, what: str, depth: int, base: int, maps: _Maps) -> Reach:
 def _reach_of_rows(
     name: str, what: str, config: EngineConfig, base: int, maps: Sequence[tuple[int, Sequence[NDArray[np.intp]]]]
 ) -> Reach:
-    """The same for offsets that count rows of words; which words are between the first and the last
-    remains open.
-    """
+    """Returns the reach of offsets that count rows of words; which words it needs is left open."""
     lowest = min(offset + sum(int(steps.min()) for steps in loops) for offset, loops in maps)
     highest = max(offset + sum(int(steps.max()) for steps in loops) for offset, loops in maps)
     words = (lowest // config.rows, highest // config.rows)
@@ -322,13 +336,14 @@ def _reach_of_rows(
 
 
 def _affine(offsets: NDArray[np.intp]) -> tuple[int, int]:
-    """Count and stride of a loop's offsets."""
+    """Returns count and stride of a loop's offsets."""
     return len(offsets), int(offsets[1] - offsets[0]) if len(offsets) > 1 else 0
 
 
 def _parts(piece: Piece, tail: int) -> list[Piece]:
-    """The piece without the rows that do not count: one part if rows and tiles merge into one loop,
-    else up to two.
+    """Cuts off the rows that do not count.
+
+    One part is left if rows and tiles merge into one loop, otherwise up to two.
     """
     row, tile, *others = piece.outer
     merged = tile.around(row) if tile.count > 1 else row
@@ -346,8 +361,9 @@ def _cut(loop: Loop, count: int) -> Loop:
 
 
 def _in_order(piece: Piece, tail: int) -> Iterator[Piece]:
-    """Single outputs in the order of the nest, for nests that write a word more than once: the last
-    write counts.
+    """Yields single outputs in the order of the nest.
+
+    It is for nests that write a word more than once, where the last write counts.
     """
     row, tile, *others = piece.outer
     if others:

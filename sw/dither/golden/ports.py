@@ -20,7 +20,7 @@ def _name(kind: Memory | None) -> str:
 
 
 class InputPort:
-    """Hands out the beats of input segments.
+    """The input stream: hands out the words of input segments in order.
 
     :raises DeviceError: if a segment's values have another shape than its kind needs.
     """
@@ -36,8 +36,9 @@ class InputPort:
         self._taken = 0
 
     def take(self, kind: Memory | None, beats: int) -> NDArray[np.int64]:
-        """The next beats, int64 of shape (beats, slots).
+        """Returns the next words of the stream, int64 of shape (beats, slots).
 
+        :param beats: number of words.
         :raises DeviceError: if there are not so many, or they are of another kind.
         """
         parts = [np.zeros((0, slots(self._config, kind)[0]), np.int64)]
@@ -57,9 +58,9 @@ class InputPort:
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def finish(self) -> None:
-        """Check that all was consumed.
+        """Checks that all input was consumed.
 
-        :raises DeviceError: with the number of beats left over.
+        :raises DeviceError: with the number of words left over.
         """
         left = sum(len(segment.values) for segment in self._segments[self._current :]) - self._taken
         if left:
@@ -67,7 +68,7 @@ class InputPort:
 
 
 class OutputPort:
-    """Collects beats into the segments that were announced."""
+    """The output stream: collects words into the segments that were announced."""
 
     def __init__(self, expects: Sequence[Expect]) -> None:
         self._expects = list(expects)
@@ -76,7 +77,7 @@ class OutputPort:
         self._filled = 0
 
     def send(self, kind: Memory | None, values: NDArray[np.int64]) -> None:
-        """Take beats, int64 of shape (beats, slots).
+        """Takes words of one kind, int64 of shape (words, slots).
 
         :raises DeviceError: if others, or no more, are expected.
         """
@@ -97,9 +98,9 @@ class OutputPort:
             self._current, self._filled = self._current + 1, 0
 
     def finish(self, config: EngineConfig) -> list[NDArray[np.int64]]:
-        """The announced segments.
+        """Returns the announced segments' values, int64 of shape (words, slots) each.
 
-        :raises DeviceError: if beats are missing.
+        :raises DeviceError: if words are missing.
         """
         self._skip_full()
         missing = sum(expect.beats for expect in self._expects[self._current :]) - self._filled

@@ -1,4 +1,4 @@
-"""The twins of PERTURB and ACCUMULATE: parameter indices, working weights, gradient accumulators.
+"""PERTURB and ACCUMULATE in software: parameter indices, working weights, gradient accumulators.
 
 Words of a tensor are arrays of shape (T*K, R): word ``t*K + k`` holds the weights of input k and
 outputs ``t*R`` to ``t*R + R - 1``.
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def wrap_gradients(values: ArrayLike) -> NDArray[np.int64]:
-    """Integers modulo 2**48, from -2**47 to 2**47 - 1."""
+    """Returns integers modulo 2**48, from -2**47 to 2**47 - 1."""
     unused = 64 - GRADIENT_BITS
     # Shifted up, the highest bit that counts becomes the sign.
     wrapped: NDArray[np.int64] = (np.asarray(values, dtype=np.int64) << unused) >> unused
@@ -37,17 +37,18 @@ def wrap_gradients(values: ArrayLike) -> NDArray[np.int64]:
 
 
 def row_pitch(tiles: int, rows: int) -> int:
-    """Distance of the parameter indices of one output from input to input: T*R rounded up to a
-    multiple of 8.
+    """Returns the distance of parameter indices of one output from input to input.
+
+    It is T*R, rounded up to a multiple of 8.
     """
     return index_pitch(tiles * rows)
 
 
 def parameter_indices(block: int, inner: int, tiles: int, rows: int) -> NDArray[np.int64]:
-    """``64 * block + i`` for every parameter i of a tensor, int64 of shape (T*K, R), in word order.
+    """Returns ``64 * block + i`` for every parameter i of a tensor, in word order, shape (T*K, R).
 
-    With one random bit a parameter, these are the places of the bits; COORDINATE compares them with
-    the probe.
+    With one random bit for each parameter, these are the places of the bits; COORDINATE compares
+    them with the probe.
     """
     tile, k, row = np.ogrid[:tiles, :inner, :rows]
     indices: NDArray[np.int64] = BLOCK_BITS * block + k * row_pitch(tiles, rows) + tile * rows + row
@@ -55,10 +56,9 @@ def parameter_indices(block: int, inner: int, tiles: int, rows: int) -> NDArray[
 
 
 def coordinate_place(probe: int, *, block: int, inner: int, tiles: int, rows: int) -> tuple[int, int] | None:
-    """Word and row of the parameter that COORDINATE moves; None if the tensor has none of that
-    index.
+    """Returns word and row of the parameter that COORDINATE moves; None if the tensor lacks it.
 
-    :param probe: the register, modulo 2**32.
+    :param probe: the probe's number, modulo 2**32: the index of the parameter.
     """
     k, output = divmod((probe & 0xFFFFFFFF) - BLOCK_BITS * block, row_pitch(tiles, rows))
     if not (0 <= k < inner and output < tiles * rows):
@@ -71,11 +71,11 @@ def coordinate_place(probe: int, *, block: int, inner: int, tiles: int, rows: in
 def tensor_probes(
     distribution: Distribution, seed: int, step: int, probe: int, *, block: int, inner: int, tiles: int, rows: int
 ) -> NDArray[Any]:
-    """The numbers xi of a tensor's parameters.
+    """Returns the number xi of each parameter of a tensor for one probe.
 
-    :returns: int8 (UNIFORM: int16) of shape (T*K, R), in word order; not writable, because the
-        latest few are kept: a probe's are wanted two or three times, for one side, for the other
-        and for the gradient.
+    :returns: int8 (UNIFORM: int16) of shape (T*K, R), in word order. The array is not writable,
+        because the latest results are kept: a probe's are wanted two or three times, for one side,
+        for the other and for the gradient.
     """
     shape = (tiles * inner, rows)
     if distribution.bits == 0:
@@ -95,8 +95,9 @@ def tensor_probes(
 
 
 def _numbers(distribution: Distribution, words: NDArray[np.uint32]) -> NDArray[Any]:
-    """The xi of successive parameters from the generator's bits, those of the first lowest in the
-    first word.
+    """Returns the xi of successive parameters from the generator's words.
+
+    The first parameter's bits are the lowest of the first word.
     """
     match distribution:
         case Distribution.RADEMACHER:
@@ -111,11 +112,11 @@ def _numbers(distribution: Distribution, words: NDArray[np.uint32]) -> NDArray[A
 
 
 def perturb(masters: ArrayLike, xi: ArrayLike, amplitude: int, width: int) -> tuple[NDArray[np.int64], int]:
-    """Working weights from masters: ``sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))``.
+    """Returns working weights: ``sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))``.
 
     :param masters: integers of 32 bits, of any shape.
     :param xi: a probe's number for each of them, or whatever broadcasts.
-    :param amplitude: probe step in units of a master.
+    :param amplitude: size of the perturbation for xi = 1, in units of a master.
     :param width: W, bits of a working weight.
     :returns: the working weights, int64, and how many were clipped.
     """
@@ -124,8 +125,11 @@ def perturb(masters: ArrayLike, xi: ArrayLike, amplitude: int, width: int) -> tu
 
 
 def perturb_one(master: int, change: int, width: int) -> tuple[int, bool]:
-    """:func:`perturb` of a single parameter, moved by ``change``: the working weight, and whether
-    it was clipped.
+    """Returns the working weight of one parameter moved by ``change``, and whether it was clipped.
+
+    :param master: the master parameter, an integer of 32 bits.
+    :param change: what is added to it before rounding.
+    :param width: W, bits of a working weight.
     """
     exact = (master + change + (1 << (MASTER_BITS - 1 - width))) >> (MASTER_BITS - width)
     limit = 1 << (width - 1)
@@ -134,8 +138,9 @@ def perturb_one(master: int, change: int, width: int) -> tuple[int, bool]:
 
 
 def accumulate(gradients: ArrayLike, xi: ArrayLike, difference: int) -> NDArray[np.int64]:
-    """Gradient accumulators after ``gradient += difference * xi``, modulo 2**48, signed, int64.
+    """Returns gradient accumulators after ``gradient += difference * xi``, modulo 2**48.
 
     :param difference: an integer of 32 bits, signed.
+    :returns: int64, from -2**47 to 2**47 - 1.
     """
     return wrap_gradients(np.asarray(gradients, dtype=np.int64) + np.multiply(xi, difference, dtype=np.int64))

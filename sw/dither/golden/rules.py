@@ -1,4 +1,4 @@
-"""What the instruction set demands of CONTRACT and CORRELATE, but for their addresses."""
+"""The rules that CONTRACT and CORRELATE must obey, except those on their addresses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from .nest import MODULUS, strides, terms
 __all__ = ["MAX_SHIFT", "validate_contract", "validate_correlate"]
 
 MAX_SHIFT = 47
+"""Greatest right shift of CONTRACT's requantisation."""
 
 
 def validate_contract(config: EngineConfig, instruction: Instruction) -> None:
-    """Check what the instruction set demands of a CONTRACT, but for its addresses.
+    """Checks that a CONTRACT obeys the instruction set's rules, except those on its addresses.
 
-    :raises DeviceError: with one line that says which demand is not met.
+    :raises DeviceError: with one line that says which rule is broken.
     """
     _validate_loops(config, instruction)
     require = _Requirement(instruction)
@@ -44,9 +45,9 @@ def validate_contract(config: EngineConfig, instruction: Instruction) -> None:
 
 
 def validate_correlate(config: EngineConfig, instruction: Instruction) -> None:
-    """Check what the instruction set demands of a CORRELATE, but for its addresses.
+    """Checks that a CORRELATE obeys the instruction set's rules, except those on its addresses.
 
-    :raises DeviceError: with one line that says which demand is not met.
+    :raises DeviceError: with one line that says which rule is broken.
     """
     _validate_loops(config, instruction)
     require = _Requirement(instruction)
@@ -74,8 +75,9 @@ def _validate_loops(config: EngineConfig, instruction: Instruction) -> None:
 
 
 def _soonest_revisit(config: EngineConfig, instruction: Instruction) -> int | None:
-    """Cycles between two visits of one gradient word, if that may be fewer than
-    ``CORRELATE_DISTANCE``.
+    """Returns the cycles between two visits of one gradient word, if they may be too few.
+
+    Too few are fewer than ``CORRELATE_DISTANCE``; otherwise the result is None.
     """
     split, inner = len(REDUCTION_LOOPS), terms(instruction)
     counts = [instruction[f"n_{loop}"] for loop in LOOPS]
@@ -88,7 +90,7 @@ def _soonest_revisit(config: EngineConfig, instruction: Instruction) -> int | No
             total += digit * pitch
         return total
 
-    # Within a tile, only loops near their ends behave differently from loops at their beginnings.
+    # Within a tile it is enough to look at iterations near the loops' beginnings and ends.
     edge = np.arange(CORRELATE_DISTANCE)
     starts = np.zeros(1, np.int64)
     for count in reversed(counts[:split]):
@@ -99,7 +101,7 @@ def _soonest_revisit(config: EngineConfig, instruction: Instruction) -> int | No
         if ((offsets(early + apart) - offsets(early)) % MODULUS == 0).any():
             return apart
 
-    # From tile to tile, the last words of one meet the first words of the next.
+    # Between tiles, the last words of one may be the first words of the next.
     edge = edge[:inner]
     cycles = config.rows + instruction["idle"] + 1 + np.add.outer(edge, edge)
     moved = np.subtract.outer(-offsets(inner - 1 - edge), -offsets(edge))

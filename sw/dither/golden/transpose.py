@@ -1,4 +1,4 @@
-"""The twin of TRANSPOSE: a matrix of working weights with inputs and outputs exchanged."""
+"""TRANSPOSE in software: a matrix of working weights with inputs and outputs exchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["transpose", "transpose_words"]
 
 
 def transpose(words: ArrayLike, inner: int, columns: int) -> NDArray[np.float64]:
-    """The result of a TRANSPOSE.
+    """Returns the words that a TRANSPOSE writes.
 
     :param words: the source, integers of shape (T*K, R): word ``t*K + k`` holds outputs ``t*R`` to
         ``t*R + R - 1`` of input k.
@@ -31,7 +31,7 @@ def transpose(words: ArrayLike, inner: int, columns: int) -> NDArray[np.float64]
 
 
 def transpose_words(config: EngineConfig, instruction: Instruction) -> tuple[slice, slice]:
-    """The words of the weight memory that a TRANSPOSE reads and those that it writes.
+    """Returns the words of the weight memory that a TRANSPOSE reads and those that it writes.
 
     :raises DeviceError: if there are none, they are beyond the memory, or they overlap.
     """

@@ -1,4 +1,4 @@
-"""The update unit's twin: one optimiser step in integers, for any number of parameters."""
+"""The update unit in software: one optimiser step in integers, for any number of parameters."""
 
 from __future__ import annotations
 
@@ -15,38 +15,43 @@ from .loss import floor_log2
 __all__ = ["DIRECTION_BITS", "RATE_BITS", "SHIFTED_BITS", "SIGN_UNIT", "Updated", "adam_direction", "update"]
 
 SHIFTED_BITS = 17
-"""Bits that a shifted gradient is clipped to, signed."""
+"""Number of bits, signed, that a shifted gradient is clipped to."""
 DIRECTION_BITS = 18
-"""Bits of a direction, signed; 12 of them are fraction bits where a rule is scale-free."""
+"""Number of bits of a direction, signed; 12 are fraction bits where a rule is scale-free."""
 RATE_BITS = 18
-"""Bits of a learning-rate mantissa, unsigned."""
+"""Number of bits of a learning-rate mantissa, unsigned."""
 SIGN_UNIT = 4096
-"""The direction 1.0."""
-_MOMENT_FRAC = 10  # a first moment has so many guard bits below a gradient's unit
+"""The direction 1.0 in integers: 12 fraction bits."""
+_MOMENT_FRAC = 10  # guard bits of a first moment, below a gradient's unit
 _RECIPROCAL_BITS = 15  # fraction bits of the mantissa that the reciprocal root is looked up with
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """Parameters and moments after one step; gradient accumulators are zero then."""
+    """Parameters and moments after one optimiser step; gradient accumulators are zero then."""
 
     master: NDArray[np.int64]
+    """Master parameters, int64 of 32 bits, signed."""
     moment1: NDArray[np.int64]
+    """First moments, int64 of 32 bits, signed."""
     moment2: NDArray[np.int64]
+    """Second moments, int64 of 32 bits, unsigned."""
     clips: int
-    """Values that were clipped, all steps of the calculation together."""
+    """Number of values that were clipped, all stages of the calculation together."""
 
 
 def adam_direction(
     moment1: ArrayLike, moment2: ArrayLike, values: ArrayLike, slopes: ArrayLike
 ) -> tuple[NDArray[np.int64], int]:
-    """First moment times the reciprocal root of the second, with 12 fraction bits.
+    """Returns Adam's directions: first moments times reciprocal roots of the second.
 
     :param moment1: integers of 32 bits, signed.
     :param moment2: integers of 32 bits, unsigned.
-    :param values: the scalar-table memory, see :func:`dither.arch.tables.scalar_tables`.
-    :param slopes: the same.
-    :returns: directions, int64 of 18 bits, signed, and how many were clipped.
+    :param values: values in the scalar-table memory, as from
+        :func:`dither.arch.tables.scalar_tables`.
+    :param slopes: slopes in the scalar-table memory.
+    :returns: directions, int64 of 18 bits, signed, 12 of them fraction bits; and how many were
+        clipped.
     """
     n = np.asarray(moment2, dtype=np.int64) + 1
     e = floor_log2(n)
@@ -74,19 +79,19 @@ def update(
     values: ArrayLike = (),
     slopes: ArrayLike = (),
 ) -> Updated:
-    """What UPDATE does to parameters; all arrays have one shape, whatever it is.
+    """Returns parameters and moments after an UPDATE, for arrays of any one shape.
 
     :param master: integers of 32 bits, signed.
     :param gradient: integers of 48 bits, signed.
     :param moment1: integers of 32 bits, signed.
     :param moment2: integers of 32 bits, unsigned.
     :param gradient_shift: half-up right shift that brings a gradient to 17 bits, 0 to 47.
-    :param decay1: beta1 = 1 - 2**-decay1.
-    :param decay2: beta2 = 1 - 2**-decay2.
+    :param decay1: sets beta1 = 1 - 2**-decay1.
+    :param decay2: sets beta2 = 1 - 2**-decay2.
     :param rate: learning-rate mantissa; its lowest 18 bits count, unsigned.
     :param rate_shift: half-up right shift of rate times direction.
-    :param values: the scalar-table memory, for ADAM.
-    :param slopes: the same.
+    :param values: values in the scalar-table memory, for ADAM.
+    :param slopes: slopes in the scalar-table memory, for ADAM.
     """
     p, m, v = (np.asarray(values_, dtype=np.int64) for values_ in (master, moment1, moment2))
     h, clips = saturate(shift_round(gradient, gradient_shift), SHIFTED_BITS)

@@ -1,6 +1,4 @@
-"""What CONTRACT, CORRELATE and DITHER work on: memories as float64, expanded tables, scratch,
-threads.
-"""
+"""Working data of CONTRACT, CORRELATE and DITHER: memories as float64, tables, scratch, threads."""
 
 from __future__ import annotations
 
@@ -19,29 +17,32 @@ from ..arch.tables import Table, expand_activation
 __all__ = ["Floats", "Window", "Workspace"]
 
 Floats = NDArray[np.float64]
+"""Array of float64, which in this package mostly holds integers."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Numbers of the activation memory at equal distances in every axis, counted from a word that
-    is not yet known.
-    """
+    """A strided view of the activation memory, counted from a word that is not yet known."""
 
     shape: tuple[int, ...]
+    """Shape of the view."""
     _first: int
-    """In bytes, like the strides."""
+    """Offset of the first number in bytes, like the strides."""
     _strides: tuple[int, ...]
 
     @classmethod
     def of(
         cls, config: EngineConfig, word: int, axes: Sequence[tuple[int, int]], columns: int, *, first_lane: int = 0
     ) -> Window:
-        """Words from ``word`` on and so many numbers behind each of them, of the words that follow
-        if need be.
+        """Makes a window of ``columns`` numbers from each of some words on.
 
+        A line may reach into the words that follow.
+
+        :param word: the first word, counted from the base.
         :param axes: count and stride, in words, of each axis but the last.
+        :param first_lane: lane of the first number of each line.
         """
         size = np.dtype(np.float64).itemsize
         pitch = config.lanes * size
@@ -49,14 +50,12 @@ class Window:
         return cls(shape, word * pitch + first_lane * size, (*(stride * pitch for _, stride in axes), size))
 
     def at(self, memory: Floats, base: int) -> Floats:
-        """The view of an activation memory, shape :attr:`shape`, with words counted from
-        ``base``.
-        """
+        """Returns the view of an activation memory, with words counted from ``base``."""
         return np.ndarray(self.shape, np.float64, memory, self._first + base * memory.strides[0], self._strides)
 
 
 class Workspace:
-    """The memories of CONTRACT, zero at first.
+    """Activation and weight memory of one engine, zero at first, with what speeds up their use.
 
     :param threads: how many threads share an instruction's blocks.
     """
@@ -66,12 +65,13 @@ class Workspace:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.config = config
         self.activation: Floats = np.zeros((config.activation_depth, config.lanes))
-        """Shape (activation_depth, L), integers."""
+        """The activation memory: integers of shape (activation_depth, L)."""
         self.weight: Floats = np.zeros((config.parameter_depth, config.rows))
-        """Shape (parameter_depth, R), integers."""
+        """The weight memory: integers of shape (parameter_depth, R)."""
         self.version = 0
-        """To be counted up by whoever writes weights: plans keep their copies of the weights as
-        long as it stands.
+        """Version of the weights, which whoever writes weights must increase.
+
+        Plans keep copies of the weights until it changes.
         """
         self._tables = {number: np.zeros(1 << config.width, np.float32) for number in range(config.activation_tables)}
         self._clips: dict[int, NDArray[np.bool_] | None] = dict.fromkeys(self._tables)
@@ -80,24 +80,26 @@ class Workspace:
         self._scratch = threading.local()
 
     def set_table(self, number: int, table: Table) -> None:
-        """Give an activation table its contents (values and slopes)."""
+        """Gives an activation table its contents (values and slopes)."""
         expanded, clipped = expand_activation(*table, self.config.width)
         self._tables[number] = np.roll(expanded, len(expanded) // 2).astype(np.float32)
         self._clips[number] = np.roll(clipped, len(clipped) // 2) if clipped.any() else None
 
     def table(self, number: int) -> NDArray[np.float32]:
-        """An activation table's output for all inputs: first for those from 0 up, then for the
-        negative ones.
-        """
+        """Returns an activation table's output for all inputs: from 0 up, then negative ones."""
         return self._tables[number]
 
     def table_clips(self, number: int) -> NDArray[np.bool_] | None:
-        """Where :meth:`table` is clipped; None if nowhere, as tables of real functions are."""
+        """Returns where :meth:`table` is clipped; None if nowhere.
+
+        Tables that are built from functions are clipped nowhere.
+        """
         return self._clips[number]
 
     def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
-        """A one-dimensional array of arbitrary contents; the next of that name in the same thread
-        is the same.
+        """Returns a one-dimensional array of arbitrary contents, for intermediate results.
+
+        The next call with that name in the same thread returns the same memory.
         """
         arrays: dict[str, NDArray[Any]] = self._scratch.__dict__
         if name not in arrays or arrays[name].size < size:
@@ -105,12 +107,12 @@ class Workspace:
         return arrays[name][:size]
 
     def spread(self, items: Sequence[_Item], work: Callable[[Sequence[_Item]], _Result]) -> list[_Result]:
-        """Let each thread work on a share of the items."""
+        """Lets each thread work on a share of the items and returns the results."""
         if self._pool is None or len(items) < self._threads:
             return [work(items)]
         return list(self._pool.map(work, [items[first :: self._threads] for first in range(self._threads)]))
 
     def close(self) -> None:
-        """End the threads."""
+        """Ends the threads that share an instruction's blocks."""
         if self._pool is not None:
             self._pool.shutdown()

@@ -1,1 +1,1 @@
-"""The serial link between a host and a board: protocol, codecs, driver."""
+"""The serial link between a host and a board: protocol, codecs and driver."""

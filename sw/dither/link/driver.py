@@ -1,4 +1,4 @@
-"""A board at the other end of a line, as a :class:`dither.arch.device.Device`."""
+"""The driver: a board at the other end of a line, as a :class:`dither.arch.device.Device`."""
 
 from __future__ import annotations
 
@@ -38,16 +38,19 @@ _MODULUS = 1 << POSITION_BITS
 _ADDRESS = {register.name: register.address for register in REGISTERS}
 _WORD_BYTES = WORD_BITS // 8
 _WORTHWHILE = 256
-"""Bytes of a DATA that is sent while others are on their way; fewer wait for more room."""
+"""Least number of bytes of a DATA request sent while others are on their way.
+
+Smaller pieces wait until there is more room.
+"""
 _POLLS = (0.0002, 0.01)
-"""Seconds between two questions while the engine computes: at first, at last."""
+"""Seconds between two questions to a computing engine: at first and at last."""
 _OPEN_SECONDS = 6.0
 
 
 def board_config(identity: Identity, name: str = "the board") -> EngineConfig:
-    """The configuration of the engine that a board says it has.
+    """Returns the configuration of the engine that a board says it has.
 
-    :param name: of the line, for messages.
+    :param name: name of the line, for messages.
     :raises DeviceError: if this version of dither does not know such engines.
     """
     known = config_fields()
@@ -89,15 +92,15 @@ def _check_config(wanted: EngineConfig, found: EngineConfig, name: str) -> None:
 
 
 class LinkDevice:
-    """A board that runs programs.
+    """A board that runs programs, reached over a line.
 
     :param transport: the line; the device closes it.
     :param config: what the engine must be; whatever the board has if None.
     :param patience: seconds without progress after which the board counts as lost: without an
-        answer, an effect, a byte of input taken or of output sent, or cycles that it counts of
-        those that the program can take.
-    :param shortest_timeout: seconds that an answer is waited for at least.
-    :param now: seconds that have passed, of any clock that never goes back.
+        answer, an effect, a byte of input taken or of output sent, or cycles counted of those that
+        the program can take.
+    :param shortest_timeout: least time in seconds to wait for an answer.
+    :param now: returns the seconds that have passed, by any clock that never goes back.
     :raises DeviceError: if nobody answers, or the board has another engine; the transport is closed
         then.
     """
@@ -131,20 +134,21 @@ class LinkDevice:
         self._position = 0
         self._ready = True
         self.payload_sent = 0
-        """Bytes of packed input streams sent so far, repetitions left out."""
+        """Number of bytes of packed input streams sent so far, repetitions left out."""
         self.payload_fetched = 0
-        """Bytes of packed output streams fetched so far."""
+        """Number of bytes of packed output streams fetched so far."""
 
     @property
     def statistics(self) -> Statistics:
-        """What went over the line so far."""
+        """Counts and times of what went over the line so far."""
         return self._exchange.statistics
 
     def ping(self, size: int = 0, answer: int = 0) -> float:
-        """Seconds of one round trip.
+        """Sends a request without effect and returns the seconds of the round trip.
 
         :param size: bytes of the request's body.
         :param answer: bytes of the response's body.
+        :raises LinkError: if the board is lost.
         """
         self._prepare()
         begun = time.perf_counter()
@@ -152,12 +156,19 @@ class LinkDevice:
         return time.perf_counter() - begun
 
     def read(self, address: int, count: int = 1) -> list[int]:
-        """Registers from ``address`` on."""
+        """Returns ``count`` host registers from ``address`` on.
+
+        :raises LinkError: if the board is lost.
+        """
         self._prepare()
         return self._registers(address, count)
 
     def write_program(self, words: Sequence[int]) -> None:
-        """See :meth:`dither.arch.device.Device.write_program`."""
+        """Writes 32-bit instruction words into the board's program memory, from word 0 on.
+
+        :raises DeviceError: if they do not fit.
+        :raises LinkError: if the board is lost.
+        """
         if len(words) > self.config.program_depth:
             raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
         self._prepare()
@@ -175,9 +186,13 @@ class LinkDevice:
         self._program, self._ready = list(words), True
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
-        """See :meth:`dither.arch.device.Device.run`; may be interrupted (Ctrl-C).
+        """Runs the program from word ``entry`` until it reaches HALT; Ctrl-C may interrupt it.
 
-        :raises LinkError: if the board is lost; nothing can be done with the device then.
+        :param inputs: segments for the program's LOADs and PULLs, in order.
+        :param expects: segments that the program sends by STORE and EMIT, in order.
+        :raises DeviceError: if the program faults, leaves some of ``inputs`` or sends anything but
+            what is expected.
+        :raises LinkError: if the board is lost; the device is of no use then.
         """
         self._prepare()
         given = Upload(self.config, inputs, self._last)
@@ -197,7 +212,7 @@ class LinkDevice:
         return RunResult(outputs, counters)
 
     def close(self) -> None:
-        """See :meth:`dither.arch.device.Device.close`."""
+        """Closes the line; the device is of no use then."""
         self._exchange.transport.close()
         self._lost = self._lost or LinkError("the device is closed")
 
@@ -208,16 +223,17 @@ class LinkDevice:
         self.close()
 
     def _prepare(self) -> None:
-        """Brings the link in order after a run that did not end as it should; memories keep what
-        they hold.
+        """Brings the link in order after a run that was interrupted or failed.
+
+        The board's memories keep their contents.
         """
         if self._lost is not None:
             raise self._lost
         if self._ready:
             return
         try:
-            # A board that was switched off meanwhile has lost its memories: it must not be taken
-            # for this one.
+            # A board that was switched off meanwhile has lost its memories: it answers the query
+            # with another session, which raises, and so is not taken for the same board.
             self._exchange.abandon()
             self._exchange.query(RequestType.PING)
             self._exchange.open(_OPEN_SECONDS)
@@ -255,7 +271,7 @@ class LinkDevice:
         return {counter.name: value for counter, value in zip(COUNTERS, values, strict=True)}
 
     def _cycles(self, entry: int, inputs: Sequence[Segment]) -> int:
-        """Cycles that the program may work for, at most."""
+        """Returns the most cycles that the program may work for."""
         if self._program is None:
             return UNPREDICTED
         scalars = [int(value) for segment in inputs if segment.kind is None for value in np.ravel(segment.values)]
@@ -265,7 +281,7 @@ class LinkDevice:
             return UNPREDICTED
 
     def _stream(self, entry: int, given: Upload, watch: Watch, expected: int) -> bytearray:
-        """Starts a program, sends its input and fetches its output, to its end."""
+        """Starts a program, sends its input and fetches its output, until it ends."""
         exchange, output = self._exchange, bytearray()
         longest, poll = expected * longest_beat(self.config), _POLLS[0]
         start = exchange.submit(RequestType.START, entry)
@@ -284,8 +300,8 @@ class LinkDevice:
             self._position = (self._position + len(response.body)) % _MODULUS
             if len(output) > longest:
                 raise DeviceError(f"the program sent more than the {expected} beats expected")
-            # The board is idle before START takes effect, too; this response was composed behind
-            # what it acknowledges.
+            # The board is also idle before START takes effect, so "not busy" counts only in a
+            # response that acknowledges START.
             if exchange.taken > start and not response.busy and self._position == response.produced:
                 self._finish(given, response)
                 return output
@@ -312,7 +328,7 @@ class LinkDevice:
             exchange.submit(RequestType.DATA, 0, body)
 
     def _finish(self, given: Upload, last: Response) -> None:
-        """What must hold when a program is over."""
+        """Checks that a program ended well: without a fault, and with all of its input consumed."""
         if last.flags & Flag.FAULT:
             raise DeviceError("the program faulted: unknown opcode, or stack overflow or underflow")
         if not self._all_taken(given, last):

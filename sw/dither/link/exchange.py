@@ -1,14 +1,14 @@
-"""Requests and responses over an unreliable line: one query at a time, sequenced requests through a
-sliding window.
+"""Requests and responses over an unreliable line.
 
-Every transmission has an *order*, a running number whose lowest byte is its tag. Bytes arrive in
-the order in which they were sent, so a response to a transmission tells what became of all before
-it: a sequenced request that had not taken effect by then was lost or refused, and is sent again at
-once with all behind it (go-back-N). Only silence needs a timeout.
+Queries are asked one at a time; sequenced requests go through a sliding window. Every transmission
+has an *order*, a running number whose lowest byte is its tag. Bytes arrive in the order in which
+they were sent, so a response to a transmission tells what became of all before it: a sequenced
+request that had not taken effect by then was lost or refused, and is sent again at once with all
+behind it (go-back-N). Only silence needs a timeout.
 
-A board is waited for as long as it gets on: what renews patience is a query answered or a sequenced
-request that took effect, which a driver has only so many of. An answer as such renews nothing, so a
-board that answers wrongly for ever is given up like one that is silent.
+A board is waited for as long as it makes progress. A query that is answered and a sequenced request
+that takes effect are progress, as a driver sends only so many of them. An answer as such is none,
+so a board that answers wrongly for ever is given up like one that is silent.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from .transport import Transport
 __all__ = ["RELOAD", "RESUME", "Exchange", "LinkError", "Response", "Statistics"]
 
 RESUME = "the run goes on with dither train --resume RUN"
+"""Advice at the end of messages: how a run goes on once the board is back."""
 RELOAD = f"switch the board off and on, or load its bitstream again (dither program); {RESUME}"
-"""What to do about a board that answers, but not as it should."""
+"""Advice about a board that answers, but not as it should."""
 _MODULUS = 1 << POSITION_BITS
 _TAGS = 256
 _WINDOW = 64
-"""Sequenced requests on their way, at most: fewer than there are tags."""
+"""Most sequenced requests on their way at a time: fewer than there are tags."""
 _BYTE_BITS = 10
 _FIRST_TIMEOUT = 0.15
 _LONGEST_TIMEOUT = 2.0
@@ -42,45 +43,57 @@ _DOUBLINGS = 16
 
 
 class LinkError(DeviceError):
-    """The line or the board is not what it was; nothing that was on its way can be trusted."""
+    """The line or the board is lost or was restarted; what was on its way cannot be trusted."""
 
 
 @dataclass(slots=True)
 class Statistics:
-    """What went over the line so far."""
+    """Counts and times of what went over the line so far."""
 
     bytes_sent: int = 0
+    """Number of bytes sent."""
     bytes_received: int = 0
+    """Number of bytes received."""
     requests: int = 0
-    """Frames sent, repetitions included."""
+    """Number of frames sent, repetitions included."""
     responses: int = 0
+    """Number of good frames received."""
     resent: int = 0
-    """Frames sent again."""
+    """Number of frames sent again."""
     timeouts: int = 0
-    """Queries that nobody answered in time."""
+    """Number of queries that were not answered in time."""
     damaged: int = 0
-    """Frames received that were none."""
+    """Number of received frames that were dropped because they were damaged."""
     refusals: Counter[str] = field(default_factory=Counter)
-    """Responses to requests without effect, by reason."""
+    """Number of responses to requests without effect, by reason."""
     round_trips: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
-    """Seconds, of the last queries."""
+    """Seconds from each of the last queries to its answer."""
     waited: float = 0.0
     """Seconds spent waiting for the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the board said."""
+    """One response of the board: the fields of its header, and its body."""
 
     type: int
+    """Type of the request, with the highest bit set."""
     tag: int
+    """Tag of the request that is answered."""
     session: int
+    """Number of the board's session; 0 if it has none."""
     flags: int
+    """State of the board, :class:`~dither.link.protocol.Flag` bits."""
     reason: int
+    """Reason why the request had no effect, :class:`~dither.link.protocol.Reason`, or 0."""
     next: int
+    """Sequence number that the board expects: all requests before it have taken effect."""
     free: int
+    """Number of bytes that the body of a DATA may have."""
     produced: int
+    """Position behind the last byte of the output stream."""
     body: bytes
+    """Bytes behind the header; their meaning depends on the request."""
 
     @property
     def busy(self) -> bool:
@@ -95,7 +108,7 @@ class _Sequenced:
     argument: int
     body: bytes
     order: int = -1
-    """Of its last transmission; -1 if it is to be sent (again)."""
+    """Order of the last transmission; -1 if the request is to be sent (again)."""
 
 
 @dataclass(slots=True)
@@ -105,18 +118,18 @@ class _Query:
     argument: int
     body: bytes
     sent: dict[int, float]
-    """When, by the tags of all its transmissions."""
+    """Time of each transmission, by its tag."""
     deadline: float
 
 
 class Exchange:
-    """One driver's end of the link.
+    """The driver's end of the link: sends requests, repeats what is lost, and takes responses.
 
     :param transport: the line.
     :param patience: seconds without a query answered or a request taking effect after which the
         board counts as lost.
-    :param shortest_timeout: seconds that a query's answer is waited for at least.
-    :param now: seconds that have passed, of any clock that never goes back.
+    :param shortest_timeout: least time in seconds to wait for a query's answer.
+    :param now: returns the seconds that have passed, by any clock that never goes back.
     """
 
     def __init__(
@@ -140,9 +153,9 @@ class Exchange:
 
     def _reset(self) -> None:
         self.free = 0
-        """Bytes of the input buffer that were free when the last response was composed."""
+        """Number of bytes of the board's input buffer that were free at the last response."""
         self.taken = 0
-        """Sequenced requests that took effect, as far as is known."""
+        """Number of sequenced requests that are known to have taken effect."""
         self._number = 0
         self._abandoned = False
         self._window: deque[_Sequenced] = deque()
@@ -158,7 +171,7 @@ class Exchange:
     # Sessions
 
     def open(self, patience: float) -> Identity:
-        """Opens a session; the board forgets all that came before.
+        """Opens a session, at which the board forgets all that came before, and returns who it is.
 
         :param patience: seconds to try.
         :raises DeviceError: if nobody answers, or it is no board that this driver understands.
@@ -176,7 +189,7 @@ class Exchange:
                 response = self._hello(min(timeout, end - self._now()))
                 answered = answered or response is not None
                 if response is not None and (response.next or response.produced or response.busy):
-                    # The board had this very number from before, and so forgot nothing.
+                    # The board had this very session number already, and so forgot nothing.
                     self._choose()
                 elif response is not None:
                     return self._identified(response)
@@ -221,19 +234,19 @@ class Exchange:
 
     @property
     def pending(self) -> int:
-        """Sequenced requests that have not taken effect yet, as far as is known."""
+        """Number of sequenced requests that are not yet known to have taken effect."""
         return len(self._window)
 
     @property
     def room(self) -> int:
-        """Bytes that the body of a DATA may have now; 0 where the window is full."""
+        """Number of bytes that the body of a DATA may have now; 0 if the window is full."""
         on_its_way = sum(len(request.body) for request in self._window if request.kind is RequestType.DATA)
         return max(0, self.free - on_its_way) if len(self._window) < _WINDOW else 0
 
     def submit(self, kind: RequestType, argument: int = 0, body: bytes = b"") -> int:
         """Sends a sequenced request without waiting for its effect.
 
-        :returns: what :attr:`taken` exceeds once it has taken effect.
+        :returns: the request's number; it has taken effect once :attr:`taken` is greater.
         """
         if not self._window:
             self._moved = self._now()
@@ -245,19 +258,19 @@ class Exchange:
     def flush(self) -> None:
         """Waits until all sequenced requests have taken effect.
 
-        :raises LinkError: if they don't.
+        :raises LinkError: if they do not.
         """
         while self._window:
             self.query(RequestType.PING)
 
     def abandon(self) -> None:
-        """Forgets what is on its way. Only queries make sense then, until the next :meth:`open`."""
+        """Forgets what is on its way; until the next :meth:`open`, only queries make sense."""
         self._window.clear()
         self._query, self._tries = None, 0
         self._abandoned = True
 
     def _catch_up(self) -> None:
-        """Sends what is to be sent of the window."""
+        """Sends those requests of the window that are not on their way."""
         afresh = True
         for request in self._window:
             if request.order < 0:
@@ -274,9 +287,9 @@ class Exchange:
         return self._query is not None
 
     def query(self, kind: RequestType, number: int = 0, argument: int = 0, body: bytes = b"") -> Response:
-        """Asks, and waits for the answer.
+        """Sends a query, waits for the answer and returns it.
 
-        :raises LinkError: if none comes.
+        :raises LinkError: if none comes, or the board refuses.
         """
         self.ask(kind, number, argument, body)
         while True:
@@ -285,7 +298,10 @@ class Exchange:
                 return response
 
     def ask(self, kind: RequestType, number: int = 0, argument: int = 0, body: bytes = b"") -> None:
-        """Sends a query; :meth:`receive` gives the answer. There may be only one on its way."""
+        """Sends a query without waiting; :meth:`receive` gives the answer.
+
+        :raises RuntimeError: if another query is on its way.
+        """
         if self._query is not None:
             raise RuntimeError("a query is on its way already")
         self._tries, self._odd = 0, ""
@@ -300,8 +316,10 @@ class Exchange:
         query.deadline = now + self._timeout()
 
     def _timeout(self) -> float:
-        """Seconds after which an answer counts as lost: by the round trips seen, what is on the
-        line, and tries.
+        """Returns the seconds after which an answer counts as lost.
+
+        They follow from the round trips seen, from what is on the line, and from the number of
+        tries.
         """
         usual = self.shortest_timeout if self._round_trip is None else 4 * self._round_trip
         bits = _BYTE_BITS * (sum(len(request.body) + 16 for request in self._window) + 512)
@@ -310,9 +328,11 @@ class Exchange:
         return float(min((max(self.shortest_timeout, usual) + line) * longer, _LONGEST_TIMEOUT + line))
 
     def receive(self, timeout: float | None = None) -> Response | None:
-        """Takes what comes until the query is answered; None if ``timeout`` seconds pass before.
+        """Takes responses until the query is answered, and returns the answer.
 
-        :raises LinkError: if the board is lost.
+        :param timeout: seconds after which the result is None if there is no answer; no limit if
+            None.
+        :raises LinkError: if the board is lost, or refuses the query.
         """
         end = None if timeout is None else self._now() + timeout
         while True:
@@ -330,7 +350,7 @@ class Exchange:
                 return answer
 
     def _take(self, response: Response) -> Response | None:
-        """Learns from a response; gives it if it is the query's answer."""
+        """Learns from a response and returns it if it is the query's answer, otherwise None."""
         if response.session != self.session:
             raise LinkError(self._lost(response.session))
         now = self._now()
@@ -341,7 +361,7 @@ class Exchange:
             base = self._window[0].number if self._window else self._number
             done = (response.next - base) % _MODULUS
             if done > len(self._window):
-                # From before, if something repeated it on its way.
+                # An old response, if something on the line repeated it.
                 self._odd = f"it expects request {response.next} where only {base} to {self._number} can be next"
                 return None
             for _ in range(done):
@@ -365,9 +385,7 @@ class Exchange:
         return response
 
     def _go_back(self, response: Response) -> None:
-        """Marks what was lost or refused before this response, and all behind it, to be sent
-        again.
-        """
+        """Marks requests to be sent again: what a response shows to be lost, and all behind it."""
         if not self._window:
             return
         order = self._orders - 1 - (self._orders - 1 - response.tag) % _TAGS
@@ -406,9 +424,9 @@ class Exchange:
     # The line
 
     def _transmit(self, kind: RequestType, number: int, argument: int, body: bytes, *, afresh: bool) -> int:
-        """Sends one frame; its order.
+        """Sends one frame and returns its order.
 
-        :param afresh: end what may have been left over of a frame before.
+        :param afresh: whether to send a zero first, which ends what may be left of a frame before.
         """
         order, self._orders = self._orders, self._orders + 1
         header = REQUEST.pack(type=kind, tag=order % _TAGS, session=self.session, number=number, argument=argument)
@@ -422,7 +440,10 @@ class Exchange:
         return order
 
     def _responses(self, timeout: float) -> list[Response]:
-        """The responses that come within so many seconds, as soon as there are any bytes."""
+        """Returns the responses that come within ``timeout`` seconds.
+
+        It does not wait any longer once there are bytes.
+        """
         begun = self._now()
         try:
             data = self.transport.read(timeout)

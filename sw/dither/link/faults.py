@@ -1,6 +1,4 @@
-"""A line that misbehaves on purpose, at random but reproducibly, for tests of drivers and
-boards.
-"""
+"""A line that misbehaves on purpose, at random but reproducibly, to test drivers and boards."""
 
 from __future__ import annotations
 
@@ -25,26 +23,27 @@ LINE_FAULTS: tuple[str, ...] = (
     "frame repeated",
     "pause",
 )
-"""What a driver must live with: no run may notice any of it."""
+"""Names of the faults that a driver must survive: no run may notice any of them."""
 _DIRECTIONS = ("to the board", "from the board")
 
 
 class DriverKilled(BaseException):
-    """The driver ends here and now, as by SIGKILL."""
+    """Raised to end the driver here and now, as SIGKILL would."""
 
 
 class FaultyTransport:
-    """Another transport, and what can happen to it.
+    """A line between the driver and another line, which spoils what passes at random.
 
-    :param inner: the line.
+    :param inner: the other line.
     :param random: decides which faults happen, and where.
-    :param chance: of a fault, for each frame sent and each piece received.
-    :param disasters: by name, what else may happen to a frame to be sent, in place of one fault in
-        ``rare``: called without arguments. May raise :class:`DriverKilled`, or
-        :class:`~dither.arch.device.DeviceError` as a line that is gone does.
+    :param chance: probability of a fault, for each frame sent and each piece received.
+    :param disasters: what else may happen to a frame to be sent, by name: functions without
+        arguments, one of which is called in place of one fault in ``rare``. They may raise
+        :class:`DriverKilled`, or :class:`~dither.arch.device.DeviceError` as a line that is gone
+        does.
     :param rare: how many faults there are for a disaster, on average.
     :param pause: seconds that a pause lasts at most.
-    :param counts: what happened; given by the caller if it is to count over several transports.
+    :param counts: counts what happened, by name; given by the caller to count over several lines.
     """
 
     def __init__(
@@ -71,15 +70,15 @@ class FaultyTransport:
 
     @property
     def baud(self) -> int | None:
-        """See :attr:`~dither.link.transport.Transport.baud`."""
+        """Bits a second of the inner line now; None where that means nothing."""
         return self._inner.baud
 
     def set_baud(self, baud: int) -> None:
-        """See :meth:`~dither.link.transport.Transport.set_baud`."""
+        """Changes the inner line's baud rate."""
         self._inner.set_baud(baud)
 
     def unplug(self) -> None:
-        """From now on nothing goes through.
+        """Cuts the line: from now on nothing goes through.
 
         :raises DeviceError: always, as the first to notice.
         """
@@ -87,30 +86,40 @@ class FaultyTransport:
         self._check()
 
     def write(self, data: bytes) -> None:
-        """See :meth:`~dither.link.transport.Transport.write`."""
+        """Sends bytes, or what a fault makes of them, or part of them and then a disaster.
+
+        :raises DeviceError: if the line is gone.
+        """
         self._check()
         if self._disasters and self._random.random() < self._chance / self._rare:
             name = str(self._random.choice(list(self._disasters)))
             self.counts[name] += 1
-            # Half a frame may have left before.
+            # A part of the frame may have left before the disaster.
             self._inner.write(data[: int(self._random.integers(len(data)))])
             self._disasters[name]()
             return
         self._inner.write(self._spoilt(data, 0))
 
     def read(self, timeout: float) -> bytes:
-        """See :meth:`~dither.link.transport.Transport.read`."""
+        """Returns bytes that have come, or what a fault makes of them; none if none come in time.
+
+        :param timeout: seconds to wait for the first byte.
+        :raises DeviceError: if the line is gone.
+        """
         self._check()
         data = self._inner.read(timeout)
         return self._spoilt(data, 1) if data else data
 
     def reset_input(self) -> None:
-        """See :meth:`~dither.link.transport.Transport.reset_input`."""
+        """Throws away the bytes that have come.
+
+        :raises DeviceError: if the line is gone.
+        """
         self._check()
         self._inner.reset_input()
 
     def close(self) -> None:
-        """See :meth:`~dither.link.transport.Transport.close`."""
+        """Closes the inner line."""
         self._inner.close()
 
     def _check(self) -> None:

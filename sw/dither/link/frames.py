@@ -1,7 +1,7 @@
 """Frames on the line: COBS with a CRC, and a decoder that takes bytes as they come.
 
-COBS: Cheshire and Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on Networking 7
-(1999).
+Source of COBS: S. Cheshire, M. Baker, *Consistent overhead byte stuffing*, IEEE/ACM Transactions on
+Networking 7 (1999).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .protocol import CRC_BYTES, MAX_REQUEST_BODY, REQUEST
 __all__ = ["MAX_FRAME", "FrameDecoder", "cobs_decode", "cobs_encode", "decode_frame", "encode_frame"]
 
 _BLOCK = 254
-"""Bytes of a COBS block, at most, behind its code."""
+"""Most bytes of a COBS block, behind its code."""
 
 
 def _encoded_size(size: int) -> int:
@@ -21,11 +21,14 @@ def _encoded_size(size: int) -> int:
 
 
 MAX_FRAME = _encoded_size(REQUEST.size + MAX_REQUEST_BODY + CRC_BYTES)
-"""Bytes between two zeros, at most: the longest request. Responses are shorter."""
+"""Most bytes between two zeros on the line: those of the longest request.
+
+Responses are shorter.
+"""
 
 
 def cobs_encode(data: bytes) -> bytes:
-    """The same content without zeros: at most one byte in 254 longer, and one more."""
+    """Returns the same content without zeros, longer by one byte in 254 at most, and one more."""
     out = bytearray()
     runs = data.split(b"\0")
     for number, run in enumerate(runs, 1):
@@ -41,7 +44,7 @@ def cobs_encode(data: bytes) -> bytes:
 
 
 def cobs_decode(data: bytes) -> bytes:
-    """The inverse of :func:`cobs_encode`.
+    """Returns the content that :func:`cobs_encode` encoded.
 
     :raises ValueError: if ``data`` is empty, holds a zero, or its last block is cut short.
     """
@@ -63,12 +66,12 @@ def cobs_decode(data: bytes) -> bytes:
 
 
 def encode_frame(payload: bytes) -> bytes:
-    """The bytes on the line: COBS of payload and CRC, and the zero that ends them."""
+    """Returns a payload as a frame: COBS of payload and CRC, and a zero at the end."""
     return cobs_encode(payload + zlib.crc32(payload).to_bytes(CRC_BYTES, "little")) + b"\0"
 
 
 def decode_frame(block: bytes) -> bytes:
-    """The payload of what stood before a zero.
+    """Returns the payload of a frame, whose zero at the end has been taken off.
 
     :raises ValueError: if COBS or CRC are wrong.
     """
@@ -80,17 +83,17 @@ def decode_frame(block: bytes) -> bytes:
 
 
 class FrameDecoder:
-    """Finds frames in received bytes, and drops everything else.
+    """Finds frames in received bytes and drops everything else.
 
-    :param shortest: bytes of a payload, at least.
-    :param longest: bytes between two zeros, at most; what is longer is thrown away while it comes.
+    :param shortest: least number of bytes of a payload.
+    :param longest: most bytes between two zeros; what is longer is thrown away while it comes.
     """
 
     def __init__(self, shortest: int, longest: int = MAX_FRAME) -> None:
         self.shortest = shortest
         self.longest = longest
         self.dropped = 0
-        """Frames thrown away so far, empty ones not counted."""
+        """Number of frames thrown away so far, empty ones not counted."""
         self._held = bytearray()
         self._overlong = False
 
@@ -100,13 +103,14 @@ class FrameDecoder:
         self._overlong = False
 
     def spoil(self) -> None:
-        """The frame at hand cannot be right (a byte had no stop bit): it will be dropped when it
-        ends.
+        """Marks the frame that has begun as bad, so that it is dropped when it ends.
+
+        To be called when the line reports an error, such as a byte without a stop bit.
         """
         self._overlong = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Takes bytes; the payloads of all frames that end in them."""
+        """Takes bytes and returns the payloads of all frames that end in them."""
         *ended, rest = data.split(b"\0")
         payloads = []
         for block in ended:

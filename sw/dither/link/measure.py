@@ -1,6 +1,4 @@
-"""How fast a line to a board is: round trips, upload, download, against what its baud rate
-allows.
-"""
+"""Measures a line to a board: round trips, upload and download against the baud rate's limit."""
 
 from __future__ import annotations
 
@@ -19,10 +17,10 @@ from .driver import LinkDevice
 __all__ = ["BYTE_BITS", "measure_link"]
 
 BYTE_BITS = 10
-"""Bits on the line for a byte: start, eight of data, stop."""
+"""Number of bits on the line for a byte: start, eight of data, stop."""
 _FIRST_SECONDS = 0.2
 _MOST_ROUNDS = 1 << 20
-"""Loop counts of the measuring programs stay far within their registers."""
+"""Most rounds of a measurement; loop counts stay far within their registers."""
 
 
 def measure_link(
@@ -30,9 +28,9 @@ def measure_link(
 ) -> dict[str, Any]:
     """Measures the link; overwrites the board's program and activation memories.
 
-    :param pings: round trips to time.
+    :param pings: number of round trips to time.
     :param seconds: how long upload and download take, each, about.
-    :param tell: told what is going on, and which part of it is done (0 to 1).
+    :param tell: called with what is going on, and which part of it is done (0 to 1).
     :returns: JSON data; rates in bytes a second as they pass the line, headers and repetitions left
         out.
     :raises DeviceError: if the board is lost.
@@ -72,7 +70,10 @@ def measure_link(
 
 
 def _program(words: int) -> list[int]:
-    """Word 0: takes activations over and over. The first END behind that: sends them."""
+    """Returns a program with two entries: one takes activations over and over, one sends them.
+
+    The first starts at word 0, the second behind the HALT of the first.
+    """
     code = Assembler()
     for name in ("LOAD", "STORE"):
         code.label(name)
@@ -106,7 +107,7 @@ def _download(device: LinkDevice, words: int, rounds: int) -> int:
 
 
 def _rate(transfer: Callable[[int], int], seconds: float, tell: Callable[[float], None]) -> float:
-    """Bytes a second, of a transfer long enough."""
+    """Returns bytes a second, measured by a transfer that is long enough."""
     rounds = 1
     while True:
         tell(0.0)

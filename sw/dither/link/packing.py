@@ -1,9 +1,8 @@
-"""The engine's streams as they travel over the link: beats with what repeats left out
-(docs/protocol.md, "Streams").
+"""The engine's streams as they travel over the link: beats without what repeats.
 
-Input travels in words of the engine, which are as many beats as they have parts, output in beats.
-Beats are arrays of shape (beats, words) as :func:`dither.arch.streams.pack` makes them: 32-bit
-words, the lowest first.
+The format is in docs/protocol.md, "Streams". Input travels in words of the engine, which are
+``word_parts`` beats each, output in beats. Beats are arrays of shape (beats, words) as
+:func:`dither.arch.streams.pack` makes them: 32-bit words, the lowest first.
 """
 
 from __future__ import annotations
@@ -18,26 +17,28 @@ from ..arch.streams import beat_words
 __all__ = ["beat_chunks", "beats_before", "longest_beat", "pack_input", "pack_output", "unpack_input", "unpack_output"]
 
 Beats = NDArray[np.uint32]
+"""Beats as an array of shape (beats, 32-bit words of a beat)."""
 _SLICE = 1 << 13
-"""Beats packed at once, so that what is at work stays in the cache; whole words."""
+"""Number of beats packed at once, so that the data at work stay in cache; whole words."""
 
 
 def beat_chunks(config: EngineConfig) -> int:
-    """Chunks of W bits that a beat is cut into."""
+    """Returns the number of chunks of W bits that a beat is cut into."""
     return -(-config.beat_width // config.width)
 
 
 def longest_beat(config: EngineConfig) -> int:
-    """Bytes that a beat takes when none of its chunks is left out."""
+    """Returns the number of bytes that a beat takes when none of its chunks is left out."""
     return -(-beat_chunks(config) * (config.width + 1) // 8)
 
 
 def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None) -> tuple[bytes, Beats]:
-    """Beats as the body of DATA: chunks that repeat the same part of the word before are left out.
+    """Packs beats for bodies of DATA, leaving out chunks that repeat the word before.
 
     :param beats: shape (beats, words), those of whole words.
-    :param previous: the word before, see :func:`beats_before`; None at the start of a session.
-    :returns: the bytes, and the word before the next call's.
+    :param previous: the beats of the word before, as from :func:`beats_before`; None at the start
+        of a session.
+    :returns: the bytes, and the last word's beats, for the next call.
     :raises ValueError: if the shapes are not those of this engine.
     """
     beats, parts = _checked(config, beats), config.word_parts
@@ -56,12 +57,12 @@ def pack_input(config: EngineConfig, beats: Beats, previous: Beats | None = None
 
 
 def beats_before(config: EngineConfig, previous: Beats | None, beats: Beats | None = None) -> Beats:
-    """What the next beats may repeat: the last ones of a word, the oldest first, shape
-    (``word_parts``, words).
+    """Returns the beats that the next ones may repeat: those of the last word, the oldest first.
 
     :param previous: what was that before ``beats``; None at the start of a session, when it is
         zeros.
-    :param beats: further ones, shape (beats, words).
+    :param beats: beats that follow, shape (beats, words).
+    :returns: shape (``word_parts``, words).
     :raises ValueError: if the shapes are not those of this engine.
     """
     shape = config.word_parts, beat_words(config)
@@ -72,7 +73,7 @@ def beats_before(config: EngineConfig, previous: Beats | None, beats: Beats | No
 
 
 def pack_output(config: EngineConfig, beats: Beats) -> bytes:
-    """Beats as the bodies of FETCH's responses: chunks of zeros are left out.
+    """Packs beats for the bodies of FETCH's responses, leaving out chunks that are zero.
 
     :param beats: shape (beats, words).
     :raises ValueError: if the shape is not that of this engine.
@@ -85,19 +86,20 @@ def pack_output(config: EngineConfig, beats: Beats) -> bytes:
 def unpack_input(
     config: EngineConfig, data: bytes, previous: Beats | None = None, limit: int | None = None
 ) -> tuple[Beats, int]:
-    """The beats of the whole words at the front of a packed input stream.
+    """Returns the beats of the whole words at the front of a packed input stream.
 
-    :param previous: the word before, see :func:`beats_before`; None at the start of a session.
-    :param limit: beats at most.
+    :param previous: the beats of the word before, as from :func:`beats_before`; None at the start
+        of a session.
+    :param limit: most beats to unpack.
     :returns: shape (beats, words), and how many bytes they took.
     """
     return _unpack(config, data, _split(config, beats_before(config, previous)).ravel().tolist(), limit)
 
 
 def unpack_output(config: EngineConfig, data: bytes, limit: int | None = None) -> tuple[Beats, int]:
-    """The whole beats at the front of a packed output stream.
+    """Returns the whole beats at the front of a packed output stream.
 
-    :param limit: beats at most.
+    :param limit: most beats to unpack.
     :returns: shape (beats, words), and how many bytes they took.
     """
     return _unpack(config, data, [], limit)
@@ -111,7 +113,7 @@ def _checked(config: EngineConfig, beats: Beats) -> Beats:
 
 
 def _split(config: EngineConfig, beats: Beats) -> Beats:
-    """Chunks of W bits, shape (beats, chunks), the lowest first."""
+    """Cuts beats into chunks of W bits, shape (beats, chunks), the lowest first."""
     width, chunks = config.width, beat_chunks(config)
     padded = np.zeros((len(beats), beats.shape[1] + 1), np.uint64)
     padded[:, :-1] = beats
@@ -123,7 +125,7 @@ def _split(config: EngineConfig, beats: Beats) -> Beats:
 
 
 def _join(config: EngineConfig, chunks: Beats) -> Beats:
-    """The inverse of :func:`_split`."""
+    """Puts the chunks that :func:`_split` made together to beats."""
     words = beat_words(config)
     beats = np.zeros((len(chunks), words + 2), np.uint32)
     for number, start in enumerate(range(0, config.beat_width, config.width)):
@@ -135,7 +137,10 @@ def _join(config: EngineConfig, chunks: Beats) -> Beats:
 
 
 def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes:
-    """A flag for each chunk, and the chunk where it is kept; each row filled up to a whole byte."""
+    """Packs rows of chunks: a flag for each chunk, and the chunk where it is kept.
+
+    Each row is filled up to a whole byte.
+    """
     width, (total, count) = config.width, chunks.shape
     lengths = np.where(kept, width + 1, 1)
     ends = np.cumsum(lengths, axis=1)
@@ -143,7 +148,8 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
     bits = np.zeros(total * row_words, np.uint32)
     begin = np.arange(total) * (row_words * WORD_BITS)
     for number in range(count):
-        # Only chunks that are kept leave ones; no two of a column share a word.
+        # Only kept chunks set bits. No two rows share a 32-bit word, so |= on a list of words is
+        # right.
         rows = np.flatnonzero(kept[:, number])
         places = begin[rows] + ends[rows, number] - (width + 1)
         values = (chunks[rows, number].astype(np.uint64) << np.uint64(1)) | np.uint64(1)
@@ -157,11 +163,10 @@ def _pack(config: EngineConfig, chunks: Beats, kept: NDArray[np.bool_]) -> bytes
 
 
 def _unpack(config: EngineConfig, data: bytes, before: list[int], limit: int | None) -> tuple[Beats, int]:
-    """Whole words whose left-out chunks are those of the word ``before``; if that is empty, beats
-    whose left-out chunks are zeros.
+    """Unpacks whole words whose left-out chunks are those of the word ``before``.
 
-    Where a chunk begins depends on all before it, so this goes chunk by chunk; runs of left-out
-    ones in one stride.
+    If that is empty, it unpacks beats whose left-out chunks are zeros. Where a chunk begins depends
+    on all before it, so this goes chunk by chunk; runs of left-out ones in one stride.
     """
     width, count = config.width, beat_chunks(config)
     repeats, parts = bool(before), len(before) // count or 1

@@ -1,4 +1,4 @@
-"""Lines to boards, by the names that people give them."""
+"""Lines to boards, by the names that people give them, such as ``/dev/ttyUSB0``."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from .transport import SerialTransport, serial_ports
 __all__ = ["AUTO", "is_line", "open_board", "open_port"]
 
 AUTO = "serial:auto"
-"""Whichever port a board answers on."""
+"""Name that stands for whichever port a board answers on."""
 _LINE = re.compile(r"(?P<path>.*[/\\].*?|COM\d+)(?:@(?P<baud>\d+))?", re.IGNORECASE)
 _SEARCH_SECONDS = 2.0
 
 
 def is_line(name: str) -> bool:
-    """Whether a device's name is a line's: a path (anything with a slash), a Windows port, or
-    :data:`AUTO`.
+    """Returns whether a device's name is a line's.
+
+    Lines are paths (anything with a slash), Windows ports such as ``COM3``, and :data:`AUTO`.
     """
     return name == AUTO or _LINE.fullmatch(name) is not None
 
 
 def open_board(name: str, config: EngineConfig | None = None) -> LinkDevice:
-    """The board behind a line, in a session of its own.
+    """Opens the board behind a line, in a session of its own.
 
-    :param name: of the line; with ``@`` and a baud rate if that is not to be found out.
-    :param config: complain, naming both, if the board has another engine than this.
+    :param name: name of the line, with ``@`` and a baud rate behind it unless that is to be found
+        out.
+    :param config: the engine that the board must have; any if None.
     :raises DeviceError: if the port cannot be opened, no board answers, or it is not the one
         wanted.
     """
@@ -38,7 +40,7 @@ def open_board(name: str, config: EngineConfig | None = None) -> LinkDevice:
 
 
 def open_port(name: str) -> SerialTransport:
-    """The port of a line's name; for :data:`AUTO`, the one that a board answers on.
+    """Opens the port of a line's name; for :data:`AUTO`, the one that a board answers on.
 
     :raises DeviceError: if it cannot be opened, or no board answers on any.
     """
@@ -53,7 +55,10 @@ def open_port(name: str) -> SerialTransport:
 
 
 def _search(config: EngineConfig | None) -> LinkDevice:
-    """The first board that answers; USB bridges often have a second port, for programming."""
+    """Returns the first board that answers on any port.
+
+    Every USB bridge is tried: many boards have a second port, for programming.
+    """
     refusals = []
     for port in serial_ports():
         if not port.bridge:

@@ -1,8 +1,7 @@
 """The link's protocol as data: requests, responses, identity.
 
-Gateware, driver, model and docs/protocol.md derive from it.
-
-Numbers are little-endian. A frame on the line is ``COBS(payload + CRC-32) 00``.
+Gateware, driver and docs/protocol.md derive from it. Numbers are little-endian. A frame on the line
+is ``COBS(payload + CRC-32) 00``.
 """
 
 from __future__ import annotations
@@ -38,106 +37,142 @@ __all__ = [
 ]
 
 VERSION = 3
-"""Of this protocol; a driver refuses another one."""
+"""Version of this protocol; a driver refuses boards of another one."""
 CRC_BYTES = 4
-"""CRC-32 as in Ethernet and zip (ISO-HDLC: polynomial 04C11DB7, reflected, both inversions) of the
-payload, before COBS."""
+"""Number of bytes of the CRC of the payload, before COBS.
+
+It is the CRC-32 of Ethernet and zip (ISO-HDLC: polynomial 04C11DB7, reflected, both inversions).
+"""
 MAX_REQUEST_BODY = 1024
-"""Bytes behind a request's header, at most."""
+"""Most bytes behind a request's header."""
 MAX_RESPONSE_BODY = 256
-"""Bytes behind a response's header, at most."""
+"""Most bytes behind a response's header."""
 MAX_READ_WORDS = MAX_RESPONSE_BODY // 4
-"""Registers that one READ may ask for."""
+"""Most registers that one READ may ask for."""
 CRC_SLACK = CRC_BYTES
-"""Bytes of the input buffer that are never free: a frame's CRC arrives there before it is known to
-be one.
+"""Number of bytes of the input buffer that never count as free.
+
+A frame's CRC goes there before it is known to be one.
 """
 POSITION_BITS = 16
-"""Sequence numbers and positions in the output stream are modulo 2**16."""
+"""Bits of sequence numbers and of positions in the output stream, which are modulo 2**16."""
 BUILD_ID_BYTES = 8
+"""Number of bytes of a bitstream's build id."""
 BOARD_NAME_BYTES = 16
+"""Number of bytes of a board's name."""
 
 
 class RequestType(IntEnum):
-    """First byte of a request; a response has the highest bit set besides."""
+    """Type of a request: its first byte. A response has the same with the highest bit set.
+
+    HELLO, READ, FETCH and PING are *queries*: they may be repeated at will. WRITE, DATA and START
+    are *sequenced*: they take effect just once, and in order.
+    """
 
     HELLO = 0x01
-    """Opens a session. ``number``: the low half of MAGIC. If ``session`` is not the board's own
-    already: the board takes it, empties its buffers, starts sequence numbers and output positions
-    from 0, and resets the engine (its memories keep what they hold). Response: identity."""
+    """Opens a session; the response's body is the board's identity.
+
+    ``number`` is the low half of MAGIC. Unless ``session`` is the board's own already, the board
+    takes it, empties its buffers, starts sequence numbers and output positions from 0, and resets
+    the engine (whose memories keep what they hold).
+    """
     READ = 0x02
-    """Reads ``argument`` registers (1 to MAX_READ_WORDS) from address ``number`` on. Response: 32
-    bits each.
+    """Reads ``argument`` registers (1 to MAX_READ_WORDS) from address ``number`` on.
+
+    The response has 32 bits for each.
     """
     WRITE = 0x03
-    """Sequenced. Writes the body's 32-bit words to registers from address ``argument`` on. Refused
-    (BUSY) while the engine runs, the input buffer holds data, or an earlier WRITE is under way."""
+    """Writes the body's 32-bit words to registers from address ``argument`` on; sequenced.
+
+    Refused (BUSY) while the engine runs, the input buffer holds data, or an earlier WRITE is under
+    way.
+    """
     DATA = 0x04
-    """Sequenced. Appends the body to the input buffer. Refused (ROOM) if it does not fit."""
+    """Appends the body to the input buffer; sequenced.
+
+    Refused (ROOM) if it does not fit.
+    """
     START = 0x05
-    """Sequenced. Starts the program at word ``argument``. Refused (BUSY) while the engine runs or a
-    WRITE is under way."""
+    """Starts the program at word ``argument``; sequenced.
+
+    Refused (BUSY) while the engine runs or a WRITE is under way.
+    """
     FETCH = 0x06
-    """Asks for at most ``argument`` bytes (0 to MAX_RESPONSE_BODY) of the output stream from
-    position ``number`` on; all before ``number`` is thereby acknowledged, and its room reused.
-    Refused (POSITION) if ``number`` lies before what was acknowledged or behind what was produced.
-    Response: as many of the bytes as there are."""
+    """Asks for at most ``argument`` bytes of the output stream from position ``number`` on.
+
+    ``argument`` is from 0 to MAX_RESPONSE_BODY. All before ``number`` is thereby acknowledged, and
+    its room reused. Refused (POSITION) if ``number`` lies before what was acknowledged or behind
+    what was produced. The response has as many of the bytes as there are.
+    """
     PING = 0x07
-    """No effect; the body, of any length, is thrown away. Response: ``argument`` bytes (0 to
-    MAX_RESPONSE_BODY) of any value."""
+    """Has no effect; the response has ``argument`` bytes (0 to MAX_RESPONSE_BODY) of any value.
+
+    The request's body, of any length, is thrown away.
+    """
 
     @property
     def sequenced(self) -> bool:
-        """Whether it takes effect just once, and in order: only if ``number`` is the sequence
-        number that the board expects."""
+        """Whether a request of this type takes effect just once, and in order.
+
+        It does so only if ``number`` is the sequence number that the board expects.
+        """
         return self in (RequestType.WRITE, RequestType.DATA, RequestType.START)
 
 
 RESPONSE_BIT = 0x80
-"""Set in the first byte of responses."""
+"""Bit that is set in the first byte of responses."""
 
 
 class Flag(IntFlag):
-    """What every response says of the board."""
+    """Flags in every response: the state of the board."""
 
     BUSY = 1
     """The engine runs a program, or a beat that it sent is not in the output buffer yet."""
     FAULT = 2
     """The last program met an unknown opcode, or a stack overflow or underflow."""
     WRITING = 4
-    """A WRITE's words are still on their way to the registers."""
+    """The words of a WRITE are still on their way to the registers."""
 
 
 class Reason(IntEnum):
-    """Why a request had no effect; OK if it had."""
+    """Reason why a request had no effect; OK if it had."""
 
     OK = 0
+    """The request has taken effect."""
     SESSION = 1
-    """``session`` is not the board's: another driver opened one, or the board lost its own (it is 0
-    then).
+    """The request's ``session`` is not the board's.
+
+    Another driver opened one, or the board lost its own (it is 0 then).
     """
     SEQUENCE = 2
-    """``number`` is not the sequence number expected: a repetition, or a frame before it was
-    lost.
+    """The request's ``number`` is not the sequence number expected.
+
+    It is a repetition, or a frame before it was lost.
     """
     ROOM = 3
+    """The body does not fit into the input buffer."""
     BUSY = 4
+    """The engine runs, or a WRITE or input data are under way."""
     POSITION = 5
+    """The position asked for lies outside what the output buffer holds."""
     MALFORMED = 6
-    """Unknown type, body of a wrong length, or an argument out of range."""
+    """The type is unknown, the body has a wrong length, or an argument is out of range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One number of a header: so many bytes."""
+    """One unsigned number of a header."""
 
     name: str
+    """Name of the number, by which headers are packed."""
     bytes: int
+    """Length in bytes: 1, 2, 4 or 8."""
     doc: str
+    """Meaning of the number, for people."""
 
 
 class Header:
-    """A fixed sequence of unsigned numbers.
+    """A fixed sequence of unsigned numbers, little-endian.
 
     :param fields: in the order of transmission.
     """
@@ -148,7 +183,7 @@ class Header:
         self.size = self._struct.size
 
     def pack(self, **values: int) -> bytes:
-        """The header's bytes; fields left out are 0.
+        """Returns the header's bytes; fields left out are 0.
 
         :raises struct.error: if a value does not fit its field.
         :raises ValueError: on unknown fields.
@@ -158,9 +193,9 @@ class Header:
         return self._struct.pack(*(values.get(field.name, 0) for field in self.fields))
 
     def unpack(self, data: bytes) -> dict[str, int]:
-        """The fields of the header that ``data`` begins with.
+        """Returns the fields of the header that ``data`` begins with.
 
-        :raises ValueError: if it is shorter.
+        :raises ValueError: if ``data`` is shorter than the header.
         """
         if len(data) < self.size:
             raise ValueError(f"a header has {self.size} bytes, not {len(data)}")
@@ -170,7 +205,10 @@ class Header:
         }
 
     def offset(self, name: str) -> int:
-        """Where a field begins, in bytes."""
+        """Returns the position of a field in the header, in bytes.
+
+        :raises ValueError: if there is no such field.
+        """
         position = 0
         for field in self.fields:
             if field.name == name:
@@ -186,6 +224,7 @@ REQUEST = Header(
     Field("number", 2, "sequence number, address or position, by type"),
     Field("argument", 2, "address or count, by type"),
 )
+"""Header of a request; a body may follow."""
 RESPONSE = Header(
     Field("type", 1, "of the request, with bit 7 set"),
     Field("tag", 1, "of the request"),
@@ -196,6 +235,7 @@ RESPONSE = Header(
     Field("free", 2, "bytes that the body of a DATA may have"),
     Field("produced", 2, "position behind the last byte of the output stream"),
 )
+"""Header of a response; a body may follow."""
 IDENTITY = Header(
     Field("magic", 4, f"{MAGIC:#x}, as the register of this name"),
     Field("version", 2, "of this protocol"),
@@ -207,37 +247,46 @@ IDENTITY = Header(
     Field("output", 2, "bytes of the output buffer"),
     Field("build", BUILD_ID_BYTES, "digest of what the bitstream was made of"),
 )
-"""Followed by BOARD_NAME_BYTES of ASCII, padded with zeros, and a 16-bit number for each of
+"""Header of the body of HELLO's response.
+
+It is followed by BOARD_NAME_BYTES of ASCII, padded with zeros, and a 16-bit number for each of
 :func:`config_fields`.
 """
 
 
 def config_fields() -> tuple[str, ...]:
-    """Parameters of an engine's configuration in the order of transmission."""
+    """Returns the names of an engine's parameters in the order of transmission."""
     return tuple(EngineConfig.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a board is: the body of HELLO's response."""
+    """What a board says of itself: the body of HELLO's response."""
 
     version: int = VERSION
+    """Version of the protocol that the board speaks."""
     configuration: int
-    """Digest, as the register of this name."""
+    """Digest of the engine's configuration, as the register of this name."""
     clock: int
+    """Frequency of the engine's clock in Hz."""
     baud: int
+    """Baud rate of the line in bits a second."""
     input: int
+    """Number of bytes of the input buffer that are free when it is empty."""
     output: int
+    """Number of bytes of the output buffer."""
     build: int
+    """Build id: digest of what the bitstream was made of."""
     board: str
+    """Name of the board."""
     config: dict[str, int]
-    """By :func:`config_fields`, as far as both sides know them."""
+    """Parameters of the engine by name, as far as board and driver both know them."""
 
     @classmethod
     def of(
         cls, config: EngineConfig, *, clock: int, baud: int, input: int, output: int, build: int, board: str
     ) -> Identity:
-        """The identity of a board with this engine.
+        """Makes the identity of a board with a given engine.
 
         :raises ValueError: if the name does not fit.
         """
@@ -255,7 +304,7 @@ class Identity:
         )
 
     def encode(self) -> bytes:
-        """The body."""
+        """Returns the identity as the body of HELLO's response."""
         numbers = [self.config[name] for name in config_fields()]
         header = IDENTITY.pack(
             magic=MAGIC,
@@ -272,10 +321,11 @@ class Identity:
 
     @classmethod
     def decode(cls, body: bytes) -> Identity:
-        """The inverse of :meth:`encode`; configurations of other versions keep the parameters known
-        here.
+        """Reads the body of HELLO's response.
 
-        :raises ValueError: if it is no identity.
+        Of configurations of other versions it keeps the parameters known here.
+
+        :raises ValueError: if the body is no identity.
         """
         header = IDENTITY.unpack(body)
         if header.pop("magic") != MAGIC:

@@ -1,4 +1,4 @@
-"""What carries the link's bytes: serial ports and pseudo-terminals."""
+"""Lines that carry the link's bytes: serial ports and pseudo-terminals."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ _BRIDGES = {
 }
 """USB vendors of bridges between USB and serial lines, and of boards that have one of their own."""
 _TROUBLE: tuple[type[Exception], ...] = (OSError, ValueError, TypeError)
-"""What pyserial raises when a port is none, is gone, or was closed meanwhile."""
+"""Exceptions that pyserial raises when a port does not exist, is gone, or was closed meanwhile."""
 with contextlib.suppress(ImportError):
     import termios
 
     _TROUBLE += (termios.error,)
 _WRITE_SECONDS = 20.0
-"""A line that takes nothing for so long is dead."""
+"""Seconds after which a line that takes no bytes counts as dead."""
 
 
 class Transport(Protocol):
     """A line that carries bytes both ways."""
 
     name: str
-    """For messages."""
+    """Name of the line, for messages."""
     bauds: Sequence[int]
-    """Baud rates that it can be set to; empty where that means nothing."""
+    """Baud rates that the line can be set to; empty where that means nothing."""
 
     @property
     def baud(self) -> int | None:
-        """Bits a second now; None where that means nothing."""
+        """Baud rate in bits a second now; None where that means nothing."""
 
     def set_baud(self, baud: int) -> None:
-        """Changes the baud rate."""
+        """Changes the baud rate, in bits a second."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes.
+        """Sends bytes over the line.
 
         :raises DeviceError: if the line is gone.
         """
 
     def read(self, timeout: float) -> bytes:
-        """The bytes that have come, or come within ``timeout`` seconds; none if none do.
+        """Returns the bytes that have come, or come within ``timeout`` seconds; none if none do.
 
         :raises DeviceError: if the line is gone.
         """
 
     def reset_input(self) -> None:
-        """Throws away what has come."""
+        """Throws away the bytes that have come."""
 
     def close(self) -> None:
         """Gives the line back; further calls do nothing."""
@@ -79,13 +79,15 @@ class Port:
     """A serial port of this computer."""
 
     path: str
+    """Path or name by which the system knows it."""
     description: str
+    """Description of it by the system, for people."""
     bridge: bool
-    """Whether a USB bridge that boards have stands behind it."""
+    """Whether a USB bridge as boards have it stands behind the port."""
 
 
 def serial_ports() -> list[Port]:
-    """The serial ports of this computer, those of USB bridges first."""
+    """Returns the serial ports of this computer, those of USB bridges first."""
     found = [Port(port.device, port.description, port.vid in _BRIDGES) for port in list_ports.comports()]
     return sorted(found, key=lambda port: (not port.bridge, port.path))
 
@@ -93,7 +95,7 @@ def serial_ports() -> list[Port]:
 class SerialTransport:
     """A serial port or pseudo-terminal, held exclusively.
 
-    :param path: such as ``/dev/ttyUSB0`` or ``COM3``.
+    :param path: path or name, such as ``/dev/ttyUSB0`` or ``COM3``.
     :param baud: bits a second; the driver tries :data:`DEFAULT_BAUDS` if None.
     :raises DeviceError: if it cannot be opened, or another program holds it.
     """
@@ -108,8 +110,9 @@ class SerialTransport:
         self._hurry()
 
     def _hurry(self) -> None:
-        """Asks bridge and system not to collect bytes before they hand them on; whatever refuses is
-        left as it is.
+        """Asks bridge and system to hand on bytes at once instead of collecting them.
+
+        What refuses is left as it is.
         """
         with contextlib.suppress(Exception):
             self._serial.set_low_latency_mode(True)
@@ -119,11 +122,11 @@ class SerialTransport:
 
     @property
     def baud(self) -> int | None:
-        """See :attr:`Transport.baud`."""
+        """Baud rate in bits a second now."""
         return int(self._serial.baudrate)
 
     def set_baud(self, baud: int) -> None:
-        """See :meth:`Transport.set_baud`.
+        """Changes the baud rate, in bits a second.
 
         :raises DeviceError: if the port does not take it.
         """
@@ -133,14 +136,20 @@ class SerialTransport:
             raise DeviceError(f"{self.name} cannot be set to {baud} baud: {error}") from None
 
     def write(self, data: bytes) -> None:
-        """See :meth:`Transport.write`."""
+        """Sends bytes through the port.
+
+        :raises DeviceError: if the port is gone, or takes no bytes any more.
+        """
         try:
             self._serial.write(data)
         except _TROUBLE as error:
             raise self._gone(error) from None
 
     def read(self, timeout: float) -> bytes:
-        """See :meth:`Transport.read`."""
+        """Returns the bytes that have come, or come within ``timeout`` seconds; none if none do.
+
+        :raises DeviceError: if the port is gone.
+        """
         try:
             if not self._serial.in_waiting:
                 self._serial.timeout = timeout
@@ -155,14 +164,17 @@ class SerialTransport:
             raise self._gone(error) from None
 
     def reset_input(self) -> None:
-        """See :meth:`Transport.reset_input`."""
+        """Throws away the bytes that have come.
+
+        :raises DeviceError: if the port is gone.
+        """
         try:
             self._serial.reset_input_buffer()
         except _TROUBLE as error:
             raise self._gone(error) from None
 
     def close(self) -> None:
-        """See :meth:`Transport.close`."""
+        """Closes the port; further calls do nothing."""
         with contextlib.suppress(*_TROUBLE):
             self._serial.close()
 

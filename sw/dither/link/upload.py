@@ -1,5 +1,6 @@
-"""A program's input stream on its way to a board: packed piece by piece, so that megabytes need no
-memory twice.
+"""A program's input stream on its way to a board, packed piece by piece.
+
+Megabytes of input thus need no memory twice.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from .packing import pack_input
 __all__ = ["Upload"]
 
 _PIECE = 2048
-"""Beats packed at once."""
+"""Number of words packed at once, about."""
 
 
 class Upload:
-    """The packed bytes of input segments.
+    """The packed bytes of input segments, to be taken piece by piece.
 
-    :param config: of the engine.
-    :param inputs: in the order in which the program takes them.
-    :param previous: the beats sent before in this session
-        (:func:`~dither.link.packing.beats_before`); None if none were.
+    :param config: configuration of the engine.
+    :param inputs: segments in the order in which the program takes them.
+    :param previous: the last word's beats sent in this session, as from
+        :func:`~dither.link.packing.beats_before`; None if none were.
     :raises DeviceError: if a segment's values have another shape than its kind needs.
     """
 
@@ -37,15 +38,15 @@ class Upload:
                 kind = "scalars" if segment.kind is None else segment.kind.name
                 raise DeviceError(f"a segment of {kind} needs {count} slots a beat, not shape {shape}")
         self.beats = sum(physical_beats(config, segment) for segment in inputs)
-        """Beats in all."""
+        """Number of beats of all segments together."""
         self.last = previous
-        """The last beats packed so far."""
+        """Beats of the last word packed so far."""
         self._config = config
         self._pieces = self._pack(inputs)
         self._held = b""
 
     def left(self, enough: int) -> int:
-        """Bytes that are still to be taken, as far as that is at most ``enough``."""
+        """Returns how many bytes are still to be taken, at most ``enough``."""
         while len(self._held) < enough:
             piece = next(self._pieces, None)
             if piece is None:
@@ -54,7 +55,7 @@ class Upload:
         return min(enough, len(self._held))
 
     def take(self, size: int) -> bytes:
-        """The next bytes, at most ``size``; none at the end."""
+        """Returns the next bytes, at most ``size``; none at the end."""
         part = self._held[: self.left(size)]
         self._held = self._held[len(part) :]
         return part
@@ -66,9 +67,7 @@ class Upload:
 
 
 def _groups(inputs: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """The segments, cut and put together so that each group has about as many beats as should be
-    packed at once.
-    """
+    """Cuts and joins segments, so that each group has about as many words as are packed at once."""
     group: list[Segment] = []
     beats = 0
     for segment in inputs:

@@ -1,8 +1,8 @@
-"""Local learning in float64: error signals at a layer's outputs, and its tensors' gradients from
-them.
+"""Local learning in float64: error signals at layers' outputs, and tensors' gradients from them.
 
-The twin, without number formats, of what :mod:`dither.compiler.gradients.signals` and
-:mod:`dither.compiler.gradients.backward` make programs for; it serves calibration and tests.
+This is what the programs of :mod:`dither.compiler.gradients.signals` and
+:mod:`dither.compiler.gradients.backward` compute, but without number formats; it serves calibration
+and tests.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from .reference import Contraction, dense_matrix
 __all__ = ["adjoint", "adjoints", "class_code", "derivative", "output_errors", "propagated", "tensor_gradient"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 def output_errors(model: Model, outputs: Array, targets: ArrayLike) -> Array:
-    """Derivatives of every sample's loss by the network's outputs, shape (samples, outputs).
+    """Returns the derivatives of every sample's loss by the outputs, shape (samples, outputs).
 
     Softmax minus one-hot for cross entropy; ``z - t`` (half the derivative) for squared errors.
+
+    :param outputs: the network's outputs, shape (samples, outputs).
+    :param targets: classes of shape (samples,) or, for squared errors, values of the outputs'
+        shape.
     """
     if model.loss == "squared_error":
         return np.asarray(outputs - np.asarray(targets, dtype=np.float64).reshape(outputs.shape))
@@ -34,14 +39,18 @@ def output_errors(model: Model, outputs: Array, targets: ArrayLike) -> Array:
 
 
 def class_code(classes: int, labels: ArrayLike) -> Array:
-    """``1/C - onehot``, shape (samples, classes): the classes' code that is projected."""
+    """Returns the code of each sample's class, ``1/C - onehot``, shape (samples, classes).
+
+    Target projection projects this code to a layer's outputs.
+    """
     return 1 / classes - np.eye(classes)[np.asarray(labels, dtype=np.int64)]
 
 
 def derivative(activation: str, outputs: Array) -> Array:
-    """An activation function's derivative, from its value.
+    """Returns an activation function's derivative, computed from the function's value.
 
-    :raises ValueError: for ``sine``, whose value does not tell.
+    :param outputs: values of the activation function, any shape.
+    :raises ValueError: for ``sine``, whose value does not determine the derivative.
     """
     match activation:
         case "none":
@@ -54,10 +63,13 @@ def derivative(activation: str, outputs: Array) -> Array:
 
 
 def propagated(model: Model, parameters: Parameters, outputs: Sequence[Array], errors: Array, position: int) -> Array:
-    """Output errors carried back to a layer's outputs through the true matrices: what
-    back-propagation has there.
+    """Carries output errors back to a layer's outputs through the true matrices.
+
+    That is the signal which back-propagation has there.
 
     :param outputs: every layer's outputs, behind the activation function.
+    :param errors: derivatives by the network's outputs, as from :func:`output_errors`.
+    :param position: number of the layer, from 0.
     :returns: shape (samples, outputs of layer ``position``).
     """
     signal = errors
@@ -72,8 +84,11 @@ def _matrix(step: Contraction, values: ArrayLike) -> Array:
 
 
 def adjoint(step: Contraction, values: ArrayLike, delta: Array) -> Array:
-    """Derivatives by a contraction's inputs, shape (samples, P*K*S), from those by its outputs,
-    (samples, P*M*S).
+    """Returns the derivatives by a contraction's inputs, from those by its outputs.
+
+    :param values: the contraction's tensor.
+    :param delta: derivatives by the outputs, shape (samples, P*M*S).
+    :returns: shape (samples, P*K*S).
     """
     blocks = delta.reshape(len(delta), step.P, step.M, step.S)
     found = np.moveaxis(np.tensordot(blocks, _matrix(step, values), axes=(2, 1)), 3, 2)
@@ -81,7 +96,12 @@ def adjoint(step: Contraction, values: ArrayLike, delta: Array) -> Array:
 
 
 def adjoints(steps: Sequence[Contraction], parameters: Parameters, delta: Array) -> list[Array]:
-    """Derivatives behind every step of a layer, from those behind the last one."""
+    """Returns the derivatives by the outputs of each of a layer's contractions.
+
+    :param steps: the layer's contractions, in their order.
+    :param delta: derivatives by the last contraction's outputs, shape (samples, P*M*S).
+    :returns: one array for each contraction, in their order.
+    """
     found = [delta]
     for step in reversed(steps[1:]):
         found.append(adjoint(step, parameters[step.tensor], found[-1]))
@@ -89,7 +109,7 @@ def adjoints(steps: Sequence[Contraction], parameters: Parameters, delta: Array)
 
 
 def tensor_gradient(step: Contraction, shape: Sequence[int], delta: Array, inputs: Array) -> Array:
-    """The gradient of a contraction's tensor, summed over samples, in the tensor's shape.
+    """Returns the gradient of a contraction's tensor, summed over samples, in the tensor's shape.
 
     :param delta: derivatives by the outputs, shape (samples, P*M*S).
     :param inputs: shape (samples, P*K*S).

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 __all__ = ["ACTIVATIONS", "LAYERS", "RNN", "Conv2d", "Dense", "Layer", "TensorTrain"]
 
 ACTIVATIONS = ("none", "relu", "sine", "tanh")
+"""Names of the activation functions that a layer can have."""
 BOUNDED = ("sine", "tanh")
-"""Activation functions that stay within ±1."""
+"""Names of the activation functions that stay within ±1."""
 
 
 def _require(good: bool, message: str) -> None:
@@ -34,23 +35,30 @@ def _check_activation(activation: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TensorTrain:
-    """A matrix layer held as a train of cores (Oseledets, *Tensor-Train Decomposition*, SIAM J.
-    Sci. Comput. 2011).
+    """A matrix layer whose matrix is held as a tensor train: a product of small cores.
 
     Core k has shape (r_k, n_k, m_k, r_{k+1}) with k from 0 and r_0 = r_d = 1; input and output
-    positions are the row-major indices (n_0, n_1, ...) and (m_0, m_1, ...). ``ranks`` is one number
-    for all inner ranks or d-1 numbers. ``gain`` scales the initial cores: see
-    :meth:`initial_weights`.
+    positions are the row-major indices (n_0, n_1, ...) and (m_0, m_1, ...). An example:
+    ``TensorTrain((8, 8), (4, 8), ranks=4)`` has 64 inputs, 32 outputs and cores of shapes (1, 8, 4,
+    4) and (4, 8, 8, 1).
+
+    Source: I. V. Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 2011.
 
     :raises ValueError: on sizes that make no train.
     """
 
     inputs: tuple[int, ...]
+    """Factors n_0, n_1, ... of the number of inputs, one for each core."""
     outputs: tuple[int, ...]
+    """Factors m_0, m_1, ... of the number of outputs, one for each core."""
     ranks: int | tuple[int, ...] = 6
+    """Inner ranks: one number for all of them, or one for each pair of neighbouring cores."""
     activation: str = "relu"
+    """Name of the activation function, one of :data:`ACTIVATIONS`."""
     bias: bool = True
+    """Whether the layer adds a bias to its sums."""
     gain: float = math.sqrt(5)
+    """Scale of the initial cores; :meth:`initial_weights` has the formula."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", _sizes("inputs", self.inputs))
@@ -70,35 +78,37 @@ class TensorTrain:
 
     @property
     def all_ranks(self) -> tuple[int, ...]:
-        """r_0 ... r_d, the ends included."""
+        """All ranks r_0 ... r_d, the ones at both ends included."""
         assert isinstance(self.ranks, tuple)
         return (1, *self.ranks, 1)
 
     @property
     def input_size(self) -> int:
+        """Number of inputs for each sample."""
         return math.prod(self.inputs)
 
     @property
     def output_size(self) -> int:
+        """Number of outputs for each sample."""
         return math.prod(self.outputs)
 
     @property
     def bias_size(self) -> int:
-        """Numbers in the bias."""
+        """Number of values in the bias: one for each output."""
         return self.output_size
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one output: initial biases are uniform in ±1/sqrt of it."""
+        """Number of inputs of one output; initial biases are uniform in ±1/sqrt of it."""
         return self.input_size
 
     @property
     def plain_macs(self) -> int:
-        """Multiply-accumulates per sample as a plain matrix."""
+        """Multiply-accumulates per sample if the layer were a plain matrix."""
         return self.input_size * self.output_size
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the cores by name, without the bias."""
+        """Returns the shapes of the cores by name (``core0``, ``core1``, ...), without the bias."""
         ranks = self.all_ranks
         return {
             f"core{k}": (ranks[k], n, m, ranks[k + 1])
@@ -106,9 +116,11 @@ class TensorTrain:
         }
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Cores drawn from N(0, s), s = (std / product of ranks)^(1/d), std = gain / sqrt(N).
+        """Returns random initial cores by name, without the bias.
 
-        The published networks use a gain of sqrt(5); small ones learn faster with 1.
+        They are normal with deviation (std / product of ranks)^(1/d), std = gain / sqrt(inputs), d
+        the number of cores. The published networks use a gain of sqrt(5); small ones learn faster
+        with 1.
         """
         std = self.gain / math.sqrt(self.input_size)
         scale = (std / math.prod(self.all_ranks)) ** (1 / len(self.inputs))
@@ -117,16 +129,21 @@ class TensorTrain:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A plain matrix layer: ``y = activation(x @ weight + bias)`` with weight of shape (inputs,
-    outputs).
+    """A plain matrix layer, ``y = activation(x @ weight + bias)``.
+
+    The weight has shape (inputs, outputs).
 
     :raises ValueError: on sizes below one or an unknown activation.
     """
 
     inputs: int
+    """Number of inputs for each sample."""
     outputs: int
+    """Number of outputs for each sample."""
     activation: str = "none"
+    """Name of the activation function, one of :data:`ACTIVATIONS`."""
     bias: bool = True
+    """Whether the layer adds a bias to its sums."""
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):
@@ -136,33 +153,35 @@ class Dense:
 
     @property
     def input_size(self) -> int:
+        """Number of inputs for each sample."""
         return self.inputs
 
     @property
     def output_size(self) -> int:
+        """Number of outputs for each sample."""
         return self.outputs
 
     @property
     def bias_size(self) -> int:
-        """Numbers in the bias."""
+        """Number of values in the bias: one for each output."""
         return self.outputs
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one output: initial weights and biases are uniform in ±1/sqrt of it."""
+        """Number of inputs of one output; initial values are uniform in ±1/sqrt of it."""
         return self.inputs
 
     @property
     def plain_macs(self) -> int:
-        """Multiply-accumulates per sample."""
+        """Number of multiply-accumulates per sample."""
         return self.inputs * self.outputs
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of the weight by name, without the bias."""
+        """Returns the shape of the weight by its name ``weight``, without the bias."""
         return {"weight": (self.inputs, self.outputs)}
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Uniform in ±1/sqrt(inputs)."""
+        """Returns a random initial weight by its name, uniform in ±1/sqrt(inputs)."""
         limit = 1 / math.sqrt(self.inputs)
         return {"weight": rng.uniform(-limit, limit, (self.inputs, self.outputs))}
 
@@ -176,25 +195,31 @@ def _pair(name: str, value: Any, lowest: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """A convolution, followed by an activation function.
+    """A two-dimensional convolution, followed by an activation function.
 
     ``y[m, v, u] = activation(bias[m] + sum of x[c, s*v + j - p, s*u + i - p] * w[c, j, i, m])``
 
-    ``inputs`` is (channels, rows, columns); samples and outputs stand channel by channel, row by
-    row. ``kernel``, ``stride`` and ``padding`` (with zeros, on all four sides) are one number, or
-    two for rows and columns. The weight has shape (channels, kernel rows, kernel columns, output
-    channels).
+    Samples and outputs stand channel by channel, row by row. The weight has shape (channels, kernel
+    rows, kernel columns, output channels).
 
-    :raises ValueError: on sizes that leave no output.
+    :raises ValueError: on sizes that leave no output, or padding that is not smaller than the
+        kernel.
     """
 
     inputs: tuple[int, int, int]
+    """Channels, rows and columns of a sample."""
     channels: int
+    """Number of output channels."""
     kernel: int | tuple[int, int] = 3
+    """Size of the kernel: one number, or rows and columns."""
     stride: int | tuple[int, int] = 1
+    """Distance s of neighbouring windows: one number, or rows and columns."""
     padding: int | tuple[int, int] = 0
+    """Width p of the border of zeros on all four sides: one number, or rows and columns."""
     activation: str = "relu"
+    """Name of the activation function, one of :data:`ACTIVATIONS`."""
     bias: bool = True
+    """Whether the layer adds a bias to its sums, one number for each output channel."""
 
     def __post_init__(self) -> None:
         sizes = _sizes("inputs", self.inputs)
@@ -219,7 +244,7 @@ class Conv2d:
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Rows and columns from window to window."""
+        """Distance of neighbouring windows in rows and in columns."""
         assert isinstance(self.stride, tuple)
         return self.stride
 
@@ -242,25 +267,27 @@ class Conv2d:
 
     @property
     def input_size(self) -> int:
+        """Number of inputs for each sample."""
         return math.prod(self.inputs)
 
     @property
     def output_size(self) -> int:
+        """Number of outputs for each sample."""
         return self.channels * math.prod(self.windows)
 
     @property
     def bias_size(self) -> int:
-        """Numbers in the bias: one for each channel."""
+        """Number of values in the bias: one for each output channel."""
         return self.channels
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one output: initial weights and biases are uniform in ±1/sqrt of it."""
+        """Number of inputs of one output; initial values are uniform in ±1/sqrt of it."""
         return self.inputs[0] * math.prod(self.kernels)
 
     @property
     def plain_macs(self) -> int:
-        """Multiply-accumulates per sample, those with padding left out."""
+        """Number of multiply-accumulates per sample, those with the padding's zeros left out."""
         taps = 1
         for size, kernel, stride, padding, count in zip(
             self.inputs[1:], self.kernels, self.strides, self.paddings, self.windows, strict=True
@@ -270,32 +297,37 @@ class Conv2d:
         return self.inputs[0] * self.channels * taps
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of the weight by name, without the bias."""
+        """Returns the shape of the weight by its name ``weight``, without the bias."""
         return {"weight": (self.inputs[0], *self.kernels, self.channels)}
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Uniform in ±1/sqrt(inputs of one output)."""
+        """Returns a random initial weight by its name, uniform in ±1/sqrt(inputs of one output)."""
         limit = 1 / math.sqrt(self.fan_in)
         return {name: rng.uniform(-limit, limit, shape) for name, shape in self.weight_shapes().items()}
 
 
 @dataclass(frozen=True, slots=True)
 class RNN:
-    """A simple recurrent layer (Elman, *Finding Structure in Time*, 1990): it reads a sample as
-    ``steps`` rows.
+    """A simple recurrent layer, which reads a sample as ``steps`` rows, one after the other.
 
     ``h_t = activation([h_{t-1}, x_t] @ weight + bias)`` from h_0 = 0 on; the layer's output is the
-    last h. ``inputs`` counts the numbers of one row, ``outputs`` those of h; the weight has shape
-    (outputs + inputs, outputs).
+    last h. The weight has shape (outputs + inputs, outputs).
+
+    Source: J. L. Elman, *Finding Structure in Time*, 1990.
 
     :raises ValueError: on sizes below one, or an activation function that is not bounded.
     """
 
     inputs: int
+    """Number of values in one row."""
     outputs: int
+    """Number of values of the hidden state h."""
     steps: int
+    """Number of rows, hence of time steps, in a sample."""
     activation: str = "tanh"
+    """Name of the activation function, one of :data:`BOUNDED`."""
     bias: bool = True
+    """Whether the layer adds a bias to its sums."""
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs", "steps"):
@@ -309,37 +341,40 @@ class RNN:
 
     @property
     def input_size(self) -> int:
+        """Number of inputs for each sample: those of all rows."""
         return self.steps * self.inputs
 
     @property
     def output_size(self) -> int:
+        """Number of outputs for each sample."""
         return self.outputs
 
     @property
     def bias_size(self) -> int:
-        """Numbers in the bias."""
+        """Number of values in the bias: one for each output."""
         return self.outputs
 
     @property
     def fan_in(self) -> int:
-        """What initial weights and biases are uniform in ±1/sqrt of."""
+        """Number of outputs; initial values are uniform in ±1/sqrt of it."""
         return self.outputs
 
     @property
     def plain_macs(self) -> int:
-        """Multiply-accumulates per sample."""
+        """Number of multiply-accumulates per sample, over all time steps."""
         return self.steps * (self.inputs + self.outputs) * self.outputs
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of the weight by name, without the bias."""
+        """Returns the shape of the weight by its name ``weight``, without the bias."""
         return {"weight": (self.outputs + self.inputs, self.outputs)}
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Uniform in ±1/sqrt(outputs)."""
+        """Returns a random initial weight by its name, uniform in ±1/sqrt(outputs)."""
         limit = 1 / math.sqrt(self.fan_in)
         return {name: rng.uniform(-limit, limit, shape) for name, shape in self.weight_shapes().items()}
 
 
 Layer = TensorTrain | Dense | Conv2d | RNN
+"""Any of the layers in this module."""
 LAYERS: dict[str, type[Layer]] = {"tensor_train": TensorTrain, "dense": Dense, "conv2d": Conv2d, "rnn": RNN}
-"""Kinds of layers by name."""
+"""Classes of layers by the name of their kind, as model descriptions use it."""

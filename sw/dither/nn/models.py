@@ -1,4 +1,4 @@
-"""Networks as immutable descriptions: layers in a row, a loss, named models."""
+"""Networks as immutable descriptions: a chain of layers and a loss; and the named models."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ __all__ = [
 ]
 
 LOSSES = ("cross_entropy", "squared_error")
+"""Names of the loss functions that a model can have."""
 
 Parameters = Mapping[str, NDArray[np.float64]]
-"""Values by parameter name, such as ``"0.core1"``, ``"0.bias"``, ``"1.weight"``."""
+"""Parameter values by name, such as ``"0.core1"``, ``"0.bias"``, ``"1.weight"``.
+
+The number is the layer's, from 0.
+"""
 
 
 def _require(good: bool, message: str) -> None:
@@ -39,13 +43,15 @@ def _require(good: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Layers, one behind the other, and the loss on the last one's outputs.
+    """A network without its values: layers in a chain, and the loss on the last one's outputs.
 
     :raises ValueError: on layers that do not fit together or an unknown loss.
     """
 
     layers: tuple[Layer, ...]
+    """Layers in the order of computation; only the first one may be recurrent."""
     loss: str = "cross_entropy"
+    """Name of the loss function, one of :data:`LOSSES`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -65,14 +71,16 @@ class Model:
 
     @property
     def inputs(self) -> int:
+        """Number of inputs for each sample."""
         return self.layers[0].input_size
 
     @property
     def outputs(self) -> int:
+        """Number of outputs for each sample."""
         return self.layers[-1].output_size
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes by name, in layer order, a layer's bias behind its weights."""
+        """Returns the shapes of all parameters by name: layer by layer, weights before the bias."""
         shapes: dict[str, tuple[int, ...]] = {}
         for position, layer in enumerate(self.layers):
             shapes |= {f"{position}.{name}": shape for name, shape in layer.weight_shapes().items()}
@@ -82,15 +90,16 @@ class Model:
 
     @property
     def parameter_count(self) -> int:
+        """Number of trainable values, biases included."""
         return sum(math.prod(shape) for shape in self.parameter_shapes().values())
 
     @property
     def dense_macs(self) -> int:
-        """Multiply-accumulates per sample if every train of cores were a plain matrix."""
+        """Multiply-accumulates per sample if every tensor train were a plain matrix."""
         return sum(layer.plain_macs for layer in self.layers)
 
     def initial_parameters(self, seed: int) -> dict[str, NDArray[np.float64]]:
-        """Random initial values; the same for the same seed."""
+        """Returns random initial values by parameter name; the same seed gives the same values."""
         rng = np.random.default_rng(seed)
         values: dict[str, NDArray[np.float64]] = {}
         for position, layer in enumerate(self.layers):
@@ -101,7 +110,7 @@ class Model:
         return values
 
     def check_parameters(self, parameters: Parameters) -> None:
-        """Compare names and shapes with the model's.
+        """Checks that parameters have the names and shapes of this model.
 
         :raises ValueError: naming the first parameter that is missing, unknown or of another shape.
         """
@@ -113,7 +122,7 @@ class Model:
             _require(found == shapes[name], f"parameter {name} has shape {found}, not {shapes[name]}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The description as plain data, for JSON."""
+        """Returns the description as plain data, ready for JSON."""
         kinds = {kind: name for name, kind in LAYERS.items()}
         return {
             "loss": self.loss,
@@ -122,7 +131,7 @@ class Model:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Model:
-        """The inverse of :meth:`to_dict`.
+        """Makes a model from what :meth:`to_dict` returned.
 
         :raises ValueError: on an unknown kind of layer, unknown or missing entries, or impossible
             shapes.
@@ -186,15 +195,18 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-cnn": _mnist_cnn,
     "mnist-rnn": _mnist_rnn,
 }
-"""Makers of the named models. ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858,
-``mnist-dense`` the same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2
-instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other."""
+"""Functions that make the named models.
+
+``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-dense`` the same with
+plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pooling; ``mnist-rnn``
+reads an image's 28 rows one after the other.
+"""
 
 
 def named_model(name: str) -> Model:
-    """The named model.
+    """Returns the model of the given name in :data:`MODELS`.
 
-    :raises ValueError: naming the known ones, if there is none of that name.
+    :raises ValueError: if there is none of that name; the message lists the known ones.
     """
     try:
         return MODELS[name]()

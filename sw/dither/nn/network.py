@@ -1,4 +1,4 @@
-"""A network with its parameters: from PyTorch, from a file or from a run, and back."""
+"""A network: a model with values for all its parameters, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from . import reference
 from .models import Model, Parameters
-
-if TYPE_CHECKING:
-    from ..runs import RunFolder
 
 __all__ = ["Network"]
 
 _MODEL = "model"
-"""Array of the description: JSON, as bytes. Parameters' names contain a dot, so none of them is
-called like that.
+"""Name of the array that holds the model's description: JSON, as bytes.
+
+No parameter has this name, as theirs contain a dot.
 """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A model and values for all its parameters, float64.
+    """A model with values for all its parameters, in float64.
 
+    A network is callable: ``network(inputs)`` gives its outputs, computed in floating point.
+
+    :ivar parameters: arrays by the names of :meth:`~dither.nn.models.Model.parameter_shapes`, such
+        as ``0.weight`` and ``0.bias``.
     :raises ValueError: if names or shapes are not the model's, or a value is NaN or infinite.
     """
 
     model: Model
+    """Layers and loss of the network."""
     parameters: Parameters
+    """Values by parameter name, float64, in the shapes of the model."""
 
     def __post_init__(self) -> None:
         self.model.check_parameters(self.parameters)
@@ -46,11 +49,15 @@ class Network:
         object.__setattr__(self, "parameters", values)
 
     def __call__(self, inputs: ArrayLike) -> NDArray[np.float64]:
-        """Outputs in float64, shape (samples, outputs), for inputs of shape (samples, inputs)."""
+        """Returns the network's outputs in float64.
+
+        :param inputs: shape (samples, inputs).
+        :returns: shape (samples, outputs).
+        """
         return reference.forward(self.model, self.parameters, inputs)
 
-    def save(self, path: Path) -> None:
-        """Writes a file in NumPy's archive format, conventionally ``NAME.npz``.
+    def save(self, path: AnyPath) -> None:
+        """Writes the network to a file in NumPy's archive format, conventionally ``NAME.npz``.
 
         :raises OSError: if it cannot be written.
         """
@@ -59,8 +66,8 @@ class Network:
         write_atomically(path, lambda file: np.savez(file, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> Network:
-        """The network in a file that :meth:`save` wrote.
+    def load(cls, path: AnyPath) -> Network:
+        """Reads a network from a file that :meth:`save` wrote.
 
         :raises ValueError: if the file is missing or holds no network; the message is one line.
         """
@@ -72,7 +79,7 @@ class Network:
         return cls._of_arrays(path, arrays)
 
     @classmethod
-    def _of_arrays(cls, path: Path, arrays: Mapping[str, NDArray[Any]]) -> Network:
+    def _of_arrays(cls, path: AnyPath, arrays: Mapping[str, NDArray[Any]]) -> Network:
         parameters = {name: values for name, values in arrays.items() if name != _MODEL}
         if _MODEL not in arrays:
             raise ValueError(f"{path} holds no network")
@@ -80,32 +87,3 @@ class Network:
             return cls(Model.from_dict(json.loads(arrays[_MODEL].tobytes())), parameters)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no usable network: {error}") from None
-
-    @classmethod
-    def of_run(cls, run: RunFolder) -> Network:
-        """The network that a training run ended with, or was last logged with.
-
-        :raises RunError: if the folder's files are damaged.
-        """
-        rows = run.curve()
-        run.require(bool(rows), "has logged no step yet")
-        record = run.history(rows)[-1]
-        model = Model.from_dict(run.description["model"])
-        values, start = {}, 0
-        for tensor in run.tensors:
-            words = record[start : start + tensor.size]
-            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
-            start += tensor.size
-        # A run may have learned matrices of its own besides the model's tensors.
-        return cls(model, {name: values[name] for name in model.parameter_shapes()})
-
-    def to_torch(self) -> Any:
-        """The same network as a ``torch.nn.Sequential``; trains of cores become whole matrices.
-
-        It takes inputs of shape (samples, inputs), as the model does.
-
-        :raises ImportError: if PyTorch is not installed.
-        """
-        from ..pytorch import to_torch
-
-        return to_torch(self)

@@ -1,4 +1,4 @@
-"""The float64 reference: what a network computes, without number formats, memories or an engine."""
+"""The float64 reference: a network's outputs, without number formats, memories or an engine."""
 
 from __future__ import annotations
 
@@ -24,29 +24,43 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 class Contraction(Protocol):
-    """One step of a contraction order: ``[P, K, S] -> [P, M, S]`` by a matrix made of one
-    tensor.
+    """One of the contractions that make up a layer: ``[P, K, S] -> [P, M, S]`` by a matrix.
+
+    A state is seen as an array of P x K x S values for each sample; its middle axis is multiplied
+    by a matrix of K inputs and M outputs, which is made of one of the layer's tensors.
     """
 
     @property
-    def tensor(self) -> str: ...
+    def tensor(self) -> str:
+        """Name of the tensor that the matrix is made of."""
+
     @property
-    def K(self) -> int: ...  # noqa: N802
+    def K(self) -> int:  # noqa: N802
+        """Number of inputs of the matrix."""
+
     @property
-    def M(self) -> int: ...  # noqa: N802
+    def M(self) -> int:  # noqa: N802
+        """Number of outputs of the matrix."""
+
     @property
-    def P(self) -> int: ...  # noqa: N802
+    def P(self) -> int:  # noqa: N802
+        """Number of positions in front of the contracted axis."""
+
     @property
-    def S(self) -> int: ...  # noqa: N802
+    def S(self) -> int:  # noqa: N802
+        """Number of positions behind the contracted axis."""
+
     @property
-    def axes(self) -> tuple[int, ...]: ...
+    def axes(self) -> tuple[int, ...]:
+        """Order of the tensor's axes that makes it the matrix, inputs before outputs."""
 
 
 def activate(activation: str, values: Array) -> Array:
-    """An activation function by its name in :data:`dither.nn.models.ACTIVATIONS`."""
+    """Applies the activation function of a given name in :data:`dither.nn.models.ACTIVATIONS`."""
     match activation:
         case "relu":
             return np.maximum(values, 0.0)
@@ -59,7 +73,7 @@ def activate(activation: str, values: Array) -> Array:
 
 
 def convolve(layer: Conv2d, weight: ArrayLike, inputs: Array) -> Array:
-    """A convolution without bias and activation function.
+    """Computes a convolution without its bias and activation function.
 
     :param weight: shape (channels, kernel rows, kernel columns, output channels).
     :param inputs: shape (samples, inputs of the layer).
@@ -74,7 +88,7 @@ def convolve(layer: Conv2d, weight: ArrayLike, inputs: Array) -> Array:
 
 
 def recur(layer: RNN, weight: Array, bias: Array, inputs: Array) -> Array:
-    """A recurrent layer's sums before the activation function.
+    """Computes a recurrent layer's sums in all time steps, before the activation function.
 
     :param weight: shape (outputs + inputs, outputs).
     :param inputs: shape (samples, steps * inputs).
@@ -89,8 +103,9 @@ def recur(layer: RNN, weight: Array, bias: Array, inputs: Array) -> Array:
 
 
 def dense_matrix(position: int, layer: Layer, parameters: Parameters) -> Array:
-    """The layer's whole matrix, shape (inputs, outputs): for a train, the product of its cores (for
-    small layers).
+    """Returns a layer's whole matrix, shape (inputs, outputs).
+
+    Of a tensor train it is the product of its cores, which is meant for small layers.
 
     :raises ValueError: for recurrent layers, which have none.
     """
@@ -109,7 +124,7 @@ def dense_matrix(position: int, layer: Layer, parameters: Parameters) -> Array:
 
 
 def forward(model: Model, parameters: Parameters, inputs: ArrayLike) -> Array:
-    """The network's outputs, a train's by its whole matrix.
+    """Returns the network's outputs; tensor trains are multiplied out to whole matrices.
 
     :param inputs: shape (samples, inputs).
     :returns: shape (samples, outputs).
@@ -127,7 +142,7 @@ def forward(model: Model, parameters: Parameters, inputs: ArrayLike) -> Array:
 
 
 def sample_losses(model: Model, outputs: ArrayLike, targets: ArrayLike) -> Array:
-    """Every sample's loss.
+    """Returns the loss of every sample.
 
     :param outputs: shape (samples, outputs).
     :param targets: for cross entropy, classes of shape (samples,); for squared error, values of the
@@ -143,9 +158,9 @@ def sample_losses(model: Model, outputs: ArrayLike, targets: ArrayLike) -> Array
 
 
 def contract(step: Contraction, values: ArrayLike, state: Array) -> Array:
-    """One step of a contraction order on a batch.
+    """Applies one contraction to the states of some samples.
 
-    :param values: the step's tensor.
+    :param values: the contraction's tensor.
     :param state: shape (samples, P*K*S).
     :returns: shape (samples, P*M*S).
     """
@@ -157,12 +172,15 @@ def contract(step: Contraction, values: ArrayLike, state: Array) -> Array:
 def contract_layer(
     position: int, layer: Layer, steps: Sequence[Contraction], parameters: Parameters, inputs: Array
 ) -> list[Array]:
-    """Every intermediate of one layer in a given contraction order.
+    """Returns every intermediate state of one layer, for a given order of contractions.
 
-    :param steps: of a train or a plain matrix; other layers are known well enough without.
+    :param position: number of the layer, from 0.
+    :param steps: contractions of a tensor train or a plain matrix, in their order; convolutions and
+        recurrent layers need none.
     :param inputs: shape (samples, inputs of the layer).
-    :returns: the state behind each step, shape (samples, words); the last one with the bias,
-        without the activation. A recurrent layer's has the sums of all its time steps.
+    :returns: the state behind each contraction, shape (samples, values); the last one with the
+        bias, without the activation. A recurrent layer has one state: the sums of all its time
+        steps.
     """
     if isinstance(layer, RNN):
         bias = parameters[f"{position}.bias"] if layer.bias else np.zeros(layer.outputs)
@@ -185,7 +203,7 @@ def contract_layer(
 def run_layer(
     position: int, layer: Layer, steps: Sequence[Contraction], parameters: Parameters, inputs: Array
 ) -> tuple[list[Array], Array]:
-    """Every intermediate of one layer, as :func:`contract_layer` gives them, and its outputs."""
+    """Returns every intermediate state of one layer, as :func:`contract_layer`, and its outputs."""
     states = contract_layer(position, layer, steps, parameters, inputs)
     last = states[-1][:, -layer.outputs :] if isinstance(layer, RNN) else states[-1]
     return states, activate(layer.activation, last)

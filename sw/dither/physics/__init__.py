@@ -1,6 +1,4 @@
-"""Differential equations: symbolic residuals, derivatives from function values, the problems on
-offer.
-"""
+"""Differential equations: symbolic residuals, derivatives from function values, known problems."""
 
 from .expressions import Expression, coordinates, cos, exp, normal_cdf, sin, unknown
 from .problem import Form, Problem, Term

@@ -1,5 +1,4 @@
-"""Symbolic expressions, just large enough for differential equations: polynomials with exact
-derivatives.
+"""Symbolic expressions for differential equations: polynomials with exact derivatives.
 
 An expression is a polynomial in the coordinates, in elementary functions of them, and in an unknown
 function f and its derivatives. It is built with ``+``, ``-``, ``*`` and ``**`` from
@@ -36,22 +35,27 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 _NEGLIGIBLE = 1e-13
-"""What is left of coefficients that cancel, over the largest of their expression."""
+"""Relative size below which a coefficient counts as cancelled.
+
+It is compared with the largest coefficient of the expression.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinate:
-    """A coordinate of the domain, by its number from 0."""
+    """A coordinate of the domain, identified by its number from 0."""
 
     index: int
+    """Number of the coordinate, from 0."""
 
     def d(self, by: int) -> Expression:
-        """The derivative by a coordinate."""
+        """Returns the derivative by a coordinate: 1 by itself, otherwise 0."""
         return Expression.constant(float(by == self.index))
 
     def value(self, points: Array) -> Array:
-        """Shape (points,)."""
+        """Returns the coordinate's value at each point, shape (points,)."""
         return points[:, self.index]
 
     def __str__(self) -> str:
@@ -60,15 +64,13 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class Derivative:
-    """The unknown function f, or one of its derivatives.
-
-    :param by: coordinates that f is differentiated by: none, one, or the same one twice.
-    """
+    """The unknown function f, or one of its derivatives."""
 
     by: tuple[int, ...] = ()
+    """Coordinates that f is differentiated by: none, one, or the same one twice."""
 
     def d(self, by: int) -> Expression:
-        """The derivative by a coordinate.
+        """Returns the derivative by a coordinate.
 
         :raises ValueError: if it is mixed or of third order.
         """
@@ -82,24 +84,26 @@ class Derivative:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An elementary function of an expression in the coordinates alone.
+    """An elementary function, such as ``sin``, of an expression in the coordinates alone.
 
     :raises ValueError: if the argument holds the unknown.
     """
 
     name: str
+    """Name of the function: ``sin``, ``cos``, ``exp`` or ``normal_cdf``."""
     argument: Expression
+    """Expression that the function is applied to."""
 
     def __post_init__(self) -> None:
         if not self.argument.known:
             raise ValueError(f"{self.name} takes coordinates only; {self.argument} holds the unknown")
 
     def d(self, by: int) -> Expression:
-        """The derivative by a coordinate."""
+        """Returns the derivative by a coordinate, by the chain rule."""
         return _FUNCTIONS[self.name][1](self.argument) * self.argument.d(by)
 
     def value(self, points: Array) -> Array:
-        """Shape (points,)."""
+        """Returns the function's value at each point, shape (points,)."""
         return _FUNCTIONS[self.name][0](self.argument.value(points))
 
     def __str__(self) -> str:
@@ -107,30 +111,33 @@ class Function:
 
 
 Atom = Coordinate | Derivative | Function
+"""A factor of a monomial that is not a number."""
 Monomial = tuple[Atom, ...]
-"""Factors in the order of their text, each as often as its power says."""
+"""A product of factors, in the order of their text, each as often as its power says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A polynomial; equal ones compare equal. ``terms`` are (factors, coefficient), in a fixed
-    order.
-    """
+    """A polynomial in coordinates, functions of them, and the unknown; equal ones compare equal."""
 
     terms: tuple[tuple[Monomial, float], ...]
+    """Terms of the sum as (factors, coefficient), in a fixed order."""
 
     @classmethod
     def make(cls, terms: Mapping[Monomial, float]) -> Expression:
-        """From coefficients by factors (in order); those that cancelled are dropped."""
+        """Makes an expression from coefficients by factors; cancelled coefficients are dropped.
+
+        :param terms: coefficients by monomials, whose factors are in order.
+        """
         floor = _NEGLIGIBLE * max((abs(value) for value in terms.values()), default=0.0)
         kept = ((factors, value) for factors, value in terms.items() if abs(value) > floor)
         return cls(tuple(sorted(kept, key=lambda term: (len(term[0]), [str(atom) for atom in term[0]]))))
 
     @classmethod
     def constant(cls, value: float) -> Expression:
-        """A number.
+        """Makes an expression that is a number.
 
-        :raises ValueError: if it is not finite.
+        :raises ValueError: if the number is not finite.
         """
         if not math.isfinite(value):
             raise ValueError(f"constants must be finite, not {value!r}")
@@ -138,7 +145,7 @@ class Expression:
 
     @classmethod
     def of(cls, atom: Atom) -> Expression:
-        """A single factor."""
+        """Makes an expression of a single factor."""
         return cls((((atom,), 1.0),))
 
     @staticmethod
@@ -149,7 +156,7 @@ class Expression:
         total = dict(self.terms)
         for factors, value in self._wrap(other).terms:
             total[factors] = total.get(factors, 0.0) + value
-        # What is left of cancelled terms shows next to what was added, not next to what remains.
+        # Rounding errors of cancelled terms are small next to what was added, not next to the rest.
         scale = _NEGLIGIBLE * max((abs(value) for _, value in (*self.terms, *self._wrap(other).terms)), default=0.0)
         return self.make({factors: value for factors, value in total.items() if abs(value) > scale})
 
@@ -186,7 +193,7 @@ class Expression:
         return result
 
     def d(self, by: int) -> Expression:
-        """The first derivative by coordinate number ``by``.
+        """Returns the first derivative by coordinate number ``by``.
 
         :raises ValueError: if that needs a mixed or third derivative of the unknown.
         """
@@ -198,16 +205,23 @@ class Expression:
         return total
 
     def dd(self, by: int) -> Expression:
-        """The second derivative by coordinate number ``by``."""
+        """Returns the second derivative by coordinate number ``by``.
+
+        :raises ValueError: if that needs a mixed or third derivative of the unknown.
+        """
         return self.d(by).d(by)
 
     @property
     def known(self) -> bool:
-        """Whether the unknown function does not occur."""
+        """Whether the expression is free of the unknown function and its derivatives."""
         return not any(isinstance(atom, Derivative) for factors, _ in self.terms for atom in factors)
 
     def split(self) -> dict[tuple[Derivative, ...], Expression]:
-        """The coefficients, expressions in the coordinates, by their factors in the unknown."""
+        """Collects the terms by their factors in the unknown.
+
+        :returns: for each product of f and its derivatives that occurs, its coefficient, an
+            expression in the coordinates.
+        """
         parts: dict[tuple[Derivative, ...], dict[Monomial, float]] = {}
         for factors, value in self.terms:
             fields = tuple(atom for atom in factors if isinstance(atom, Derivative))
@@ -216,7 +230,7 @@ class Expression:
         return {fields: Expression.make(terms) for fields, terms in parts.items()}
 
     def value(self, points: ArrayLike) -> Array:
-        """The values of an expression without the unknown.
+        """Returns the values of an expression without the unknown.
 
         :param points: shape (points, coordinates).
         :returns: shape (points,).
@@ -243,12 +257,12 @@ def _term(factors: Monomial, value: float) -> str:
 
 
 def coordinates(count: int) -> tuple[Expression, ...]:
-    """The coordinates x0, x1, ..."""
+    """Returns the coordinates x0, x1, ... as expressions."""
     return tuple(Expression.of(Coordinate(index)) for index in range(count))
 
 
 def unknown() -> Expression:
-    """The unknown function f."""
+    """Returns the unknown function f as an expression."""
     return Expression.of(Derivative())
 
 
@@ -275,4 +289,4 @@ _FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Expression], Exp
     "exp": (np.exp, exp),
     "normal_cdf": (_normal_cdf, lambda argument: exp(-0.5 * argument * argument) / math.sqrt(2 * math.pi)),
 }
-"""By name: values, and the derivative."""
+"""Numerical values and symbolic derivative of each function, by name."""

@@ -1,4 +1,4 @@
-"""The equations that the command line offers."""
+"""The differential equations that the command line offers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from .problem import Problem
 __all__ = ["PROBLEMS", "BlackScholes", "Burgers", "HamiltonJacobiBellman"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 
 
 class HamiltonJacobiBellman(Problem):
-    """``u_t + Laplacian u - 0.05 |grad u|^2 = -2``, ``u(x, 1) = |x|_1`` on the unit cube (arXiv
-    2308.09858).
+    """A Hamilton-Jacobi-Bellman equation on the unit cube, in 20 space dimensions by default.
 
-    The exact solution is ``|x|_1 + 1 - t``; with ``u = sum x + (1 - t) f`` the exact f is the
-    constant 1.
+    ``u_t + Laplacian u - 0.05 |grad u|^2 = -2``, ``u(x, 1) = |x|_1`` (arXiv 2308.09858). The exact
+    solution is ``|x|_1 + 1 - t``; with ``u = sum x + (1 - t) f`` the exact f is the constant 1.
 
     :param space: space dimensions; the published problem has 20. For others, |grad u|^2 and the
         constant keep their factors, and the solution becomes ``|x|_1 + (2 - 0.05 space)(1 - t)``.
+    :raises ValueError: if ``space`` is not positive.
     """
 
     name = "hjb"
@@ -39,30 +40,30 @@ class HamiltonJacobiBellman(Problem):
         self.lower, self.upper = (0.0,) * (space + 1), (1.0,) * (space + 1)
 
     def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns ``sum x + (1 - t) f``, which has the right value at t = 1 whatever f is."""
         return sum(x[: self.space], (1 - x[self.space]) * f)
 
     def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns ``u_t + Laplacian u - 0.05 |grad u|^2 + 2``."""
         total = u.d(self.space) + 2
         for i in range(self.space):
             total = total + u.dd(i) - 0.05 * u.d(i) ** 2
         return total
 
     def solution(self, points: Array) -> Array:
-        """See :class:`Problem`."""
+        """Returns the exact solution at some points, ``|x|_1 + slope (1 - t)``, shape (points,)."""
         norm = points[:, : self.space].sum(axis=1)
         return np.asarray(norm + self.slope * (1 - points[:, self.space]))
 
 
 class BlackScholes(Problem):
-    """A European call in units of its strike, x = ln(price / strike), from a quarter of a year
-    before expiry backwards.
+    """The Black-Scholes equation of a European call, with prices in units of the strike.
 
-    With t the time *before* that moment, ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 <
-    x, 0 < t < 1. The initial value, the call's price a quarter of a year before expiry, has no
-    kink. At the ends, where the option is sure to be worthless or to be exercised, the ansatz has
-    the limits of the price.
+    x = ln(price / strike), and t is the time in years *before* the moment that is a quarter of a
+    year before expiry: ``u_t = (s^2 / 2) u_xx + (r - s^2 / 2) u_x - r u`` on -1 < x < 1, 0 < t < 1.
+    The initial value, the call's price a quarter of a year before expiry, has no kink. At the ends,
+    where the option is sure to be worthless or to be exercised, the ansatz has the limits of the
+    price.
 
     :param rate: r, riskless interest a year.
     :param volatility: s, a square root of a year.
@@ -79,7 +80,7 @@ class BlackScholes(Problem):
         self.volatility = volatility
 
     def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns the price at t = 0 discounted to t, plus ``0.125 t (1 - x^2) f``."""
         deviation = self.volatility * math.sqrt(self.remaining)
         near = (x[0] + self.rate * self.remaining) / deviation
         discount = exp(-self.rate * (self.remaining + x[1]))
@@ -87,13 +88,14 @@ class BlackScholes(Problem):
         return known + 0.125 * x[1] * (1 - x[0] ** 2) * f
 
     def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns ``u_t - (s^2 / 2) u_xx - (r - s^2 / 2) u_x + r u``."""
         half = self.volatility**2 / 2
         return u.d(1) - half * u.dd(0) - (self.rate - half) * u.d(0) + self.rate * u
 
     def solution(self, points: Array) -> Array:
-        """See :class:`Problem`; the formula of Black and Scholes, J. Political Economy 81
-        (1973).
+        """Returns the call's price at some points by Black and Scholes's formula, shape (points,).
+
+        Source: J. Political Economy 81 (1973).
         """
         price, years = points[:, 0], self.remaining + points[:, 1]
         deviation = self.volatility * np.sqrt(years)
@@ -104,8 +106,9 @@ class BlackScholes(Problem):
 
 
 class Burgers(Problem):
-    """``u_t + u u_x = viscosity u_xx``, ``u(x, 0) = -sin(pi x)``, ``u(-1, t) = u(1, t) = 0`` on -1
-    < x < 1, 0 < t < 1.
+    """The viscous Burgers equation, ``u_t + u u_x = viscosity u_xx``, from a sine wave.
+
+    ``u(x, 0) = -sin(pi x)``, ``u(-1, t) = u(1, t) = 0`` on -1 < x < 1, 0 < t < 1.
 
     :param viscosity: 0.01/pi is the customary problem, whose solution has a jump that no step of
         finite size resolves; the default's is smooth.
@@ -120,16 +123,17 @@ class Burgers(Problem):
         self.viscosity = viscosity
 
     def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns ``4 t (1 - x^2) f - sin(pi x)``, with the right initial and boundary values."""
         return 4 * x[1] * (1 - x[0] ** 2) * f - sin(math.pi * x[0])
 
     def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
-        """See :class:`Problem`."""
+        """Returns ``u_t + u u_x - viscosity u_xx``."""
         return u.d(1) + u * u.d(0) - self.viscosity * u.dd(0)
 
     def solution(self, points: Array) -> Array:
-        """See :class:`Problem`; by the transform of J. D. Cole (1951), its integrals by the
-        trapezoidal rule.
+        """Returns the exact solution at some points by Cole's transform (1951), shape (points,).
+
+        Its integrals are computed by the trapezoidal rule.
         """
         x, t = points[:, 0, None], points[:, 1, None]
         # The integrand is smooth, and as good as zero beyond ten deviations of the heat kernel or
@@ -146,4 +150,4 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "black-scholes": BlackScholes,
     "burgers": Burgers,
 }
-"""Makers by name."""
+"""Functions that make the problems on offer, by name."""

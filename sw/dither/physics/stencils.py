@@ -1,14 +1,14 @@
-"""Derivatives from function values: nodes around a point, and weights for first and second
-derivatives.
+"""Derivatives from function values: nodes around a point, and weights for f_i and f_ii.
 
-Three ways, all of them exact for constants because weights apply to *differences* to the central
-value:
+There are three ways, all of them exact for constants because weights apply to *differences* to the
+central value:
 
 - central differences: ``f_i = [f(x+h e_i) - f(x-h e_i)] / 2h``,
   ``f_ii = [f(x+h e_i) + f(x-h e_i) - 2 f(x)] / h^2``;
 - Stein's identity for the Gaussian-smoothed function, ``f_i = E[d_i f(x+d)] / s^2`` and
   ``f_ii = E[(d_i^2 - s^2) f(x+d)] / s^4`` with d ~ N(0, s^2), the expectation taken by a Smolyak
-  sparse grid of Gauss-Hermite rules (arXiv 2308.09858) or by Monte-Carlo samples.
+  sparse grid of Gauss-Hermite rules (arXiv 2308.09858);
+- the same identity, the expectation taken over Monte-Carlo samples.
 
 Step sizes that are powers of two are exact in fixed point, and large ones keep differences well
 above its resolution.
@@ -27,27 +27,29 @@ from numpy.typing import NDArray
 __all__ = ["Stencil", "central", "monte_carlo", "parse_stencil", "smolyak", "sparse_grid"]
 
 Array = NDArray[np.float64]
+"""Array of float64 numbers, of any shape."""
 _ROUND = 9
-"""Decimals to which nodes are compared."""
+"""Number of decimals to which nodes are compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stencil:
-    """Nodes around a point and the weights of derivatives.
+    """Nodes around a point, and the weights that turn their values into derivatives.
 
     :raises ValueError: if shapes disagree or the first node is not the point itself.
     """
 
     name: str
-    """As :func:`parse_stencil` reads it."""
+    """Name of the stencil as :func:`parse_stencil` reads it."""
     offsets: Array
-    """Shape (nodes, dimensions); row 0 is zero: the central point."""
+    """Nodes relative to the point, shape (nodes, dimensions); row 0 is zero, the point itself."""
     first: Array
-    """Shape (dimensions, nodes):
+    """Weights of the first derivatives, shape (dimensions, nodes).
+
     ``f_i = sum over j of first[i, j] * (f(x + offsets[j]) - f(x))``.
     """
     second: Array
-    """The same for ``f_ii``."""
+    """Weights of the second derivatives ``f_ii``, applied as ``first`` is."""
 
     def __post_init__(self) -> None:
         nodes, dimensions = self.offsets.shape
@@ -58,12 +60,12 @@ class Stencil:
 
     @property
     def nodes(self) -> int:
-        """Function values per point."""
+        """Number of function values needed for each point."""
         return len(self.offsets)
 
     @property
     def dimensions(self) -> int:
-        """Coordinates of a point."""
+        """Number of coordinates of a point."""
         return int(self.offsets.shape[1])
 
     @property
@@ -85,9 +87,10 @@ def _label(kind: str, values: Array, *more: int) -> str:
 
 
 def central(dimensions: int, step: float | Sequence[float] = 0.25) -> Stencil:
-    """Central differences: ``2 * dimensions + 1`` nodes.
+    """Returns the stencil of central differences, with ``2 * dimensions + 1`` nodes.
 
     :param step: h, for all coordinates or for each.
+    :raises ValueError: if a step is not positive.
     """
     h = _per_dimension(step, dimensions, "step")
     shifts = np.concatenate([np.diag(h), -np.diag(h)])
@@ -101,13 +104,13 @@ def central(dimensions: int, step: float | Sequence[float] = 0.25) -> Stencil:
 
 
 def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """Ways to write ``total`` as an ordered sum of positive numbers."""
+    """Yields the ways to write ``total`` as an ordered sum of ``parts`` positive numbers."""
     for cuts in itertools.combinations(range(1, total), parts - 1):
         yield tuple(b - a for a, b in itertools.pairwise((0, *cuts, total)))
 
 
 def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
-    """Smolyak's sparse grid of Gauss-Hermite rules for the standard normal distribution.
+    """Returns Smolyak's sparse grid of Gauss-Hermite rules for the standard normal distribution.
 
     Level l combines tensor products of one-dimensional rules of n_i nodes with
     ``sum (n_i - 1) < l`` (S. A. Smolyak, 1963; combination formula after Wasilkowski and
@@ -151,22 +154,23 @@ def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
 
 
 def _stein(name: str, nodes: Array, weights: Array, sigma: Array) -> Stencil:
-    """From a rule for the standard normal distribution that is symmetric about the origin, its
-    first node.
+    """Makes a stencil from an integration rule for the standard normal distribution.
+
+    The rule must be symmetric about the origin, its first node.
     """
     first = (weights[:, None] * nodes / sigma).T
     second = (weights[:, None] * (nodes**2 - 1) / sigma**2).T
-    # Weights apply to differences: the central point's is free.
+    # Weights apply to differences to the central point's value, so its own weight does not matter.
     first[:, 0] = second[:, 0] = 0.0
     return Stencil(name, nodes * sigma, np.ascontiguousarray(first), np.ascontiguousarray(second))
 
 
 def sparse_grid(dimensions: int, sigma: float | Sequence[float] = 0.5, level: int = 3) -> Stencil:
-    """Derivatives of the Gaussian-smoothed function by a sparse grid.
+    """Returns the stencil for derivatives of the Gaussian-smoothed function by a sparse grid.
 
     :param sigma: standard deviation of the smoothing, for all coordinates or for each.
     :param level: at least 3, the least that is exact for second derivatives of quadratic functions.
-    :raises ValueError: on a lower level.
+    :raises ValueError: on a lower level or a deviation that is not positive.
     """
     if level < 3:
         raise ValueError(f"second derivatives need a sparse grid of level 3 at least, not {level}")
@@ -175,10 +179,12 @@ def sparse_grid(dimensions: int, sigma: float | Sequence[float] = 0.5, level: in
 
 
 def monte_carlo(dimensions: int, sigma: float | Sequence[float] = 0.5, samples: int = 64, seed: int = 0) -> Stencil:
-    """Stein's estimator with random nodes: unbiased for the smoothed function, but noisy.
+    """Returns Stein's estimator with random nodes: unbiased for the smoothed function, but noisy.
 
+    :param sigma: standard deviation of the smoothing, for all coordinates or for each.
     :param samples: even; half of them are drawn, the others are their mirror images.
-    :raises ValueError: on an odd number.
+    :param seed: seed of the nodes.
+    :raises ValueError: on an odd number of samples or a deviation that is not positive.
     """
     if samples < 2 or samples % 2:
         raise ValueError(f"samples must be an even number, not {samples}")
@@ -193,13 +199,13 @@ _KINDS: dict[str, Callable[..., Stencil]] = {"central": central, "sparse": spars
 
 
 def parse_stencil(text: str, dimensions: int) -> Stencil:
-    """A stencil from its name: ``central:0.25``, ``sparse:0.5:3`` (level), ``stein:0.5:64:0``
-    (samples, seed).
+    """Makes a stencil from its name, such as ``central:0.25`` or ``sparse:0.5:3``.
 
+    The numbers are the size, then the level (``sparse``), or samples and seed (``stein:0.5:64:0``).
     Sizes may be given for each coordinate, ``central:0.25,0.125``; what is left out has its
     default.
 
-    :raises ValueError: if the text is none, saying what is wrong.
+    :raises ValueError: if the text names no stencil; the message says what is wrong.
     """
     kind, *fields = text.split(":")
     if kind not in _KINDS:

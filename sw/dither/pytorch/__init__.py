@@ -1,5 +1,6 @@
-"""Networks from PyTorch and back. PyTorch itself is optional, and imported when something needs
-it.
+"""Networks from PyTorch and back.
+
+PyTorch itself is optional, and imported only when something needs it.
 """
 
 from .convert import from_torch, to_torch

@@ -1,4 +1,4 @@
-"""Conversion: modules of PyTorch to layers with parameters, and back."""
+"""Conversion of PyTorch's modules to layers with parameters, and back."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from .trains import Factors, automatic_factors, possible_ranks, tensor_train
 __all__ = ["Ranks", "from_torch", "to_torch"]
 
 Ranks = int | tuple[Sequence[int], Sequence[int], int | Sequence[int]]
-"""A rank for automatic factors, or factors of inputs, factors of outputs, and a rank or ranks."""
+"""Decomposition of a linear layer: a rank for automatic factors, or factors and ranks.
+
+The latter are factors of inputs, factors of outputs, and a rank or ranks.
+"""
 
 Values = dict[str, NDArray[np.float64]]
+"""Arrays of parameters by their names."""
 
 
 def from_torch(
@@ -32,19 +36,19 @@ def from_torch(
     input_shape: Sequence[int] | None = None,
     loss: str = "cross_entropy",
 ) -> Network:
-    """A network with a PyTorch module's parameters.
+    """Makes a network with a PyTorch module's parameters.
 
     The module is a ``Sequential`` (nested ones count as flat) of ``Linear``, ``Conv2d``, ``RNN``,
     ``Flatten``, ``Unflatten`` and ``Identity``, each layer with ``ReLU``, ``Tanh`` or no activation
     behind it. A recurrent layer comes first and stands for its last state.
 
-    :param ranks: which linear layers become trains of cores, by their decomposition: by position
+    :param ranks: which linear layers become tensor trains, by their decomposition: by position
         among the layers or by name of the module, a rank for automatic factors, or (input factors,
         output factors, rank or ranks). A single number is the rank of every linear layer that it
         makes smaller.
-    :param input_shape: of one sample, without which convolutions (channels, rows, columns) and
-        recurrent layers (steps, features) do not know their size; an ``Unflatten`` in front does as
-        well.
+    :param input_shape: shape of one sample, without which convolutions (channels, rows, columns)
+        and recurrent layers (steps, features) do not know their size; an ``Unflatten`` in front
+        does as well.
     :param loss: ``cross_entropy`` or ``squared_error``.
     :raises TypeError: naming the first module that has no equivalent.
     :raises ValueError: on options without equivalent, or shapes that do not fit together.
@@ -62,7 +66,7 @@ def from_torch(
 
 
 def _flat(module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """All parts of a Sequential with their names; a module that is none is its own only part."""
+    """Yields all parts of a Sequential with their names; another module is its own only part."""
     if not isinstance(module, require_torch().nn.Sequential):
         yield name, module
         return
@@ -75,21 +79,21 @@ def _numbers(tensor: Any) -> NDArray[np.float64]:
 
 
 class _Reader:
-    """Layers and parameters read so far."""
+    """Turns modules into layers and parameters, one after the other."""
 
     def __init__(self, ranks: Ranks | Mapping[int | str, Ranks] | None, shape: tuple[int, ...] | None) -> None:
         self.ranks = ranks
         self.shape = shape
-        """Of one sample, where it is known."""
+        """Shape of one sample between layers; None where it is not known."""
         self.layers: list[Layer] = []
         self.parameters: Values = {}
         self.used: set[int | str] = set()
-        """Keys of ``ranks`` that were of use."""
+        """Keys of ``ranks`` that have been used."""
         self._activated = True
         """Whether the last layer has got its activation function, or takes none."""
 
     def read(self, name: str, module: Any) -> None:
-        """Reads the next part."""
+        """Reads the next module."""
         nn = require_torch().nn
         kind = type(module).__name__
         match module:
@@ -164,7 +168,7 @@ class _Reader:
         self.shape, self._activated = (layer.output_size,), False
 
     def _factors(self, name: str, inputs: int, outputs: int) -> Factors | None:
-        """Of a linear layer, if it is to become a train."""
+        """Returns the factors of a linear layer; None if it is not to become a tensor train."""
         if self.ranks is None:
             return None
         if isinstance(self.ranks, Mapping):
@@ -232,11 +236,14 @@ def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:
 
 
 def to_torch(network: Network, *, trains: bool = False) -> Any:
-    """A network as a ``torch.nn.Sequential``, float32; see
-    :meth:`dither.nn.network.Network.to_torch`.
+    """Returns a network as a ``torch.nn.Sequential`` in float32: the inverse of :func:`from_torch`.
 
-    :param trains: keep trains of cores, as modules that PyTorch itself does not have, rather than
-        make them whole matrices.
+    The module takes inputs of shape (samples, inputs), as the network does.
+
+    :param trains: whether to keep tensor trains, as modules that PyTorch itself does not have,
+        rather than make them whole matrices.
+    :raises ValueError: if a recurrent layer has an activation that PyTorch's lacks.
+    :raises ImportError: if PyTorch is not installed.
     """
     torch = require_torch()
     from .modules import LastState, Sine, TrainLinear

@@ -1,4 +1,4 @@
-"""PyTorch, if it is there."""
+"""Import of PyTorch, if it is installed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["require_torch"]
 
 
 def require_torch() -> Any:
-    """The module ``torch``.
+    """Imports and returns the module ``torch``.
 
-    :raises ImportError: saying how to install it.
+    :raises ImportError: if it is not installed; the message says how to install it.
     """
     try:
         import torch

@@ -1,4 +1,4 @@
-"""Layers that PyTorch itself does not have. Importing this module imports PyTorch."""
+"""Layers that PyTorch itself does not have; importing this module imports PyTorch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ __all__ = ["LastState", "Sine", "TrainLinear"]
 
 
 class Sine(nn.Module):
-    """The sine of every element."""
+    """An activation function: the sine of every element."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns the sine of every element, in the shape of ``inputs``."""
         return torch.sin(inputs)
 
 
 class LastState(nn.Module):
-    """A recurrent layer that gives the last step's hidden state.
+    """A recurrent layer that returns the last time step's hidden state.
 
-    Inputs have shape (samples, steps, features), outputs (samples, hidden).
-
-    :param rnn: with ``batch_first=True``.
+    :param rnn: the layer, with ``batch_first=True``.
     """
 
     def __init__(self, rnn: nn.RNN) -> None:
@@ -33,16 +32,20 @@ class LastState(nn.Module):
         self.rnn = rnn
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns the last hidden states, shape (samples, hidden).
+
+        :param inputs: shape (samples, steps, features).
+        """
         states, _ = self.rnn(inputs)
         return states[:, -1]
 
 
 class TrainLinear(nn.Module):
-    """A linear layer held as a train of cores, contracted with its input as the engine does it.
+    """A linear layer held as a tensor train, contracted with its input as the engine does it.
 
     :param layer: the train's sizes.
-    :param steps: the contraction order; see :func:`dither.compiler.plan.planner.plan_layers`.
-    :param cores: by the names in ``steps``, of shape (r_k, n_k, m_k, r_{k+1}).
+    :param steps: the order of contractions; see :func:`dither.compiler.plan.planner.plan_layers`.
+    :param cores: cores of shape (r_k, n_k, m_k, r_{k+1}), by the names in ``steps``.
     :param bias: shape (outputs,), or None.
     """
 
@@ -62,6 +65,10 @@ class TrainLinear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         # Samples in the last index make every step one batched matrix product, without a
         # transposition.
+        """Returns the layer's outputs, shape (samples, outputs).
+
+        :param inputs: shape (samples, inputs).
+        """
         state = inputs.T
         for step, number in self.steps:
             matrix = self.cores[number].permute(step.axes).reshape(step.K, step.M)

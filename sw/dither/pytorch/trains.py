@@ -1,6 +1,4 @@
-"""Matrices as trains of cores: the tensor-train decomposition, and factors for sizes that nobody
-has factored.
-"""
+"""Matrices as tensor trains: decomposition, and factors for sizes that are not given as factors."""
 
 from __future__ import annotations
 
@@ -14,19 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["Factors", "automatic_factors", "tensor_train"]
 
 MOST_CORES = 4
+"""Most cores of a train with automatic factors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """How a matrix becomes a train: factors of its inputs and outputs, and the inner ranks."""
+    """Decomposition of a matrix into a tensor train: factors of its sizes, and the inner ranks."""
 
     inputs: tuple[int, ...]
+    """Factors of the number of inputs, one for each core."""
     outputs: tuple[int, ...]
+    """Factors of the number of outputs, one for each core."""
     ranks: tuple[int, ...]
+    """Inner ranks, one for each pair of neighbouring cores."""
 
     @property
     def parameters(self) -> int:
-        """Numbers in the cores."""
+        """Number of values in the cores."""
         ranks = (1, *self.ranks, 1)
         return sum(
             left * n * m * right for left, n, m, right in zip(ranks, self.inputs, self.outputs, ranks[1:], strict=False)
@@ -34,9 +36,10 @@ class Factors:
 
 
 def possible_ranks(inputs: tuple[int, ...], outputs: tuple[int, ...], ranks: tuple[int, ...]) -> tuple[int, ...]:
-    """The ranks as far as a train can use them: none is larger than its left or its right neighbour
-    times the numbers in the core between the two. The rest could hold nothing, so the best
-    approximation stays the same.
+    """Returns the ranks, each reduced to what a train can use there.
+
+    No rank is larger than its left or its right neighbour times the numbers in the core between the
+    two. The rest could hold nothing, so the best approximation stays the same.
     """
     sizes = [n * m for n, m in zip(inputs, outputs, strict=True)]
     found = [1, *ranks, 1]
@@ -48,12 +51,12 @@ def possible_ranks(inputs: tuple[int, ...], outputs: tuple[int, ...], ranks: tup
 
 
 def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64]]:
-    """The cores of a train that approximates a matrix, by successive truncated singular value
-    decompositions.
+    """Returns the cores of a tensor train that approximates a matrix.
 
-    I. Oseledets, *Tensor-Train Decomposition*, SIAM J. Sci. Comput. 33 (2011), algorithm 1. The
-    error is at most sqrt(d-1) times the best one of these ranks. All cores get the same root mean
-    square, which suits number formats and steps of one size.
+    It uses successive truncated singular value decompositions (I. V. Oseledets, *Tensor-Train
+    Decomposition*, SIAM J. Sci. Comput. 33 (2011), algorithm 1). The error is at most sqrt(d-1)
+    times the best one of these ranks. All cores get the same root mean square, which suits number
+    formats and steps of one size.
 
     :param matrix: shape (inputs, outputs).
     :returns: cores of shape (r_k, n_k, m_k, r_{k+1}), with the ranks of :func:`possible_ranks`.
@@ -87,7 +90,7 @@ def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64
 
 
 def _prime_factors(number: int) -> list[int]:
-    """Greatest first."""
+    """Returns the prime factors of a number, the greatest first."""
     found, divisor = [], 2
     while number > 1:
         while number % divisor == 0:
@@ -98,7 +101,7 @@ def _prime_factors(number: int) -> list[int]:
 
 
 def _balanced(number: int, parts: int) -> tuple[int, ...]:
-    """Factors as equal as primes let them be."""
+    """Returns factors as equal as prime factors allow, in ascending order."""
     found = [1] * parts
     for prime in _prime_factors(number):
         smallest = found.index(min(found))
@@ -107,8 +110,9 @@ def _balanced(number: int, parts: int) -> tuple[int, ...]:
 
 
 def automatic_factors(inputs: int, outputs: int, rank: int) -> Factors:
-    """Factors and their order with the fewest parameters, among trains of two to four cores with
-    balanced factors.
+    """Returns factors and their order with the fewest parameters.
+
+    They are chosen among trains of two to four cores with balanced factors.
 
     :param rank: all inner ranks, where the matrix has so many.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from ..runs import RunError, RunFolder
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from .facts import collect
 from .pages import render
 from .plots import inline_svg, learning_curves
@@ -16,7 +16,7 @@ __all__ = ["render_report", "write_report"]
 
 
 def render_report(run: RunFolder) -> str:
-    """The page, as HTML: styles and plots inside, no links to anything outside.
+    """Returns a run's report as HTML: styles and plots inside, no links to anything outside.
 
     :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
     """
@@ -26,13 +26,12 @@ def render_report(run: RunFolder) -> str:
     return render("page.html", facts=facts, curves=Markup(curves))
 
 
-def write_report(run: RunFolder, out: Path | None = None) -> Path:
-    """Writes the page, by default as ``report.html`` in the run's folder.
+def write_report(run: RunFolder, out: AnyPath | None = None) -> Path:
+    """Writes a run's report and returns its path, by default ``report.html`` in the folder.
 
-    :returns: where it stands.
     :raises RunError: as :func:`render_report`, or if the file cannot be written.
     """
-    path = out or run.path / "report.html"
+    path = Path(out or run.path / "report.html")
     text = render_report(run)
     try:
         write_atomically(path, lambda file: file.write(text.encode()))

@@ -1,4 +1,4 @@
-"""What a report says, worked out from a run folder: numbers and texts, no markup."""
+"""What a run's report says, worked out from the run folder: numbers and texts, no markup."""
 
 from __future__ import annotations
 
@@ -25,98 +25,127 @@ _PLACES = {
     "loss": "losses of single samples",
     "update": "gradients, moments and masters, in the update unit",
 }
+"""Description of each place where values are clipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Cycles of one phase: their number, their share of all in percent, and their colour's
-    number.
-    """
+    """Cycles of one phase of a run."""
 
     name: str
+    """Name of the phase, one of :data:`dither.arch.regmap.PHASES`."""
     cycles: int
+    """Number of cycles charged to the phase."""
     percent: float
+    """Share of all cycles, in percent."""
     color: int
+    """Number of the colour in the style sheet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Values against their format; positions in percent of the format's range, from its lowest
-    value.
+    """Values of a tensor or of activations, set against their number format.
+
+    Positions are in percent of the format's range, from its lowest value.
     """
 
     name: str
+    """Name of the tensor or of the activations."""
     shape: str
+    """Shape of the tensor as text; empty for activations."""
     form: str
+    """Number format as text, such as ``Q4.28``."""
     limit: float
+    """Least magnitude that is too large for the format."""
     lowest: float
+    """Least value at the last logged step (of activations: ever)."""
     highest: float
+    """Greatest value at the last logged step (of activations: ever)."""
     now: tuple[float, float]
-    """Left end and width of the bar of the last logged step."""
+    """Left end and width of the bar for the last logged step."""
     ever: tuple[float, float]
-    """Left end and width of the bar of all logged steps."""
+    """Left end and width of the bar for all logged steps."""
     headroom: float
-    """Bits between the largest magnitude seen and the format's limit."""
+    """Number of bits between the largest magnitude seen and the format's limit."""
     clips: int | None = None
-    """Values clipped; None where nobody counts."""
+    """Number of values that were clipped; None where they are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryBar:
-    """One memory's depth, used words and regions; regions that take turns in the same words
-    overlap.
+    """How a program uses one memory: its depth, used words and regions.
+
+    Regions that take turns in the same words overlap.
     """
 
     name: str
+    """Name of the memory, for people."""
     depth: int
+    """Number of words that the memory has."""
     used: int
+    """Number of words that the program uses."""
     regions: list[tuple[str, int, int, float, float, int]]
-    """Name, base, words, left end and width in percent of the depth, colour's number."""
+    """Regions of the memory, to be drawn one over the other.
+
+    Each is a name, base, words, left end and width in percent of the depth, and number of the
+    colour.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the report's template shows."""
+    """Everything that the report's template shows of a run."""
 
     name: str
+    """Name of the run's folder."""
     description: dict[str, Any]
+    """Content of the run's ``run.json``."""
     config: EngineConfig
+    """Engine whose cycles are reported."""
     rows: list[CurveRow]
+    """All logged steps of the run."""
     metric: Metric
+    """Figure of merit that the rows have values of."""
     best: CurveRow
+    """Logged step with the best metric, the first of equal ones."""
     parameters: int
+    """Number of parameters in one record of the history."""
     steps: int
+    """Number of optimiser steps done."""
     cycles: int
+    """Number of cycles of all phases but waiting."""
     waited: int | None
-    """Cycles besides in which a board's engine could do nothing but wait for the link; None without
-    one.
+    """Number of cycles in which a board's engine could only wait for the link.
+
+    None if the device is no board.
     """
     phases: list[Phase]
+    """Phases that took any cycles, the longest first."""
     utilisation: float | None
-    """Fraction of all multiplier cycles that did a multiply-accumulate; None before the first
-    step.
-    """
+    """Fraction of all multiplier cycles that did useful work; None before the first step."""
     saturations: list[tuple[str, int]]
+    """Each place where values are clipped, and the number of its clips."""
     ranges: list[Range]
-    """Of the tensors."""
+    """Ranges of the parameter tensors."""
     activations: list[Range]
-    """Of the input and of every contraction's outputs; empty for a run that never came to its
-    end.
-    """
+    """Ranges of the input and of every contraction's outputs; empty for an unfinished run."""
     memories: list[MemoryBar]
+    """Use of each memory by the program."""
     seconds: float
+    """Wall time of training in seconds."""
 
     @property
     def last(self) -> CurveRow:
+        """The last logged step."""
         return self.rows[-1]
 
     def text(self, value: float) -> str:
-        """A value of the metric, with as many digits as a headline bears."""
+        """Returns a value of the metric, with as many digits as suit a headline."""
         return f"{value:.3g}" if self.metric.lower else f"{100 * value:.1f}%"
 
 
 def collect(run: RunFolder) -> Facts:
-    """Reads a run folder's files and works out the rest.
+    """Reads a run folder's files and works out everything that the report shows.
 
     :raises RunError: if a file is missing or damaged, or nothing has been logged yet.
     """
@@ -155,7 +184,7 @@ def collect(run: RunFolder) -> Facts:
 
 
 def _best(rows: list[CurveRow], metric: Metric) -> CurveRow:
-    """The first of the best rows."""
+    """Returns the first of the rows with the best metric."""
     best = rows[0]
     for row in rows:
         if metric.better(row.metric, best.metric):
@@ -164,8 +193,9 @@ def _best(rows: list[CurveRow], metric: Metric) -> CurveRow:
 
 
 def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
-    """Phases that took any cycles, dearest first, and the sum of all but waiting, which is the
-    host's doing.
+    """Returns phases that took any cycles, the longest first, and the sum of all but waiting.
+
+    Waiting is left out because it is the host's doing.
     """
     cycles = {name: counters[f"cycles_{name}"] for name in PHASES if name != "wait"}
     total = sum(cycles.values())
@@ -176,7 +206,7 @@ def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
 
 
 def _place(form: FixedPoint, lowest: int, highest: int) -> tuple[float, float]:
-    """Left end and width, in percent of the format's range."""
+    """Returns left end and width of a bar, in percent of the format's range."""
     inside = (min(max(value, form.lowest), form.highest) for value in (lowest, highest))
     low, high = (100 * (value - form.lowest) / (1 << form.width) for value in inside)
     return low, high - low

@@ -1,4 +1,4 @@
-"""Pages that need nothing else: templates, their filters, the one style."""
+"""Pages that need nothing else: templates, their filters, the one style sheet."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FILTERS = {"count": count, "duration": duration, "percent": percent, "number": 
 def render(
     template: str, *, package: str = _OWN, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any
 ) -> str:
-    """A template with its values, ``style`` among them.
+    """Fills a template with values; the style sheet is among them as ``style``.
 
     :param package: where the template is; what it includes may also be here.
-    :param filters: besides ``count``, ``duration``, ``percent`` and ``number``.
+    :param filters: further filters besides ``count``, ``duration``, ``percent`` and ``number``.
     """
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys((package, _OWN))])
     environment = Environment(

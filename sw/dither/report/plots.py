@@ -1,4 +1,7 @@
-"""Learning curves, as figures for files and as inline SVG that follows the page's colours."""
+"""Learning curves, as figures for files and as inline SVG that follows the page's colours.
+
+Matplotlib takes a second to import, so only functions that draw import it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,15 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any
-
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from typing import TYPE_CHECKING, Any
 
 from ..runs import CurveRow
 from ..runs.metrics import ACCURACY, Metric
+from ..tools.files import AnyPath
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["inline_svg", "learning_curves", "save_figure"]
 
@@ -47,16 +49,21 @@ _STYLE = {
 
 
 def _style() -> AbstractContextManager[None]:
+    from matplotlib import rc_context
+
     settings: Any = _STYLE  # matplotlib types the keys one by one
     return rc_context(settings)
 
 
 def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metric = ACCURACY) -> Figure:
-    """Loss and metric over steps, side by side, for one or two runs.
+    """Draws loss and metric over steps, side by side, for one or two runs.
 
     :param runs: a label and the logged rows of each; training losses are drawn thin.
     :param metric: what the rows' metric is; errors are drawn on logarithmic axes.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
     with _style():
         figure = Figure(figsize=(9.2, 3.4), layout="constrained")
         losses, metrics = figure.subplots(1, 2)
@@ -85,6 +92,8 @@ def learning_curves(runs: Sequence[tuple[str, Sequence[CurveRow]]], metric: Metr
 
 
 def _finish(axes: Axes, title: str, positive: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title)
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -94,7 +103,7 @@ def _finish(axes: Axes, title: str, positive: list[float]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: AnyPath) -> None:
     """Writes a figure as the kind of file that its name says (.png, .svg, .pdf).
 
     :raises ValueError: on a suffix that is no picture's.
@@ -105,7 +114,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def inline_svg(figure: Figure, label: str) -> str:
-    """A figure as an SVG element for an HTML page.
+    """Returns a figure as an SVG element for an HTML page.
 
     Nothing in it refers to anything outside; its colours are the page's variables, its text the
     page's font.

@@ -1,8 +1,7 @@
-"""Recorded results: what is kept of a finished run, and whether its first steps still give the same
-bits.
+"""Recorded results: what is kept of a finished run, and checks that it still repeats.
 
 A record is a folder with ``result.json`` (how it was made and what came out), ``curve.csv`` and
-``curve.svg``.
+``curve.svg``. A check repeats the first steps and compares their bits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.tasks import load_task
@@ -43,15 +42,16 @@ __all__ = [
 ]
 
 FIRST_STEPS = 2
-"""Training steps that a check repeats."""
+"""Number of optimiser steps that a check repeats."""
 FIRST_ORDER = "first-order"
-"""What a record's ``kind`` is if back-propagation made it, in floating point: there are no bits to
-repeat.
+"""Value of ``kind`` in records that back-propagation made, in floating point.
+
+They have no bits to repeat.
 """
 GROUPS = ("mnist", "published", "hybrid", "equations", "projection", "baseline")
-"""What a record is compared with."""
+"""Names of the groups within which records are compared with each other."""
 MILESTONES = (0.90, 0.95, 0.96, 0.97)
-"""Accuracies whose price is recorded."""
+"""Accuracies for which a record says what it took to reach them first."""
 _SETTINGS = ("task", "model", "recipe", "engine", "steps", "log_every", "checkpoint_every", "stencil", "phases")
 
 
@@ -60,9 +60,10 @@ def first_digests(
     steps: int = FIRST_STEPS,
     status: Callable[[str], None] = lambda text: None,
 ) -> list[str]:
-    """Digests of all parameters behind each of the first training steps, at most those of the first
-    phase.
+    """Trains the first steps and returns the digest of all parameters behind each of them.
 
+    :param steps: number of steps; only the first phase's are done.
+    :param status: called with what is going on, for people.
     :raises TaskError: if the data cannot be had.
     :raises DeviceError: if the device fails.
     """
@@ -81,16 +82,18 @@ def first_digests(
         prepared.close()
 
 
-def write_record(run: RunFolder, folder: Path, title: str, group: str, data: Path | None = None) -> dict[str, Any]:
-    """Records a finished run.
+def write_record(
+    run: RunFolder, folder: AnyPath, title: str, group: str, data: AnyPath | None = None
+) -> dict[str, Any]:
+    """Records a finished run in a folder and returns the content of ``result.json``.
 
     :param title: one line for people.
     :param group: one of :data:`GROUPS`.
     :param data: the folder of the task's files, for a task that has any.
-    :returns: the content of ``result.json``.
     :raises RunError: if the run is not finished or lacks something, began with parameters from a
         file, or was made by a version that trains otherwise.
     """
+    folder = Path(folder)
     if group not in GROUPS:
         raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
     experiment = replace(Experiment.of_run(run, data=data), device="golden")
@@ -153,7 +156,7 @@ def _save(folder: Path, result: Mapping[str, Any]) -> None:
 
 
 def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
-    """Checks of a record that is written again and begins as before."""
+    """Returns the checks of a record that is written again, if it begins with the same bits."""
     try:
         before = load_record(folder)
     except RunError:
@@ -162,7 +165,7 @@ def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
 
 
 def _equation(experiment: Experiment) -> dict[str, Any]:
-    """What else is to be known of a differential equation."""
+    """Returns what else a record says of a differential equation."""
     task = load_task(experiment.task, experiment.stencil, experiment.data)
     if not isinstance(task, EquationTask):
         return {}
@@ -175,13 +178,17 @@ def _equation(experiment: Experiment) -> dict[str, Any]:
 
 
 def forward_macs(model: Model) -> int:
-    """Multiply-accumulates that one sample takes to go through a network, as it is contracted."""
+    """Returns the multiply-accumulates that one sample takes to go through a network.
+
+    Tensor trains are contracted in the compiler's order.
+    """
     return sum(plan.macs for plan in plan_layers(model))
 
 
 def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
-    """What it took to reach round accuracies for the first time; hours in proportion to
-    multiply-accumulates.
+    """Returns what it took to reach round accuracies for the first time.
+
+    Hours are in proportion to multiply-accumulates.
     """
     rows = run.curve()
     found = []
@@ -201,13 +208,13 @@ def _draw(run: RunFolder, path: Path, title: str) -> None:
     save_figure(learning_curves([(title, run.curve())], run.metric), path)
 
 
-def load_record(folder: Path) -> dict[str, Any]:
-    """The content of a record's ``result.json``.
+def load_record(folder: AnyPath) -> dict[str, Any]:
+    """Returns the content of a record's ``result.json``.
 
     :raises RunError: if there is none.
     """
     try:
-        content: dict[str, Any] = json.loads((folder / "result.json").read_text())
+        content: dict[str, Any] = json.loads((Path(folder) / "result.json").read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} holds no recorded result: {error}") from None
     return content
@@ -215,12 +222,14 @@ def load_record(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The first steps of a recorded run, repeated."""
+    """Result of repeating the first steps of a recorded run."""
 
     recorded: tuple[str, ...]
+    """Digests in the record."""
     found: tuple[str, ...]
+    """Digests found now, of as many steps as were repeated."""
     engine: EngineConfig
-    """That repeated them."""
+    """Engine that repeated the steps."""
 
     @property
     def identical(self) -> bool:
@@ -229,7 +238,7 @@ class Check:
 
 
 def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
-    """The experiment that a record was made with.
+    """Returns the experiment that a record was made with.
 
     :raises RunError: if the record lacks something.
     """
@@ -252,14 +261,14 @@ def recorded_experiment(record: Mapping[str, Any]) -> Experiment:
 
 
 def check_record(
-    folder: Path,
+    folder: AnyPath,
     device: str = "golden",
     steps: int = FIRST_STEPS,
     status: Callable[[str], None] = lambda text: None,
     engine: EngineConfig | None = None,
-    data: Path | None = None,
+    data: AnyPath | None = None,
 ) -> Check:
-    """Repeats a recorded run's first steps.
+    """Repeats a recorded run's first steps and compares their digests.
 
     :param device: a machine's name.
     :param engine: another geometry than the record's; the bits must be the same.
@@ -270,15 +279,16 @@ def check_record(
     :raises ValueError: if the engine does not suit the record.
     """
     record = load_record(folder)
-    experiment = replace(recorded_experiment(record), device=device, data=data)
+    experiment = replace(recorded_experiment(record), device=device, data=None if data is None else Path(data))
     experiment = replace(experiment, engine=engine or experiment.engine)
     found = first_digests(experiment, min(steps, len(record["first_digests"])), status)
     return Check(tuple(record["first_digests"]), tuple(found), experiment.engine)
 
 
-def add_check(folder: Path, check: Check) -> None:
-    """Writes down, in ``result.json``, what a check on the RTL found; it replaces an earlier one on
-    the same engine.
+def add_check(folder: AnyPath, check: Check) -> None:
+    """Writes the result of a check on the RTL into the record's ``result.json``.
+
+    It replaces an earlier check on the same engine.
 
     :raises RunError: if the record cannot be read or written.
     """
@@ -286,4 +296,4 @@ def add_check(folder: Path, check: Check) -> None:
     name = engine_name(check.engine)
     others = [entry for entry in record.get("rtl", ()) if entry["engine"] != name]
     entry = {"engine": name, "steps": len(check.found), "identical": check.identical}
-    _save(folder, record | {"rtl": [*others, entry]})
+    _save(Path(folder), record | {"rtl": [*others, entry]})

@@ -16,41 +16,48 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..runs import RunError
 from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
+from ..tools.files import AnyPath
 from .records import FIRST_ORDER, GROUPS, MILESTONES, load_record
 from .text import count
 
 __all__ = ["BUDGETS", "Point", "Record", "at_cost", "load_records", "render_results"]
 
 BUDGETS = {"10⁶": 10**6, "10⁷": 10**7}
-"""Image forwards at which recipes are compared, by what they are called."""
+"""Numbers of image forwards at which recipes are compared, by their names on the page."""
 NETWORK_KEYS = {"test_accuracy": ACCURACY, "relative_l2": RELATIVE_L2}
+"""Keys of ``result.json`` that hold a network's final metric, and which metric it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one line of a recorded curve says."""
+    """One line of a recorded curve."""
 
     step: int
+    """Number of optimiser steps done."""
     forwards: int
+    """Number of samples that went through the network so far."""
     macs: int | None
-    """None for first-order baselines, whose curves do not count them."""
+    """Number of multiply-accumulates so far; None for first-order baselines."""
     metric: float
+    """Value of the record's metric on held-out data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One folder."""
+    """One recorded result: the contents of a record's folder."""
 
     name: str
+    """Name of the folder."""
     values: Mapping[str, Any]
-    """``result.json``."""
+    """Content of the record's ``result.json``."""
     curve: tuple[Point, ...]
+    """Lines of the record's ``curve.csv``."""
     note: str
-    """``note.md``; empty if there is none."""
+    """Content of the record's ``note.md``; empty if there is none."""
 
     @property
     def title(self) -> str:
-        """One line for people."""
+        """Title of the record, one line for people."""
         return str(self.values.get("title", self.name))
 
     @property
@@ -60,33 +67,33 @@ class Record:
 
     @property
     def group(self) -> str:
-        """One of :data:`~dither.report.records.GROUPS`."""
+        """Name of the record's group, one of :data:`~dither.report.records.GROUPS`."""
         return "baseline" if self.first_order else str(self.values["group"])
 
     @property
     def metric(self) -> Metric:
-        """What :attr:`final` is."""
+        """Metric that :attr:`final` is a value of."""
         return next(metric for name, metric in NETWORK_KEYS.items() if name in self.values)
 
     @property
     def final(self) -> float:
-        """The metric after the last step."""
+        """Value of the metric after the last step."""
         return float(next(self.values[name] for name in NETWORK_KEYS if name in self.values))
 
     @property
     def forwards(self) -> int:
-        """Samples that went through the network in training."""
+        """Number of samples that went through the network in training."""
         return int(self.values.get("image_forwards", self.values.get("network_evaluations", 0)))
 
     @property
     def recipes(self) -> list[Mapping[str, Any]]:
-        """Of all phases."""
+        """Recipes of all phases, as in ``result.json``."""
         settings = self.values["settings"]
         return [phase["recipe"] for phase in settings.get("phases") or ()] or [settings["recipe"]]
 
     @property
     def estimator(self) -> str:
-        """Of all layers and phases, for people."""
+        """Names of the estimators of all layers and phases, for people."""
         if self.first_order:
             by = f"; derivatives by {self.values['derivatives']}" if self.metric is RELATIVE_L2 else ""
             return f"{self.values['method']}{by}"
@@ -94,21 +101,21 @@ class Record:
 
     @property
     def batch(self) -> int:
-        """Samples of a step."""
+        """Number of samples in an optimiser step."""
         return int(self.values["batch"] if self.first_order else self.recipes[0]["batch"])
 
     @property
     def hours(self) -> float:
-        """Wall time of training."""
+        """Wall time of training in hours."""
         return float(self.values["seconds"] / 3600 if self.first_order else self.values["hours"])
 
     def text(self, value: float) -> str:
-        """A value of its metric, for people."""
+        """Returns a value of the record's metric as people read it."""
         return self.metric.text(value)
 
 
 def _estimator(recipe: Mapping[str, Any]) -> str:
-    """Its names by layer and, where they matter, its probes and sides."""
+    """Returns a recipe's estimators by layer and, where they matter, its probes and sides."""
     names = recipe["estimator"] if isinstance(recipe["estimator"], list) else [recipe["estimator"]]
     text = ", ".join(names)
     if set(names) <= {"coordinate", "exact", "feedback", "projection", "target", "mirror"}:
@@ -119,9 +126,11 @@ def _estimator(recipe: Mapping[str, Any]) -> str:
 
 
 def at_cost(curve: Sequence[Point], cost: int, of: str = "forwards") -> Point | None:
-    """The last logged point behind the first step that cost no more; None if there is none.
+    """Returns the last logged point that cost no more than a budget; None if there is none.
 
-    :param of: ``forwards`` or ``macs``.
+    The point before the first step does not count.
+
+    :param of: kind of cost, ``forwards`` or ``macs``.
     """
     return max(
         (point for point in curve if point.step and getattr(point, of) <= cost),
@@ -144,12 +153,12 @@ def _curve(folder: Path) -> tuple[Point, ...]:
         raise RunError(f"{file} cannot be read: {error!r}") from None
 
 
-def load_records(folder: Path) -> list[Record]:
-    """All records directly below a folder, in the order of their groups and names.
+def load_records(folder: AnyPath) -> list[Record]:
+    """Reads all records directly below a folder, in the order of their groups and names.
 
     :raises RunError: if one is damaged, or belongs to no group.
     """
-    found = []
+    folder, found = Path(folder), []
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         if not (path / "result.json").is_file():
             continue
@@ -166,17 +175,22 @@ def load_records(folder: Path) -> list[Record]:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a record paid to reach an accuracy first."""
+    """Cost at which a record reached an accuracy first."""
 
     record: Record
+    """Record that reached the accuracy."""
     forwards: int
+    """Number of samples that had gone through the network."""
     macs: int
+    """Number of multiply-accumulates done."""
     equivalents: int
+    """Number of forward passes of one sample that take as many multiply-accumulates."""
     hours: float
+    """Wall time of training in hours."""
 
 
 def _prices(records: Iterable[Record], level: float) -> list[Price]:
-    """Cheapest first."""
+    """Returns the prices of an accuracy, the cheapest first."""
     found = []
     for record in records:
         for each in record.values.get("milestones", ()):
@@ -188,19 +202,21 @@ def _prices(records: Iterable[Record], level: float) -> list[Price]:
 
 @dataclass(frozen=True, slots=True)
 class Duel:
-    """Records of one task and metric, at the cost of the cheapest of them."""
+    """Records of one task, compared at the cost of the cheapest of them."""
 
     task: str
+    """Name of the task that all records have."""
     records: tuple[Record, ...]
+    """Records that are compared with each other."""
 
     @property
     def forwards(self) -> int:
-        """The smallest number of sample forwards that one of them has."""
+        """The smallest number of sample forwards that one of the records has."""
         return min(record.forwards for record in self.records)
 
     @property
     def macs(self) -> int:
-        """The smallest number of multiply-accumulates that one of them has."""
+        """The smallest number of multiply-accumulates that one of the records has."""
         return min(int(record.values["mac"]) for record in self.records)
 
 
@@ -212,7 +228,7 @@ def _duels(records: Iterable[Record]) -> list[Duel]:
 
 
 def _yardstick(record: Record, baselines: Iterable[Record]) -> Record | None:
-    """The best baseline of the same network and task."""
+    """Returns the best baseline of the same network, task and metric, if there is one."""
     same = [
         each
         for each in baselines
@@ -230,12 +246,12 @@ def _best_first(records: Iterable[Record]) -> list[Record]:
 
 
 def _cell(text: str) -> str:
-    """Text for a table's cell."""
+    """Returns text as it stands in a table's cell in Markdown."""
     return text.replace("|", "\\|")
 
 
-def render_results(folder: Path) -> str:
-    """The page, as Markdown.
+def render_results(folder: AnyPath) -> str:
+    """Returns the page of recorded results as Markdown.
 
     :param folder: holds a folder for each record.
     :raises RunError: if a record is damaged or belongs to no group.

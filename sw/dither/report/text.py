@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as text that people read easily."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["count", "duration", "number", "percent"]
 
 
 def count(value: int) -> str:
-    """Thousands apart; from ten million on with four digits and a unit."""
+    """Returns an integer with its thousands apart; from ten million on, four digits and a unit."""
     if value < 10_000_000:
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     power = min(int(math.log10(value)) // 3, 5)
@@ -16,7 +16,7 @@ def count(value: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes and seconds, or hours and minutes."""
+    """Returns a time as seconds, as minutes and seconds, or as hours and minutes."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -25,10 +25,10 @@ def duration(seconds: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """With one decimal."""
+    """Returns a fraction as a percentage with one decimal."""
     return f"{100 * fraction:.1f}%"
 
 
 def number(value: float) -> str:
-    """Four digits."""
+    """Returns a number with four significant digits."""
     return f"{value:.4g}".replace("-", "−")

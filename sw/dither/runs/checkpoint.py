@@ -1,6 +1,4 @@
-"""Checkpoints: one file that holds a run's whole state, written atomically and checked when
-read.
-"""
+"""Checkpoints: files that hold a run's whole state, written atomically and checked when read."""
 
 from __future__ import annotations
 
@@ -10,13 +8,12 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tools.files import write_atomically
+from ..tools.files import AnyPath, write_atomically
 
 __all__ = ["Checkpoint", "CheckpointError"]
 
@@ -30,20 +27,22 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A run's state after ``step`` optimiser steps.
-
-    ``arrays`` are integers by name (masters, moments); ``meta`` is whatever else JSON can hold.
-    ``identity`` is the digest of the run's configuration: a checkpoint of another configuration is
-    refused rather than misread.
-    """
+    """A run's state after some optimiser steps."""
 
     identity: str
-    step: int
-    arrays: Mapping[str, NDArray[Any]]
-    meta: Mapping[str, Any]
+    """Digest of the run's configuration.
 
-    def save(self, path: Path) -> None:
-        """Writes the checkpoint to ``path``, atomically.
+    A checkpoint of another configuration is refused rather than misread.
+    """
+    step: int
+    """Number of optimiser steps done."""
+    arrays: Mapping[str, NDArray[Any]]
+    """Integer arrays by name: masters and moments."""
+    meta: Mapping[str, Any]
+    """Further data, whatever JSON can hold."""
+
+    def save(self, path: AnyPath) -> None:
+        """Writes the checkpoint to a file, atomically.
 
         :raises OSError: if the file cannot be written.
         """
@@ -55,7 +54,7 @@ class Checkpoint:
         write_atomically(path, lambda file: np.savez(file, **packed))
 
     @classmethod
-    def load(cls, path: Path, identity: str) -> Checkpoint:
+    def load(cls, path: AnyPath, identity: str) -> Checkpoint:
         """Reads a checkpoint back and checks every byte of it.
 
         :param identity: digest of the configuration that it must belong to.
@@ -83,7 +82,7 @@ class Checkpoint:
 
 
 def _content(meta: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """sha256 over the meta data and over name, type, shape and bytes of every array."""
+    """Returns the SHA-256 of the meta data and of name, type, shape and bytes of every array."""
     digest = hashlib.sha256(meta)
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())

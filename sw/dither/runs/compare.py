@@ -1,4 +1,4 @@
-"""Compares two runs, bit by bit."""
+"""Comparison of two runs, bit by bit."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ __all__ = ["Comparison", "Difference", "compare"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first parameter that differs: the same place in two runs, as raw integers and as
-    numbers.
-    """
+    """The first parameter that differs between two runs."""
 
     step: int
+    """Optimiser step at which it differs first."""
     tensor: str
+    """Name of the parameter's tensor."""
     index: tuple[int, ...]
+    """Index of the parameter in its tensor."""
     raw: tuple[int, int]
+    """Values in the two runs as the integers that the engine holds."""
     values: tuple[float, float]
+    """Values in the two runs as real numbers."""
     differing: int
-    """How many parameters differ at this step, of all tensors."""
+    """Number of parameters of all tensors that differ at this step."""
 
     def __str__(self) -> str:
         place = f"{self.tensor}[{', '.join(map(str, self.index))}]"
@@ -37,27 +40,28 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What comparing two runs found. They are identical if ``reason`` is None."""
+    """Result of comparing two runs, which are identical if ``reason`` is None."""
 
     steps: int
-    """Logged steps that both runs have."""
+    """Number of logged steps that both runs have."""
     parameters: int
-    """Parameters compared at each of them."""
+    """Number of parameters compared at each of the steps."""
     reason: str | None = None
-    """One line that says what differs first."""
+    """One line that says what differs first; None if nothing does."""
     difference: Difference | None = None
-    """The parameter that differs first, if it is parameters that differ."""
+    """The parameter that differs first; None unless it is parameters that differ first."""
 
     @property
     def identical(self) -> bool:
+        """Whether nothing differs between the runs."""
         return self.reason is None
 
 
 def compare(a: RunFolder, b: RunFolder) -> Comparison:
-    """Compares logged steps, parameters, losses and metrics, without tolerance.
+    """Compares logged steps, parameters, losses and metrics of two runs, without tolerance.
 
-    :raises RunError: if the runs are of different models or formats of a file are wrong: nothing
-        can be compared.
+    :raises RunError: if nothing can be compared: the runs are of different models, have no logged
+        step in common, or have files that are missing or damaged.
     """
     _same_model(a, b)
     curve_a, curve_b = a.curve(), b.curve()
@@ -87,7 +91,7 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
 def _difference(
     step: int, tensors: list[TensorRecord], a: NDArray[np.int32], b: NDArray[np.int32]
 ) -> Difference | None:
-    """The first difference of two history records, if there is one."""
+    """Returns the first difference of two history records, if there is one."""
     unequal = np.flatnonzero(a != b)
     if not len(unequal):
         return None
@@ -112,7 +116,7 @@ def _same_model(a: RunFolder, b: RunFolder) -> None:
 
 
 def _locate(tensors: list[TensorRecord], position: int) -> tuple[TensorRecord, tuple[int, ...]]:
-    """The tensor, and the index in it, of a position in a history record."""
+    """Returns the tensor, and the index in it, of a position in a history record."""
     for tensor in tensors:
         if position < tensor.size:
             return tensor, tuple(int(i) for i in np.unravel_index(position, tensor.shape))
@@ -121,7 +125,7 @@ def _locate(tensors: list[TensorRecord], position: int) -> tuple[TensorRecord, t
 
 
 def _rows_differ(a: CurveRow, b: CurveRow, metric: str) -> str | None:
-    """What differs in two lines of equal parameters; NaN equals NaN."""
+    """Returns what differs in two lines of equal parameters; NaN equals NaN."""
     for name in ("forwards", "macs", "train_loss", "loss", "metric"):
         mine, theirs = getattr(a, name), getattr(b, name)
         if repr(mine) != repr(theirs):

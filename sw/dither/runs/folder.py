@@ -23,15 +23,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..tools.files import write_atomically
+from ..nn.models import Model
+from ..nn.network import Network
+from ..tools.files import AnyPath, write_atomically
 from .checkpoint import Checkpoint, CheckpointError
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
+__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
 
 FORMAT = 1
-"""Version of the folder's layout."""
+"""Version of the folder's layout, kept in ``run.json``."""
 KEPT_CHECKPOINTS = 3
+"""Number of newest checkpoints that are kept."""
 
 
 class RunError(RuntimeError):
@@ -39,51 +42,58 @@ class RunError(RuntimeError):
 
 
 def parameter_digest(parameters: ArrayLike) -> str:
-    """The first 16 hexadecimal digits of the sha256 of all masters, int32 little-endian, in logical
-    order.
+    """Returns the first 16 hexadecimal digits of the SHA-256 of all masters.
+
+    :param parameters: masters in logical order; hashed as int32, little-endian.
     """
     return hashlib.sha256(np.ascontiguousarray(parameters, "<i4").tobytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRecord:
-    """One logical tensor of the history: its name, its shape and the fraction bits of its
-    masters.
-    """
+    """A tensor in the history: its name, its shape and its number format."""
 
     name: str
+    """Name of the tensor, such as ``0.core1``."""
     shape: tuple[int, ...]
+    """Shape of the tensor as the model has it."""
     frac: int
+    """Number of fraction bits of its master parameters."""
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters in the tensor."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class CurveRow:
-    """One line of ``curve.csv``."""
+    """One line of ``curve.csv``: how a run does at one logged step."""
 
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     forwards: int
-    """Samples that went through the network so far, in training."""
+    """Number of samples that went through the network so far, in training."""
     macs: int
-    """Multiply-accumulates of that, local gradients included."""
+    """Number of multiply-accumulates of training so far, local gradients included."""
     train_loss: float
     """Mean unperturbed training loss of the steps since the last line; NaN where there was none."""
     loss: float
     """Mean loss on held-out data."""
     metric: float
-    """How good the network is on held-out data, by the run's :class:`~dither.runs.metrics.Metric`;
-    names the column.
+    """Figure of merit on held-out data, by the run's :class:`~dither.runs.metrics.Metric`.
+
+    The metric's name is the name of the column.
     """
     digest: str
-    """:func:`parameter_digest` of the masters."""
+    """Digest of the masters, as from :func:`parameter_digest`."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> CurveRow:
+        """Makes a row from the cells of a line, by column name.
+
+        :raises ValueError: if a cell is not a number where one is needed.
+        """
         return cls(
             int(values["step"]),
             int(values["forwards"]),
@@ -95,40 +105,54 @@ class CurveRow:
         )
 
     def cells(self) -> list[str]:
+        """Returns the cells of the line as text, in the order of the columns."""
         return [str(getattr(self, field.name)) for field in fields(self)]
 
 
 _COLUMNS = [field.name for field in fields(CurveRow)]
 
 
-def default_folder(task: str, device: str, root: Path = Path("runs")) -> Path:
-    """The first of ``runs/<task>-<device>-1``, ``-2`` … that does not exist yet; of a path, its
-    last part.
+def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
+    """Returns the first of ``runs/TASK-DEVICE-1``, ``-2`` … that does not exist yet.
+
+    Of a device that is a path, the last part is taken.
     """
     label = re.sub(r"[^\w.]+", "-", device.rsplit("/", 1)[-1])
     number = 1
-    while (path := root / f"{task}-{label}-{number}").exists():
+    while (path := Path(root, f"{task}-{label}-{number}")).exists():
         number += 1
     return path
 
 
+def load_run(path: AnyPath) -> RunFolder:
+    """Opens the folder that a training run left behind.
+
+    ``load_run("runs/digits-golden-1").network()`` is the network that it trained, ``.curve()`` its
+    learning curve, ``.description`` everything else that is known of it.
+
+    :raises RunError: if there is no run, or none that this version of dither reads.
+    """
+    return RunFolder.open(path)
+
+
 class RunFolder:
-    """One run folder, open for reading or for going on.
+    """One run folder, open for reading or for going on with the run.
 
     :ivar path: the folder.
     :ivar description: the content of ``run.json``.
+    :raises RunError: if the description does not list the run's tensors.
     """
 
-    def __init__(self, path: Path, description: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: AnyPath, description: dict[str, Any]) -> None:
+        self.path = Path(path)
         self.description = description
         try:
             self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
         except (KeyError, TypeError):
-            raise RunError(f"{path / 'run.json'} does not list its tensors; is it a dither run?") from None
+            raise RunError(f"{self.path / 'run.json'} does not list its tensors; is it a dither run?") from None
 
     @classmethod
-    def create(cls, path: Path, description: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
         """Makes a new folder with ``run.json``, an empty curve and an empty history.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
@@ -141,18 +165,19 @@ class RunFolder:
         try:
             run.checkpoints.mkdir(parents=True)
             run._write_description()
-            (path / "history").touch()
+            (run.path / "history").touch()
             run._write_rows([])
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None
         return run
 
     @staticmethod
-    def refuse_used(path: Path) -> None:
-        """Complains about a path that :meth:`create` would refuse, before anybody works for it.
+    def refuse_used(path: AnyPath) -> None:
+        """Checks that :meth:`create` would accept a path, before any work is done for it.
 
         :raises RunError: if there is anything but an empty folder.
         """
+        path = Path(path)
         try:
             used = path.exists() and (not path.is_dir() or any(path.iterdir()))
         except OSError as error:
@@ -161,12 +186,12 @@ class RunFolder:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
-        """Opens an existing folder.
+    def open(cls, path: AnyPath) -> RunFolder:
+        """Opens an existing run folder.
 
         :raises RunError: if it is missing or not a run of this program's format.
         """
-        file = path / "run.json"
+        file = Path(path) / "run.json"
         try:
             description = json.loads(file.read_text())
         except FileNotFoundError:
@@ -179,17 +204,17 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
+        """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the model: integers in one record of the history."""
+        """Number of parameters in one record of the history."""
         return sum(tensor.size for tensor in self.tensors)
 
     @property
     def metric(self) -> Metric:
-        """What ``curve.csv`` says of the network on held-out data.
+        """Figure of merit that ``curve.csv`` has of the network on held-out data.
 
         :raises RunError: if this version does not know it.
         """
@@ -213,7 +238,7 @@ class RunFolder:
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def require(self, good: bool, complaint: str) -> None:
-        """Complains about this folder.
+        """Checks a condition on this folder.
 
         :raises RunError: with the folder's path and ``complaint``, unless ``good``.
         """
@@ -221,7 +246,7 @@ class RunFolder:
             raise RunError(f"{self.path} {complaint}")
 
     def update(self, **values: Any) -> None:
-        """Sets keys of ``run.json``, atomically.
+        """Sets keys of ``run.json`` and writes it, atomically.
 
         :raises RunError: if it cannot be written.
         """
@@ -236,6 +261,7 @@ class RunFolder:
 
         :param parameters: all masters, in logical order, shape (parameters,).
         :raises RunError: if the files cannot be written.
+        :raises ValueError: if the number of parameters is wrong.
         """
         record = np.ascontiguousarray(parameters, "<i4")
         if record.shape != (self.parameters,):
@@ -251,7 +277,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def curve(self) -> list[CurveRow]:
-        """All lines of the curve.
+        """Returns all lines of the curve.
 
         :raises RunError: if the file is missing or damaged.
         """
@@ -272,7 +298,7 @@ class RunFolder:
         return rows
 
     def history(self, rows: list[CurveRow]) -> NDArray[np.int32]:
-        """The masters of every logged step, shape (len(rows), parameters).
+        """Returns the masters of every logged step, shape (len(rows), parameters).
 
         :param rows: the curve; every record is checked against its digest.
         :raises RunError: if the file is missing, too short or does not match the curve.
@@ -292,8 +318,28 @@ class RunFolder:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
 
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        rows = self.curve()
+        self.require(bool(rows), "has logged no step yet")
+        record = self.history(rows)[-1]
+        values, start = {}, 0
+        for tensor in self.tensors:
+            words = record[start : start + tensor.size]
+            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
+            start += tensor.size
+        try:
+            model = Model.from_dict(self.description["model"])
+            # Besides the model's tensors, a run may hold feedback matrices that it learned.
+            return Network(model, {name: values[name] for name in model.parameter_shapes()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} does not describe the network: {error}") from None
+
     def truncate(self, rows: int) -> None:
-        """Drops all but the first ``rows`` logged steps.
+        """Drops all but the first ``rows`` logged steps from curve and history.
 
         :raises RunError: if there are fewer, or the files cannot be written.
         """
@@ -308,7 +354,7 @@ class RunFolder:
             raise RunError(f"cannot write to {self.path}: {error.strerror}") from None
 
     def save_checkpoint(self, step: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Path:
-        """Writes a checkpoint and removes all but the last few.
+        """Writes a checkpoint, removes all but the last few, and returns the new one's path.
 
         :raises RunError: if it cannot be written.
         """
@@ -322,7 +368,7 @@ class RunFolder:
         return path
 
     def load_checkpoint(self) -> Checkpoint:
-        """The newest checkpoint.
+        """Reads the newest checkpoint.
 
         :raises RunError: if there is none.
         :raises CheckpointError: if it is truncated, damaged or of another run.

@@ -1,4 +1,4 @@
-"""What says how good a network is, on data that it was not trained on."""
+"""Figures of merit: what says how good a network is on data that it was not trained on."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ __all__ = ["ACCURACY", "METRICS", "RELATIVE_L2", "Metric", "Scores"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of merit."""
+    """A figure of merit of a network on held-out data."""
 
     name: str
-    """Of its column in ``curve.csv``."""
+    """Name of this metric's column in ``curve.csv``."""
     title: str
-    """For people, to be put before or behind the number."""
+    """Name for people, to be put before or behind the number."""
     caption: str
-    """What the number is, behind it."""
+    """Words behind the number that say what it is."""
     lower: bool
-    """Whether less is better."""
+    """Whether less is better, as for errors."""
 
     def text(self, value: float) -> str:
-        """The number for people."""
+        """Returns a value of the metric as people read it: an error, or a percentage."""
         return f"{value:.3g}" if self.lower else f"{value:.2%}"
 
     def better(self, value: float, other: float) -> bool:
-        """Whether one value is better than another."""
+        """Returns whether one value is better than another."""
         return value < other if self.lower else value > other
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How a network does on held-out data."""
+    """Loss and figure of merit of a network on held-out data."""
 
     loss: float
-    """Mean per sample."""
+    """Mean loss for each sample."""
     metric: float
-    """What the task's :class:`Metric` says."""
+    """Value of the task's :class:`Metric`."""
 
 
 ACCURACY = Metric("accuracy", "accuracy", "of held-out samples right", False)
+"""Fraction of held-out samples that are classified right."""
 RELATIVE_L2 = Metric("relative_l2", "relative L2 error", "relative L2 error of the solution", True)
+"""Relative L2 error of the solution of a differential equation."""
 METRICS = {metric.name: metric for metric in (ACCURACY, RELATIVE_L2)}
-"""By name."""
+"""All metrics by their names."""

@@ -1,1 +1,1 @@
-"""What gateware and simulator share: finding tools, running them, keeping what they made."""
+"""Help with the outside world: external tools, a cache of what they make, safely written files."""

@@ -1,6 +1,4 @@
-"""A content-addressed cache of things that take long to make: Verilog texts, compiled
-simulations.
-"""
+"""A content-addressed cache of what takes long to make: Verilog texts, compiled simulations."""
 
 from __future__ import annotations
 
@@ -20,21 +18,22 @@ __all__ = ["cache_directory", "cached", "digest", "forget"]
 
 
 def cache_directory() -> Path:
-    """Where everything is kept: ``$DITHER_CACHE``, or ``dither`` in the user's cache directory."""
+    """Returns the cache's folder: ``$DITHER_CACHE``, or ``dither`` in the user's cache."""
     if chosen := os.environ.get("DITHER_CACHE"):
         return Path(chosen).resolve()
     return platformdirs.user_cache_path("dither", appauthor=False)
 
 
 def digest(*parts: object) -> str:
-    """A key of 32 hexadecimal digits for all that a made thing depends on (texts, numbers, lists,
-    dictionaries).
+    """Returns a key of 32 hexadecimal digits for all that a made thing depends on.
+
+    :param parts: texts, numbers, lists and dictionaries, as JSON can hold them.
     """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
-    """The directory ``kind/key`` of the cache, made by ``build(directory)`` if it isn't there.
+    """Returns the directory ``kind/key`` of the cache, which ``build(directory)`` makes if missing.
 
     It is made under another name and moved when complete, so it is there wholly or not at all. Of
     several processes that want the same key one builds and the others wait for it.
@@ -56,7 +55,7 @@ def cached(kind: str, key: str, build: Callable[[Path], None]) -> Path:
 
 
 def forget(kind: str, key: str) -> None:
-    """Removes ``kind/key`` from the cache, if it is there."""
+    """Removes the directory ``kind/key`` from the cache, if it is there."""
     shutil.rmtree(cache_directory() / kind / key, ignore_errors=True)
 
 

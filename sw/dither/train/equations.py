@@ -24,74 +24,91 @@ if TYPE_CHECKING:
 __all__ = ["EQUATIONS", "EquationTask", "black_scholes", "burgers", "hjb"]
 
 TEST_POINTS = 10_000
+"""Number of points at which a solution's error is measured."""
 MEASURED_EVALUATIONS = 20_000
-"""Network evaluations, about, that a held-out loss may take."""
+"""Number of network evaluations, about, that a held-out loss may take."""
 RANGE_POINTS = 200
+"""Number of points whose activations tell how far these reach."""
 
 
 _RECIPE = Recipe(batch=128, tile=32, estimator="joint", sides="two", mu=2**-7, schedule="cosine", hidden_headroom=2)
-"""Every tile has directions of its own."""
+"""Recipe that all equations start from; with it, every tile has probes of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquationTask:
-    """A differential equation: a :class:`~dither.train.tasks.TrainingTask` whose every step has
-    fresh random points.
+    """A differential equation as a task; every step trains on fresh random points.
+
+    It is a :class:`~dither.train.tasks.TrainingTask`.
     """
 
     problem: Problem
+    """The differential equation to solve."""
     stencil: Stencil
+    """Nodes and weights by which derivatives are taken."""
     model: Model
+    """Model that is trained unless another is asked for."""
     recipe: Recipe
+    """Recipe that is used unless another is asked for."""
     steps: int
+    """Number of optimiser steps unless another is asked for."""
     engine: str = "2x16"
+    """Preset of an engine that the recipe's program fits."""
     log_every: int = 50
+    """Number of optimiser steps between evaluations unless another is asked for."""
 
     @property
     def name(self) -> str:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Name of the equation, as the command line takes it."""
         return self.problem.name
 
     @property
     def title(self) -> str:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Title of the equation, one line for people."""
         return self.problem.title
 
     @property
     def metric(self) -> Metric:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Figure of merit: the relative L2 error of the solution."""
         return RELATIVE_L2
 
     @property
     def samples(self) -> Mapping[str, int]:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Number of samples to ``train`` on (0: new ones in every step) and to ``test`` with."""
         return {"train": 0, "test": TEST_POINTS}
 
     def recipe_for(self, network: str | None) -> Recipe:
-        """See :class:`~dither.train.tasks.TrainingTask`: the same for all."""
+        """Returns the recipe for another network than the task's own: the same for all."""
         return self.recipe
 
     @property
     def test_points(self) -> NDArray[np.float64]:
-        """The points that errors are measured at: always the same, and never trained on."""
+        """Points that errors are measured at: always the same, and never trained on.
+
+        Shape (:data:`TEST_POINTS`, dimensions).
+        """
         return self.problem.sample(np.random.Generator(np.random.Philox(0)), TEST_POINTS)
 
     @property
     def range_inputs(self) -> NDArray[np.float64]:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Points whose activations tell how far these reach, shape (points, dimensions)."""
         return self.test_points[:RANGE_POINTS]
 
     def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Compiles the program that trains a model on this equation.
+
+        :raises CompileError: if it does not fit.
+        """
         return compile_physics(self.problem, self.stencil, model, recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
-        """See :class:`~dither.train.tasks.TrainingTask`."""
+        """Returns the source of each step's random points."""
         return PointBatches(self.problem, recipe.batch, recipe.seed)
 
     def score(self, session: Session) -> Scores:
-        """See :class:`~dither.train.tasks.TrainingTask`; the loss is measured at the first test
-        points only.
+        """Returns loss and relative error of the network that a device holds.
+
+        The error is measured at all test points, the loss at the first of them only.
         """
         points = self.test_points
         count = max(16, min(TEST_POINTS, MEASURED_EVALUATIONS // self.stencil.nodes))
@@ -100,11 +117,12 @@ class EquationTask:
 
 
 def hjb(stencil: str | None = None) -> EquationTask:
-    """The 20-dimensional Hamilton-Jacobi-Bellman equation with the published network, 21-512-512-1
-    at rank 2.
+    """Returns the task of the 20-dimensional Hamilton-Jacobi-Bellman equation.
 
-    Its first layer begins at a sixteenth of the published scale: f is then nearly linear, as it
-    should become.
+    The network is the published one, 21-512-512-1 at rank 2. Its first layer begins at a sixteenth
+    of the published scale: f is then nearly linear, as it should become.
+
+    :param stencil: name of the stencil; central differences of 0.25 if None.
     """
     first = TensorTrain((1, 1, 3, 7), (8, 4, 4, 4), 2, "sine", gain=math.sqrt(5) / 16)
     second = TensorTrain((4, 4, 4, 8), (8, 4, 4, 4), 2, "sine")
@@ -114,21 +132,28 @@ def hjb(stencil: str | None = None) -> EquationTask:
 
 
 def _plane() -> Model:
-    """A network for two coordinates. Its first layer's large weights let it follow solutions that
-    change quickly.
+    """Returns a network for two coordinates.
+
+    Its first layer's large weights let it follow solutions that change quickly.
     """
     first = TensorTrain((2,), (64,), 1, "sine", gain=4.0)
     return Model((first, TensorTrain((8, 8), (8, 8), 4, "sine", gain=1.0), Dense(64, 1)), "squared_error")
 
 
 def black_scholes(stencil: str | None = None) -> EquationTask:
-    """The Black-Scholes equation of a European call."""
+    """Returns the task of the Black-Scholes equation of a European call.
+
+    :param stencil: name of the stencil; central differences of 0.125 if None.
+    """
     recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=1000)
     return _task(BlackScholes(), stencil or "central:0.125", _plane(), recipe)
 
 
 def burgers(stencil: str | None = None) -> EquationTask:
-    """The viscous Burgers equation."""
+    """Returns the task of the viscous Burgers equation.
+
+    :param stencil: name of the stencil; central differences of 0.0625 if None.
+    """
     recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=2000)
     return _task(Burgers(), stencil or "central:0.0625", _plane(), recipe)
 
@@ -143,4 +168,4 @@ EQUATIONS: dict[str, Callable[[str | None], EquationTask]] = {
     "black-scholes": black_scholes,
     "burgers": burgers,
 }
-"""Makers by name, from a stencil's name or None for the task's own."""
+"""Functions that make the tasks, by name, from a stencil's name or None for the task's own."""

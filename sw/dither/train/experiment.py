@@ -1,9 +1,10 @@
-"""From a few choices to everything a run needs: task, model, programs, device, run folder."""
+"""Experiments: from a few choices to task, model, programs, device and run folder."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
+from ..tools.files import AnyPath
 from .activations import activation_ranges
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
@@ -32,9 +34,9 @@ from .tasks import TrainingTask, load_task
 __all__ = ["Experiment", "Prepared"]
 
 INITIAL = "initial.npz"
-"""File, in a run folder, of the initial parameters that a run was given."""
+"""Name of the file, in a run folder, that holds the initial parameters that a run was given."""
 _ROOMY = 1 << 15
-"""Depth of the golden machine's memories: software has room."""
+"""Depth of the golden machine's memories in words; software has room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +44,33 @@ class Experiment:
     """All choices that make a training run."""
 
     task: str
+    """Name of the task, one of :func:`dither.train.tasks.task_names`."""
     model: Model
+    """Model that is trained."""
     recipe: Recipe
+    """Recipe by which it is trained; of several phases, the first one's."""
     engine: EngineConfig
+    """Engine that decides the number formats and whose cycles are reported."""
     device: str
+    """Name of the machine that trains: ``golden``, ``rtl``, or a line to a board."""
     steps: int
+    """Number of optimiser steps."""
     log_every: int
+    """Number of optimiser steps between evaluations."""
     checkpoint_every: int
+    """Number of optimiser steps between checkpoints."""
     phases: tuple[Phase, ...] = ()
-    """All phases, of which :attr:`recipe` is the first one's; empty if there is but one."""
+    """All phases, the first of which has :attr:`recipe`; empty if there is only one."""
     stencil: str | None = None
-    """How derivatives of a differential equation are taken; the task's own if None."""
+    """Name of the stencil by which derivatives are taken; the task's own if None."""
     data: Path | None = None
-    """Folder of the task's files; see :func:`dither.data.data_folder`."""
+    """Folder of the task's files; :func:`dither.data.data_folder` finds another if None."""
     network: str | None = None
-    """What :attr:`model` is called: a known name or a file; None for the task's own."""
+    """Name or file of :attr:`model`; None for the task's own."""
     parameters: Parameters | None = None
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
     board: EngineConfig | None = None
-    """The engine of the board that is the device, if one is and has been asked."""
+    """Engine of the board that is the device; None for others or before the board is asked."""
 
     @classmethod
     def of_task(
@@ -75,12 +85,12 @@ class Experiment:
         recipe: Mapping[str, Any],
         then: Sequence[str] = (),
         stencil: str | None = None,
-        data: Path | None = None,
-        network: str | None = None,
+        data: AnyPath | None = None,
+        network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
     ) -> Experiment:
-        """A task's model and recipe, with changes.
+        """Makes an experiment from a task's model and recipe, with changes.
 
         :param recipe: fields of the recipe that differ from the task's; the rule by its name.
         :param then: further phases, as :func:`~dither.recipe.phases.parse_phase` takes them.
@@ -88,15 +98,16 @@ class Experiment:
             equation.
         :param data: the folder of the task's files, for a task that has any.
         :param network: instead of the task's model, one of :data:`~dither.nn.models.MODELS`, or a
-            file of
-            :meth:`dither.nn.network.Network.save`, whose parameters are then the initial ones.
+            file of :meth:`dither.nn.network.Network.save`, whose parameters are then the initial
+            ones.
         :param model: instead of the task's model, without a name.
         :param parameters: initial parameters; random ones if None.
-        :raises TaskError: if the task is unknown, the stencil none, or data cannot be read.
-        :raises ValueError: if the changed recipe is none, or there is no such network.
+        :raises TaskError: if the task or the stencil is unknown, or data cannot be read.
+        :raises ValueError: if the changed recipe is invalid, or there is no such network.
         """
         found = load_task(task, stencil, data)
         if network is not None:
+            network = os.fspath(network)
             model, parameters = _network(network, parameters)
         first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
         return cls(
@@ -110,16 +121,16 @@ class Experiment:
             checkpoint_every=checkpoint_every,
             phases=parse_phases(first, then),
             stencil=stencil,
-            data=data,
+            data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
         )
 
     @classmethod
     def of_run(
-        cls, run: RunFolder, steps: int | None = None, data: Path | None = None, device: str | None = None
+        cls, run: RunFolder, steps: int | None = None, data: AnyPath | None = None, device: str | None = None
     ) -> Experiment:
-        """The experiment that a run folder holds.
+        """Makes the experiment that a run folder holds.
 
         :param steps: another number of steps, if not None.
         :param device: another device, if not None.
@@ -139,7 +150,7 @@ class Experiment:
                 checkpoint_every=values["checkpoint_every"],
                 stencil=values.get("stencil"),
                 phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
-                data=data,
+                data=None if data is None else Path(data),
                 network=values.get("network"),
                 parameters=_initial(run),
             )
@@ -148,13 +159,17 @@ class Experiment:
 
     @property
     def machine(self) -> EngineConfig:
-        """The geometry that the device runs."""
+        """Engine configuration that the device has.
+
+        A golden machine has :attr:`roomy`, a board its own, and simulated RTL :attr:`engine`.
+        """
         return self.roomy if self.device == "golden" else self.board or self.engine
 
     @property
     def roomy(self) -> EngineConfig:
-        """A geometry that golden machines are fast with: a whole tile in the lanes, memories to
-        spare.
+        """Engine configuration that golden machines are fast with.
+
+        A whole tile fits into its lanes, and its memories are large.
         """
         if self.recipe.tile > 4096:
             return self.engine
@@ -172,17 +187,18 @@ class Experiment:
 
     @property
     def initial_parameters(self) -> Parameters:
-        """What training begins with."""
+        """Parameters that training begins with."""
         return self.parameters or self.model.initial_parameters(self.recipe.seed)
 
     @property
     def course(self) -> tuple[Phase, ...]:
-        """All phases, at least one."""
+        """All phases in their order, at least one."""
         return self.phases or (Phase(self.recipe),)
 
     def compile(self, task: TrainingTask, engine: EngineConfig, phase: int = 0) -> Compiled:
-        """The experiment's network, compiled for any engine; the results never depend on which.
+        """Compiles the experiment's network for any engine; the results do not depend on which.
 
+        :param phase: number of the phase whose program is wanted, from 0.
         :raises CompileError: if it does not fit, or its number formats are not those of the first
             phase.
         """
@@ -199,10 +215,10 @@ class Experiment:
         return compiled
 
     def prepare(self, waves: Waves | None = None, status: Status = lambda text: None) -> Prepared:
-        """Loads the data, compiles, builds the device and loads it.
+        """Loads the data, compiles the program, builds the device and loads the program into it.
 
         :param waves: write these waveforms; each command then trains one step.
-        :param status: told what is going on before it takes long.
+        :param status: called with what is going on before it takes long.
         :raises TaskError: if the data cannot be used.
         :raises CompileError: if the network does not fit the engine.
         :raises DeviceError: if the device cannot be built, or is a board with other number formats.
@@ -216,7 +232,7 @@ class Experiment:
         device = build_device(self.device, self.machine, waves=waves, status=status)
         limit = {} if waves is None else {"longest": 1}
         for phase in range(1, len(self.course)):
-            # Refuses now rather than in the middle of the run.
+            # What cannot be compiled is refused now rather than in the middle of the run.
             self.compile(task, self.engine, phase)
         return Prepared(self, task, Session(device, compiled, reported, **limit))
 
@@ -231,7 +247,7 @@ class Experiment:
 
     @property
     def command(self) -> str:
-        """The command line that makes the same run again."""
+        """Command line that makes the same run again."""
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
         words = [
             "dither",
@@ -263,10 +279,10 @@ class Experiment:
 
 
 def _network(name: str, parameters: Parameters | None) -> tuple[Model, Parameters | None]:
-    """The network of a name or a file."""
+    """Returns the model of a name or a file, and its parameters if it is a file."""
     if name in MODELS or not Path(name).suffix:
         return named_model(name), parameters
-    found = Network.load(Path(name))
+    found = Network.load(name)
     return found.model, found.parameters if parameters is None else parameters
 
 
@@ -276,7 +292,7 @@ def _digest(model: Model, parameters: Parameters) -> str:
 
 
 def _initial(run: RunFolder) -> Parameters | None:
-    """The initial parameters that a run was given."""
+    """Returns the initial parameters that a run was given, if it was given any."""
     if (wanted := run.description.get("initial")) is None:
         return None
     found = Network.load(run.path / INITIAL)
@@ -286,14 +302,17 @@ def _initial(run: RunFolder) -> Parameters | None:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An experiment whose device is ready."""
+    """An experiment whose data are loaded and whose device is ready."""
 
     experiment: Experiment
+    """Choices that the run is made of."""
     task: TrainingTask
+    """Task with its data loaded."""
     session: Session
+    """Device with the program of the first phase loaded."""
 
     def describe(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
+        """Returns the content of ``run.json`` for a new run."""
         chosen, compiled = self.experiment, self.session.reported
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
@@ -336,7 +355,7 @@ class Prepared:
 
     @property
     def board(self) -> dict[str, Any] | None:
-        """Who the board is that the run trains on, if it does on one."""
+        """Facts about the board that the run trains on; None if it trains on another device."""
         identity = getattr(self.session.device, "identity", None)
         if not isinstance(identity, Identity):
             return None
@@ -350,12 +369,15 @@ class Prepared:
 
     @property
     def initial(self) -> State:
-        """Masters and moments of step 0."""
+        """Master parameters and moments of step 0."""
         chosen = self.experiment
         return self.session.compiled.initial_state(chosen.initial_parameters)
 
     def trainer(self, run: RunFolder) -> Trainer:
-        """The loop that trains into a run folder."""
+        """Returns the loop that trains into a run folder.
+
+        Initial parameters that the run was given are written into the folder.
+        """
         chosen = self.experiment
         if chosen.parameters is not None and not (run.path / INITIAL).exists():
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
@@ -372,9 +394,9 @@ class Prepared:
         )
 
     def phase(self, number: int) -> Session:
-        """A session of another phase on the same device.
+        """Returns a session for another phase on the same device.
 
-        :param number: of the phase, from 0.
+        :param number: number of the phase, from 0.
         """
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
@@ -390,7 +412,7 @@ class Prepared:
         run.update(activations=ranges)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Returns one line for people: model, engine, device and amount of work."""
         chosen = self.experiment
         return (
             f"{chosen.model}; {chosen.engine.geometry} engine, {chosen.device}; {chosen.steps} steps of "
@@ -398,5 +420,5 @@ class Prepared:
         )
 
     def close(self) -> None:
-        """Gives the device back."""
+        """Gives the device back, which cannot be used afterwards."""
         self.session.device.close()

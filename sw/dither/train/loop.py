@@ -1,4 +1,4 @@
-"""The training loop: chunks of steps on a device, evaluation, the run folder kept up to date."""
+"""The training loop: chunks of steps on a device, evaluation, and an up-to-date run folder."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from .tasks import TrainingTask
 __all__ = ["Progress", "Trainer"]
 
 CHUNK_SECONDS = 1.0
-"""Aim for the time of one device command: long enough to be cheap, short enough for a lively
-display.
+"""Seconds that one device command should take.
+
+They are long enough to be cheap and short enough for a lively display.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training run stands, for displays."""
+    """State of a training run, for displays."""
 
     step: int
+    """Number of optimiser steps done."""
     steps: int
+    """Number of optimiser steps in all."""
     forwards: int
+    """Number of samples that went through the network so far, in training."""
     train_loss: float
     """Mean unperturbed loss of the last chunk; NaN before the first."""
     row: CurveRow
     """The last logged step."""
     seconds: float
-    """Wall time spent so far, earlier sessions of a resumed run included."""
+    """Wall time spent so far in seconds, that before a resumption included."""
     metric: Metric = ACCURACY
-    """What the row's metric is."""
+    """Metric that the row has a value of."""
 
 
 class Trainer:
@@ -51,7 +55,7 @@ class Trainer:
     :param change: makes the session of another phase, by its number from 0.
     :param run: the folder, already created.
     :param initial: masters and moments of step 0.
-    :param steps: optimiser steps in all.
+    :param steps: number of optimiser steps in all.
     :param log_every: steps between evaluations; step 0 and the last step are logged too.
     :param checkpoint_every: steps between checkpoints; the last step is saved too.
     """
@@ -102,8 +106,9 @@ class Trainer:
         self._checkpoint()
 
     def resume(self) -> None:
-        """Takes up the newest checkpoint: curve and history are cut back to it, the device gets its
-        state.
+        """Goes back to the newest checkpoint and loads its state into the device.
+
+        Curve and history are cut back to it, unless it is of the last step.
 
         :raises CheckpointError: if it cannot be trusted.
         :raises RunError: if the folder's files do not go with it, or it is beyond the last step.
@@ -127,11 +132,10 @@ class Trainer:
         self._publish()
 
     def train(self, *, report: Callable[[Progress], None], stop: Callable[[], bool]) -> bool:
-        """Goes on to the last step.
+        """Trains on to the last step and returns whether that was reached.
 
         :param report: called after each chunk.
-        :param stop: asked after each chunk; True ends the run early, with a checkpoint.
-        :returns: whether the last step was reached.
+        :param stop: called after each chunk; True ends the run early, with a checkpoint.
         :raises DeviceError: if the device fails.
         :raises RunError: if the folder cannot be written.
         """
@@ -164,9 +168,7 @@ class Trainer:
         return losses
 
     def _next(self, every: int) -> int:
-        """The first multiple of ``every`` behind the current step, or the last step if that comes
-        first.
-        """
+        """Returns the next multiple of ``every`` behind the current step, at most the last step."""
         return min((self.step // every + 1) * every, self.steps)
 
     def _end_of_phase(self) -> int:
@@ -192,17 +194,17 @@ class Trainer:
         zeros = {name: np.zeros(tensor.shape, np.int64) for name, tensor in tensors.items() if tensor.trained}
         kept = {name: before.master.get(name, zero) for name, zero in zeros.items()}
         self.session.load(State(kept, zeros, zeros))
-        self._pending = (0, 0)  # Integers of another phase may be of another unit.
+        self._pending = (0, 0)  # Losses of another phase may have other fraction bits.
 
     @property
     def forwards(self) -> int:
-        """Samples that went through the network so far, in training."""
+        """Number of samples that went through the network so far, in training."""
         step, done, _ = self._begun
         return done + (self.step - step) * self.session.forwards_per_step
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of training so far."""
+        """Number of multiply-accumulates of training so far."""
         step, _, done = self._begun
         return done + (self.step - step) * self.session.compiled.step_macs
 
@@ -220,9 +222,9 @@ class Trainer:
             digest=parameter_digest(parameters),
         )
         self.run.append(self._row, parameters)
-        # A last step off the grid is logged for this run's sake only: a longer run would not have
-        # that line, and whoever resumes with more steps must get what the longer run would have
-        # got.
+        # A last step that is no multiple of log_every is logged, but does not count: a longer run
+        # would not have that line, and a run resumed with more steps must get what the longer run
+        # would have got.
         if self.step % self.log_every == 0:
             if steps:
                 self._plateau.see(self._row.train_loss)

@@ -1,6 +1,4 @@
-"""What a step trains on: a pure function of seed and step, so that a run can be resumed
-anywhere.
-"""
+"""Samples of each step: a pure function of seed and step, so that a run resumes anywhere."""
 
 from __future__ import annotations
 
@@ -14,18 +12,19 @@ from ..physics import Problem
 __all__ = ["Batches", "DataBatches", "PointBatches", "Sampler"]
 
 _DOMAIN = 0x73616D706C6572
-"""Second key word of the order's generator ("sampler"): keeps it apart from other uses of the same
-seed.
+"""Second key word of the order's generator ("sampler").
+
+It keeps the order apart from other uses of the same seed.
 """
 _POINTS = 0x706F696E7473
 """Second key word of the generator of points ("points")."""
 
 
 class Batches(Protocol):
-    """The samples of any step."""
+    """Source of the samples of any step."""
 
     def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[Any] | None]:
-        """Those of ``steps`` consecutive steps from step ``first``.
+        """Returns the samples of ``steps`` consecutive steps from step ``first`` on.
 
         :returns: inputs of shape (steps, batch, features) and targets of shape (steps, batch), or
             None where there are none.
@@ -33,10 +32,11 @@ class Batches(Protocol):
 
 
 class PointBatches:
-    """Fresh random points of a problem's box in every step, which a Philox generator draws from
-    (seed, step).
+    """Fresh random points of a problem's box in every step.
 
-    :param batch: points of a step.
+    A Philox generator draws them from (seed, step).
+
+    :param batch: number of points in a step.
     :param seed: the run's seed.
     """
 
@@ -46,7 +46,10 @@ class PointBatches:
         self.seed = seed
 
     def take(self, first: int, steps: int) -> tuple[NDArray[np.float64], None]:
-        """See :class:`Batches`."""
+        """Returns the points of ``steps`` consecutive steps from step ``first`` on.
+
+        :returns: inputs of shape (steps, batch, dimensions), and None for targets.
+        """
         drawn = [
             self.problem.sample(
                 np.random.Generator(np.random.Philox(key=[self.seed, _POINTS], counter=[0, 0, 0, step])), self.batch
@@ -57,14 +60,13 @@ class PointBatches:
 
 
 class Sampler:
-    """Passes over the data in a new random order each time, batch after batch, without a gap
-    between passes.
+    """Passes over the data in a new random order each time, without a gap between passes.
 
     Position p of the endless stream is element ``p % samples`` of the permutation of pass
     ``p // samples``, which a Philox generator draws from (seed, pass).
 
     :param samples: size of the training set.
-    :param batch: samples of a step.
+    :param batch: number of samples in a step.
     :param seed: the run's seed.
     :raises ValueError: if a number is not positive.
     """
@@ -86,7 +88,10 @@ class Sampler:
         return self._orders[epoch]
 
     def indices(self, first: int, steps: int = 1) -> NDArray[np.int64]:
-        """Samples of ``steps`` consecutive steps from step ``first``, shape (steps, batch)."""
+        """Returns the numbers of the samples of ``steps`` steps from step ``first`` on.
+
+        :returns: int64 of shape (steps, batch).
+        """
         positions = np.arange(first * self.batch, (first + steps) * self.batch)
         epochs, places = np.divmod(positions, self.samples)
         chosen = np.empty(len(positions), np.int64)
@@ -109,6 +114,9 @@ class DataBatches:
         self.sampler = sampler
 
     def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
-        """See :class:`Batches`."""
+        """Returns the samples of ``steps`` consecutive steps from step ``first`` on.
+
+        :returns: inputs of shape (steps, batch, features) and labels of shape (steps, batch).
+        """
         chosen = self.sampler.indices(first, steps)
         return self.inputs[chosen], self.labels[chosen]

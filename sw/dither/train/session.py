@@ -1,4 +1,4 @@
-"""A compiled program on a device: what one says to it, and its counters over all runs."""
+"""A compiled program on a device: its commands, and its counters summed over all of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..runs import TensorRecord
 __all__ = ["Session", "pack_state", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
-"""The engine's counters have 32 bits; the host adds them up after each command."""
+"""Largest value of an engine's 32-bit counter; the host adds them up after each command."""
 _KINDS = {"master": np.dtype("<i4"), "moment1": np.dtype("<i4"), "moment2": np.dtype("<u4")}
 
 
 def pack_state(state: State) -> dict[str, NDArray[Any]]:
-    """A state as arrays by name, ``master.0.core0`` and so on, 32 bits each, for checkpoints."""
+    """Returns a state as arrays of 32 bits by name, such as ``master.0.core0``, for checkpoints."""
     return {
         f"{kind}.{name}": values.astype(dtype)
         for kind, dtype in _KINDS.items()
@@ -32,7 +32,7 @@ def pack_state(state: State) -> dict[str, NDArray[Any]]:
 
 
 def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
-    """The inverse of :func:`pack_state`."""
+    """Returns the state of which :func:`pack_state` made arrays."""
     kinds: dict[str, dict[str, NDArray[np.int64]]] = {kind: {} for kind in _KINDS}
     for name, values in arrays.items():
         kind, tensor = name.split(".", 1)
@@ -41,15 +41,16 @@ def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
 
 
 def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
-    """Exact counters of a training command; scalars other than the number of steps decide
-    nothing.
+    """Returns exact counters of a training command.
+
+    Of its scalars, only the number of steps has an effect on them.
     """
     scalars = [0, 0, steps] + [0] * steps
     return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
 
 
 def _steps_within_counters(compiled: Compiled) -> int:
-    """Steps of one command that keep every counter within half its range."""
+    """Returns how many steps of one command keep every counter within half its range."""
     counts = _training_cost(compiled, 1)
     return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
 
@@ -62,7 +63,7 @@ class Session:
     :param reported: the same network compiled for the geometry whose cycles :attr:`counters` should
         hold, if that is another one than the device's: they are then predicted, exactly, rather
         than counted. Saturations are the device's own.
-    :param longest: most steps of one command, if somebody wants fewer than the counters allow.
+    :param longest: most steps of one command, where fewer are wanted than the counters allow.
     :raises DeviceError: if the program does not fit the device.
     """
 
@@ -78,15 +79,17 @@ class Session:
         self.reported = reported or compiled
         self.longest = longest
         self.counters: dict[str, int] = {counter.name: 0 for counter in COUNTERS}
-        """Sums over all training steps, by the names of :data:`dither.arch.regmap.COUNTERS`. What
-        it takes to begin and end a command is left out, so that sums do not depend on how steps are
-        divided into commands."""
+        """Counters summed over all training steps, as in :data:`dither.arch.regmap.COUNTERS`.
+
+        What it takes to begin and end a command is left out, so that sums do not depend on how
+        steps are divided into commands.
+        """
         # A command of n steps costs n times one step, and a little to begin and end.
         one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
         self._step = {name: two[name] - one[name] for name in one}
         self._overhead = {name: one[name] - self._step[name] for name in one}
         self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
-        """Most steps that :meth:`train` should be given at once."""
+        """Greatest number of steps that :meth:`train` should be given at once."""
         device.write_program(compiled.program)
         self._run(compiled.setup())
 
@@ -96,21 +99,23 @@ class Session:
 
     @property
     def tensors(self) -> list[TensorRecord]:
-        """The model's parameters, in the order of :meth:`masters`."""
+        """Tensors of the model's parameters, in the order of :meth:`masters`."""
         found = (self.compiled.tensors[name] for name in self.compiled.model.parameter_shapes())
         return [TensorRecord(t.name, t.shape, t.master.frac) for t in found]
 
     def masters(self) -> NDArray[np.int32]:
-        """All masters of the model's parameters: tensor by tensor, each in row-major order of its
-        shape.
+        """Returns all masters of the model's parameters, shape (parameters,).
+
+        They come tensor by tensor, each in row-major order of its shape.
         """
         held = self.state().master
         return np.concatenate([held[tensor.name].ravel() for tensor in self.tensors]).astype(np.int32)
 
     @property
     def forwards_per_step(self) -> int:
-        """Samples that one training step sends through the network, partial passes counted in
-        full.
+        """Number of samples that one training step sends through the network.
+
+        Partial passes count in full.
         """
         return self.compiled.step_evaluations
 
@@ -119,14 +124,14 @@ class Session:
         self._run(self.compiled.load_state(state))
 
     def state(self) -> State:
-        """Masters and moments as they are in the device."""
+        """Returns masters and moments as they are in the device."""
         outputs, _ = self._run(self.compiled.store_state())
         return self.compiled.read_state(outputs)
 
     def train(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
     ) -> list[int]:
-        """Trains one step for each batch.
+        """Trains one step for each batch and returns the steps' losses.
 
         :param first_step: number of the first step, from 0.
         :param begun: number of the step that schedules count from.
@@ -145,11 +150,11 @@ class Session:
         return self.compiled.read_train(outputs)
 
     def mean_loss(self, total: int, samples: int) -> float:
-        """The mean of losses that add up to the integer ``total``."""
+        """Returns the mean of losses that add up to the integer ``total``."""
         return math.ldexp(total, -self.compiled.formats.loss_frac) / samples
 
     def evaluate(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> Evaluation:
-        """Runs samples forward.
+        """Runs samples forward and returns their outputs and, with targets, the loss.
 
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs), for the loss.
@@ -158,6 +163,10 @@ class Session:
         return self.compiled.read_evaluate(outputs, len(inputs))
 
     def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
-        """The mean loss of samples, as a training step sees it."""
+        """Returns the mean loss of samples, as a training step sees it.
+
+        :param inputs: shape (samples, features).
+        :param targets: shape (samples,) or (samples, outputs); None without any.
+        """
         outputs, _ = self._run(self.compiled.measure(inputs, targets))
         return self.compiled.read_measure(outputs, len(inputs))

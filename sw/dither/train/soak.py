@@ -1,6 +1,4 @@
-"""Trains over a line that misbehaves, again and again, and compares every curve with the golden
-machine's.
-"""
+"""Trains over a line that misbehaves and compares every curve with the golden machine's."""
 
 from __future__ import annotations
 
@@ -26,33 +24,35 @@ from .tasks import load_task
 __all__ = ["Line", "Outcome", "soak"]
 
 _ATTEMPTS = 1000
-"""Broken attempts at one run after which something is wrong with the line itself."""
+"""Number of failed attempts at one run after which something is wrong with the line itself."""
 
 Line = Callable[[np.random.Generator, Counter[str]], FaultyTransport]
-"""Opens the line, with faults; called again after each failure of a driver, when the line must be
-whole again.
+"""Function that opens the line, with faults.
+
+It is called again after each failure of a driver, when the line must be whole again.
 """
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a soak came to."""
+    """Result of a soak: what was injected and what came of it."""
 
     faults: Counter[str] = field(default_factory=Counter)
-    """Injected, by kind and direction."""
+    """Number of faults injected, by kind and direction."""
     runs: int = 0
-    """Trained to their end; all of them with the golden curve, or :func:`soak` would have
-    raised.
+    """Number of runs trained to their end.
+
+    All of them have the golden curve, or :func:`soak` would have raised.
     """
     errors: Counter[str] = field(default_factory=Counter)
-    """Drivers that ended with a message, or were killed."""
+    """Number of drivers that ended with a message, or were killed, by message."""
     resumed: int = 0
-    """Runs that went on from a checkpoint."""
+    """Number of runs that went on from a checkpoint."""
     resent: int = 0
-    """Requests sent again."""
+    """Number of requests sent again."""
 
     def report(self) -> str:
-        """A few lines for people."""
+        """Returns the outcome as a few lines for people."""
         lines = [
             f"{self.faults.total()} faults in {self.runs} runs, every curve golden; {self.resent} requests sent again",
             f"{self.errors.total()} drivers ended early, {self.resumed} runs went on from a checkpoint",
@@ -64,7 +64,7 @@ class Outcome:
 
 
 class _Work:
-    """One short training run, and what it must come to."""
+    """One short training run, to be repeated again and again."""
 
     def __init__(self, config: EngineConfig, steps: int) -> None:
         self.experiment = Experiment.of_task(
@@ -81,7 +81,7 @@ class _Work:
         self.config = config
 
     def train(self, device: Device, folder: Path) -> bool:
-        """Begins the run or goes on with it, to its end; whether it went on."""
+        """Begins the run or goes on with it, to its end, and returns whether it went on."""
         prepared = Prepared(self.experiment, self.task, Session(device, self.compiled))
         if resumed := folder.exists() and any((folder / "checkpoints").glob("*.npz")):
             trainer = prepared.trainer(RunFolder.open(folder))
@@ -105,15 +105,15 @@ def soak(
     shortest_timeout: float = 0.03,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Trains digits until so many faults have happened.
+    """Trains digits over a faulty line until at least ``faults`` faults have happened.
 
     :param open_line: opens the line to the board.
-    :param config: of the board's engine.
-    :param faults: how many, at least; the run at hand is finished.
-    :param seed: of the faults.
-    :param steps: training steps of a run.
-    :param patience: of the drivers.
-    :param shortest_timeout: of the drivers.
+    :param config: configuration of the board's engine.
+    :param faults: number of faults; the run at hand is finished before the end.
+    :param seed: seed of the faults.
+    :param steps: number of training steps of a run.
+    :param patience: the drivers' patience in seconds.
+    :param shortest_timeout: the drivers' least time in seconds to wait for an answer.
     :param tell: called after each run.
     :raises AssertionError: if a run ends with another curve than the golden machine's, or never
         ends.
@@ -146,7 +146,7 @@ def _attempt(
     patience: float,
     shortest_timeout: float,
 ) -> bool:
-    """One driver; whether it came to the end of the run."""
+    """Lets one driver train and returns whether it came to the end of the run."""
     line = open_line(random, outcome.faults)
     device = None
     try:
@@ -166,5 +166,5 @@ def _attempt(
 
 
 def _result(folder: Path) -> tuple[str, bytes]:
-    """The bits that a run left behind."""
+    """Returns the bits that a run left behind: curve and history."""
     return (folder / "curve.csv").read_text(), (folder / "history").read_bytes()

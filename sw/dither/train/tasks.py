@@ -1,4 +1,4 @@
-"""Tasks: what there is to learn, as data in [-1, 1] with labels, or as a differential equation."""
+"""Tasks: data in [-1, 1] with labels to learn, or a differential equation to solve."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..data import DataError, data_folder, load_mnist
 from ..nn.models import Model, Parameters, named_model
 from ..recipe import Recipe
 from ..runs.metrics import ACCURACY, Metric, Scores
+from ..tools.files import AnyPath
 from .equations import EQUATIONS
 from .sampler import Batches, DataBatches, Sampler
 
@@ -35,69 +36,69 @@ class TrainingTask(Protocol):
     """What a training run needs to know of its task."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the task, as the command line takes it."""
+
     @property
     def title(self) -> str:
-        """One line for people."""
+        """Title of the task, one line for people."""
 
     @property
     def model(self) -> Model:
-        """Trained where nobody asks for another."""
+        """Model that is trained unless another is asked for."""
 
     @property
     def recipe(self) -> Recipe:
-        """Used where nobody asks for another."""
+        """Recipe that is used unless another is asked for."""
 
     def recipe_for(self, network: str | None) -> Recipe:
-        """The recipe for another network than the task's own, by its name."""
+        """Returns the recipe for a network by its name; the task's own if None."""
 
     @property
     def steps(self) -> int:
-        """Optimiser steps, where nobody asks for another number."""
+        """Number of optimiser steps unless another is asked for."""
 
     @property
     def engine(self) -> str:
-        """Preset of the engine that the recipe's program fits, where nobody asks for another."""
+        """Preset of an engine that the recipe's program fits."""
 
     @property
     def log_every(self) -> int:
-        """Steps between evaluations, where nobody asks for another number."""
+        """Number of optimiser steps between evaluations unless another is asked for."""
 
     @property
     def metric(self) -> Metric:
-        """What says how good a network is."""
+        """Figure of merit that says how good a network is."""
 
     @property
     def samples(self) -> Mapping[str, int]:
-        """How many samples there are to ``train`` on (0: new ones in every step) and to ``test``
-        with.
-        """
+        """Number of samples to ``train`` on (0: new ones in every step) and to ``test`` with."""
 
     @property
     def range_inputs(self) -> NDArray[np.floating[Any]]:
         """Samples whose activations tell how far these reach, shape (samples, features)."""
 
     def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
-        """The program that trains a model.
+        """Compiles the program that trains a model on this task.
 
         :raises CompileError: if it does not fit.
         """
 
     def batches(self, recipe: Recipe) -> Batches:
-        """What the steps train on."""
+        """Returns the source of each step's samples."""
 
     def score(self, session: Session) -> Scores:
-        """How the network that a device holds does on held-out data."""
+        """Returns how the network that a device holds does on held-out data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Samples of one kind: ``inputs`` (samples, features), floats in [-1, 1]; ``labels``
-    (samples,), classes.
-    """
+    """Samples for one purpose, training or testing, with their labels."""
 
     inputs: NDArray[np.floating[Any]]
+    """Samples as floats in [-1, 1], shape (samples, features)."""
     labels: NDArray[np.int64]
+    """Class of each sample, from 0, shape (samples,)."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -105,31 +106,36 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A classification data set, checked.
+    """A classification data set, checked, with the model and recipe that suit it.
+
+    It is a :class:`TrainingTask`.
 
     :raises TaskError: if a split is empty, its shapes disagree, an input is NaN, infinite or
         outside [-1, 1], or a label is no class, or the model does not suit the data.
     """
 
     name: str
+    """Name of the task, as the command line takes it."""
     title: str
-    """One line for people."""
+    """Title of the task, one line for people."""
     classes: int
+    """Number of classes, hence of the network's outputs."""
     train: Split
+    """Samples to train on."""
     test: Split
-    """Held out: never trained on."""
+    """Samples held out: never trained on."""
     model: Model
-    """Trained where nobody asks for another."""
+    """Model that is trained unless another is asked for."""
     recipe: Recipe
-    """Used where nobody asks for another."""
+    """Recipe that is used unless another is asked for."""
     steps: int
-    """Optimiser steps, where nobody asks for another number."""
+    """Number of optimiser steps unless another is asked for."""
     engine: str = "2x16"
-    """Preset of the engine that the recipe's program fits, where nobody asks for another."""
+    """Preset of an engine that the recipe's program fits."""
     log_every: int = 50
-    """Steps between evaluations, where nobody asks for another number."""
+    """Number of optimiser steps between evaluations unless another is asked for."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By name of another network, what its recipe has otherwise than the task's."""
+    """Changes to the recipe for other networks than the task's own, by the network's name."""
 
     def __post_init__(self) -> None:
         for kind, split in (("training", self.train), ("held-out", self.test)):
@@ -140,46 +146,53 @@ class Task:
         self.check_model(self.model)
 
     def recipe_for(self, network: str | None) -> Recipe:
-        """See :class:`TrainingTask`."""
+        """Returns the recipe for a network by its name: the task's own, with the changes for it."""
         return replace(self.recipe, **self.variants.get(network or "", {}))
 
     @property
     def features(self) -> int:
-        """Inputs of the network."""
+        """Number of features of a sample, which are the network's inputs."""
         return int(self.train.inputs.shape[1])
 
     @property
     def metric(self) -> Metric:
-        """See :class:`TrainingTask`."""
+        """Figure of merit: the accuracy on held-out samples."""
         return ACCURACY
 
     @property
     def samples(self) -> Mapping[str, int]:
-        """See :class:`TrainingTask`."""
+        """Number of samples to ``train`` on and to ``test`` with."""
         return {"train": len(self.train), "test": len(self.test)}
 
     @property
     def range_inputs(self) -> NDArray[np.floating[Any]]:
-        """See :class:`TrainingTask`."""
+        """Samples whose activations tell how far these reach: all held-out ones."""
         return self.test.inputs
 
     def compile(self, model: Model, recipe: Recipe, engine: EngineConfig, parameters: Parameters) -> Compiled:
-        """See :class:`TrainingTask`."""
+        """Compiles the program that trains a model on this task.
+
+        :raises TaskError: if the model does not suit the data.
+        :raises CompileError: if it does not fit.
+        """
         self.check_model(model)
         return compile(model, recipe, engine, parameters, self.train.inputs, self.train.labels)
 
     def batches(self, recipe: Recipe) -> Batches:
-        """See :class:`TrainingTask`."""
+        """Returns the source of each step's samples: passes over the data in random order."""
         sampler = Sampler(samples=len(self.train), batch=recipe.batch, seed=recipe.seed)
         return DataBatches(self.train.inputs, self.train.labels, sampler)
 
     def score(self, session: Session) -> Scores:
-        """See :class:`TrainingTask`; of equal outputs, the lowest class's counts."""
+        """Returns loss and accuracy on held-out data of the network that a device holds.
+
+        Of equal outputs, the lowest class's counts.
+        """
         found = session.evaluate(self.test.inputs, self.test.labels)
         return Scores(found.loss, float(np.mean(found.integers.argmax(axis=1) == self.test.labels)))
 
     def check_model(self, model: Model) -> None:
-        """Compare a model's inputs and outputs with the data's.
+        """Checks that a model's numbers of inputs and outputs are the data's.
 
         :raises TaskError: if they differ.
         """
@@ -207,8 +220,9 @@ class Task:
 
 
 def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A mask that holds out ``fraction`` of the samples of every class, the same ones for the same
-    seed.
+    """Returns a mask that holds out ``fraction`` of the samples of every class.
+
+    The same seed holds out the same samples.
     """
     generator = np.random.Generator(np.random.Philox(seed))
     held_out = np.zeros(len(labels), bool)
@@ -249,8 +263,7 @@ def _digits() -> Task:
 
 
 def _mnist(folder: Path | None) -> Task:
-    # Files are read once a process and folder, wherever that comes from: people ask for a task
-    # several times.
+    # Tasks are asked for several times, so files are read once for each process and folder.
     return _mnist_from(folder, data_folder("mnist", folder)[0])
 
 
@@ -282,34 +295,35 @@ def _mnist_from(folder: Path | None, found: Path) -> Task:
         log_every=125,
         variants={
             "mnist-cnn": {"estimator": ("mirror", "mirror", "exact")},
-            # Nothing goes back through time: every step's state gets the error at the network's
-            # outputs.
+            # Nothing goes back through time: the state of every time step gets the error at the
+            # network's outputs.
             "mnist-rnn": {"estimator": ("feedback", "exact")},
         },
     )
 
 
 TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
-"""Bundled data sets: a loader by name."""
+"""Functions that load the bundled data sets, by name."""
 DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {"mnist": _mnist}
-"""Data sets that are not bundled: a loader by name, from a folder or from wherever
-:mod:`dither.data` finds them.
+"""Functions that load the data sets which are not bundled, by name.
+
+They take a folder, or None for wherever :mod:`dither.data` finds the files.
 """
 
 
 def task_names() -> list[str]:
-    """All tasks' names."""
+    """Returns the names of all tasks."""
     return [*TASKS, *DATA_TASKS, *EQUATIONS]
 
 
-def load_task(name: str, stencil: str | None = None, data: Path | None = None) -> TrainingTask:
-    """The named task, loaded and checked.
+def load_task(name: str, stencil: str | None = None, data: AnyPath | None = None) -> TrainingTask:
+    """Returns the named task, loaded and checked.
 
     :param stencil: how derivatives are taken, if other than the task does, for a differential
         equation.
-    :param data: the folder of the task's files; see :func:`dither.data.data_folder`.
-    :raises TaskError: if there is none of that name, with the nearest known one; or if the stencil
-        is none, or data cannot be read.
+    :param data: the folder of the task's files; :func:`dither.data.data_folder` finds it if None.
+    :raises TaskError: if there is no such task (the message has the nearest known one) or stencil,
+        or data cannot be read.
     """
     if data is not None and name not in DATA_TASKS and name in task_names():
         raise TaskError(f"{name} needs no files; leave the data folder out")
@@ -327,6 +341,6 @@ def load_task(name: str, stencil: str | None = None, data: Path | None = None) -
     if name in TASKS:
         return TASKS[name]()
     try:
-        return DATA_TASKS[name](data)
+        return DATA_TASKS[name](None if data is None else Path(data))
     except DataError as error:
         raise TaskError(str(error)) from None

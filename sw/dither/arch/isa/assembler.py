@@ -1,4 +1,4 @@
-"""Puts instructions one behind the other and resolves calls."""
+"""An assembler: puts instructions one behind the other and resolves calls of labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {form.name: form.words for form in INSTRUCTIONS}
 
 
 class Assembler:
-    """A program under construction. Labels may be called before they are placed."""
+    """A program under construction; labels may be called before they are placed."""
 
     def __init__(self) -> None:
         self._items: list[tuple[Instruction | None, str]] = []
@@ -23,32 +23,44 @@ class Assembler:
 
     @property
     def size(self) -> int:
-        """Words so far."""
+        """Number of words of the program so far."""
         return self._size
 
     def label(self, name: str) -> None:
-        """Names the next instruction's address."""
+        """Gives a name to the address of the next instruction.
+
+        :raises ValueError: if the name is taken.
+        """
         if name in self.labels:
             raise ValueError(f"label {name!r} is placed twice")
         self.labels[name] = self._size
 
     def emit(self, name: str, **fields: int) -> None:
-        """Appends an instruction."""
+        """Appends one instruction, made from its name and its fields.
+
+        An example: ``code.emit("SET", target=1, source=0, value=5)``.
+
+        :raises ValueError: on unknown names and values out of range.
+        """
         self.add(Instruction.make(name, **fields))
 
     def add(self, instruction: Instruction) -> None:
-        """Appends a finished instruction."""
+        """Appends an instruction that is already made."""
         self._items.append((instruction, ""))
         self._size += instruction.format.words
 
     def call(self, label: str) -> None:
-        """Appends a CALL of a label."""
+        """Appends a CALL of a label, which may be placed later."""
         self._items.append((None, label))
         self._size += _WORDS["CALL"]
 
     @contextmanager
     def loop(self, count: int = 0, register: int = 0) -> Iterator[None]:
-        """A LOOP around what is emitted within; none if it is known to run once."""
+        """Puts a LOOP around what is emitted within the ``with`` block, unless it runs just once.
+
+        :param count: number of iterations, added to the register's value.
+        :param register: register with a number of iterations; 0 adds nothing.
+        """
         counted = register != 0 or count != 1
         if counted:
             self.emit("LOOP", register=register, count=count)
@@ -57,7 +69,7 @@ class Assembler:
             self.emit("END")
 
     def instructions(self) -> list[Instruction]:
-        """The program, calls resolved.
+        """Returns the program's instructions with all calls resolved.
 
         :raises ValueError: on a call of an unknown label.
         """
@@ -71,5 +83,8 @@ class Assembler:
         return resolved
 
     def words(self) -> list[int]:
-        """The program's words."""
+        """Returns the program's 32-bit words.
+
+        :raises ValueError: on a call of an unknown label.
+        """
         return encode_program(self.instructions())

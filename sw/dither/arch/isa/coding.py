@@ -1,4 +1,4 @@
-"""Instructions as words and as text, and back."""
+"""Conversion of instructions to words and to text, and back."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _BY_OPCODE: dict[int, InstructionFormat] = {form.opcode: form for form in INSTRU
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction: a name of the table and a value for each of its fields."""
+    """One instruction: a name from the instruction table and a value for each of its fields.
+
+    :raises ValueError: on an unknown name, missing or unknown fields, or values out of range.
+    """
 
     name: str
+    """Name of the instruction, as in the instruction table."""
     fields: Mapping[str, int]
+    """Value of each field, by its name."""
 
     def __post_init__(self) -> None:
         if self.name not in _BY_NAME:
@@ -36,7 +41,9 @@ class Instruction:
 
     @classmethod
     def make(cls, name: str, **fields: int) -> Instruction:
-        """An instruction from keyword arguments.
+        """Makes an instruction from its name and keyword arguments for its fields.
+
+        An example: ``Instruction.make("SET", target=1, source=0, value=5)``.
 
         :raises ValueError: on unknown names and values out of range.
         """
@@ -44,13 +51,14 @@ class Instruction:
 
     @property
     def format(self) -> InstructionFormat:
+        """The row of the instruction table that describes this instruction."""
         return _BY_NAME[self.name]
 
     def __getitem__(self, name: str) -> int:
         return self.fields[name]
 
     def encode(self) -> list[int]:
-        """The instruction's 32-bit words."""
+        """Returns the instruction as 32-bit words, the opcode in the lowest bits of the first."""
         bits, position = self.format.opcode, OPCODE_BITS
         for field in self.format.fields:
             bits |= (self.fields[field.name] & ((1 << field.width) - 1)) << position
@@ -62,12 +70,12 @@ class Instruction:
 
 
 def encode_program(instructions: Iterable[Instruction]) -> list[int]:
-    """The words of a program, one instruction behind the other."""
+    """Returns the words of a program: its instructions encoded, one behind the other."""
     return [word for instruction in instructions for word in instruction.encode()]
 
 
 def decode_program(words: list[int]) -> Iterator[tuple[int, Instruction]]:
-    """The instructions of a program with their word addresses.
+    """Yields the instructions of a program, each with its word address.
 
     :raises ValueError: on an unknown opcode or a program that ends within an instruction.
     """
@@ -92,5 +100,8 @@ def decode_program(words: list[int]) -> Iterator[tuple[int, Instruction]]:
 
 
 def disassemble(words: list[int]) -> str:
-    """A program as text, one instruction a line."""
+    """Returns a program as text: one line for each instruction, with its word address.
+
+    :raises ValueError: if the words are not a program, as :func:`decode_program` does.
+    """
     return "\n".join(f"{address:5d}  {instruction}" for address, instruction in decode_program(words))

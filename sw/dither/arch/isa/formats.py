@@ -1,4 +1,4 @@
-"""What a row of the instruction table says: fields, and their places in an instruction's words."""
+"""Rows of the instruction table: an instruction's fields and their places in its words."""
 
 from __future__ import annotations
 
@@ -11,52 +11,63 @@ __all__ = ["Field", "InstructionFormat"]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an instruction: width in bits, meaning, whether it is signed, whether it names a
-    register.
-    """
+    """One field of an instruction: its name, width, meaning and kind."""
 
     name: str
+    """Name of the field, such as ``base``."""
     width: int
+    """Width of the field in bits."""
     doc: str
+    """Meaning of the field, for the reference page."""
     signed: bool = False
+    """Whether the value is in two's complement."""
     source: bool = False
+    """Whether the value is the number of a register that the instruction reads."""
     target: bool = False
+    """Whether the value is the number of the register that the instruction writes."""
 
     @property
     def lowest(self) -> int:
+        """The smallest value that the field holds."""
         return -(1 << (self.width - 1)) if self.signed else 0
 
     @property
     def highest(self) -> int:
+        """The largest value that the field holds."""
         return (1 << (self.width - 1)) - 1 if self.signed else (1 << self.width) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionFormat:
-    """One row of the table."""
+    """One row of the instruction table: how an instruction is encoded, counted and described."""
 
     name: str
+    """Name of the instruction, such as ``CONTRACT``."""
     opcode: int
+    """Number of the instruction in the lowest bits of its first word."""
     phase: str
-    """The cycle counter that its execution is charged to."""
+    """Name of the phase, and so of the cycle counter, that execution is charged to."""
     fields: tuple[Field, ...]
+    """Fields in the order of their bits, the lowest first, behind the opcode."""
     doc: str
+    """Description of what the instruction does, for the reference page."""
 
     @property
     def bits(self) -> int:
+        """Length in bits, the opcode included."""
         return OPCODE_BITS + sum(field.width for field in self.fields)
 
     @property
     def words(self) -> int:
-        """Length in 32-bit words."""
+        """Length in 32-bit words, the last one padded with zeros."""
         return -(-self.bits // WORD_BITS)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Fields that name registers to read, in the order in which the sequencer reads them."""
+        """Names of the fields that name registers to read, in the sequencer's order of reading."""
         return tuple(field.name for field in self.fields if field.source)
 
     @property
     def writes_register(self) -> bool:
-        """Whether it has a field ``target``, the register that it writes."""
+        """Whether the instruction writes a register, named by its field ``target``."""
         return any(field.target for field in self.fields)

@@ -1,4 +1,4 @@
-"""The table as a page for people."""
+"""The instruction table as a page for people, ``docs/isa.md``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["render_markdown"]
 
 
 def render_markdown() -> str:
-    """The reference page of the instruction set, ``docs/isa.md``."""
+    """Returns the reference page of the instruction set, ``docs/isa.md``, as Markdown."""
     lines = ["# Instruction set", "", "Made from `dither.arch.isa` by `dither docs`; do not edit.", ""]
     for form in INSTRUCTIONS:
         lines += [

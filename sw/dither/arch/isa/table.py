@@ -1,4 +1,4 @@
-"""The table of instructions."""
+"""The table of all instructions: names, opcodes, fields and descriptions."""
 
 from __future__ import annotations
 
@@ -276,6 +276,7 @@ INSTRUCTIONS: tuple[InstructionFormat, ...] = (
         "is the weight of source input `u*R + r` and output m, or 0 where there is no such input.",
     ),
 )
+"""All instructions, in the order of their opcodes."""
 
 LOCAL_INSTRUCTIONS = ("CORRELATE", "DITHER", "TRANSPOSE")
-"""What an engine without ``local_learning`` does not know."""
+"""Names of the instructions that an engine without ``local_learning`` lacks."""

@@ -1,4 +1,4 @@
-"""Sizes that instructions imply, and what the numbers in their fields stand for."""
+"""Sizes that instructions imply, and the meaning of the numbers in their fields."""
 
 from __future__ import annotations
 
@@ -25,100 +25,113 @@ __all__ = [
 ]
 
 WORD_BITS = 32
+"""Bits of a program word and of a scalar register."""
 OPCODE_BITS = 8
+"""Bits of an opcode, the lowest of an instruction's first word."""
 REGISTERS = 16
-"""Scalar registers of 32 bits, two's complement; register 0 always reads zero."""
+"""Number of scalar registers of 32 bits, two's complement; register 0 always reads zero."""
 STACK_DEPTH = 16
-"""Loops and calls that may be open at once, together."""
+"""Number of loops and calls that may be open at once, together."""
 
 MASTER_BITS = 32
 """Bits of a master parameter and of a moment."""
 GRADIENT_BITS = 48
-"""Bits of a gradient accumulator: a full-scale product of two activations and 2**14 times as
-much.
+"""Bits of a gradient accumulator.
+
+They hold the sum of almost 2**13 full-scale products of two activations of 18 bits.
 """
 
 REDUCTION_LOOPS = ("k0", "k1", "k2")
-"""Loops of CONTRACT that accumulate, innermost first."""
+"""Names of CONTRACT's loops over the terms of a sum, innermost first."""
 OUTER_LOOPS = ("o0", "o1", "o2", "o3")
-"""Loops of CONTRACT over outputs, innermost first; o0 counts row tiles."""
+"""Names of CONTRACT's loops over outputs, innermost first; o0 counts row tiles."""
 LOOPS = REDUCTION_LOOPS + OUTER_LOOPS
+"""Names of all of CONTRACT's loops, innermost first."""
 
 
 class Memory(IntEnum):
-    """Memories that LOAD and STORE reach; one stream beat is one word, or one part of it
-    (`word_parts`).
+    """Memories that LOAD and STORE reach, and what one word of each holds.
+
+    Slots are numbered from the lowest bits of a word on. A word takes one beat of a stream, or
+    ``word_parts`` of them.
     """
 
     ACTIVATION = 0
-    """L samples of W bits, lane 0 lowest."""
+    """Activations: L samples of W bits, signed, lane 0 lowest."""
     MASTER = 1
-    """R master parameters of 32 bits, row 0 lowest."""
+    """Master parameters: R numbers of 32 bits, signed, row 0 lowest."""
     GRADIENT = 2
-    """R gradient accumulators of 48 bits."""
+    """Gradient accumulators: R numbers of 48 bits, signed, row 0 lowest."""
     MOMENT1 = 3
-    """R first moments of 32 bits."""
+    """First moments: R numbers of 32 bits, signed, row 0 lowest."""
     MOMENT2 = 4
-    """R second moments of 32 bits, unsigned."""
+    """Second moments: R numbers of 32 bits, unsigned, row 0 lowest."""
     WEIGHT = 5
-    """R working weights of W bits, each in a 32-bit slot, sign-extended."""
+    """Working weights: R numbers of W bits, each sign-extended in a slot of 32 bits."""
     ACTIVATION_TABLE = 6
-    """One entry of an activation table: value in W bits, slope in the W bits above (both
-    signed).
-    """
+    """Entries of activation tables: value in W bits, slope in the W bits above, both signed."""
     SCALAR_TABLE = 7
-    """One entry of a scalar table: value in 18 bits unsigned, slope in the 18 bits above,
-    signed.
-    """
+    """Entries of scalar tables: value in 18 bits, unsigned, slope in the 18 above, signed."""
 
 
 class Activation(IntEnum):
     """What CONTRACT does to an output after requantisation."""
 
     NONE = 0
+    """The output stays as it is."""
     RELU = 1
+    """Negative outputs become zero."""
     TABLE = 2
+    """The output goes through one of the piecewise-linear activation tables."""
 
 
 class Operand(IntEnum):
     """What CONTRACT multiplies its inputs by."""
 
     WEIGHT = 0
-    """A word of the weight memory: a weight for each row, the same for all lanes."""
+    """A word of the weight memory: one weight for each row, the same for all lanes."""
     LANE = 1
-    """A word of the activation memory: a number for each lane, the same for all rows."""
+    """A word of the activation memory: one number for each lane, the same for all rows."""
     POSITIVE = 2
-    """The same, 1 where it is greater than zero, else 0."""
+    """A word of activations as a mask: 1 where a lane's number is greater than zero, else 0."""
     SIGN = 3
-    """The same, its sign: 1, 0 or -1."""
+    """The signs of a word of activations: 1, 0 or -1 for each lane."""
 
 
 class Distribution(IntEnum):
-    """What PERTURB and ACCUMULATE take for xi; bits are numbered through the blocks of the
-    generator.
+    """Distribution of the numbers xi by which PERTURB and ACCUMULATE multiply.
+
+    Random bits come from the generator's blocks, numbered through.
     """
 
     NONE = 0
-    """Zero, without the generator."""
+    """Always zero, without the generator: the parameters themselves."""
     RADEMACHER = 1
-    """+1 or -1: one bit a parameter."""
+    """Either +1 or -1, from one random bit for each parameter."""
     UNIFORM = 2
-    """2u - 255, an odd number from -255 to 255: u is made of eight bits a parameter."""
+    """Odd numbers from -255 to 255, all equally likely.
+
+    xi = 2u - 255, u an unsigned number of eight random bits for each parameter.
+    """
     GAUSSIAN = 3
-    """Ones among sixteen bits a parameter, minus 8: binomial, from -8 to 8, standard deviation
-    2.
+    """Binomial numbers from -8 to 8, with a standard deviation of 2.
+
+    xi counts the ones among sixteen random bits for each parameter, minus 8.
     """
     COORDINATE = 4
-    """1 for the parameter whose index is the probe's number, else 0, without the generator."""
+    """One for the parameter whose index is the probe's number, zero for all others.
+
+    It needs no generator.
+    """
 
     @property
     def bits(self) -> int:
-        """Random bits of a parameter."""
+        """Number of random bits for each parameter."""
         return {Distribution.RADEMACHER: 1, Distribution.UNIFORM: 8, Distribution.GAUSSIAN: 16}.get(self, 0)
 
     @property
     def largest(self) -> int:
-        """The greatest magnitude of xi."""
+        """The greatest magnitude that xi can have."""
         sizes = {Distribution.NONE: 0, Distribution.UNIFORM: 255, Distribution.GAUSSIAN: 8}
         return sizes.get(self, 1)
 
@@ -129,40 +142,49 @@ class Distribution(IntEnum):
 
 
 class LossMode(IntEnum):
-    """What LOSS does besides summing."""
+    """What LOSS does with every lane's loss besides adding it to the sum."""
 
     SUM = 0
-    """Nothing."""
+    """The losses are summed, nothing else."""
     KEEP = 1
-    """Keeps every lane's loss."""
+    """The unit also keeps every lane's loss until the next KEEP."""
     DIFFER = 2
-    """Writes every lane's loss minus the one kept to a word of the activation memory."""
+    """Every lane's loss minus the one kept is also written, to a word of the activation memory."""
     ERROR = 3
-    """Writes the derivatives of every lane's loss by the outputs to words of the activation
-    memory.
+    """The derivatives of every lane's loss by the outputs are also written, a word for each output.
     """
 
 
 class LossKind(IntEnum):
-    """Per-sample losses."""
+    """Loss function of one sample, from the network's outputs and its label or targets."""
 
     CROSS_ENTROPY = 0
+    """The cross-entropy of the outputs' softmax with the label's class."""
     SQUARED_ERROR = 1
+    """The sum of squared differences between outputs and targets."""
 
 
 class Rule(IntEnum):
-    """Optimisers of the update unit."""
+    """Optimiser rule by which UPDATE turns gradients into steps.
+
+    The arithmetic of each is in :mod:`dither.golden.rules`.
+    """
 
     SGD = 0
+    """Gradient descent: the direction is the gradient."""
     SIGN = 1
+    """The direction is the sign of the gradient."""
     MOMENTUM = 2
+    """The direction is a decaying sum of gradients."""
     ADAM = 3
+    """The direction is Adam's: mean gradient over root mean square gradient."""
     SIGN_MOMENTUM = 4
-    """An exponential average of signs."""
+    """The direction is an exponential average of the gradients' signs."""
 
     @property
     def scale_free(self) -> bool:
-        """Whether a common factor of all gradients changes nothing; directions have 12 fraction
-        bits then.
+        """Whether a common factor of all gradients leaves the directions unchanged.
+
+        Directions of such rules have 12 fraction bits.
         """
         return self in (Rule.SIGN, Rule.ADAM, Rule.SIGN_MOMENTUM)
