@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.fixedpoint import FixedPoint
 from ...nn.models import Model
 
-__all__ = ["Labelled", "Samples", "matrix"]
+__all__ = ["Labelled", "Samples", "classes", "matrix"]
 
 Integers = NDArray[np.int64]
 
@@ -41,7 +42,36 @@ def matrix(inputs: ArrayLike, columns: int) -> NDArray[np.float64]:
     samples = np.asarray(inputs, dtype=np.float64)
     if samples.ndim != 2 or samples.shape[1] != columns or not len(samples):
         raise ValueError(f"inputs must have shape (samples, {columns}), not {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise ValueError("inputs must be finite numbers; leave out or repair samples with NaN or infinity")
     return samples
+
+
+def classes(targets: ArrayLike, count: int) -> Integers:
+    """Returns the classes of samples as integers.
+
+    :param count: number of classes.
+    :raises ValueError: if a target is no whole number from 0 to ``count`` - 1.
+    """
+    values = np.asarray(targets, dtype=np.float64)
+    good = (values >= 0) & (values < count) & (values == np.floor(values))
+    if not good.all():
+        raise ValueError(f"targets must be classes, whole numbers from 0 to {count - 1}, not {values[~good][0]:g}")
+    return values.astype(np.int64)
+
+
+def _encoded(values: NDArray[np.float64], form: FixedPoint, what: str) -> Integers:
+    """Returns values in a format that holds them; its end itself may be reached.
+
+    :raises ValueError: if it does not.
+    """
+    reach, end = float(np.abs(values).max(initial=0.0)), math.ldexp(1.0, form.width - 1 - form.frac)
+    if not reach <= end:
+        raise ValueError(
+            f"{what} reach {reach:g}, but the program was compiled for at most {end:g}; scale them, or compile with "
+            "samples that reach as far"
+        )
+    return form.encode(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +91,18 @@ class Labelled:
     def words(self, inputs: ArrayLike, targets: ArrayLike | None) -> Integers:
         """See :class:`Samples`; targets are classes or, for squared errors, values."""
         samples = matrix(inputs, self.model.inputs)
-        words = [self.input.encode(samples)]
+        words = [_encoded(samples, self.input, "inputs")]
         squared = self.model.loss == "squared_error"
         wanted = None if targets is None else np.asarray(targets)
         expected = (len(samples), self.model.outputs) if squared else (len(samples),)
         if wanted is not None and wanted.shape != expected:
             raise ValueError(f"targets must have shape {expected}, not {wanted.shape}")
-        labels = np.zeros(len(samples)) if squared else wanted
-        words.append(np.asarray(np.full(len(samples), -1) if wanted is None else labels, dtype=np.int64)[:, None])
+        if wanted is None:
+            labels = np.full(len(samples), -1)
+        else:
+            labels = np.zeros(len(samples), np.int64) if squared else classes(wanted, self.model.outputs)
+        words.append(labels[:, None])
         if squared:
             values = np.zeros(expected) if wanted is None else wanted
-            words.append(self.output.encode(values))
+            words.append(_encoded(np.asarray(values, dtype=np.float64), self.output, "targets"))
         return np.concatenate(words, axis=1)
