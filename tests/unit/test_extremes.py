@@ -74,7 +74,7 @@ def test_targets_out_of_reach(wrong: float) -> None:
 @pytest.mark.parametrize("field", ["rate", "projection", "mu", "activity_mu"])
 @pytest.mark.parametrize("value", [1e-300, 1e300, 0, -1, np.nan])
 def test_sizes_of_a_recipe(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"^{field} must be a number from 1e-9 to 1e9, not "):
+    with pytest.raises(ValueError, match=rf"^{field} must be a positive number from 1e-9 to 1e9, not "):
         Recipe(**{field: value})
 
 
@@ -84,8 +84,8 @@ def test_sizes_of_a_recipe(field: str, value: float) -> None:
         ("stein:1:1000000", 21, "^1,000,000 samples are too many; use at most 65,536$"),
         ("sparse:1:7", 21, "^a sparse grid of level 7 in 21 dimensions has too many nodes; use a lower level$"),
         ("sparse:1:1000000000", 2, "has too many nodes; use a lower level$"),
-        ("central:1e-300", 2, "^step must be a number from 1e-6 to 1e6"),
-        ("sparse:inf", 2, "^sigma must be a number from 1e-6 to 1e6"),
+        ("central:1e-300", 2, "^step must be positive, from 1e-6 to 1e6"),
+        ("sparse:inf", 2, "^sigma must be positive, from 1e-6 to 1e6"),
     ],
 )
 def test_stencils_without_end(text: str, dimensions: int, message: str) -> None:

@@ -80,7 +80,7 @@ class Stencil:
 def _per_dimension(value: float | Sequence[float], dimensions: int, name: str) -> Array:
     values = np.broadcast_to(np.asarray(value, dtype=np.float64), (dimensions,)).copy()
     if not np.all((values >= 1e-6) & (values <= 1e6)):
-        raise ValueError(f"{name} must be a number from 1e-6 to 1e6, not {value!r}")
+        raise ValueError(f"{name} must be positive, from 1e-6 to 1e6, not {value!r}")
     return values
 
 
