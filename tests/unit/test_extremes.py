@@ -9,34 +9,38 @@ import numpy as np
 import pytest
 
 from dither.arch.config import preset
-from dither.compiler import Compiled, compile
+from dither.arch.fixedpoint import FixedPoint
+from dither.compiler import Compiled
+from dither.compiler.plan.samples import encoded
 from dither.nn.models import RNN, Dense, Model, TensorTrain
 from dither.physics.stencils import parse_stencil
 from dither.recipe import Recipe
+from dither.train.experiment import Experiment
+from dither.train.tasks import load_task
 
-CLASSES = Model((Dense(4, 3, "relu"), Dense(3, 3)))
-VALUES = Model((Dense(4, 2),), "squared_error")
+ENGINE = preset("1x8")
 
 
-def compiled(model: Model) -> Compiled:
-    rng = np.random.default_rng(0)
-    inputs = rng.uniform(-1, 1, (64, 4))
-    targets = rng.integers(0, 3, 64) if model is CLASSES else rng.uniform(-1, 1, (64, 2))
-    return compile(model, Recipe(batch=64, tile=32), preset("1x8"), model.initial_parameters(1), inputs, targets)
+@pytest.fixture(scope="module")
+def program() -> Compiled:
+    """The digits network's program: 64 inputs from 0 to 1, ten classes."""
+    recipe = {"batch": 32, "tile": 16, "probes": 1, "seed": 1}
+    experiment = Experiment.of_task("digits", device="golden", engine=ENGINE, recipe=recipe)
+    return experiment.compile(load_task("digits"), ENGINE)
 
 
 def samples() -> tuple[np.ndarray, np.ndarray]:
-    return np.full((64, 4), 0.5), np.arange(64) % 3
+    return np.full((32, 64), 0.5), np.arange(32) % 10
 
 
-@pytest.mark.parametrize("wrong", [-1, 3, 10, 2.7, np.nan, np.inf])
-def test_labels_that_are_no_classes(wrong: float) -> None:
-    program, (inputs, labels) = compiled(CLASSES), samples()
+@pytest.mark.parametrize("wrong", [-1, 10, 2.7, np.nan, np.inf])
+def test_labels_that_are_no_classes(program: Compiled, wrong: float) -> None:
+    inputs, labels = samples()
     program.train(0, [(inputs, labels)])
     program.train(0, [(inputs, labels.astype(float))])
     spoilt = labels.astype(float)
     spoilt[17] = wrong
-    message = rf"^targets must be classes, whole numbers from 0 to 2, not {re.escape(f'{wrong:g}')}$"
+    message = rf"^targets must be classes, whole numbers from 0 to 9, not {re.escape(f'{wrong:g}')}$"
     for use in (lambda: program.train(0, [(inputs, spoilt)]), lambda: program.evaluate(inputs, spoilt)):
         with pytest.raises(ValueError, match=message):
             use()
@@ -51,8 +55,8 @@ def test_labels_that_are_no_classes(wrong: float) -> None:
         (-1.01, r"^inputs reach 1.01, but the program was compiled for at most 1; scale them"),
     ],
 )
-def test_inputs_out_of_reach(wrong: float, message: str) -> None:
-    program, (inputs, labels) = compiled(CLASSES), samples()
+def test_inputs_out_of_reach(program: Compiled, wrong: float, message: str) -> None:
+    inputs, labels = samples()
     inputs[3, 2] = 1.0
     program.evaluate(inputs)
     inputs[3, 2] = wrong
@@ -61,14 +65,13 @@ def test_inputs_out_of_reach(wrong: float, message: str) -> None:
             use()
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e30, -2.01])
 def test_targets_out_of_reach(wrong: float) -> None:
-    program, (inputs, _) = compiled(VALUES), samples()
-    targets = np.zeros((64, 2))
-    program.train(0, [(inputs, targets)])
-    targets[5, 1] = wrong
-    with pytest.raises(ValueError, match=r"^targets reach (nan|inf|1e\+30), but the program was compiled for at most"):
-        program.train(0, [(inputs, targets)])
+    form = FixedPoint(18, 16)
+    assert encoded(np.array([1.0, -2.0, 2.0]), form, "targets").tolist() == [1 << 16, -1 << 17, (1 << 17) - 1]
+    message = rf"^targets reach {re.escape(f'{abs(wrong):g}')}, but the program was compiled for at most 2; scale them"
+    with pytest.raises(ValueError, match=message):
+        encoded(np.array([1.0, wrong]), form, "targets")
 
 
 @pytest.mark.parametrize("field", ["rate", "projection", "mu", "activity_mu"])

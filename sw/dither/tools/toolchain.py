@@ -224,7 +224,7 @@ def programmer(name: str) -> str:
     :param name: one of :data:`PROGRAMMERS`.
     :raises DeviceError: if ``PATH`` does not have it; the message says where to get it.
     """
-    return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS[name]})")
+    return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})")
 
 
 def amaranth_tools() -> None:

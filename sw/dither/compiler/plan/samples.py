@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.fixedpoint import FixedPoint
 from ...nn.models import Model
 
-__all__ = ["Labelled", "Samples", "classes", "matrix"]
+__all__ = ["Labelled", "Samples", "classes", "encoded", "matrix"]
 
 Integers = NDArray[np.int64]
 
@@ -60,7 +60,7 @@ def classes(targets: ArrayLike, count: int) -> Integers:
     return values.astype(np.int64)
 
 
-def _encoded(values: NDArray[np.float64], form: FixedPoint, what: str) -> Integers:
+def encoded(values: NDArray[np.float64], form: FixedPoint, what: str) -> Integers:
     """Returns values in a format that holds them; its end itself may be reached.
 
     :raises ValueError: if it does not.
@@ -91,7 +91,7 @@ class Labelled:
     def words(self, inputs: ArrayLike, targets: ArrayLike | None) -> Integers:
         """See :class:`Samples`; targets are classes or, for squared errors, values."""
         samples = matrix(inputs, self.model.inputs)
-        words = [_encoded(samples, self.input, "inputs")]
+        words = [encoded(samples, self.input, "inputs")]
         squared = self.model.loss == "squared_error"
         wanted = None if targets is None else np.asarray(targets)
         expected = (len(samples), self.model.outputs) if squared else (len(samples),)
@@ -104,5 +104,5 @@ class Labelled:
         words.append(labels[:, None])
         if squared:
             values = np.zeros(expected) if wanted is None else wanted
-            words.append(_encoded(np.asarray(values, dtype=np.float64), self.output, "targets"))
+            words.append(encoded(np.asarray(values, dtype=np.float64), self.output, "targets"))
         return np.concatenate(words, axis=1)
