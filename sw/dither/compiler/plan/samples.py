@@ -16,6 +16,11 @@ __all__ = ["Labelled", "Samples", "classes", "encoded", "matrix"]
 
 Integers = NDArray[np.int64]
 
+OUTLIER = 8
+"""How many times the range of its format a value may reach and still be clipped: a sample unlike
+those that the format was chosen for, rather than one of another scale.
+"""
+
 
 class Samples(Protocol):
     """Turns samples into words."""
@@ -61,12 +66,13 @@ def classes(targets: ArrayLike, count: int) -> Integers:
 
 
 def encoded(values: NDArray[np.float64], form: FixedPoint, what: str) -> Integers:
-    """Returns values in a format that holds them; its end itself may be reached.
+    """Returns values in a format; those a little outside of its range are clipped to its end.
 
-    :raises ValueError: if it does not.
+    :param what: what the values are, for messages.
+    :raises ValueError: if a value is no number, or so far outside that it is a mistake of scale.
     """
     reach, end = float(np.abs(values).max(initial=0.0)), math.ldexp(1.0, form.width - 1 - form.frac)
-    if not reach <= end:
+    if not reach <= OUTLIER * end:
         raise ValueError(
             f"{what} reach {reach:g}, but the program was compiled for at most {end:g}; scale them, or compile with "
             "samples that reach as far"
