@@ -17,8 +17,12 @@ from dither.arch.device import DeviceError
 from dither.arch.isa import Memory
 from dither.arch.isa.assembler import Assembler
 from dither.arch.streams import Expect, Segment
+from dither.golden import GoldenMachine
 from dither.link.driver import LinkDevice
-from dither.link.exchange import Response
+from dither.link.exchange import LinkError, Response
+from dither.train.experiment import Experiment
+from dither.train.session import Session
+from dither.train.tasks import load_task
 from tests.doubles.board import BoardModel, ModelTransport
 from tests.doubles.broken import BEGINNINGS, GREETINGS, MISBEHAVIOURS, BrokenLine, Place, Spoil, VirtualTime
 
@@ -149,3 +153,28 @@ def test_a_greeting_ends_a_program_that_only_loops(board: BoardModel) -> None:
     with LinkDevice(ModelTransport(board), **FAST) as device:
         echo(device)
     assert monotonic() - begun < 20
+
+
+def test_a_resumed_run_is_exact(board: BoardModel) -> None:
+    """A board breaks in the middle of a step; another session goes on from the state before."""
+    recipe = {"batch": 32, "tile": 16, "probes": 1, "seed": 1}
+    experiment = Experiment.of_task("digits", device="golden", engine=CONFIG, recipe=recipe)
+    task = load_task("digits")
+    compiled = experiment.compile(task, CONFIG)
+    batches, start = task.batches(experiment.recipe), compiled.initial_state(experiment.initial_parameters)
+    whole = Session(GoldenMachine(CONFIG), compiled)
+    whole.load(start)
+    losses = whole.train(0, *batches.take(0, 3))
+
+    time, broken = VirtualTime(), False
+    line = BrokenLine(board, MISBEHAVIOURS["busy, counters are 0"], lambda answer: broken, time)
+    first = Session(LinkDevice(line, **FAST, now=time), compiled)
+    first.load(start)
+    begun = first.train(0, *batches.take(0, 1))
+    state, broken = first.state(), True
+    with pytest.raises(LinkError, match="is busy, but neither takes input"):
+        first.train(1, *batches.take(1, 1))
+    second = Session(LinkDevice(ModelTransport(board), **FAST), compiled)
+    second.load(state)
+    assert begun + second.train(1, *batches.take(1, 2)) == losses
+    assert np.array_equal(second.masters(), whole.masters())
