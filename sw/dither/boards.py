@@ -3,6 +3,10 @@
 A file says which FPGA platform a board has, what engine fits, how fast it runs, which pins carry
 the link, and what it may cost. Nothing here knows Amaranth: :mod:`dither_hw.board.board` turns a
 board into gateware.
+
+A file may come from anywhere. What it says ends in an import, in the tools' scripts and in command
+lines, so that only platforms of known packages, known programmers and known options are let through
+(:mod:`dither.tools.options`).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,8 @@ from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
 from .tools.files import AnyPath
+from .tools.options import refusal
+from .tools.toolchain import PROGRAMMERS
 
 __all__ = [
     "MAX_BAUD",
@@ -38,8 +45,13 @@ __all__ = [
 MAX_BAUD = 3_000_000
 """Highest baud rate, in bits a second, that USB bridges of common boards can do."""
 _RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
+PLATFORM_PACKAGE = "amaranth_boards"
+"""The Python package that boards' platforms are taken from."""
+PLATFORM_VARIABLE = "DITHER_PLATFORM_PACKAGES"
+"""Names further ones, with commas between."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_WORD = re.compile(r"[\w.:+-]+", re.ASCII)
 
 
 class BoardError(DeviceError):
@@ -128,7 +140,9 @@ class Programmer:
     """Program and arguments that get a bitstream onto the board."""
 
     tool: str
-    """Command, looked up in ``PATH``; the bitstream's path comes last."""
+    """One of :data:`dither.tools.toolchain.PROGRAMMERS`, looked up in ``PATH``; the bitstream's
+    path comes last.
+    """
     load: tuple[str, ...] = ()
     """Arguments that load into the FPGA."""
     flash: tuple[str, ...] | None = None
@@ -241,7 +255,7 @@ def load_board(path: AnyPath) -> Board:
     found = Board(
         name=path.stem,
         title=top.text("title"),
-        platform=top.text("platform", _CLASS, "module:class"),
+        platform=_platform(top),
         notes=top.text("notes", default=""),
         engine=_engine(top.table("engine")),
         clock=_clock(top.table("clock")),
@@ -302,11 +316,36 @@ class _Table:
             raise self.wrong(key, f"must be a list of texts, not {values!r}")
         return tuple(values)
 
+    def options(self, key: str, user: str, default: Any = ()) -> Any:
+        """Arguments of a tool, see :func:`dither.tools.options.refusal`."""
+        values = self.texts(key, default)
+        if values and (complaint := refusal(user, values)):
+            raise self.wrong(key, complaint)
+        return values
+
+    def words(self, key: str, values: Iterable[str | None]) -> None:
+        """Complains about values that are not plain."""
+        for value in values:
+            if value is not None and not _WORD.fullmatch(value):
+                raise self.wrong(key, f"must be one word of letters, digits and _.:+-, not {value!r}")
+
     def finish(self) -> None:
         if self.rest:
             raise self.wrong(min(self.rest), "is not known")
         for inner in self.inner:
             inner.finish()
+
+
+def _platform(table: _Table) -> str:
+    platform = table.text("platform", _CLASS, "module:class")
+    known = [PLATFORM_PACKAGE, *filter(None, os.environ.get(PLATFORM_VARIABLE, "").split(","))]
+    if platform.partition(":")[0].partition(".")[0] not in known:
+        raise table.wrong(
+            "platform",
+            f"must be a module of {' or '.join(known)}, not {platform!r}, as importing a module runs it; if you trust "
+            f"another package, name it in {PLATFORM_VARIABLE}",
+        )
+    return platform
 
 
 def _engine(table: _Table) -> EngineConfig:
@@ -340,6 +379,9 @@ def _uart(table: _Table) -> Uart:
         raise table.wrong("rx" if uart.rx is None else "tx", "is missing: pins come in pairs")
     if not all(isinstance(value, str) for value in uart.attributes.values()):
         raise table.wrong("attributes", f"must be texts, not {uart.attributes!r}")
+    for key, values in (("rx", [uart.rx]), ("tx", [uart.tx]), ("resource", [uart.resource])):
+        table.words(key, values)
+    table.words("attributes", [*uart.attributes, *uart.attributes.values()])
     return uart
 
 
@@ -355,13 +397,12 @@ def _build(table: _Table) -> Build:
     seeds = table.take("seeds", list, "a list of integers", [1])
     if not seeds or not all(type(seed) is int and seed > 0 for seed in seeds) or len(set(seeds)) < len(seeds):
         raise table.wrong("seeds", f"must be different positive integers, not {seeds!r}")
-    return Build(
-        seeds=tuple(seeds),
-        synthesis=table.texts("synthesis"),
-        place=table.texts("place"),
-        pack=table.texts("pack"),
-        preferences=table.texts("preferences"),
-    )
+    options = {name: table.options(name, name) for name in ("synthesis", "place", "pack")}
+    preferences = table.texts("preferences")
+    for line in preferences:
+        if not line.isprintable():
+            raise table.wrong("preferences", f"must be single lines, not {line!r}")
+    return Build(seeds=tuple(seeds), preferences=preferences, **options)
 
 
 def _budget(table: _Table) -> Budget:
@@ -373,4 +414,7 @@ def _budget(table: _Table) -> Budget:
 
 
 def _programmer(table: _Table) -> Programmer:
-    return Programmer(tool=table.text("tool"), load=table.texts("load"), flash=table.texts("flash", None))
+    tool = table.text("tool")
+    if tool not in PROGRAMMERS:
+        raise table.wrong("tool", f"must be one of {', '.join(sorted(PROGRAMMERS))}, not {tool!r}")
+    return Programmer(tool=tool, load=table.options("load", tool), flash=table.options("flash", tool, None))

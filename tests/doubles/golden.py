@@ -17,7 +17,7 @@ from dither.arch.isa import Memory
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import Expect, Segment, beat_words, beats_per_word, pack, unpack
 from dither.golden import GoldenMachine
-from dither.golden.control import Step
+from dither.golden.control import Program, Step
 from dither.golden.ports import InputPort, OutputPort
 
 __all__ = ["GoldenEngine"]
@@ -86,20 +86,27 @@ class _Output(OutputPort):
             streams.wait(lambda: not len(streams.offered))
 
 
+class _Program(Program):
+    """A program that can be abandoned at every instruction, those that only control others
+    included.
+    """
+
+    def __init__(self, config: EngineConfig, streams: _Streams) -> None:
+        super().__init__(config)
+        self._streams = streams
+
+    def step(self, address: int) -> Step:
+        self._streams.check()
+        return super().step(address)
+
+
 class _Machine(GoldenMachine):
     """A golden machine whose streams are the link's, and whose programs can be abandoned."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.streams = _Streams(config)
         super().__init__(config)
-        self._units = {name: self._guarded(unit) for name, unit in self._units.items()}
-
-    def _guarded(self, unit: Callable[[Step], None]) -> Callable[[Step], None]:
-        def guarded(step: Step) -> None:
-            self.streams.check()
-            unit(step)
-
-        return guarded
+        self._program = _Program(config, self.streams)
 
     def _begin(self, inputs: Sequence[Segment], expects: Sequence[Expect]) -> None:
         super()._begin(inputs, expects)

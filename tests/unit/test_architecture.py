@@ -30,7 +30,7 @@ ALLOWED = {
     "dither.golden": "arch",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
-    "dither.link": "arch",
+    "dither.link": "arch golden",
     "dither.boards": "arch link tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.

@@ -18,6 +18,9 @@ from dither.arch.config import preset
 from dither.boards import Board, BoardError, board, board_folder, boards, load_board
 from dither.cli.boards import boards as boards_command
 from dither.cli.build import build as build_command
+from dither.tools.options import OPTIONS
+from dither.tools.toolchain import PROGRAMMERS
+from dither_hw.board.board import create_platform
 from tests.conftest import ROOT
 
 GOOD = """
@@ -97,6 +100,28 @@ def test_presets(tmp_path: Path) -> None:
         ("[program]", "[budget]\nfmax_mhz = 0\n[program]", "budget.fmax_mhz: must be positive, not 0"),
         ("[program]", "[budget]\nlut4 = -1\n[program]", "budget.lut4: must be from 0 to 1048576, not -1"),
         ('tool = "openFPGALoader"', "", "program.tool: is missing"),
+        ('tool = "openFPGALoader"', 'tool = "sh"', "program.tool: must be one of dfu-util, iceprog, icesprog, openFPG"),
+        ('["-b", "ulx3s"]', '["-b", "$(id)"]', "program.load: '$(id)' is no plain value"),
+        ('["-b", "ulx3s"]', '["--dump-flash"]', "program.load: '--dump-flash' is none of the options that a board's"),
+        ("amaranth_boards.ulx3s:ULX3S_25F_Platform", "os:abort", "platform: must be a module of amaranth_boards, not"),
+        ("amaranth_boards.ulx3s", "amaranth_boards_2.ulx3s", "platform: must be a module of amaranth_boards, not"),
+        *(
+            ("[program]", f"[build]\n{key} = [{value!r}]\n[program]", f"build.{key}: {message}")
+            for key, value, message in (
+                ("synthesis", "-dff; write_json /tmp/x", "'-dff; write_json /tmp/x' is none of the options"),
+                ("synthesis", "-json=x", "'-json' is none of the options that a board's file may give: -abc2"),
+                ("synthesis", "; exec -- id", "'; exec -- id' is no plain value"),
+                ("synthesis", "-latches=a;b", "'-latches=a;b' gives no plain value"),
+                ("place", "--write", "'--write' is none of the options"),
+                ("place", "--wri=x", "'--wri' is none of the options"),
+                ("place", "--placer=../x", "'--placer=../x' gives no plain value"),
+                ("place", "/etc/passwd", "'/etc/passwd' is no plain value"),
+                ("pack", "--svf", "'--svf' is none of the options"),
+                ("pack", "../../x", "'../../x' is no plain value"),
+            )
+        ),
+        ("[program]", '[build]\npreferences = ["a\\nb"]\n[program]', "build.preferences: must be single lines, not"),
+        ("baud = 3_000_000", 'baud = 9600\nrx = "A1\\n"\ntx = "A2"', "uart.rx: must be one word of letters, digits"),
         ("[program]", "program = 3\n[other]", "program: must be a table, not 3"),
         ("[program]", "[colour]\n[program]", "colour: is not known"),
     ],
@@ -109,6 +134,29 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, old: str, new: str, m
     path = write(tmp_path, text)
     with pytest.raises(BoardError, match=f"^{re.escape(f'{path}: {message}')}"):
         load_board(path)
+
+
+def test_platforms_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, GOOD.replace("amaranth_boards.ulx3s:ULX3S_25F_Platform", "mine.boards:Mine"))
+    with pytest.raises(BoardError, match="if you trust another package, name it in DITHER_PLATFORM_PACKAGES"):
+        load_board(path)
+    monkeypatch.setenv("DITHER_PLATFORM_PACKAGES", "ours,mine")
+    assert load_board(path).platform == "mine.boards:Mine"
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        ("os:abort", "os:abort is no platform of Amaranth for ECP5 or iCE40"),
+        ("amaranth_boards.resources:UARTResource", "UARTResource is no platform of Amaranth for ECP5 or iCE40"),
+        ("amaranth_boards.arty_a7:ArtyA7_35Platform", "ArtyA7_35Platform is no platform of Amaranth for ECP5"),
+        ("amaranth.vendor:LatticePlatform", "LatticePlatform is no whole platform"),
+    ],
+)
+def test_classes_that_are_no_platform(platform: str, message: str) -> None:
+    """``os:abort`` would end this test's process if it were called."""
+    with pytest.raises(BoardError, match=f"^icebreaker: platform: .*{message}"):
+        create_platform(replace(board("icebreaker"), platform=platform))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -166,6 +214,10 @@ def test_boards_of_an_installed_package(tmp_path: Path) -> None:
     assert "the boards' files are missing: install dither again" in said()
     write(package / "constraints", GOOD)
     assert said().split() == [str(package / "constraints"), "mine"]
+
+
+def test_every_programmer_has_its_options() -> None:
+    assert set(PROGRAMMERS) == set(OPTIONS) - {"synthesis", "place", "pack"}
 
 
 def test_boards_are_values() -> None:

@@ -9,6 +9,7 @@ import pytest
 from dither.arch.config import EngineConfig, preset
 from dither.compiler import Compiled, CompileError, Labelled, compile, layer_orders, plan_layers
 from dither.compiler.layout.tensors import layouts
+from dither.compiler.plan import planner
 from dither.nn.models import Dense, Model, TensorTrain, named_model
 from dither.recipe import Recipe
 
@@ -51,6 +52,45 @@ def build(model: Model, engine: EngineConfig, recipe: Recipe | None = None, samp
 def test_known_costs(model: Model, layer: int, order: str, macs: int) -> None:
     plans = {plan.order: plan for plan in layer_orders(layer, model.layers[layer])}
     assert plans[order].macs == macs
+
+
+def tried_out(model: Model) -> list[planner.LayerPlan]:
+    """What :func:`plan_layers` finds, by trying out all orders."""
+    persistent = model.inputs + sum(layer.output_size for layer in model.layers) + 8
+    room = planner.NOMINAL_DEPTH - persistent - (model.outputs if model.loss == "squared_error" else 0)
+    found = []
+    for position, layer in enumerate(model.layers):
+        plans = [planner._nominal(plan, room) for plan in layer_orders(position, layer)]
+        scratch = {plan.order: plan.scratch(plan.chunks(planner.NOMINAL_ROWS)[-1]) for plan in plans}
+        fitting = [plan for plan in plans if scratch[plan.order] <= room]
+        if fitting:
+            found.append(min(fitting, key=lambda plan: (plan.cycles(planner.NOMINAL_ROWS), plan.largest_intermediate)))
+        else:
+            found.append(min(plans, key=lambda plan: scratch[plan.order]))
+    return found
+
+
+def test_no_order_is_better() -> None:
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(300):
+        cores, largest = int(rng.integers(1, 8)), int(rng.choice([2, 3, 4, 8]))
+        inputs, outputs = (tuple(map(int, rng.integers(1, largest + 1, cores))) for _ in range(2))
+        ranks = tuple(map(int, rng.choice([1, 2, 3, 4, 6, 8, 16, 30], cores - 1))) or 1
+        model = Model((TensorTrain(inputs, outputs, ranks, bias=bool(rng.integers(2))),), "squared_error")
+        (plan,) = plan_layers(model)
+        assert [plan] == tried_out(model)
+        seen.add((plan.order[0], plan.steps[0].padded))
+    assert seen == {("L", False), ("L", True), ("R", False)}
+    for name in ("digits", "mnist"):
+        assert plan_layers(named_model(name)) == tried_out(named_model(name))
+    assert plan_layers(HJB) == tried_out(HJB)
+
+
+def test_long_trains_are_planned_at_once() -> None:
+    """Sixty-four cores have 2^63 orders."""
+    (plan,) = plan_layers(Model((TensorTrain((1,) * 61 + (4,) * 3, (2,) * 3 + (1,) * 61, 2),)))
+    assert len(plan.order) == 64
 
 
 def test_chosen_orders() -> None:

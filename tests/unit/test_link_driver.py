@@ -233,7 +233,7 @@ def test_a_session_number_that_the_board_had_before(board: BoardModel, monkeypat
 def test_programs_that_go_wrong(
     device: LinkDevice, work: Callable[[LinkDevice], object], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dither.link.driver._STUCK_SECONDS", 0.05)
+    monkeypatch.setattr("dither.link.watch._LOOK_SECONDS", 0.05)
     with pytest.raises(DeviceError, match=message):
         work(device)
     sent, received = echo(device, 4)

@@ -12,6 +12,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Module, 
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
+from amaranth.vendor import LatticePlatform, SiliconBluePlatform
 
 from dither.boards import Board, BoardError
 
@@ -58,9 +59,15 @@ def create_platform(board: Board) -> Any:
     """
     module, _, name = board.platform.partition(":")
     try:
-        platform = getattr(importlib.import_module(module), name)()
+        kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BoardError(f"{board.name}: platform: {error}") from None
+    if not (isinstance(kind, type) and issubclass(kind, (LatticePlatform, SiliconBluePlatform))):
+        raise BoardError(f"{board.name}: platform: {board.platform} is no platform of Amaranth for ECP5 or iCE40")
+    try:
+        platform = kind()
+    except (NotImplementedError, TypeError) as error:
+        raise BoardError(f"{board.name}: platform: {board.platform} is no whole platform: {error}") from None
     uart = board.uart
     if uart.rx is not None and uart.tx is not None:
         pins = Subsignal("rx", Pins(uart.rx, dir="i")), Subsignal("tx", Pins(uart.tx, dir="o"))

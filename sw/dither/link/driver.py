@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from ..arch.device import DeviceError, RunResult
 from ..arch.isa import WORD_BITS
 from ..arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from ..arch.streams import Expect, Segment, physical_beats, unpack
-from .exchange import RESUME, Exchange, LinkError, Response, Statistics
+from ..golden.cycles import predict
+from .exchange import RELOAD, Exchange, LinkError, Response, Statistics
 from .packing import longest_beat, unpack_output
 from .protocol import (
     MAX_READ_WORDS,
@@ -29,6 +30,7 @@ from .protocol import (
 )
 from .transport import Transport
 from .upload import Upload
+from .watch import UNPREDICTED, Watch, working_cycles
 
 __all__ = ["LinkDevice", "board_config"]
 
@@ -42,11 +44,6 @@ Smaller pieces wait until there is more room.
 """
 _POLLS = (0.0002, 0.01)
 """Seconds between two questions to a computing engine: at first and at last."""
-_STUCK_SECONDS = 2.0
-"""Seconds without a byte moving after which the counters are looked at.
-
-They tell whether the program waits for the host.
-"""
 _OPEN_SECONDS = 6.0
 
 
@@ -99,8 +96,11 @@ class LinkDevice:
 
     :param transport: the line; the device closes it.
     :param config: what the engine must be; whatever the board has if None.
-    :param patience: seconds of silence after which the board counts as lost.
+    :param patience: seconds without progress after which the board counts as lost: without an
+        answer, an effect, a byte of input taken or of output sent, or cycles counted of those that
+        the program can take.
     :param shortest_timeout: least time in seconds to wait for an answer.
+    :param now: returns the seconds that have passed, by any clock that never goes back.
     :raises DeviceError: if nobody answers, or the board has another engine; the transport is closed
         then.
     """
@@ -112,9 +112,12 @@ class LinkDevice:
         *,
         patience: float = 20.0,
         shortest_timeout: float = 0.03,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = transport.name
-        self._exchange = Exchange(transport, patience=patience, shortest_timeout=shortest_timeout)
+        self._now = now
+        self._exchange = Exchange(transport, patience=patience, shortest_timeout=shortest_timeout, now=now)
+        self._program: Sequence[int] | None = None
         self._ready = False
         self._lost: LinkError | None = None
         try:
@@ -122,6 +125,7 @@ class LinkDevice:
             self.config = board_config(self.identity, self.name)
             if config is not None:
                 _check_config(config, self.config, self.name)
+            self._check_buffers()
             self._check_registers()
         except BaseException:
             transport.close()
@@ -168,7 +172,7 @@ class LinkDevice:
         if len(words) > self.config.program_depth:
             raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
         self._prepare()
-        self._ready = False
+        self._program, self._ready = None, False
         try:
             # A WRITE's words wait in the input buffer.
             size = min(MAX_REQUEST_BODY, self.identity.input) // _WORD_BYTES
@@ -179,7 +183,7 @@ class LinkDevice:
         except LinkError as error:
             self._lost = error
             raise
-        self._ready = True
+        self._program, self._ready = list(words), True
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
         """Runs the program from word ``entry`` until it reaches HALT; Ctrl-C may interrupt it.
@@ -192,9 +196,12 @@ class LinkDevice:
         """
         self._prepare()
         given = Upload(self.config, inputs, self._last)
+        watch = Watch(
+            self.name, self._counters, lambda: self._cycles(entry, inputs), self._exchange.patience, self._now
+        )
         self._ready = False
         try:
-            output = self._stream(entry, given, sum(physical_beats(self.config, expect) for expect in expects))
+            output = self._stream(entry, given, watch, sum(physical_beats(self.config, expect) for expect in expects))
             counters = self._counters()
         except LinkError as error:
             self._lost = error
@@ -235,6 +242,14 @@ class LinkDevice:
             raise
         self._last, self._position, self._ready = None, 0, True
 
+    def _check_buffers(self) -> None:
+        for name, needed in (("input", max(_WORD_BYTES, longest_beat(self.config))), ("output", 1)):
+            if (size := getattr(self.identity, name)) < needed:
+                raise DeviceError(
+                    f"{self.name} says that its {name} buffer has {size} bytes, but nothing works with fewer than "
+                    f"{needed}; load a bitstream of this version of dither"
+                )
+
     def _check_registers(self) -> None:
         found = dict(zip(("magic", "configuration"), self._registers(_ADDRESS["magic"], 2), strict=True))
         for name, expected in (("magic", MAGIC), ("configuration", int(self.config.digest(), 16))):
@@ -247,7 +262,7 @@ class LinkDevice:
             size = min(MAX_READ_WORDS, count - len(values))
             body = self._exchange.query(RequestType.READ, address + len(values), size).body
             if len(body) != size * _WORD_BYTES:
-                raise LinkError(f"{self.name}: {len(body)} bytes for {size} registers; {RESUME}")
+                raise LinkError(f"{self.name}: {len(body)} bytes for {size} registers; {RELOAD}")
             values += struct.unpack(f"<{size}I", body)
         return values
 
@@ -255,9 +270,19 @@ class LinkDevice:
         values = self._registers(COUNTER_BASE, len(COUNTERS))
         return {counter.name: value for counter, value in zip(COUNTERS, values, strict=True)}
 
-    def _stream(self, entry: int, given: Upload, expected: int) -> bytearray:
+    def _cycles(self, entry: int, inputs: Sequence[Segment]) -> int:
+        """Returns the most cycles that the program may work for."""
+        if self._program is None:
+            return UNPREDICTED
+        scalars = [int(value) for segment in inputs if segment.kind is None for value in np.ravel(segment.values)]
+        try:
+            return working_cycles(predict(self.config, self._program, entry, scalars))
+        except DeviceError:
+            return UNPREDICTED
+
+    def _stream(self, entry: int, given: Upload, watch: Watch, expected: int) -> bytearray:
         """Starts a program, sends its input and fetches its output, until it ends."""
-        exchange, output, watch = self._exchange, bytearray(), _Watch(self)
+        exchange, output = self._exchange, bytearray()
         longest, poll = expected * longest_beat(self.config), _POLLS[0]
         start = exchange.submit(RequestType.START, entry)
         while True:
@@ -265,6 +290,11 @@ class LinkDevice:
             exchange.ask(RequestType.FETCH, self._position, MAX_RESPONSE_BODY)
             while (response := exchange.receive(_POLLS[1])) is None:
                 self._send(given)
+            if len(response.body) > MAX_RESPONSE_BODY:
+                raise LinkError(
+                    f"{self.name}: the board sends {len(response.body)} bytes where it was asked for "
+                    f"{MAX_RESPONSE_BODY}; {RELOAD}"
+                )
             output += response.body
             self.payload_fetched += len(response.body)
             self._position = (self._position + len(response.body)) % _MODULUS
@@ -275,10 +305,13 @@ class LinkDevice:
             if exchange.taken > start and not response.busy and self._position == response.produced:
                 self._finish(given, response)
                 return output
-            if watch.moved(response):
+            if response.body or watch.moved(exchange.taken):
                 poll = _POLLS[0]
+                watch.renew()
                 continue
-            watch.check(given, response)
+            look = exchange.taken > start and watch.waits(response.busy, self._position, response.produced)
+            if look and self._all_taken(given, response):
+                raise DeviceError(f"the program waits for more than the {given.beats} beats it was given")
             exchange.receive(poll)
             poll = min(2 * poll, _POLLS[1])
 
@@ -298,8 +331,12 @@ class LinkDevice:
         """Checks that a program ended well: without a fault, and with all of its input consumed."""
         if last.flags & Flag.FAULT:
             raise DeviceError("the program faulted: unknown opcode, or stack overflow or underflow")
-        if given.left(1) or self._exchange.pending or last.free < self.identity.input:
+        if not self._all_taken(given, last):
             raise DeviceError(f"the program consumed fewer than the {given.beats} beats it was given")
+
+    def _all_taken(self, given: Upload, last: Response) -> bool:
+        """Whether the program has taken all of its input."""
+        return not (given.left(1) or self._exchange.pending or last.free < self.identity.input)
 
     def _split(self, output: bytearray, expects: Sequence[Expect]) -> list[NDArray[np.int64]]:
         beats, used = unpack_output(self.config, bytes(output))
@@ -309,34 +346,3 @@ class LinkDevice:
             raise DeviceError(f"the program sent {len(beats)} of the {expected} beats expected")
         parts = np.split(beats, ends[:-1]) if len(ends) else []
         return [unpack(self.config, expect.kind, part) for expect, part in zip(expects, parts, strict=True)]
-
-
-class _Watch:
-    """Notices a program that waits for more input than it is given."""
-
-    def __init__(self, device: LinkDevice) -> None:
-        self._device = device
-        self._state: tuple[int, ...] = ()
-        self._since = time.monotonic()
-        self._counters: Mapping[str, int] | None = None
-
-    def moved(self, response: Response) -> bool:
-        """Returns whether anything has happened since the last response."""
-        state = (response.next, response.free, response.produced, len(response.body))
-        if state == self._state and not response.body:
-            return False
-        self._state, self._since, self._counters = state, time.monotonic(), None
-        return True
-
-    def check(self, given: Upload, last: Response) -> None:
-        """Looks at the counters now and then, once all input is taken and nothing happens any more.
-
-        :raises DeviceError: if the engine has done nothing but wait between two looks.
-        """
-        device = self._device
-        if time.monotonic() - self._since < _STUCK_SECONDS or given.left(1) or last.free < device.identity.input:
-            return
-        before, now = self._counters, device._counters()
-        self._counters, self._since = now, time.monotonic()
-        if before is not None and {name for name in now if now[name] != before[name]} == {"cycles_wait"}:
-            raise DeviceError(f"the program waits for more than the {given.beats} beats it was given")

@@ -5,6 +5,10 @@ has an *order*, a running number whose lowest byte is its tag. Bytes arrive in t
 they were sent, so a response to a transmission tells what became of all before it: a sequenced
 request that had not taken effect by then was lost or refused, and is sent again at once with all
 behind it (go-back-N). Only silence needs a timeout.
+
+A board is waited for as long as it makes progress. A query that is answered and a sequenced request
+that takes effect are progress, as a driver sends only so many of them. An answer as such is none,
+so a board that answers wrongly for ever is given up like one that is silent.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..arch.device import DeviceError
@@ -20,10 +25,12 @@ from .frames import FrameDecoder, encode_frame
 from .protocol import POSITION_BITS, REQUEST, RESPONSE, RESPONSE_BIT, Flag, Identity, Reason, RequestType
 from .transport import Transport
 
-__all__ = ["RESUME", "Exchange", "LinkError", "Response", "Statistics"]
+__all__ = ["RELOAD", "RESUME", "Exchange", "LinkError", "Response", "Statistics"]
 
 RESUME = "the run goes on with dither train --resume RUN"
 """Advice at the end of messages: how a run goes on once the board is back."""
+RELOAD = f"switch the board off and on, or load its bitstream again (dither program); {RESUME}"
+"""Advice about a board that answers, but not as it should."""
 _MODULUS = 1 << POSITION_BITS
 _TAGS = 256
 _WINDOW = 64
@@ -31,6 +38,8 @@ _WINDOW = 64
 _BYTE_BITS = 10
 _FIRST_TIMEOUT = 0.15
 _LONGEST_TIMEOUT = 2.0
+_DOUBLINGS = 16
+"""Tries after which timeouts grow no more: by then they are longest whatever they began with."""
 
 
 class LinkError(DeviceError):
@@ -117,15 +126,24 @@ class Exchange:
     """The driver's end of the link: sends requests, repeats what is lost, and takes responses.
 
     :param transport: the line.
-    :param patience: seconds of silence, or without any effect of what is sent, after which the
+    :param patience: seconds without a query answered or a request taking effect after which the
         board counts as lost.
     :param shortest_timeout: least time in seconds to wait for a query's answer.
+    :param now: returns the seconds that have passed, by any clock that never goes back.
     """
 
-    def __init__(self, transport: Transport, *, patience: float = 20.0, shortest_timeout: float = 0.03) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        patience: float = 20.0,
+        shortest_timeout: float = 0.03,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.transport = transport
         self.patience = patience
         self.shortest_timeout = shortest_timeout
+        self._now = now
         self.statistics = Statistics()
         self.session = 0
         self._decoder = FrameDecoder(RESPONSE.size)
@@ -143,7 +161,12 @@ class Exchange:
         self._window: deque[_Sequenced] = deque()
         self._query: _Query | None = None
         self._tries = 0
-        self._heard = self._moved = time.monotonic()
+        self._heard = self._asked = self._moved = self._now()
+        """When the board last said anything; the query was asked; the window last moved or ceased
+        to be empty.
+        """
+        self._odd = ""
+        """What was wrong with the last answer that was of no use."""
 
     # Sessions
 
@@ -153,22 +176,30 @@ class Exchange:
         :param patience: seconds to try.
         :raises DeviceError: if nobody answers, or it is no board that this driver understands.
         """
-        end = time.monotonic() + patience
+        end = self._now() + patience
         bauds: list[int | None] = [*self.transport.bauds] or [None]
         self.transport.reset_input()
         timeout = min(max(self.shortest_timeout, _FIRST_TIMEOUT), patience)
+        answered = False
         self._choose()
         while True:
             for baud in bauds:
                 if baud is not None and baud != self.transport.baud:
                     self.transport.set_baud(baud)
-                response = self._hello(min(timeout, end - time.monotonic()))
+                response = self._hello(min(timeout, end - self._now()))
+                answered = answered or response is not None
                 if response is not None and (response.next or response.produced or response.busy):
                     # The board had this very session number already, and so forgot nothing.
                     self._choose()
                 elif response is not None:
                     return self._identified(response)
-                if time.monotonic() >= end:
+                if self._now() >= end and answered:
+                    raise LinkError(
+                        f"{self.transport.name}: the board answers, but does not begin a new session: it is busy, or "
+                        "counts from where another one ended; switch it off and on, or load its bitstream again "
+                        "(dither program)"
+                    )
+                if self._now() >= end:
                     rates = f" at {' or '.join(map(str, self.transport.bauds))} baud" if self.transport.bauds else ""
                     raise LinkError(
                         f"no board answers on {self.transport.name}{rates}; is it on, and loaded with a bitstream of "
@@ -182,14 +213,14 @@ class Exchange:
     def _hello(self, timeout: float) -> Response | None:
         self._reset()
         self._decoder.reset()
-        begun = time.monotonic()
+        begun = self._now()
         tag = self._transmit(RequestType.HELLO, MAGIC % _MODULUS, 0, b"", afresh=True) % _TAGS
-        while (left := begun + timeout - time.monotonic()) > 0:
+        while (left := begun + timeout - self._now()) > 0:
             for response in self._responses(left):
                 mine = (RequestType.HELLO | RESPONSE_BIT, tag, self.session, Reason.OK)
                 if (response.type, response.tag, response.session, response.reason) == mine:
-                    self._note_round_trip(time.monotonic() - begun)
-                    self.free, self._heard = response.free, time.monotonic()
+                    self._note_round_trip(self._now() - begun)
+                    self.free, self._heard = response.free, self._now()
                     return response
         return None
 
@@ -218,7 +249,7 @@ class Exchange:
         :returns: the request's number; it has taken effect once :attr:`taken` is greater.
         """
         if not self._window:
-            self._moved = time.monotonic()
+            self._moved = self._now()
         self._window.append(_Sequenced(kind, self._number, argument, body))
         self._number = (self._number + 1) % _MODULUS
         self._catch_up()
@@ -237,7 +268,6 @@ class Exchange:
         self._window.clear()
         self._query, self._tries = None, 0
         self._abandoned = True
-        self._heard = time.monotonic()
 
     def _catch_up(self) -> None:
         """Sends those requests of the window that are not on their way."""
@@ -274,13 +304,14 @@ class Exchange:
         """
         if self._query is not None:
             raise RuntimeError("a query is on its way already")
-        self._tries = 0
+        self._tries, self._odd = 0, ""
+        self._asked = self._now()
         self._query = _Query(kind, number, argument, body, {}, 0.0)
         self._send_query(self._query)
 
     def _send_query(self, query: _Query) -> None:
         order = self._transmit(query.kind, query.number, query.argument, query.body, afresh=self._tries > 0)
-        now = time.monotonic()
+        now = self._now()
         query.sent[order % _TAGS] = now
         query.deadline = now + self._timeout()
 
@@ -293,7 +324,8 @@ class Exchange:
         usual = self.shortest_timeout if self._round_trip is None else 4 * self._round_trip
         bits = _BYTE_BITS * (sum(len(request.body) + 16 for request in self._window) + 512)
         line = 2 * bits / self.transport.baud if self.transport.baud else 0.0
-        return float(min((max(self.shortest_timeout, usual) + line) * 2.0**self._tries, _LONGEST_TIMEOUT + line))
+        longer = 2.0 ** min(self._tries, _DOUBLINGS)
+        return float(min((max(self.shortest_timeout, usual) + line) * longer, _LONGEST_TIMEOUT + line))
 
     def receive(self, timeout: float | None = None) -> Response | None:
         """Takes responses until the query is answered, and returns the answer.
@@ -302,9 +334,9 @@ class Exchange:
             None.
         :raises LinkError: if the board is lost, or refuses the query.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else self._now() + timeout
         while True:
-            now = time.monotonic()
+            now = self._now()
             if end is not None and now >= end:
                 return None
             limits = [self._query.deadline] if self._query else []
@@ -313,23 +345,25 @@ class Exchange:
             for response in self._responses(max(0.0, wait)):
                 answer = self._take(response) or answer
             self._catch_up()
+            self._check_progress()
             if answer is not None:
                 return answer
-            self._check_silence()
 
     def _take(self, response: Response) -> Response | None:
         """Learns from a response and returns it if it is the query's answer, otherwise None."""
         if response.session != self.session:
             raise LinkError(self._lost(response.session))
-        now = time.monotonic()
+        now = self._now()
         self._heard = now
         if response.reason:
-            self.statistics.refusals[Reason(response.reason).name] += 1
+            self.statistics.refusals[_reason(response)] += 1
         if not self._abandoned:
             base = self._window[0].number if self._window else self._number
             done = (response.next - base) % _MODULUS
             if done > len(self._window):
-                return None  # An old response, which something on the line repeated.
+                # An old response, if something on the line repeated it.
+                self._odd = f"it expects request {response.next} where only {base} to {self._number} can be next"
+                return None
             for _ in range(done):
                 self._window.popleft()
             if done:
@@ -339,10 +373,12 @@ class Exchange:
             self._go_back(response)
         query = self._query
         if query is None or response.tag not in query.sent or response.type != query.kind | RESPONSE_BIT:
+            if query is not None:
+                self._odd = f"it answers with type {response.type:#04x} and tag {response.tag}, which is no answer"
             return None
         if response.reason:
             raise LinkError(
-                f"{self.transport.name}: the board refuses {query.kind.name} ({Reason(response.reason).name}); {RESUME}"
+                f"{self.transport.name}: the board refuses {query.kind.name} ({_reason(response)}); {RESUME}"
             )
         self._note_round_trip(now - query.sent[response.tag])
         self._query, self._tries = None, 0
@@ -357,18 +393,22 @@ class Exchange:
             self.statistics.resent += len(self._window)
             for request in self._window:
                 request.order = -1
-            if time.monotonic() - self._moved > self.patience:
-                raise LinkError(
-                    f"{self.transport.name}: {self._window[0].kind.name} has had no effect for {self.patience:g} s; "
-                    f"{RESUME}"
-                )
 
-    def _check_silence(self) -> None:
-        now = time.monotonic()
-        if now - self._heard > self.patience:
-            raise LinkError(
-                f"{self.transport.name}: the board has not answered for {self.patience:g} s; is it still on? {RESUME}"
-            )
+    def _check_progress(self) -> None:
+        """Asks again if that is due.
+
+        :raises LinkError: if the board has been silent, or has said nothing of use, for as long as
+            patience lasts.
+        """
+        now, name = self._now(), self.transport.name
+        stalled = bool(self._window) and now - self._moved > self.patience
+        if stalled or (self._query is not None and now - max(self._asked, self._moved) > self.patience):
+            if now - self._heard > self.patience:
+                raise LinkError(f"{name}: the board has not answered for {self.patience:g} s; is it still on? {RESUME}")
+            what = self._window[0].kind if stalled or self._query is None else self._query.kind
+            why = f" ({self._odd})" if self._odd else ""
+            fault = "has had no effect" if stalled else "has had no answer of use"
+            raise LinkError(f"{name}: {what.name} {fault} for {self.patience:g} s{why}; {RELOAD}")
         query = self._query
         if query is not None and now >= query.deadline:
             self._tries += 1
@@ -404,13 +444,13 @@ class Exchange:
 
         It does not wait any longer once there are bytes.
         """
-        begun = time.monotonic()
+        begun = self._now()
         try:
             data = self.transport.read(timeout)
         except DeviceError as error:
             raise LinkError(f"{error}; {RESUME}") from None
         statistics = self.statistics
-        statistics.waited += time.monotonic() - begun
+        statistics.waited += self._now() - begun
         statistics.bytes_received += len(data)
         found = [
             Response(**RESPONSE.unpack(payload), body=payload[RESPONSE.size :]) for payload in self._decoder.feed(data)
@@ -423,3 +463,9 @@ class Exchange:
         self.statistics.round_trips.append(seconds)
         before = seconds if self._round_trip is None else self._round_trip
         self._round_trip = max(seconds, 0.9 * before + 0.1 * seconds)
+
+
+def _reason(response: Response) -> str:
+    """Why a request was refused, by name if the reason has one."""
+    known = response.reason in tuple(Reason)
+    return Reason(response.reason).name if known else f"reason {response.reason}, which nobody knows"

@@ -45,7 +45,7 @@ def measure_link(
     uploaded = _rate(lambda rounds: _upload(device, words, rounds), seconds, lambda part: tell("upload", part))
     downloaded = _rate(lambda rounds: _download(device, words, rounds), seconds, lambda part: tell("download", part))
     after, identity = asdict(device.statistics), device.identity
-    limit = identity.baud / BYTE_BITS
+    limit = max(1, identity.baud) / BYTE_BITS
     return {
         "port": device.name,
         "board": identity.board,

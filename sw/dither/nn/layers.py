@@ -13,6 +13,8 @@ __all__ = ["ACTIVATIONS", "LAYERS", "RNN", "Conv2d", "Dense", "Layer", "TensorTr
 
 ACTIVATIONS = ("none", "relu", "sine", "tanh")
 """Names of the activation functions that a layer can have."""
+MOST_CORES = 64
+"""Most cores of a tensor train."""
 BOUNDED = ("sine", "tanh")
 """Names of the activation functions that stay within ±1."""
 
@@ -68,6 +70,7 @@ class TensorTrain:
             cores == len(self.outputs),
             f"inputs and outputs must have as many factors, not {cores} and {len(self.outputs)}",
         )
+        _require(cores <= MOST_CORES, f"a train has at most {MOST_CORES} cores, not {cores}; put factors together")
         ranks = (self.ranks,) * (cores - 1) if type(self.ranks) is int else self.ranks
         if not (cores == 1 and (type(self.ranks) is int or not ranks)):
             ranks = _sizes("ranks", ranks)

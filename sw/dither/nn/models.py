@@ -29,6 +29,11 @@ __all__ = [
 LOSSES = ("cross_entropy", "squared_error")
 """Names of the loss functions that a model can have."""
 
+MOST_PARAMETERS = 1 << 26
+"""Most parameters of a model, far beyond what any engine holds."""
+MOST_VALUES = 1 << 24
+"""Most inputs or outputs of a layer."""
+
 Parameters = Mapping[str, NDArray[np.float64]]
 """Parameter values by name, such as ``"0.core1"``, ``"0.bias"``, ``"1.weight"``.
 
@@ -65,6 +70,14 @@ class Model:
                 left.output_size == right.input_size,
                 f"layer {position} has {left.output_size} outputs, but layer {position + 1} takes {right.input_size}",
             )
+        for position, layer in enumerate(self.layers):
+            for name, size in (("inputs", layer.input_size), ("outputs", layer.output_size)):
+                _require(size <= MOST_VALUES, f"layer {position} has {size:,} {name}; use at most {MOST_VALUES:,}")
+        _require(
+            self.parameter_count <= MOST_PARAMETERS,
+            f"the model has {self.parameter_count:,} parameters; use smaller layers or ranks, for at most "
+            f"{MOST_PARAMETERS:,}",
+        )
         _require(self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
         if self.loss == "cross_entropy":
             _require(self.outputs >= 2, "cross_entropy needs at least 2 outputs")

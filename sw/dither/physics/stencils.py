@@ -28,6 +28,9 @@ __all__ = ["Stencil", "central", "monte_carlo", "parse_stencil", "smolyak", "spa
 
 Array = NDArray[np.float64]
 """Array of float64 numbers, of any shape."""
+_MOST_POINTS = 1 << 16
+"""Most nodes of a stencil: every one of them is a pass of the network for every point."""
+_HIGHEST_LEVEL = 32
 _ROUND = 9
 """Number of decimals to which nodes are compared."""
 
@@ -76,8 +79,8 @@ class Stencil:
 
 def _per_dimension(value: float | Sequence[float], dimensions: int, name: str) -> Array:
     values = np.broadcast_to(np.asarray(value, dtype=np.float64), (dimensions,)).copy()
-    if not np.all(np.isfinite(values) & (values > 0)):
-        raise ValueError(f"{name} must be positive, not {value!r}")
+    if not np.all((values >= 1e-6) & (values <= 1e6)):
+        raise ValueError(f"{name} must be positive, from 1e-6 to 1e6, not {value!r}")
     return values
 
 
@@ -109,6 +112,18 @@ def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
         yield tuple(b - a for a, b in itertools.pairwise((0, *cuts, total)))
 
 
+def _grid_points(dimensions: int, level: int) -> int:
+    """Returns how many points the rules of a sparse grid have, those that coincide counted each."""
+    # Points of all rules in so many dimensions (rows) whose sizes exceed 1 by so much in all.
+    ways = [[0] * level for _ in range(min(dimensions, level - 1) + 1)]
+    ways[0][0] = 1
+    for count in range(1, len(ways)):
+        for excess in range(count, level):
+            ways[count][excess] = sum((size + 1) * ways[count - 1][excess - size] for size in range(1, excess + 1))
+    used = range(max(0, level - dimensions), level)
+    return sum(math.comb(dimensions, count) * row[excess] for count, row in enumerate(ways) for excess in used)
+
+
 def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
     """Returns Smolyak's sparse grid of Gauss-Hermite rules for the standard normal distribution.
 
@@ -122,6 +137,10 @@ def smolyak(dimensions: int, level: int) -> tuple[Array, Array]:
     """
     if dimensions < 1 or level < 1:
         raise ValueError(f"dimensions and level must be positive, not {dimensions} and {level}")
+    if level > _HIGHEST_LEVEL or _grid_points(dimensions, level) > _MOST_POINTS:
+        raise ValueError(
+            f"a sparse grid of level {level} in {dimensions} dimensions has too many nodes; use a lower level"
+        )
     rules = {}
     for size in range(2, level + 1):
         nodes, weights = np.polynomial.hermite_e.hermegauss(size)
@@ -188,6 +207,8 @@ def monte_carlo(dimensions: int, sigma: float | Sequence[float] = 0.5, samples: 
     """
     if samples < 2 or samples % 2:
         raise ValueError(f"samples must be an even number, not {samples}")
+    if samples > _MOST_POINTS:
+        raise ValueError(f"{samples:,} samples are too many; use at most {_MOST_POINTS:,}")
     scale = _per_dimension(sigma, dimensions, "sigma")
     drawn = np.random.Generator(np.random.Philox(seed)).normal(size=(samples // 2, dimensions))
     nodes = np.concatenate([np.zeros((1, dimensions)), drawn, -drawn])

@@ -36,9 +36,18 @@ class Factors:
 
 
 def possible_ranks(inputs: tuple[int, ...], outputs: tuple[int, ...], ranks: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the ranks, each reduced to what a matrix of this size can need there."""
+    """Returns the ranks, each reduced to what a train can use there.
+
+    No rank is larger than its left or its right neighbour times the numbers in the core between the
+    two. The rest could hold nothing, so the best approximation stays the same.
+    """
     sizes = [n * m for n, m in zip(inputs, outputs, strict=True)]
-    return tuple(min(rank, math.prod(sizes[:cut]), math.prod(sizes[cut:])) for cut, rank in enumerate(ranks, start=1))
+    found = [1, *ranks, 1]
+    for cut in range(1, len(sizes)):
+        found[cut] = min(found[cut], found[cut - 1] * sizes[cut - 1])
+    for cut in range(len(sizes) - 1, 0, -1):
+        found[cut] = min(found[cut], found[cut + 1] * sizes[cut])
+    return tuple(found[1:-1])
 
 
 def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64]]:
@@ -50,7 +59,7 @@ def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64
     formats and steps of one size.
 
     :param matrix: shape (inputs, outputs).
-    :returns: cores of shape (r_k, n_k, m_k, r_{k+1}).
+    :returns: cores of shape (r_k, n_k, m_k, r_{k+1}), with the ranks of :func:`possible_ranks`.
     :raises ValueError: if the factors do not multiply to the matrix's sizes.
     """
     values = np.asarray(matrix, dtype=np.float64)
@@ -63,11 +72,16 @@ def tensor_train(matrix: ArrayLike, factors: Factors) -> list[NDArray[np.float64
     pairs = [axis for k in range(cores) for axis in (k, cores + k)]
     rest = values.reshape(*inputs, *outputs).transpose(pairs).reshape(1, -1)
     found, left = [], 1
-    for k, rank in enumerate(possible_ranks(inputs, outputs, factors.ranks)):
+    for k, rank in enumerate(factors.ranks):
         u, s, v = np.linalg.svd(rest.reshape(left * inputs[k] * outputs[k], -1), full_matrices=False)
-        found.append(u[:, :rank].reshape(left, inputs[k], outputs[k], rank))
-        rest, left = s[:rank, None] * v[:rank], rank
+        found.append(u[:, :rank].reshape(left, inputs[k], outputs[k], -1))
+        rest, left = s[:rank, None] * v[:rank], min(rank, len(s))
     found.append(rest.reshape(left, inputs[-1], outputs[-1], 1))
+    for k in range(cores - 1, 0, -1):
+        left, *shape = found[k].shape
+        if left > math.prod(shape):  # More than the core has room for: its left neighbour takes the surplus.
+            q, r = np.linalg.qr(found[k].reshape(left, -1).T)
+            found[k - 1], found[k] = found[k - 1] @ r.T, q.T.reshape(-1, *shape)
     sizes = [math.sqrt(float(np.mean(core**2))) for core in found]
     if min(sizes) == 0:
         return found

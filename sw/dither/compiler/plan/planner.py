@@ -3,7 +3,9 @@
 The state of a layer is an array ``[m-prefix, r_a, n_a ... n_b, r_b, m-suffix]``, contiguous in
 activation memory. A step contracts the leftmost or the rightmost core that is left; either is a
 matrix (K inputs x M outputs) applied to ``[P, K, S] -> [P, M, S]``, with no transposition anywhere.
-The last core carries both ranks. A train of d cores has 2^(d-1) orders.
+The last core carries both ranks. A train of d cores has 2^(d-1) orders, but only d(d+1)/2 states:
+what is left of the cores decides a state's size and what it costs to go on, so that the best order
+is found state by state (dynamic programming, from the last step back).
 
 Left-first orders may be *chunked*: the layer runs once for every few values of the first output
 index m_0, which divides its intermediates and costs no multiply-accumulate more. Core 0's rows are
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...nn.models import RNN, Conv2d, Dense, Layer, Model, TensorTrain
@@ -169,60 +171,51 @@ class LayerPlan:
         total = 0
         for number, step in enumerate(self.steps[first:], start=first):
             last = number == len(self.steps) - 1
-            terms = step.K + (last and self.layer.bias)
-            tiles = step.P * step.S * step.groups * -(-step.group_rows // rows)
-            if number == 0 and not step.padded:
-                tiles = step.P * step.S * chunks * -(-step.M // chunks // rows)
-            total += contraction_cycles(tiles, terms, rows, drain if last else 1) + (chunks - 1) * CONTRACT_OVERHEAD
+            bias = last and self.layer.bias
+            total += _step_cycles(step, rows, drain if last else 1, chunks, first=number == 0, bias=bias)
         return total
 
 
-def _train_steps(prefix: str, layer: TensorTrain, order: Sequence[str]) -> tuple[Step, ...]:
+def _step_cycles(step: Step, rows: int, drain: int, chunks: int, *, first: bool, bias: bool) -> int:
+    """See :meth:`LayerPlan.cycles`, for one step."""
+    tiles = step.P * step.S * step.groups * -(-step.group_rows // rows)
+    if first and not step.padded:
+        tiles = step.P * step.S * chunks * -(-step.M // chunks // rows)
+    return contraction_cycles(tiles, step.K + bias, rows, drain) + (chunks - 1) * CONTRACT_OVERHEAD
+
+
+def _train_step(prefix: str, layer: TensorTrain, left: int, right: int, side: str) -> Step:
+    """The step that contracts an end of the cores ``left`` to ``right``; both ends at once where
+    they are one core.
+    """
     ranks, n, m = layer.all_ranks, layer.inputs, layer.outputs
-    left, right = 0, len(n) - 1
+    before, behind = math.prod(m[:left]), math.prod(m[right + 1 :])
+    if left == right:
+        K = ranks[left] * n[left] * ranks[left + 1]
+        return Step(f"{prefix}.core{left}", K, m[left], before, behind, (0, 1, 3, 2))
+    if side == "L":
+        rest = math.prod(n[left + 1 : right + 1]) * ranks[right + 1]
+        return Step(
+            f"{prefix}.core{left}",
+            ranks[left] * n[left],
+            m[left] * ranks[left + 1],
+            before,
+            rest * behind,
+            (0, 1, 2, 3),
+            groups=m[0] if left == 0 else 1,
+        )
+    rest = ranks[left] * math.prod(n[left:right])
+    K, M = n[right] * ranks[right + 1], ranks[right] * m[right]
+    return Step(f"{prefix}.core{right}", K, M, before * rest, behind, (1, 3, 0, 2))
+
+
+def _train_plan(position: int, layer: TensorTrain, order: str) -> LayerPlan:
+    left, right = 0, len(layer.inputs) - 1
     steps = []
     for side in order:
-        done_left, done_right = math.prod(m[:left]), math.prod(m[right + 1 :])
-        if left == right:
-            core = left
-            steps.append(
-                Step(
-                    f"{prefix}.core{core}",
-                    ranks[core] * n[core] * ranks[core + 1],
-                    m[core],
-                    done_left,
-                    done_right,
-                    (0, 1, 3, 2),
-                )
-            )
-        elif side == "L":
-            rest = math.prod(n[left + 1 : right + 1]) * ranks[right + 1]
-            steps.append(
-                Step(
-                    f"{prefix}.core{left}",
-                    ranks[left] * n[left],
-                    m[left] * ranks[left + 1],
-                    done_left,
-                    rest * done_right,
-                    (0, 1, 2, 3),
-                    groups=m[0] if left == 0 else 1,
-                )
-            )
-            left += 1
-        else:
-            rest = ranks[left] * math.prod(n[left:right])
-            steps.append(
-                Step(
-                    f"{prefix}.core{right}",
-                    n[right] * ranks[right + 1],
-                    ranks[right] * m[right],
-                    done_left * rest,
-                    done_right,
-                    (1, 3, 0, 2),
-                )
-            )
-            right -= 1
-    return tuple(steps)
+        steps.append(_train_step(str(position), layer, left, right, side))
+        left, right = (left + 1, right) if side == "L" else (left, right - 1)
+    return LayerPlan(position, layer, order, tuple(steps))
 
 
 def _single_step(tensor: str, layer: Dense | Conv2d | RNN) -> Step:
@@ -244,10 +237,7 @@ def layer_orders(position: int, layer: Layer) -> list[LayerPlan]:
     if not isinstance(layer, TensorTrain):
         return [LayerPlan(position, layer, "L", (_single_step(f"{position}.weight", layer),))]
     free = len(layer.inputs) - 1
-    return [
-        LayerPlan(position, layer, "".join(sides) + "L", _train_steps(str(position), layer, (*sides, "L")))
-        for sides in itertools.product("LR", repeat=free)
-    ]
+    return [_train_plan(position, layer, "".join(sides) + "L") for sides in itertools.product("LR", repeat=free)]
 
 
 def _padded(plan: LayerPlan) -> LayerPlan:
@@ -265,6 +255,99 @@ def _nominal(plan: LayerPlan, room: int) -> LayerPlan:
     return plan
 
 
+Span = tuple[int, int]
+"""The first and the last core that are left."""
+Way = tuple[int, int, str]
+"""What an order costs, its peak, and the order itself: ways compare in this order."""
+
+
+def _best_way(cores: int, step: Callable[[Span, str, Span | None], tuple[int, int] | None]) -> Way | None:
+    """The order of least cost; among equals the one of least peak, and of those the first in the
+    alphabet.
+
+    :param step: cost and peak of going from one state to another (None: to the end); None where
+        that is forbidden. An order's cost is the sum of its steps', its peak their maximum.
+    """
+    best: dict[Span | None, tuple[int, int]] = {None: (0, 0)}
+    ways: dict[Span, list[tuple[str, Span | None, int, int]]] = {}
+    for length in range(1, cores + 1):
+        for left in range(cores - length + 1):
+            span = left, left + length - 1
+            ends: list[tuple[str, Span | None]] = [("L", (left + 1, span[1])), ("R", (left, span[1] - 1))]
+            ways[span] = []
+            for side, following in ends if length > 1 else [("L", None)]:
+                if following in best and (price := step(span, side, following)) is not None:
+                    cost, peak = best[following]
+                    ways[span].append((side, following, price[0] + cost, max(price[1], peak)))
+            if ways[span]:
+                best[span] = min((cost, peak) for _, _, cost, peak in ways[span])
+    span = (0, cores - 1)
+    if span not in best:
+        return None
+    cost, peak = best[span]
+    left_over, order, here = cost, "", span
+    while True:
+        # The first way on that still ends with this cost and below this peak.
+        side, following, _, _ = next(way for way in ways[here] if way[2] == left_over and way[3] <= peak)
+        order += side
+        if following is None:
+            return cost, peak, order
+        left_over, here = best[following][0], following
+
+
+def _train_order(position: int, layer: TensorTrain, room: int) -> str:
+    """The order that :func:`plan_layers` chooses for a train."""
+    cores = len(layer.inputs)
+    prefix, whole = str(position), (0, cores - 1)
+    steps: dict[tuple[Span, str], Step] = {}
+
+    def taken(span: Span, side: str) -> Step:
+        if (span, side) not in steps:
+            steps[span, side] = _train_step(prefix, layer, *span, side)
+        return steps[span, side]
+
+    sizes = {None: 0, whole: 0}
+    """Words of states; the input is no intermediate, and neither is the output."""
+
+    def size(span: Span | None) -> int:
+        if span not in sizes:
+            assert span is not None
+            left, right = span
+            known = (left - 1, right), "L"
+            sizes[span] = taken(*(known if left else ((left, right + 1), "R"))).output_words
+        return sizes[span]
+
+    first = taken(whole, "L")
+    chunkable = cores > 1 and first.groups > 1
+    # By the first core taken: whether its columns are padded, and chunks that divide the states.
+    variants = [("R", False, 1)] if cores > 1 else []
+    if chunkable:
+        variants.append(("L", True, first.groups))
+    if not (chunkable and first.group_rows % ROW_PITCH == 0):
+        variants.append(("L", False, 1))
+
+    def searched(variant: tuple[str, bool, int], fitting: bool) -> Way | None:
+        begin, padded, chunks = variant
+
+        def price(span: Span, side: str, following: Span | None) -> tuple[int, int] | None:
+            scratch = size(span) // chunks + size(following) // chunks
+            if (span == whole and side != begin) or (fitting and scratch > room):
+                return None
+            if not fitting:
+                return 0, scratch
+            step = replace(taken(span, side), padded=padded and span == whole)
+            bias = layer.bias and following is None
+            return _step_cycles(step, NOMINAL_ROWS, 1, 1, first=span == whole, bias=bias), size(following)
+
+        return _best_way(cores, price)
+
+    for fitting in (True, False):
+        ways = [way for variant in variants if (way := searched(variant, fitting)) is not None]
+        if ways:
+            return min(ways)[2]
+    raise AssertionError("without a limit some order is possible")
+
+
 def plan_layers(model: Model) -> list[LayerPlan]:
     """For every layer the order of fewest nominal cycles among those that fit the nominal engine.
 
@@ -278,11 +361,9 @@ def plan_layers(model: Model) -> list[LayerPlan]:
     room = NOMINAL_DEPTH - persistent
     plans = []
     for position, layer in enumerate(layers):
-        candidates = [_nominal(plan, room) for plan in layer_orders(position, layer)]
-        scratch = {plan.order: plan.scratch(plan.chunks(NOMINAL_ROWS)[-1]) for plan in candidates}
-        fitting = [plan for plan in candidates if scratch[plan.order] <= room]
-        if fitting:
-            plans.append(min(fitting, key=lambda plan: (plan.cycles(NOMINAL_ROWS), plan.largest_intermediate)))
+        if isinstance(layer, TensorTrain):
+            plan = _train_plan(position, layer, _train_order(position, layer, room))
         else:
-            plans.append(min(candidates, key=lambda plan: scratch[plan.order]))
+            (plan,) = layer_orders(position, layer)
+        plans.append(_nominal(plan, room))
     return plans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from ...arch.fixedpoint import FixedPoint
 from ...nn.models import Model
 
-__all__ = ["LabelledSamples", "Samples", "matrix"]
+__all__ = ["LabelledSamples", "Samples", "classes", "encoded", "matrix"]
 
 Integers = NDArray[np.int64]
+
+OUTLIER = 8
+"""How many times the range of its format a value may reach and still be clipped: a sample unlike
+those that the format was chosen for, rather than one of another scale.
+"""
 
 
 class Samples(Protocol):
@@ -41,7 +47,37 @@ def matrix(inputs: ArrayLike, columns: int) -> NDArray[np.float64]:
     samples = np.asarray(inputs, dtype=np.float64)
     if samples.ndim != 2 or samples.shape[1] != columns or not len(samples):
         raise ValueError(f"inputs must have shape (samples, {columns}), not {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise ValueError("inputs must be finite numbers; leave out or repair samples with NaN or infinity")
     return samples
+
+
+def classes(targets: ArrayLike, count: int) -> Integers:
+    """Returns the classes of samples as integers.
+
+    :param count: number of classes.
+    :raises ValueError: if a target is no whole number from 0 to ``count`` - 1.
+    """
+    values = np.asarray(targets, dtype=np.float64)
+    good = (values >= 0) & (values < count) & (values == np.floor(values))
+    if not good.all():
+        raise ValueError(f"targets must be classes, whole numbers from 0 to {count - 1}, not {values[~good][0]:g}")
+    return values.astype(np.int64)
+
+
+def encoded(values: NDArray[np.float64], form: FixedPoint, what: str) -> Integers:
+    """Returns values in a format; those a little outside of its range are clipped to its end.
+
+    :param what: what the values are, for messages.
+    :raises ValueError: if a value is no number, or so far outside that it is a mistake of scale.
+    """
+    reach, end = float(np.abs(values).max(initial=0.0)), math.ldexp(1.0, form.width - 1 - form.frac)
+    if not reach <= OUTLIER * end:
+        raise ValueError(
+            f"{what} reach {reach:g}, but the program was compiled for at most {end:g}; scale them, or compile with "
+            "samples that reach as far"
+        )
+    return form.encode(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +100,18 @@ class LabelledSamples(Samples):
         :raises ValueError: on other shapes than the model's.
         """
         samples = matrix(inputs, self.model.inputs)
-        words = [self.input.encode(samples)]
+        words = [encoded(samples, self.input, "inputs")]
         squared = self.model.loss == "squared_error"
         wanted = None if targets is None else np.asarray(targets)
         expected = (len(samples), self.model.outputs) if squared else (len(samples),)
         if wanted is not None and wanted.shape != expected:
             raise ValueError(f"targets must have shape {expected}, not {wanted.shape}")
-        labels = np.zeros(len(samples)) if squared else wanted
-        words.append(np.asarray(np.full(len(samples), -1) if wanted is None else labels, dtype=np.int64)[:, None])
+        if wanted is None:
+            labels = np.full(len(samples), -1)
+        else:
+            labels = np.zeros(len(samples), np.int64) if squared else classes(wanted, self.model.outputs)
+        words.append(labels[:, None])
         if squared:
             values = np.zeros(expected) if wanted is None else wanted
-            words.append(self.output.encode(values))
+            words.append(encoded(np.asarray(values, dtype=np.float64), self.output, "targets"))
         return np.concatenate(words, axis=1)
