@@ -10,7 +10,9 @@ RESULTS := docs/results
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint docs results repeat-results repeat-results-rtl bench boards clean
+TORCH   ?= 2.13.0
+
+.PHONY: help demo test torch test-all soak lint docs results repeat-results repeat-results-rtl bench boards clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -30,6 +32,9 @@ demo: $(VENV)/stamp ## train digits on simulated RTL and on the golden machine, 
 
 test: $(VENV)/stamp lint ## all tests that take seconds or few minutes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+torch: $(VENV)/stamp ## install PyTorch, so that the tests of what needs it run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==$(TORCH)
 
 test-all: $(VENV)/stamp lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -n 2 --dist worksteal
