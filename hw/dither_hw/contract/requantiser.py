@@ -1,4 +1,4 @@
-"""From an accumulator to an output word: shift, round, clip."""
+"""The requantiser: it shifts, rounds and clips an accumulator to an output word."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ _MAX_SHIFT = 47
 
 
 class Requantiser(wiring.Component):
-    """``y = clip((x + 2**(shift-1)) >> shift)``, and negative outputs to zero if ``relu``.
+    """Computes ``y = clip((x + 2**(shift-1)) >> shift)``, and zero for negative outputs with
+    ``relu``.
 
-    The last bit shifted out rounds: it travels below the number instead of being added in front of
-    the shifter. Behind the coarse shift, by a multiple of eight, only the bits that an output in
-    range can come from go on: a flag says whether the number has others, and then the fine shift,
-    by up to seven, can't bring it back into range.
+    Rounding costs no adder in front of the shifter: the last bit that is shifted out travels below
+    the number and is added at the end. The coarse shift, by a multiple of eight, passes on only
+    those bits that can belong to an output in range. A flag says whether the number has other bits
+    too; then the fine shift, by up to seven, cannot bring it back into range.
 
-    Latency 4 cycles, throughput one number a cycle. Resources on ECP5, for 18 of 48 bits: 241 LUT4,
-    106 flip-flops.
+    Latency: :data:`~dither.arch.timing.REQUANTISER_LATENCY` cycles. Throughput: one number a cycle.
+    Resources on ECP5, for 18 of 48 bits: 241 LUT4, 106 flip-flops.
 
     Attributes
     ----------
     x : In(signed(width))
         The accumulator.
     stages : In(4)
-        Bit i high: stage i takes what the stage before it has; bit 0 belongs to x.
+        Enables of the pipeline's stages: with bit i high, stage i takes what the stage before it
+        has. Stage 0 takes ``x``.
     shift, relu : In
-        Steady while a number is under way; ``shift`` from 0 to 47.
+        Steady while a number is under way; ``shift`` goes from 0 to 47, and 0 leaves the number as
+        it is.
     y, clipped : Out
-        Registers: the output, and whether the shifted number was beyond its range.
+        Registers: the output, and whether the shifted number was out of its range.
 
-    :param width: bits of x.
-    :param output: bits of y.
+    :param width: bits of ``x``.
+    :param output: bits of ``y``.
     """
 
     def __init__(self, *, width: int, output: int) -> None:
@@ -95,5 +98,5 @@ class Requantiser(wiring.Component):
 
 
 def _mixed(bits: Value) -> Value:
-    """Whether bits differ."""
+    """Whether there are both ones and zeros among bits."""
     return bits.any() & ~bits.all()
