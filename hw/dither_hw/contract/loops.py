@@ -36,7 +36,7 @@ class TileMove(enum.Enum):
     """
 
     NONE = 0
-    """No row."""
+    """No row leaves in this cycle."""
     ROW = 1
     """The next row of the tile."""
     FIRST = 2
@@ -106,10 +106,10 @@ class LoopNest(wiring.Component):
 
     Latency 4 cycles from ``start`` to the first weight address; throughput one term a cycle,
     without bubbles but for the descriptor's ``idle`` cycles between tiles. A term with lane-wise
-    operands takes two cycles, the second of which is what is said here of its only one. For
-    CORRELATE, a tile starts with R cycles for its left words; terms are :attr:`pace`'s then, and
-    :attr:`term` rests. Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells (seven counters,
-    three address registers, and a choice of one of eight steps in front of each).
+    operands takes two cycles; latencies refer to the second of them. For CORRELATE, a tile starts
+    with R cycles for its left words; terms are :attr:`pace`'s then, and :attr:`term` rests.
+    Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells (seven counters, three address
+    registers, and a choice of one of eight steps in front of each).
 
     From counters to addresses no cycle holds more than one adder: registered flags (all loops
     within a loop are in their last iterations) decide which loop advances, that chooses the steps a

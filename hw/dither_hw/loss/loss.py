@@ -52,23 +52,23 @@ class _Tags(NamedTuple):
 
     label: Value
     take: Value
-    """An output; of the lane ahead, into the maximum."""
+    """Take the output of the lane ahead into that lane's maximum."""
     begin: Value
-    """Begin the maximum with it."""
+    """Begin the maximum with this element."""
     use: Value
-    """Of the lane behind, into the sum."""
+    """Add the output of the lane behind to that lane's sum."""
     first: Value
-    """Begin the sum with it."""
+    """Begin the sum with this element."""
     last: Value
-    """The lane's sum ends with it."""
+    """The lane's sum ends with this element."""
     final: Value
-    """The last lane's sum ends with it."""
+    """The last lane's sum ends with this element."""
     rewind: Value
     """The lane behind begins anew."""
     derive: Value
-    """Its derivative is wanted, or that by its output."""
+    """The derivative by this element, or by its output, is wanted."""
     closes: Value
-    """It is the lane's last derivative."""
+    """This element is the lane's last derivative."""
 
 
 class LossUnit(wiring.Component):
