@@ -11,8 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"dither": ROOT / "sw", "dither_hw": ROOT / "hw", "dither_sim": ROOT / "sim"}
-NOT_YET = ("dither.arch.compact", "dither_hw")
-"""Packages whose docstrings are still to be reworded; this list may only become shorter."""
 INHERITED = {"elaborate"}
 """Methods whose meaning another library defines."""
 
@@ -87,10 +85,6 @@ def complaint(docstring: str | None) -> str | None:
     return None
 
 
-def _covered(name: str) -> bool:
-    return not any(name == package or name.startswith(f"{package}.") for package in NOT_YET)
-
-
 @pytest.mark.parametrize("package", PACKAGES)
 def test_docstrings_begin_with_a_sentence_that_makes_sense_alone(package: str) -> None:
     root = PACKAGES[package]
@@ -100,18 +94,9 @@ def test_docstrings_begin_with_a_sentence_that_makes_sense_alone(package: str) -
         for name, line, docstring in _public(path, root):
             if docstring is None and ".".join(name.split(".")[-2:]) in inherited:
                 continue
-            if _covered(name) and (what := complaint(docstring)):
+            if what := complaint(docstring):
                 wrong.append(f"{path.relative_to(ROOT)}:{line}: {name} {what}")
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.parametrize("package", NOT_YET)
-def test_packages_still_to_be_reworded_exist_and_need_it(package: str) -> None:
-    root = PACKAGES[package.partition(".")[0]]
-    folder = root.joinpath(*package.split("."))
-    assert folder.is_dir()
-    found = (complaint(docstring) for path in folder.rglob("*.py") for _, _, docstring in _public(path, root))
-    assert any(found), f"{package} is as it should be: take it off NOT_YET"
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _exact(found: dict[Fraction, _S], input_hz: int, output_hz: int) -> _S:
 
 
 class Ecp5Pll(wiring.Component):
-    """One EHXPLLL.
+    """One EHXPLLL of an ECP5, which makes the engine's clock.
 
     Attributes
     ----------

@@ -69,15 +69,15 @@ class Design:
 
     rtlil: str
     family: str
-    """``ecp5`` or ``ice40``."""
+    """Family of the FPGA: ``ecp5`` or ``ice40``."""
     device: str
     """The FPGA, as its maker calls it."""
     pins: str
-    """LPF or PCF."""
+    """Pins and clocks, as text: an LPF or PCF file."""
     place_options: tuple[str, ...]
-    """Of nextpnr: device, package, and how to place and route."""
+    """Options of nextpnr: device, package, and how to place and route."""
     script: str
-    """Yosys' script."""
+    """The script that Yosys executes."""
     build_id: int
     """64 bits that stand for all of the above but for themselves, and for the tools' versions."""
 
@@ -100,8 +100,9 @@ class Design:
 
 
 def design_of(board: Board, core: Core = board_core) -> Design:
-    """A board's design. It depends neither on where or when it is made nor on comments in the
-    sources: the same gateware has the same build id. Cached under the digest of the sources.
+    """Returns all that a board's bitstream is made from. It depends neither on where or when it is
+    made nor on comments in the sources: the same gateware has the same build id. Cached under the
+    digest of the sources.
 
     :param core: makes what stands between the board's pins.
     :raises DeviceError: if the board's file asks for something impossible, or a tool is missing.

@@ -35,7 +35,7 @@ class BuildResult:
     folder: Path
     bitstream: Path
     report: dict[str, Any]
-    """As in ``report.json``."""
+    """The build's figures, as they stand in ``report.json``."""
     verdicts: tuple[Verdict, ...]
 
     @property

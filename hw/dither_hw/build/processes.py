@@ -20,8 +20,8 @@ _KEPT_LINES = 200
 
 
 class Processes:
-    """Tools at work. Use as a context manager: whatever still runs at the end, as after Ctrl-C, is
-    killed.
+    """The tools at work, side by side. Use as a context manager: whatever still runs at the end, as
+    after Ctrl-C, is killed.
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ class Standing:
     text: str
     """What it is about."""
     seconds: float
-    """Since it began."""
+    """Seconds since the tool began."""
     done: bool = False
 
 

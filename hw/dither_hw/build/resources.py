@@ -37,7 +37,7 @@ counts as LUT.
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one kind of block."""
+    """How many blocks of one kind a design takes, of how many."""
 
     used: int
     available: int
@@ -62,7 +62,7 @@ class Verdict:
         return f"{self.name}: {self.value:,.0f} of at most {self.limit:,.0f}{excess}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the figures as plain data, for JSON."""
         return {**asdict(self), "text": self.text}
 
 

@@ -46,7 +46,7 @@ class Placement:
     """That it took, when it was made."""
 
     def cells(self) -> list[PlacedCell]:
-        """What stands where."""
+        """Where each cell stands on the chip."""
         return [PlacedCell(*values) for values in json.loads((self.folder / "cells.json").read_text())]
 
 

@@ -34,7 +34,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of the engine's clock."""
+    """What placement and routing say about the engine's clock."""
 
     fmax_mhz: float
     """The fastest clock that every path keeps up with."""
@@ -53,7 +53,7 @@ class Timing:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """nextpnr's ``--report``.
+    """Reads the file that nextpnr's ``--report`` writes.
 
     :raises DeviceError: if it is missing or damaged.
     """

@@ -53,7 +53,7 @@ class ScalarUnit(wiring.Component):
     A microinstruction's first cycle reads what it computes with and takes its word apart; the
     second computes, writes and asks for the next word. There, most of what controls the computation
     comes from a register, which costs nothing, since it is one behind a look-up table. A register
-    may be read in the cycle in which it is written, but not for anybody.
+    may be read while it is written; the value is undefined then and must not be used.
 
     Resources on iCE40UP: 460 logic cells; seven block RAMs, one for the registers and the others
     for 1,024 microinstructions. Up to 256 more take two block RAMs and 25 logic cells. Its logic is

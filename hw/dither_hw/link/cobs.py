@@ -17,10 +17,10 @@ __all__ = ["FRAME_BYTES", "ROM_BYTES", "CobsDecoder", "FrameMemory"]
 _FULL = 255
 """Code of a block of 254 bytes without a zero behind it."""
 FRAME_BYTES = 512
-"""Of the memory that a frame is encoded in."""
+"""Bytes of the memory that a frame is encoded in."""
 _ROM_BITS = 7
 ROM_BYTES = 1 << _ROM_BITS
-"""Of its end, which keeps its first contents."""
+"""Bytes at the memory's end, which keep their first contents."""
 
 
 class CobsDecoder(wiring.Component):

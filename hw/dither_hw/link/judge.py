@@ -15,7 +15,7 @@ from .serial import SLOT, any_bit, constant_bit, exceeds
 __all__ = ["KIND_BITS", "Judge"]
 
 KIND_BITS = 3
-"""Of a request's type; higher bits are zero in all there are."""
+"""Bits of a request's type; higher bits are zero in all there are."""
 
 
 class Judge(wiring.Component):

@@ -1,4 +1,4 @@
-"""The link's memories.
+"""The memories of the board's end of the link.
 
 What is read is there from the second cycle behind on: block RAMs of an ECP5 are slow without a
 register. Reading what is written in the same cycle gives anything, and nothing here does.

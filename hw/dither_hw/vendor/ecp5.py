@@ -93,7 +93,7 @@ class BlockRamLayout:
 
     @property
     def blocks(self) -> int:
-        """Block RAMs."""
+        """The block RAMs that make up the memory."""
         return self.columns * self.segments
 
     @classmethod

@@ -1,4 +1,4 @@
-"""iCE40 UltraPlus: multipliers with their own registers and accumulators.
+"""Multipliers of the iCE40 UltraPlus, with their own registers and accumulators.
 
 Yosys infers the multiplier alone; the accumulator inside saves 32 flip-flops and an adder for each,
 and loading it from a neighbour's makes a chain of all of them without any logic. Source: Lattice

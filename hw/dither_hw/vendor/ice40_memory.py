@@ -1,4 +1,4 @@
-"""iCE40: memories of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002,
+"""Memories of the iCE40: of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002,
 FPGA-TN-02022.
 
 Reading in the cycle of a write gives anything. What Yosys infers promises the old value instead,
@@ -14,7 +14,7 @@ from amaranth.hdl import Array, Cat, ClockSignal, Const, Instance, Module, Signa
 __all__ = ["SPRAM_DEPTH", "WORD_BITS", "byte_ram", "column_ram", "single_port_bytes", "single_port_ram", "word_ram"]
 
 WORD_BITS = 16
-"""Of every memory at its widest."""
+"""Bits of a word of every memory at its widest."""
 SPRAM_DEPTH = 1 << 14
 """Words of a single-port RAM."""
 _BLOCK_WORDS = 256

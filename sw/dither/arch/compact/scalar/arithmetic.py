@@ -47,7 +47,7 @@ class Arithmetic:
 
 
 def arithmetic(code: Assembler) -> Arithmetic:
-    """Their registers."""
+    """Appends the subroutines that UPDATE and LOSS share, and returns their registers."""
     return Arithmetic(
         code.registers("w0", "w1", "w2", "w3", "w4"),
         code.registers("n0", "n1", "n2"),

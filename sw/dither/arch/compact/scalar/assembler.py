@@ -75,11 +75,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Register(Place):
-    """R[x]."""
+    """A register of the scalar machine, R[x], as an operand or a target."""
 
     @property
     def number(self) -> int:
-        """x."""
+        """Number of the register, x."""
         assert self.x is not None
         return self.x
 
@@ -139,7 +139,7 @@ class Assembler:
 
     @property
     def address(self) -> int:
-        """Of the next word."""
+        """Address of the word that is appended next."""
         return len(self._words)
 
     def register(self, name: str) -> Register:
@@ -155,7 +155,7 @@ class Assembler:
         return _register(number)
 
     def registers(self, *names: str) -> tuple[Register, ...]:
-        """Several at once."""
+        """Allocates several registers at once."""
         return tuple(self.register(name) for name in names)
 
     def pair(self, name: str) -> tuple[Register, Register]:
@@ -246,71 +246,71 @@ class Assembler:
         self._words.append(word)
 
     def load(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """b"""
+        """Appends a word that copies a number: y = b."""
         self.operate(Operation.LOAD, target, source, when, flag)
 
     def add(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a + b"""
+        """Appends a sum: y = a + b."""
         self.operate(Operation.ADD, target, source, when, flag)
 
     def adc(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a + b + C"""
+        """Appends a sum with the carry: y = a + b + C."""
         self.operate(Operation.ADC, target, source, when, flag)
 
     def sub(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a - b"""
+        """Appends a difference: y = a - b."""
         self.operate(Operation.SUB, target, source, when, flag)
 
     def sbc(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a + ~b + C"""
+        """Appends a difference with the carry: y = a + ~b + C."""
         self.operate(Operation.SBC, target, source, when, flag)
 
     def and_(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a & b"""
+        """Appends a bitwise and: y = a & b."""
         self.operate(Operation.AND, target, source, when, flag)
 
     def or_(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a | b"""
+        """Appends a bitwise or: y = a | b."""
         self.operate(Operation.OR, target, source, when, flag)
 
     def xor(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """a ^ b"""
+        """Appends a bitwise exclusive or: y = a ^ b."""
         self.operate(Operation.XOR, target, source, when, flag)
 
     def funnel(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """The upper half of a:b << SH"""
+        """Appends a shift of two words: y is the upper half of a:b << SH."""
         self.operate(Operation.FUNNEL, target, source, when, flag)
 
     def multiply(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """One step of b * Q"""
+        """Appends one step of the product b * Q."""
         self.operate(Operation.MULTIPLY, target, source, when, flag)
 
     def ror(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """C:b >> 1"""
+        """Appends a shift to the right with the carry on top: y = C:b >> 1."""
         self.operate(Operation.ROR, target, source, when, flag)
 
     def sex(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """b's sign, sixteen times"""
+        """Appends a sign's extension: y is b's sign, sixteen times."""
         self.operate(Operation.SEX, target, source, when, flag)
 
     def inc(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """b + 1"""
+        """Appends an increment: y = b + 1."""
         self.operate(Operation.INC, target, source, when, flag)
 
     def dec(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """b - 1"""
+        """Appends a decrement: y = b - 1."""
         self.operate(Operation.DEC, target, source, when, flag)
 
     def neg(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """-b"""
+        """Appends a negation: y = -b."""
         self.operate(Operation.NEG, target, source, when, flag)
 
     def rol(self, target: Place, source: Operand, when: When = When.ALWAYS, flag: Flag = Flag.KEEP) -> None:
-        """b << 1 | C"""
+        """Appends a shift to the left with the carry below: y = b << 1 | C."""
         self.operate(Operation.ROL, target, source, when, flag)
 
     def finish(self, entries: Mapping[int, str]) -> MicroProgram:
-        """The program.
+        """Returns the finished program, labels resolved.
 
         Pieces behind which nothing falls through are moved to where entries leave room for them,
         the longest first.

@@ -34,7 +34,7 @@ _INJECTIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """Registers.
+    """The registers that the generator's subroutines work with.
 
     Those of a block are x0 and x1 of Threefry, lower and upper halves; its output words move down
     to the first of them.
@@ -64,13 +64,13 @@ class Probes:
     place: Register
     """COORDINATE: how many words the one with the bit is away; else so many that there is none."""
     one: Register
-    """COORDINATE: that word."""
+    """Appends the subroutine for COORDINATE, where a single number is not zero."""
     rounds: Register
     """Pairs of groups of rounds that are left."""
 
     @classmethod
     def allocate(cls, code: Assembler) -> Probes:
-        """Of the current scope."""
+        """Allocates the registers in the assembler's current scope."""
         return cls(*(code.register(name) for name in cls.__slots__))
 
     def write(self, code: Assembler, layout: Layout) -> None:

@@ -32,7 +32,7 @@ __all__ = [
 STATE_WORDS = 1 << 14
 """Words of the state memory."""
 SCALAR_TABLES = 3
-"""exp, log, rsqrt."""
+"""Number of scalar tables: exp, log and rsqrt."""
 MASTER_OFFSET = 1 << 31
 """What a master is more in the state memory than it is."""
 
@@ -58,12 +58,13 @@ class Area:
 
     @property
     def end(self) -> int:
+        """Address of the first word behind the area."""
         return self.base + self.words * self.count
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All areas."""
+    """Where each area of the state memory begins, and how large it is."""
 
     areas: dict[Memory, Area]
     scratch: int
@@ -117,7 +118,7 @@ def _signed(values: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
 
 
 def layout(config: EngineConfig) -> Layout:
-    """Where everything stands.
+    """Returns where everything stands in a configuration's state memory.
 
     :raises ValueError: if the engine is not compact or its memories are too large.
     """

@@ -20,7 +20,7 @@ from .operands import REGISTER_HIGH, REGISTER_LOW, field, place
 __all__ = ["LN2", "loss"]
 
 LN2 = 45426
-"""ln 2 with 16 fraction bits."""
+"""The natural logarithm of 2 with 16 fraction bits."""
 _TOP = 0x8000
 _ONES = 0xFFFF
 _SAT_24 = 0xFF00
@@ -72,7 +72,7 @@ def _registers(code: Assembler) -> _Registers:
 
 
 def loss(code: Assembler, config: EngineConfig, shared: Arithmetic) -> None:
-    """Appends it.
+    """Appends LOSS to the microprogram, as a routine of its opcode.
 
     :param shared: the registers of the subroutines.
     """

@@ -61,67 +61,68 @@ it."""
 
 
 class Operation(IntEnum):
-    """What y is."""
+    """What a microinstruction computes: y, out of a and b."""
 
     LOAD = 0
-    """b"""
+    """Copies a number: y = b."""
     ADD = 1
-    """a + b; C"""
+    """Adds two numbers: y = a + b; sets C."""
     ADC = 2
-    """a + b + C; C"""
+    """Adds with the carry: y = a + b + C; sets C."""
     SUB = 3
-    """a - b, that is a + ~b + 1; C"""
+    """Subtracts b from a: y = a - b, that is a + ~b + 1; sets C."""
     SBC = 4
-    """a + ~b + C; C"""
+    """Subtracts with the carry: y = a + ~b + C; sets C."""
     AND = 5
     OR = 6
     XOR = 7
     FUNNEL = 8
-    """the upper half of ``a:b`` (32 bits) shifted left by SH"""
+    """Shifts two words: y is the upper half of ``a:b`` (32 bits) shifted left by SH."""
     MULTIPLY = 9
-    """one step of an unsigned product of b and Q: t = a + b if Q's lowest bit is set, else a (17
-    bits); y = t >> 1; Q = its upper 15 bits, with t's lowest bit on top. Sixteen steps with target
-    A, from A = 0, leave the product in A:Q."""
+    """Does one step of an unsigned product of b and Q: t = a + b if Q's lowest bit is set, else a
+    (17 bits); y = t >> 1; Q = its upper 15 bits, with t's lowest bit on top. Sixteen steps with
+    target A, from A = 0, leave the product in A:Q.
+    """
     ROR = 10
-    """b >> 1 with C on top; C is b's lowest bit"""
+    """Shifts to the right: y = b >> 1 with C on top; C is b's lowest bit."""
     SEX = 11
-    """sixteen copies of b's sign"""
+    """Extends a sign: y is sixteen copies of b's sign."""
     INC = 12
-    """b + 1; C"""
+    """Adds one to b: y = b + 1; sets C."""
     DEC = 13
-    """b - 1, that is b + 0xFFFF; C"""
+    """Subtracts one from b: y = b - 1, that is b + 0xFFFF; sets C."""
     NEG = 14
-    """-b, that is ~b + 1; C"""
+    """Negates a number: y = -b, that is ~b + 1; sets C."""
     ROL = 15
-    """b << 1 with C below; C is b's highest bit"""
+    """Shifts to the left: y = b << 1 with C below; C is b's highest bit."""
 
 
 class Source(IntEnum):
-    """What b is."""
+    """Where a microinstruction takes b from."""
 
     R = 0
-    """R[x]"""
+    """The register R[x] of the machine."""
     STATE = 1
-    """the word at P of the state memory; P moves on if ``move``"""
+    """The word at P of the state memory; P moves on if ``move``."""
     ACTIVATION = 2
-    """lane LANE of the word at AP of the activation memory"""
+    """The number in lane LANE of the activation memory's word at AP."""
     CONTROL = 3
-    """the word at CP of the sequencer's control memory"""
+    """The word at CP of the sequencer's control memory."""
     INPUT = 4
-    """the next beat of the input stream; waits for it"""
+    """The next beat of the input stream; the machine waits for it."""
     Q = 5
     X = 6
-    """the number x, 0 to 127"""
+    """The number x itself, 0 to 127."""
 
 
 class Target(IntEnum):
-    """Where y goes."""
+    """Where a microinstruction writes y to."""
 
     NONE = 0
     A = 1
     R = 2
     AR = 3
-    """A and R[x]"""
+    """Both A and the register R[x]."""
     Q = 4
     P = 5
     AP = 6
@@ -130,19 +131,19 @@ class Target(IntEnum):
     WP = 9
     SH = 10
     STATE = 11
-    """the state memory at P; P moves on if ``move``"""
+    """The state memory at P; P moves on if ``move``."""
     WEIGHT = 12
-    """the weight memory at WP"""
+    """The weight memory's word at WP."""
     CONTROL = 13
-    """the control memory at CP"""
+    """The control memory's word at CP."""
     OUTPUT = 14
-    """a beat of the output stream; waits until it is taken"""
+    """A beat of the output stream; the machine waits until it is taken."""
     CLIP = 15
-    """nothing; a saturation is counted (y does not matter)"""
+    """No memory takes y; a saturation is counted."""
 
 
 class When(IntEnum):
-    """The predicate."""
+    """The predicate: whether a microinstruction has any effect."""
 
     ALWAYS = 0
     F = 1
@@ -150,28 +151,28 @@ class When(IntEnum):
 
 
 class Flag(IntEnum):
-    """What F becomes."""
+    """What the flag F becomes."""
 
     KEEP = 0
     CARRY = 1
-    """C as this operation leaves it"""
+    """The carry C, as this operation leaves it."""
     ZERO = 2
-    """whether y is 0"""
+    """Whether y is zero after the operation."""
     SIGN = 3
-    """y's highest bit"""
+    """The highest bit of y."""
 
 
 class Jump(IntEnum):
-    """Kinds of jumps."""
+    """The kinds of jumps that there are."""
 
     ALWAYS = 0
     F = 1
     NOT_F = 2
     CALL = 3
-    """the word behind it becomes the return address"""
+    """A jump to a subroutine: the word behind it becomes the return address."""
     RETURN = 4
     DONE = 5
-    """the instruction is over: its second cycle is the one of ``done``"""
+    """The instruction is over: its second cycle is the one of ``done``."""
 
 
 OPERATE_FIELDS: tuple[tuple[str, int], ...] = (
@@ -208,7 +209,7 @@ class Word:
 
 
 def encode_jump(kind: Jump, destination: int = 0) -> int:
-    """A jump's word.
+    """Returns the word of a jump.
 
     :raises ValueError: if the destination is out of range.
     """
@@ -227,7 +228,7 @@ def encode_operation(
     flag: Flag = Flag.KEEP,
     move: bool = False,
 ) -> int:
-    """An operation's word.
+    """Returns the word of an operation.
 
     :raises ValueError: if x is out of range.
     """

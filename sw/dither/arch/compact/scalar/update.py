@@ -57,7 +57,7 @@ def _registers(code: Assembler) -> _Registers:
 
 
 def update(code: Assembler, config: EngineConfig, shared: Arithmetic) -> None:
-    """Appends it.
+    """Appends UPDATE to the microprogram, as a routine of its opcode.
 
     :param shared: the registers of the subroutines.
     """

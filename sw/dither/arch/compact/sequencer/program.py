@@ -1,8 +1,9 @@
 """The program of a compact sequencer: how it fetches and executes the engine's instructions.
 
-Two conventions. A word reads the sequencer's memory at its address for the word behind it. And
-every way through a routine takes as many cycles, whatever the data, unless instructions' loops say
-so: :mod:`dither.arch.timing` counts on it.
+Two conventions hold throughout. Each word issues a read of the sequencer's memory at its address;
+the next word sees the data. And every way through a routine takes the same number of cycles,
+whatever the data, unless an instruction's loops say otherwise: :mod:`dither.arch.compact.timing`
+counts on it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _FORMS = {form.name: form for form in INSTRUCTIONS}
 
 
 def control_program() -> Program:
-    """All of it. Execution begins at word 0 or 1."""
+    """Returns the sequencer's whole program. Execution begins at word 0 or 1."""
     p = Program()
     p(job=J.IDLE)
     p.label("idle")

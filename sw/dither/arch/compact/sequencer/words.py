@@ -96,13 +96,13 @@ class Source(IntEnum):
     LOW = 2
     """The program word's bits 0 to 15."""
     HIGH = 3
-    """16 to 31."""
+    """The program word's bits 16 to 31."""
     MIDDLE = 4
-    """8 to 23."""
+    """The program word's bits 8 to 23."""
     STRADDLE = 5
     """0 to 7, above bits 24 to 31 of the program word of the cycle before."""
     COUNT = 6
-    """12 to 27."""
+    """The program word's bits 12 to 27."""
     OUTSIDE = 7
     """A beat of the input stream, or while idle the host's data."""
 
@@ -123,7 +123,7 @@ class Job(IntEnum):
     SCALAR = 5
     """Starts the scalar unit."""
     SCALAR_WORK = 6
-    """Waits for it."""
+    """Waits until the scalar unit is done."""
     DRAINED = 7
     """Waits until the data path is idle."""
 
@@ -177,8 +177,10 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word. ``address`` is that of the word to read or, with a source, to write in the
-    sequencer's memory, or that of the program's word to jump to; a name is a label."""
+    """One word of the sequencer's program. ``address`` is that of the word to read or, with a
+    source, to write in the sequencer's memory, or that of the program's word to jump to; a name is
+    a label.
+    """
 
     address: int | str = 0
     next: Next = Next.FOLLOW
