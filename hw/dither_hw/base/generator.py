@@ -1,4 +1,4 @@
-"""The perturbation generator: Threefry-2x32 with 20 rounds, 64 random bits after each other.
+"""The perturbation generator: blocks of 64 random bits, by Threefry-2x32 with 20 rounds.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1,
 2, 3*, SC'11.

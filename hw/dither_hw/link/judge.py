@@ -1,4 +1,4 @@
-"""What becomes of a request: checks in the order of docs/protocol.md, then its effect."""
+"""Decides about requests: checks each in the order of docs/protocol.md, then gives it effect."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ KIND_BITS = 3
 
 
 class Judge(wiring.Component):
-    """Goes through the header of a frame when it is whole, field by field, and lets the request
-    have its effect or not.
+    """Checks a complete request field by field, and lets it have its effect or refuses it.
 
-    Nine slots from a frame's end to the end of its effect; the frame behind it brings its first
-    byte no sooner.
+    From a frame's end to the end of its effect, it takes nine slots; the first byte of the next
+    frame does not come sooner.
 
     Resources: 19 registers, about 95 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     ended, sound, begun, done : In(1), In(1), In(1), Out(1)
-        From the intake; frames that are not ``sound`` have no effect but, if ``begun``, that
-        ``error`` stays until the next session.
+        Connected to the intake. A frame that is not ``sound`` has no effect; only if it is
+        ``begun`` too, ``error`` goes high and stays until the next session.
     field, bit : Out(2), In(1)
-        Of the request.
-    session, next, reason : columns
-        The last is what is to be answered.
+        Reads a field of the request, bit by bit.
+    session, next, reason : In(COLUMN)
+        The session's number, the number of the next request in sequence, and the reason to be
+        answered.
     bodyless, words, overflow, nonempty, within : In(1) each
-        From the buffers.
+        What the buffers say of the request.
     busy, writing, occupied : In(1), In(1), In(1)
-        The engine runs or has output; a WRITE is under way; one of HELLO, READ, FETCH and PING
-        waits to be answered.
+        The engine runs or has output; a WRITE is under way; a HELLO, READ, FETCH or PING waits to
+        be answered.
     commit, settle, acknowledge, start, write : Out(1) each
-        Effects, for a whole slot.
+        Effects, for a whole slot each.
     clear, forget : Out(1), Out(1)
-        A new session: pulse behind the gap, and for the whole slot; there is such a slot behind a
-        reset, too.
+        A new session begins: ``clear`` is a pulse behind the gap, ``forget`` lasts for the whole
+        slot. After a reset there is a slot with ``forget``, too.
     remember, query : Out(1), Out(1)
-        Pulse: this request is to be answered; it is one of the four.
+        ``remember``: a pulse, this request is to be answered. ``query``: it is a HELLO, READ, FETCH
+        or PING.
     urgent : Out(1)
-        For a whole slot: registers and their address are needed now.
+        For a whole slot: the request needs the registers and their address now.
     opened, error : Out(1), Out(1)
+        A driver has opened a session; a broken frame has come since.
     """
 
     def __init__(self) -> None:
