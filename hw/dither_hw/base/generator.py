@@ -97,8 +97,8 @@ class Generator(wiring.Component):
 
         ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
         high_key = Signal(32, reset_less=True)
-        # The keys turn with every injection; with the first one a cycle late, which is soon enough
-        # for the next.
+        # The ring of keys turns with every injection; with the first one it turns a cycle late,
+        # which is soon enough for the next.
         started = Signal()
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
@@ -127,8 +127,8 @@ class Generator(wiring.Component):
         first_low, first_high = Signal(32, reset_less=True), Signal(32, reset_less=True)
         m.d.sync += [first_low.eq(self.block + self.seed), first_high.eq(self.probe + self.step)]
 
-        # The first round of a cycle shares its adder with the injection. All but the first of these
-        # are while running.
+        # The first round of a cycle shares its adder with injections. All injections but the first
+        # happen while the generator is running.
         low_sum = Signal(32)
         m.d.comb += low_sum.eq(low + Mux(due, ring[0], high))
         with m.If(running):

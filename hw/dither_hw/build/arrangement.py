@@ -161,7 +161,8 @@ class _Arrangement:
         central = min(chip.memory_rows, key=lambda row: abs(row - chip.height // 2))
 
         matches = [match for name in memories if (match := _STATE.fullmatch(name))]
-        # Left to right: what PERTURB and ACCUMULATE need, masters and gradients, in the middle.
+        # The order from left to right: masters and gradients, which PERTURB and ACCUMULATE need,
+        # are in the middle.
         half = (max((int(match[2]) for match in matches), default=0) + 1) // 2
         states = []
         for match in matches:

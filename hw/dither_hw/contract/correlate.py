@@ -110,7 +110,7 @@ class Correlator(wiring.Component):
             self.done.eq(finals[-1]),
         ]
 
-        # From here on, what comes out of the lanes.
+        # From here on: what becomes of the lanes' sums.
         ahead = to_sums - MEMORY_LATENCY
         advances = delay_line(m, pace.advance, ahead - 1, "advance")
         gradient = pointer(m, "g", index=self.index[2], loops=LOOPS, advance=advances[-1], **common)

@@ -81,7 +81,7 @@ class DitherUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         issue, last, preparing = self._sequence(m)
-        # What travels along with a word: valid, last of all.
+        # What travels along with a word: whether there is one, and whether it is the last of all.
         layout = data.StructLayout({"valid": 1, "last": 1})
         source = Signal(layout)
         m.d.comb += [source.valid.eq(issue), source.last.eq(issue & last)]
@@ -131,8 +131,8 @@ class DitherUnit(wiring.Component):
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         number = Signal(_BLOCK_NUMBER_BITS, reset_less=True)
         began = delay_line(m, self.start, 2, "began")[-1]
-        # The block at hand stands behind the window and moves into it; the generator holds the one
-        # that follows.
+        # The current block stands behind the window of signs in use and moves into it; the
+        # generator holds the next block.
         bits = Signal(lanes + BLOCK_BITS, reset_less=True)
         used = Signal(range(BLOCK_BITS))  # of the block at hand
         filled = Signal()
@@ -190,8 +190,8 @@ class DitherUnit(wiring.Component):
                 still.eq(self.fields.gate & (x[-1] | ~x.any())),
                 minus.eq(~(signs[lane] | still)),
             ]
-            # One adder: what it is carried in from the lowest place makes the complement of a
-            # factor its negative.
+            # One adder does both signs: a carry into its lowest place turns the complement of a
+            # factor into its negative.
             addend = Mux(still, 0, factor ^ minus.replicate(width))
             total = Cat(minus, x).as_signed() + Cat(minus, addend).as_signed()
             m.d.sync += sums[lane].eq(total[1:])

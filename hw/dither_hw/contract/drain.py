@@ -72,7 +72,8 @@ class Drain(wiring.Component):
         use_table = Signal()
         m.d.sync += use_table.eq(fields.activation == Activation.TABLE)
 
-        # Rows still to be ordered of the tile at hand, and cycles until the next order.
+        # How many rows of the current tile are still to be ordered, and cycles until the next
+        # order.
         left, wait = Signal(range(config.rows + 1)), Signal(range(shared))
         row, final = Signal(_Row), Signal()
         ordering = Signal()
@@ -96,8 +97,8 @@ class Drain(wiring.Component):
         taps = delay_line(m, ordered, _TO_RESULT - 2, "row")
         arriving = taps[-1]
         if config.activation_tables:
-            # What does not go through a table must not enter the longer way: it could come out in
-            # the next instruction.
+            # A row that does not go through a table must not enter the longer delay: it could come
+            # out of it in the next instruction.
             longer = Mux(use_table, arriving, 0)
             late = delay_line(m, longer, INTERPOLATOR_LATENCY + config.lanes_per_table, "late_row")[-1]
             arriving = Mux(use_table, late, arriving)

@@ -77,7 +77,7 @@ class _Lane(wiring.Component):
         sums = signed(config.accumulator_width)
         own = Signal(operand)
         if config.local_learning:
-            # What is loaded as WEIGHT is the zero of a row that does not count.
+            # A row that does not count loads zero; its kind is WEIGHT.
             with m.Switch(self.kind):
                 with m.Case(Operand.LANE):
                     m.d.comb += own.eq(self.x)
@@ -229,7 +229,7 @@ class LaneGroup(wiring.Component):
         ]
         weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
         m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
-        # What the lanes see a cycle ahead of their registers.
+        # The lanes' inputs come a cycle before the lanes' own registers take them.
         due = delay_line(m, valid, MULTIPLIER_LATENCY - 1, "valid")[-1]
         if config.local_learning:
             take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")

@@ -169,7 +169,8 @@ class LoopNest(wiring.Component):
         ready: Value = Const(1, 1)
         idle, last_rows = fields.idle, fields.last_rows
         if self.config.local_learning:
-            # A term's second cycle; the first one's word is read with the address of the second.
+            # ``second`` is a term's second cycle. The operand's word is addressed in the same cycle
+            # as the term itself, one cycle before the input's.
             lanewise = Signal()
             second = Signal()
             correlate, ready = Signal(name="correlate"), ~lanewise | second
@@ -183,9 +184,9 @@ class LoopNest(wiring.Component):
         bias_now = (state == _State.BIAS) & ready
         term_now = (state == _State.TERM) & ready
 
-        # The loops. Registers hold, for every loop, whether it is in its last iteration, or the one
-        # before; and whether all loops within it are in their last ones, so that it goes on with
-        # this term.
+        # The loops. Registers say of every loop whether it is in its last iteration or the one
+        # before, and whether all loops inside it are in their last iterations, so that it advances
+        # with this term.
         ends, ends_next = Signal(len(LOOPS)), Signal(len(LOOPS))
         within = Signal(len(LOOPS) + 1, init=1)
         ones = Signal(len(LOOPS))  # loops of one iteration
@@ -209,7 +210,7 @@ class LoopNest(wiring.Component):
         tile_ends = within[inner]
         nest_ends = within[-1]
 
-        # Tiles.
+        # The state machine of a tile: left words or bias, terms, idle cycles.
         fresh = Signal()
         move = Signal(TileMove)
         gap = Signal.like(fields.idle)
@@ -269,7 +270,7 @@ class LoopNest(wiring.Component):
                 pace.advance.eq(advancing & pace_term.replicate(len(LOOPS))),
             ]
 
-        # Two cycles later: its steps. Three: the addresses.
+        # Two cycles later, the loop's address steps; three cycles later, the addresses.
         terms = delay_line(m, term, 2, "term")
         m.d.comb += self.term.eq(terms[-1])
         common = {"fields": fields, "start": self.start}

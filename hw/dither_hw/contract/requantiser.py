@@ -62,8 +62,9 @@ class Requantiser(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         W = self.output
-        # The number, the round bit below it, seven bits of fine shift, and one more than the
-        # output's sign: rounding must not bring back what the flag calls beyond.
+        # The number, the rounding bit below it, seven bits for the fine shift, and one bit above
+        # the output's sign, so that rounding cannot bring a number back that the flag calls out of
+        # range.
         kept = W + 1 + 1 + (1 << _FINE_BITS) - 1
         source = Cat(Const(0, 1), self.x).as_signed()
 

@@ -149,13 +149,13 @@ class Sequencer(wiring.Component):
         operand = registers.read_port(domain="comb")
         result = registers.write_port()
 
-        # Properties of the instruction, in registers. What is taken from the program memory or the
-        # registers goes where a one in a shift register says.
+        # Properties of the instruction, in registers. A one in a shift register says into which
+        # word, or which operand, goes what the program memory or the registers give.
         index = Signal(range(INSTRUCTION_WORDS + BLOCK_RAM_LATENCY + 1))
         word_due, operand_due = Signal(INSTRUCTION_WORDS), Signal(OPERANDS + 2)
         length = Signal(range(INSTRUCTION_WORDS + 1))
-        # The cycle in which its last word is there; known in time of the shortest, and till then of
-        # the one before.
+        # The cycle in which the instruction's last word is there. It is known in time for the
+        # shortest instructions; until then it is still that of the instruction before.
         arrived = Signal.like(index, init=_last_word(1))
         sources = Signal(range(OPERANDS + 1))
         unit = Signal(len(Unit))
@@ -213,7 +213,7 @@ class Sequencer(wiring.Component):
         for i in range(OPERANDS):
             with m.If(operand_due[i + 2]):
                 m.d.sync += self._operand[i].eq(operand.data)
-        # A start is on its way for a cycle: it comes out of a comparison of addresses.
+        # A start is registered for a cycle, because it comes out of a comparison of addresses.
         started = Signal()
         m.d.sync += started.eq(0)
         with m.If(self.start & ~self.busy):
@@ -250,7 +250,7 @@ class Sequencer(wiring.Component):
             with m.State("OPERAND"):
                 m.next = "DECODE"
             with m.State("DECODE"):
-                # Registers take what EXECUTE acts upon.
+                # In this cycle, registers take what EXECUTE acts upon.
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += executing.eq(1)
@@ -341,7 +341,7 @@ class Sequencer(wiring.Component):
         again = control.ends & ~control.last
         acting = Signal()
         m.d.comb += acting.eq(executing & ~control.fails)
-        # What is pushed is not wanted before the next instruction is fetched.
+        # The stack is written a cycle later: nobody reads the entry before the next instruction.
         m.d.sync += [
             push.en.eq(acting & (control.loops | control.calls | again)),
             push.addr.eq(Mux(control.ends, level - 1, level)),

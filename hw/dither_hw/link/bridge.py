@@ -48,7 +48,7 @@ class Bridge(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         engine, link = self.engine, self.link
-        # Nothing comes from an engine that has not heard of its reset.
+        # No beat is taken from an engine whose reset is still on its way.
         late = Signal(_RESET_CYCLES)
         m.d.sync += [engine.reset.eq(link.reset), late.eq(Cat(link.reset, late))]
         self._reset = link.reset | late.any()

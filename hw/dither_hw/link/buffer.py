@@ -134,8 +134,8 @@ class InputBuffer(wiring.Component):
             memory.position.eq(position),
             memory.data.eq(self.data),
         ]
-        # A register apart from the memory's way out. Of a pair, bit k - 1 enters it in the cycle of
-        # bit k, the last in the gap; the memory has the word from bit 1 on.
+        # ``bit`` is a register behind the memory's output. Bit k - 1 of a pair enters it in the
+        # cycle of bit k, and the last one in the gap; the memory gives the word from bit 1 on.
         at = Mux(both, slot.bit - 1, Cat(slot.ahead[:3], lane))
         m.d.sync += self.bits.eq(Mux(both, slot.gap | (slot.bit != 0), taking & slot.ahead[-1]))
         m.d.sync += self.bit.eq(memory.word.bit_select(at[:4], 1))
@@ -153,7 +153,7 @@ class InputBuffer(wiring.Component):
         with m.If(self.forget):
             m.d.comb += kept.enter.eq(0)
 
-        # Numbers as they are with this slot's steps.
+        # What follows compares numbers as this slot's steps leave them.
         length = subtract(m, slot, written.enter, kept.enter, "length")
         complete = any_bit(m, slot, length & (slot.bit >= CRC_BYTES.bit_length() - 1), "length_enough")
         more = any_bit(m, slot, length ^ constant_bit(slot, CRC_BYTES), "length_more")
@@ -161,7 +161,7 @@ class InputBuffer(wiring.Component):
         too_long = exceeds(m, slot, length, constant_bit(slot, MAX_REQUEST_BODY + CRC_BYTES), "too_long")
         unequal = any_bit(m, slot, taken.enter ^ kept.enter, "unequal")
         apart = any_bit(m, slot, (taken.enter ^ kept.enter) & (slot.bit != 0), "apart")
-        # Positions that differ by the whole size are the same but for one bit.
+        # Positions that are the whole size apart differ in one bit only.
         whole = self.size.bit_length() - 1
         roomy = any_bit(m, slot, (written.enter ^ taken.enter ^ (slot.bit == whole)) & (slot.bit <= whole), "roomy")
         with m.If(slot.last):

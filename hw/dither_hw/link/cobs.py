@@ -141,7 +141,7 @@ class FrameMemory(wiring.Component):
         accepted = Signal()
         m.d.sync += [opening.eq(self.start), ending.eq(self.finish)]
         m.d.comb += [
-            # Of a new frame, ``place`` is anywhere: no harm is done there.
+            # In a new frame, ``place`` can be anywhere; writing there does no harm.
             close.eq((self.valid & (self.data == 0)) | (code == _FULL) | self.finish | opening),
             accepted.eq(fetched & self.output.ready),
             memory.write_enable.eq(self.valid | close | ending),
@@ -167,7 +167,7 @@ class FrameMemory(wiring.Component):
 
         with m.If(ending):
             m.d.sync += self.sending.eq(1)
-        # A frame has no zero but at its end.
+        # The only zero in a frame is at its end.
         m.d.sync += [
             addressed.eq(self.sending & ~accepted),
             read.eq(addressed & ~accepted),

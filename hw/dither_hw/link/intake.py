@@ -71,7 +71,8 @@ class Intake(wiring.Component):
         working = Signal()
         passable = Signal()
         in_body = index[-1]
-        # A byte goes where it stands in its pair of bytes; the body's don't matter.
+        # A header's byte is shifted out in its half of the slot, the first or second of its pair of
+        # bytes; for the body, the half does not matter.
         turn = working & ~slot.gap & (slot.bit[-1] == index[0])
         m.d.comb += [
             self.field.eq(index[1:]),

@@ -118,7 +118,7 @@ class Judge(wiring.Component):
         sequenced = Signal()
         m.d.comb += sequenced.eq(Cat(*(kind == request.value for request in RequestType if request.sequenced)).any())
 
-        # What a field is held against, and how much it may be.
+        # The number that a field must equal, and the most that it may be.
         wanted = Signal()
         limit = Signal()
         m.d.comb += [
@@ -156,7 +156,7 @@ class Judge(wiring.Component):
             with m.Default():
                 m.d.comb += malformed.eq(1)
 
-        # What is found first, stays.
+        # The first reason that is found stays.
         refused = Signal()
         why = Signal(Reason, init=Reason.MALFORMED)
         with m.If(slot.last & refused & (reason == Reason.OK)):
@@ -228,17 +228,17 @@ class Judge(wiring.Component):
             # A FETCH that will not be answered must not free what an earlier one still asks for.
             self.acknowledge.eq(works & fetch & ~self.occupied),
             self.urgent.eq(works & (write | start)),
-            # A memory's numbers keep what they hold through a reset.
+            # A reset does not clear numbers that are kept in a memory, so a slot does.
             self.forget.eq(new | fresh),
             self.query.eq(known & ~sequenced & (kind != 0)),
             self.remember.eq(effect & slot.last & ~self.occupied),
         ]
         with m.If(effect & ~self.occupied):
-            # In the upper byte, as in a response.
+            # The reason is in the upper byte, as in a response.
             m.d.comb += self.reason.enter.eq(Cat(reason, 0).bit_select(slot.bit[:2], 1) & (slot.bit[2:] == 0b10))
         with m.Else():
             m.d.comb += self.reason.enter.eq(self.reason.out)
-        # From a register, as it goes everywhere.
+        # It comes from a register, because many components take it.
         m.d.sync += self.clear.eq(new & slot.gap)
         following.step(works & sequenced)
         with m.If(new):

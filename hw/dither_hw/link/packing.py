@@ -66,14 +66,14 @@ class Unpacker(wiring.Component):
         place = Signal(range(width))
         within = Signal()
         least = Signal(range(parts * chunks * (width + 1) + 1), init=parts * chunks)
-        """Bits that the word takes from here on if all chunks to come are left out."""
+        """Number of bits that are still to come for the word if all further chunks are left out."""
         done = Signal()
         offered = Signal(range(parts))
-        """Which of the word's beats is, or will be, on offer."""
+        """Number of the beat, within its word, that is or will be on offer."""
         turning = Signal()
-        """The ring is not yet as it is to be for that."""
+        """The ring still has to turn before that beat is on offer."""
         turns = Signal(range(chunks + 1), init=chunks if parts > 1 else 0)
-        """Chunks by which it is still to turn."""
+        """Number of chunks by which the ring still has to turn."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -172,16 +172,14 @@ class Packer(wiring.Component):
         last = Signal()
         low = beat[:width]
         ending = Signal(reset_less=True)
-        """The chunk is over with the next bit: its last one, or the only one of a chunk of
-        zeros.
-        """
+        """The chunk ends with the next bit: its last, or the only one of a chunk of zeros."""
         zeros = Signal(chunks, reset_less=True)
-        """Of the chunk at hand and those behind it: nothing but zeros."""
+        """A bit for the current chunk and each one behind it: the chunk is all zeros."""
         fresh = Signal()
-        """The beat came a cycle ago: what it is made of is slow to come, and is looked at here."""
+        """The beat came in the cycle before; only now is it looked at, because it arrives late."""
         turns = Signal()
-        """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need
-        not be here yet.
+        """The chunk ended in the cycle before. The first bit of the next one is known from ``zeros``,
+        so that chunk itself may come later.
         """
         m.d.comb += [
             last.eq(chunk == chunks - 1),

@@ -110,7 +110,7 @@ class RegisterAccess(wiring.Component):
 
         filling = self.writing & self.bits
         with m.If(self.load & behind_gap[-1]):
-            # The register whose address stood there in the gap.
+            # This is the register whose address was on ``host_addr`` in the gap.
             m.d.sync += word.eq(self.host_rdata)
         with m.Elif(filling | ((self.start | self.starting | self.shift) & ~slot.gap)):
             m.d.sync += word.eq(Cat(word[1:], Mux(self.writing, self.bit, self.argument & self.start)))

@@ -207,7 +207,7 @@ class Responder(wiring.Component):
                         m.d.comb += bit.eq(constant_now)
                     with m.Case(RequestType.FETCH):
                         m.d.comb += bit.eq(self.fetched)
-                # In the first half memories are still about the byte before.
+                # In the first half of the slot, memories still give the byte before.
                 m.d.comb += [emit.eq(slot.bit[-1]), item.eq(1), self.fetch.eq(1)]
                 body()
             with m.State("LOAD"):
@@ -228,14 +228,14 @@ class Responder(wiring.Component):
                 m.d.comb += emit.eq(1)
                 leave("FINISH")
             with m.State("FINISH"):
-                # Not in the gap: the last byte takes three cycles to get into its place.
+                # Not in the gap, because the last byte takes three cycles to its place.
                 m.d.comb += self.finish.eq(advance)
                 leave("IDLE")
             ends = fsm.ongoing("CRC") | fsm.ongoing("CRC2")
             idle = fsm.ongoing("IDLE")
 
-        # Bits go on a cycle later, so that whatever they come from is no part of a path through the
-        # CRC. A bit that equals what the CRC gives leaves nothing but a shift of it.
+        # Bits are registered, so that no path leads from where they come from through the CRC. At
+        # the end, the CRC's own bits are fed to it, which only shifts it.
         valid = Signal()
         complete = Signal()
         composed = Signal()

@@ -91,7 +91,8 @@ class Number:
         """
         carry = Signal(name=f"{self._name}_carry")
         passing = ~self.out if down else self.out
-        # The carry of a one into an even number stops at its lowest bit: there it is moved up.
+        # In an even number, the carry of one stops at the lowest bit; for two, it is moved up
+        # there.
         moved = Value.cast(two) & (self._slot.ahead == 1)
         self._m.d.sync += carry.eq(Mux(self._slot.gap, step, (carry & passing) | moved))
         self._m.d.comb += self.enter.eq(self.out ^ (carry & ~moved))

@@ -74,7 +74,7 @@ class UartReceiver(wiring.Component):
         phase = Signal(self._bits)
         advanced = phase + self._step
         sample = advanced[self._bits]
-        # The start bit goes ahead of the data; when it comes out, the byte is complete.
+        # The start bit is shifted in before the data; when it comes out, the byte is complete.
         shift = Signal(9)
         m.d.comb += self.data.eq(shift[1:])
         with m.FSM():

@@ -112,7 +112,7 @@ class CrossEntropy(wiring.Component):
         m = Module()
         asked = LOSS_EXPONENTIAL_STAGE - ARRIVAL  # in the cycle before, the argument is written
         answered = asked + INTERPOLATOR_LATENCY
-        # What the logarithm is looked up for.
+        # The stage in which the logarithm's argument is normalised.
         normalised = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - 1 - ARRIVAL
         uses = delay_line(m, self.use, answered, "use")
         firsts = delay_line(m, self.first, answered, "first")
@@ -223,7 +223,8 @@ class CrossEntropy(wiring.Component):
             m.d.sync += common.eq(0)
         with m.Elif(self.ended.over):
             m.d.sync += common.eq((units + y + (1 << (_TO_EXPONENT - 1))) >> _TO_EXPONENT)
-        # One less for the label's class: its own bit and the sign above it change, no carry.
+        # The label's class has one less. That changes only the bit of one and the sign above it, so
+        # no carry is needed.
         less = Signal(signed(SCALAR_VALUE_BITS + 1))
         m.d.comb += less.eq(Cat(y[:_ONE], y[_ONE] ^ hit, hit & ~y[_ONE]))
         m.d.comb += self.derivative.eq(((less >> (_ONE + 1 - self.config.width)) + 1) >> 1)

@@ -163,8 +163,8 @@ class LossUnit(wiring.Component):
         tags = _Tags(*(delay_line(m, tag, ARRIVAL, name)[-1] for name, tag in tags._asdict().items()))
         distance, hit, live = self._compare(m, squared, leading, element, tags)
 
-        # The two kinds leave the pipeline at different stages; what is out of it must not reach the
-        # other exit, where it would meet the next instruction.
+        # The two kinds of loss leave the pipeline at different stages. What has left at one must
+        # not reach the other, where it would meet the next instruction.
         ending = Signal(Ending)
         m.d.comb += [ending.counts.eq(tags.last & live), ending.over.eq(tags.last), ending.final.eq(tags.final)]
         m.d.comb += [
@@ -234,8 +234,8 @@ class LossUnit(wiring.Component):
         left = Signal(COUNT_BITS)  # outputs of this round
         spare = Signal(range(max(LOSS_SHORTEST_PASS, LOSS_PAUSE)))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        # What is asked of counters is known with them: ``ending`` is left <= 1, ``rested`` is spare
-        # == 0. ``some`` is left != 0, ``follows`` is ahead != 0.
+        # Registers hold what is asked of counters: ``ending`` says left <= 1, ``rested`` spare ==
+        # 0, ``some`` left != 0, ``follows`` ahead != 0.
         beginning, ending, rested, last_round = Signal(), Signal(), Signal(), Signal()
         some, follows = Signal(), Signal()
         single = Signal()
@@ -307,7 +307,7 @@ class LossUnit(wiring.Component):
                     with m.If(ending):
                         m.d.sync += next_round
         with m.If(self.start):
-            # Squared errors have nothing to find out ahead of the first lane.
+            # Squared errors need no maximum, so no round comes before the first lane's.
             m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
             m.d.sync += follows.eq(squared)
         with m.If(self.reset):

@@ -64,7 +64,7 @@ class TransposeUnit(wiring.Component):
         layout = data.StructLayout({"live": 1, "across": 1, "emit": 1, "final": 1})
         step = Signal(layout)
         self._traverse(m, step)
-        # A word's data arrives in one stage; its place in the square is read for writing when R
+        # A word arrives in stage MEMORY_LATENCY; the word that leaves in its turn is written when R
         # more have arrived.
         stages = delay_line(m, step, MEMORY_LATENCY + rows, "stage")
         arrived, leaving = stages[MEMORY_LATENCY], stages[-1]

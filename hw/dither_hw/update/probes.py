@@ -155,7 +155,8 @@ class ParameterUnit(wiring.Component):
         address, column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         row = Signal((rows - 1).bit_length())
         position = Signal(range(BLOCK_BITS))
-        # Of its word, its input (if it closes), the tensor.
+        # Whether the item is the last of its word; of its input, if it closes a word; of the
+        # tensor.
         closes, ends_row, last = Signal(), Signal(), Signal()
         leaves = Signal(2)
         next_closes, next_ends_row, next_last, next_row_end = Signal(), Signal(), Signal(), Signal()
@@ -348,7 +349,7 @@ class ParameterUnit(wiring.Component):
         with m.If(self._is(Distribution.COORDINATE)):
             m.d.sync += plus.eq(half + amount)
 
-        # What travels along with a part.
+        # The item travels along with its part's data.
         stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 3)]
         read = data.View(self._item, source)
         for stage in stages:

@@ -193,7 +193,7 @@ class UpdateUnit(wiring.Component):
         m.submodules.multiplier = multiplier = WideMultiplier()
         shifts = Slots(schedule, shifter.value, shifter.amount)
         products = Slots(schedule, multiplier.a, multiplier.b)
-        # No shifted value but a gradient is wider than a direction times a rate.
+        # Only gradients are wider than a direction times a rate when they are shifted.
         shifted = shifter.result[:_SHIFTED_PRODUCT_BITS].as_signed()
 
         # h = sat17(rnd(g, gradient_shift))
@@ -252,7 +252,7 @@ class UpdateUnit(wiring.Component):
         shifts.use(t, n.at(t) << _MANTISSA_BITS, exponent.at(t))
         t += shifter.LATENCY - 1
         argument = schedule.keep(Cat(shifter.floor[:_MANTISSA_BITS], exponent.at(t)[0]), t, "argument")
-        # The multiplier takes the root from the table as it comes.
+        # The multiplier takes the root in the cycle in which it comes from the table.
         t = products.reserve(t + 1 + INTERPOLATOR_LATENCY)
         asked = t - INTERPOLATOR_LATENCY
         m.d.comb += [
@@ -300,7 +300,7 @@ class _Pipeline:
         self._unit, self._m, self._schedule = unit, m, schedule
         self._rows = unit.config.part_rows
         self._clips: list[Value] = []
-        # What are words here are parts of the instruction's.
+        # What this class counts as words are parts of the instruction's words.
         shift = unit.config.part_bits
         count, base = unit.fields.count << shift, unit.fields.base << shift
         valid, words = Signal(), Signal.like(count)

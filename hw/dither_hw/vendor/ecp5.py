@@ -42,8 +42,8 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
         sign = operand[-1] if signed else Const(0, 1)
         bits = Cat(operand, sign.replicate(MULTIPLIER_BITS - len(operand)))
         ports |= {f"i_{name}{i}": bits[i] for i in range(MULTIPLIER_BITS)}
-        # An unsigned operand narrower than 18 bits is as good as a signed one; only full width has
-        # to be told.
+        # An unsigned operand of fewer than 18 bits is the same as a signed one with a zero above;
+        # only one of 18 bits has to be declared.
         ports[f"i_SIGNED{name}"] = Const(int(signed or len(operand) < MULTIPLIER_BITS), 1)
         ports[f"i_SOURCE{name}"] = Const(0, 1)
     ports |= {f"i_C{i}": Const(0, 1) for i in range(MULTIPLIER_BITS)}
@@ -74,7 +74,7 @@ def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal)
         ports: dict[str, object] = {"i_CIN": carry}
         carry = Signal(name=f"carry{i + 2}")
         for k in range(2):
-            # Past the end, the sum of zeros.
+            # Beyond the operands, the chain adds zeros.
             bits = (a[i + k], b[i + k]) if i + k < width else (Const(0, 1), Const(0, 1))
             ports |= {f"i_{pin}{k}": bit for pin, bit in zip("ABCD", (*bits, mask, Const(1, 1)), strict=True)}
             ports[f"o_S{k}"] = total[i + k] if i + k < width else Signal(name="beyond")

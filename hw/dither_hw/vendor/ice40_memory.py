@@ -138,8 +138,8 @@ def byte_ram(
     low = (_BLOCK_BYTES - 1).bit_length()
     segments = -(-size // _BLOCK_BYTES)
     address_bits = min(low, (size - 1).bit_length())
-    # In words of 16 bits, the bits of a byte of the upper half stand between those of a byte of the
-    # lower half.
+    # In a word of 16 bits, the bits of a byte of the memory's upper half alternate with those of a
+    # byte of its lower half.
     spread = Cat(*(Cat(bit, 0) for bit in write_data))
     parts = []
     for segment in range(segments):
