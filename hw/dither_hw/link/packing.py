@@ -176,9 +176,9 @@ class Packer(wiring.Component):
         zeros = Signal(chunks, reset_less=True)
         """A bit for the current chunk and each one behind it: the chunk is all zeros."""
         fresh = Signal()
-        """The beat came in the cycle before; only now is it looked at, because it arrives late."""
+        """The beat came in the cycle before; it is looked at now, because it arrives late."""
         turns = Signal()
-        """The chunk ended in the cycle before. The first bit of the next one is known from ``zeros``,
+        """The chunk ended in the cycle before. The next one's first bit is known from ``zeros``,
         so that chunk itself may come later.
         """
         m.d.comb += [
