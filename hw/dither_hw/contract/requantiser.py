@@ -17,13 +17,13 @@ _MAX_SHIFT = 47
 
 
 class Requantiser(wiring.Component):
-    """Computes ``y = clip((x + 2**(shift-1)) >> shift)``, and zero for negative outputs with
-    ``relu``.
+    """Shifts an accumulator right, rounds it half up and clips it to the width of an output.
 
-    Rounding costs no adder in front of the shifter: the last bit that is shifted out travels below
-    the number and is added at the end. The coarse shift, by a multiple of eight, passes on only
-    those bits that can belong to an output in range. A flag says whether the number has other bits
-    too; then the fine shift, by up to seven, cannot bring it back into range.
+    ``y = clip((x + 2**(shift-1)) >> shift)``; with ``relu``, negative outputs become zero. Rounding
+    costs no adder in front of the shifter: the last bit that is shifted out travels below the
+    number and is added at the end. The coarse shift, by a multiple of eight, passes on only those
+    bits that can belong to an output in range. A flag says whether the number has other bits too;
+    then the fine shift, by up to seven, cannot bring it back into range.
 
     Latency: :data:`~dither.arch.timing.REQUANTISER_LATENCY` cycles. Throughput: one number a cycle.
     Resources on ECP5, for 18 of 48 bits: 241 LUT4, 106 flip-flops.
