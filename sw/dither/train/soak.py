@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,13 +85,18 @@ class _Work:
         """Begins the run or goes on with it, to its end, and returns whether it went on."""
         prepared = Prepared(self.experiment, self.task, Session(device, self.compiled))
         if resumed := folder.exists() and any((folder / "checkpoints").glob("*.npz")):
-            trainer = prepared.trainer(RunFolder.open(folder))
-            trainer.resume()
+            run = RunFolder.open(folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-            trainer = prepared.trainer(RunFolder.create(folder, prepared.describe()))
-            trainer.start()
-        trainer.train(report=lambda progress: None, stop=lambda: False)
+            run = RunFolder.create(folder, prepared.describe())
+        # A driver that is killed gives the folder back, as a process' death would.
+        with closing(run):
+            trainer = prepared.trainer(run)
+            if resumed:
+                trainer.resume()
+            else:
+                trainer.start()
+            trainer.train(report=lambda progress: None, stop=lambda: False)
         return resumed
 
 
