@@ -1,1 +1,1 @@
-"""The gateware of dither."""
+"""The gateware of dither: engines, their link to a host, and what makes bitstreams of them."""

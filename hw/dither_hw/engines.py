@@ -1,4 +1,4 @@
-"""Engines of both families: from a configuration to the gateware that it describes."""
+"""Engines of both families: makes the gateware that a configuration describes."""
 
 from __future__ import annotations
 

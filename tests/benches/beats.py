@@ -1,6 +1,4 @@
-"""A source and a sink of stream beats with idle and back-pressure patterns, and the rules of
-streams checked.
-"""
+"""A source and a sink of stream beats, with patterns of pauses, and a check of stream rules."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ from typing import Any
 __all__ = ["PATTERNS", "Sink", "Source"]
 
 PATTERNS = ("always", "often", "rarely", "bursts", "alternate")
-"""When a source offers a beat or a sink is ready. A sink also knows ``reluctant``: some cycles
-after a beat shows.
+"""Names of the patterns by which a source offers beats or a sink is ready.
+
+A sink also knows ``reluctant``: it becomes ready some cycles after a beat shows.
 """
 
 _RELUCTANCE = 4

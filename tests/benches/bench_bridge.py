@@ -1,5 +1,4 @@
-"""Bridge: beats both ways under patterns of idleness and back-pressure, the host port a cycle away,
-and resets.
+"""Bridge: beats both ways under patterns of pauses, the host port a cycle away, and resets.
 
 Parameters: ``config``, ``patterns`` of each stream's source and sink, ``cycles``.
 """

@@ -1,7 +1,6 @@
-"""CompactHost: identity, program memory, starts, and counters under random events as an engine
-makes them.
+"""CompactHost: identity, program memory, starts, and counters under random events.
 
-Parameters: ``config``, ``count`` of runs.
+The events are such as an engine makes. Parameters: ``config``, ``count`` of runs.
 """
 
 from __future__ import annotations

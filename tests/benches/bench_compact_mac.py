@@ -1,7 +1,7 @@
-"""MacChain: random tiles against Python's integers, with extreme products in a row so that upper
-bits count both ways.
+"""MacChain against Python's integers, on random tiles.
 
-Parameters: ``config``, ``count`` of tiles.
+Some have extreme products in a row, so that the upper bits count both ways. Parameters: ``config``,
+``count`` of tiles.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""ContractUnit's CONTRACT against the golden machine: random instructions, with the bench as
-memories.
+"""ContractUnit's CONTRACT against the golden machine, with the bench as memories.
 
-After every instruction: the activation memory, the number of writes, the cycles, and both counters.
-Between instructions: nothing is written or counted. Some instructions are ended by a reset.
+Instructions are random. After every instruction the bench compares the activation memory, the
+number of writes, the cycles, and both counters. Between instructions, nothing may be written or
+counted. Some instructions are ended by a reset.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

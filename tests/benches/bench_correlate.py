@@ -1,9 +1,8 @@
-"""ContractUnit's CORRELATE against the golden machine: random instructions, with the bench as
-memories of latency 2.
+"""ContractUnit's CORRELATE against the golden machine, with the bench as memories.
 
-A CONTRACT comes now and then, because both share the multipliers. After every instruction: the
-memory that it writes, the number of writes, the cycles, and both counters. Between instructions:
-nothing is written or counted.
+Instructions are random. A CONTRACT comes now and then, because both share the multipliers. After
+every instruction the bench compares the memory that it writes, the number of writes, the cycles,
+and both counters. Between instructions, nothing may be written or counted.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

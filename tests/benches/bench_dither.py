@@ -1,7 +1,7 @@
-"""DitherUnit against its golden twin: DITHER at random, in place and not, at all offsets, back to
-back.
+"""DitherUnit against its golden twin: random DITHERs, in place and not, at all offsets.
 
-After every instruction: the whole memory, each output written once, cycles, saturations.
+They come back to back. After every instruction the bench compares the whole memory, checks that
+each output is written once, and compares cycles and saturations.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

@@ -1,8 +1,7 @@
-"""The engine against the golden machine: whole programs through the host port, under patterns on
-both streams.
+"""The engine against the golden machine: whole programs, started through the host port.
 
-Outputs and counters, ``wait`` apart, are the golden machine's whatever the patterns; without pauses
-there are no waits.
+Both streams pause by patterns. Outputs and all counters but ``wait`` are the golden machine's,
+whatever the patterns; without pauses there are no waits.
 
 Parameters: ``config``, ``patterns`` (pairs of :mod:`.beats`), ``count`` of programs.
 """

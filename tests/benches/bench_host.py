@@ -1,7 +1,6 @@
-"""HostRegisters: the register map, the program window, starts, and counters under random phases and
-increments.
+"""HostRegisters: the register map, the program window, starts, and counters.
 
-Parameters: ``config``, ``count`` of runs.
+What is counted is random in every cycle. Parameters: ``config``, ``count`` of runs.
 """
 
 from __future__ import annotations

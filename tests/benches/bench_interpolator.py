@@ -1,8 +1,7 @@
-"""Interpolator against :func:`dither.arch.tables.interpolate`: random tables, arguments at random
-and at segments' ends.
+"""Interpolator against :func:`dither.arch.tables.interpolate`, with random tables.
 
-Parameters: ``index_bits``, ``fraction_bits``, ``value_width``, ``value_signed``, ``slope_width``,
-``tables``, ``count`` of arguments.
+Arguments are random or at the ends of segments. Parameters: ``index_bits``, ``fraction_bits``,
+``value_width``, ``value_signed``, ``slope_width``, ``tables``, ``count`` of arguments.
 """
 
 from __future__ import annotations

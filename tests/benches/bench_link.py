@@ -1,4 +1,4 @@
-"""Link: one request after the other, each against the model, field by field; engine's ports, too.
+"""Link: one request after the other; responses and the engine's ports are those of the model.
 
 Parameters: those of :mod:`.link_twin`, ``count`` of random requests, ``netlist`` (optional) where
 no signal within has a name.

@@ -1,8 +1,7 @@
-"""CobsDecoder and FrameMemory against the codec in software: random payloads, long blocks, broken
-frames.
+"""CobsDecoder and FrameMemory against the codec in software.
 
-Parameters: ``part`` (decoder or memory), ``count`` of frames, ``constants`` of the memory
-(hexadecimal).
+Payloads are random; there are long blocks and broken frames. Parameters: ``part`` (decoder or
+memory), ``count`` of frames, ``constants`` of the memory (hexadecimal).
 """
 
 from __future__ import annotations

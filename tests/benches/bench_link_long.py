@@ -1,4 +1,4 @@
-"""Link: the longest requests.
+"""Link: the longest requests that the protocol allows.
 
 Parameters: those of :mod:`.link_twin`.
 """

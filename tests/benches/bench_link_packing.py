@@ -1,4 +1,4 @@
-"""Unpacker and Packer against the packing in software, under idleness and back-pressure.
+"""Unpacker and Packer against the packing in software, under patterns of pauses.
 
 Parameters: ``config``, ``part`` (unpacker or packer), ``pattern`` of the stream of beats, ``count``
 of beats.

@@ -1,5 +1,4 @@
-"""Link: requests one behind the other without a pause, some of them repeated, stale, broken or from
-strangers.
+"""Link: requests without a pause between them, some repeated, stale, broken or from strangers.
 
 Effects must be the model's, in the same order; every answer must be one to a request that was sent,
 and none older than the one before.

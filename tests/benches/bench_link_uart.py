@@ -1,7 +1,7 @@
-"""UartReceiver and UartTransmitter: bytes at a baud rate that is no part of the clock, from hosts
-whose clock is off.
+"""UartReceiver and UartTransmitter: bytes at a baud rate that does not divide the clock.
 
-Parameters: ``part`` (receiver or transmitter), ``bit_cycles``, ``count`` of bytes.
+The baud rates of hosts are a little off. Parameters: ``part`` (receiver or transmitter),
+``bit_cycles``, ``count`` of bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""LossUnit with scalar tables against its golden twin: both losses and all modes at random, masked
-lanes and extremes among them.
+"""LossUnit with scalar tables against its golden twin: both losses, all modes, at random.
 
-After every instruction: the sum, the activation memory, the number of writes, cycles, saturations.
+Masked lanes and extremes are among them. After every instruction the bench compares the sum, the
+activation memory, the number of writes, cycles and saturations.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

@@ -1,7 +1,7 @@
-"""ParameterUnit against its golden twins: PERTURB and ACCUMULATE at random, all distributions, back
-to back.
+"""ParameterUnit against its golden twins: PERTURB and ACCUMULATE at random, all distributions.
 
-After every instruction: all memories, each word written once, cycles, saturations.
+They come back to back. After every instruction the bench compares all memories, checks that each
+word is written once, and compares cycles and saturations.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

@@ -1,7 +1,7 @@
-"""Requantiser against :func:`dither.arch.fixedpoint.shift_round` and ``saturate``, at the edges of
-every range and shift.
+"""Requantiser against :func:`dither.arch.fixedpoint.shift_round` and ``saturate``.
 
-Parameters: ``width`` of the accumulator, ``output`` width.
+Numbers are at the edges of every range and shift. Parameters: ``width`` of the accumulator,
+``output`` width.
 """
 
 from __future__ import annotations

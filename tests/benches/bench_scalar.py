@@ -1,7 +1,7 @@
-"""ScalarUnit under a random microprogram, cycle by cycle against the interpreter: every strobe,
-address and number.
+"""ScalarUnit under a random microprogram, cycle by cycle against the interpreter.
 
-Parameters: ``config``, ``seed`` of the microprogram, ``count`` of instructions.
+Every strobe, address and number is compared. Parameters: ``config``, ``seed`` of the microprogram,
+``count`` of instructions.
 """
 
 from __future__ import annotations

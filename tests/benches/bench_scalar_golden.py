@@ -1,6 +1,7 @@
 """ScalarUnit with its own microprogram against the golden twins: random instructions, back to back.
 
-After every instruction: all memories, scalar registers, beats, cycles, saturations.
+After every instruction the bench compares all memories, scalar registers, beats, cycles and
+saturations.
 
 Parameters: ``config``, ``names`` of instructions, ``count`` of them.
 """
@@ -32,7 +33,7 @@ from .runner import bench_config, bench_parameters
 BITS = {Memory.MASTER: 32, Memory.GRADIENT: 48, Memory.MOMENT1: 32, Memory.MOMENT2: 32}
 AREAS = tuple(BITS)
 TARGET = 5
-"""The register of LOSS."""
+"""Number of the register that LOSS writes."""
 LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
 LABEL = 0
 

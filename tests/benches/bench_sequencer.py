@@ -1,7 +1,7 @@
 """Sequencer against its twin in software, with pretended units and a program memory.
 
-Starts of units with their instructions and operands, cycles by phase, registers (sent at the end of
-every program), faults.
+The bench compares starts of units with their instructions and operands, cycles by what they are
+charged to, registers (which every program sends at its end), and faults.
 
 Parameters: ``count`` of random programs.
 """

@@ -1,7 +1,7 @@
 """TransferUnit: random LOAD, STORE, PULL and EMIT between random streams and the bench's memories.
 
-Beats both ways, memories, results, and cycles: those not spent waiting are exactly those of
-:mod:`dither.arch.timing`.
+The bench checks beats both ways, memories, results and cycles: those not spent waiting are exactly
+those of :mod:`dither.arch.timing`.
 
 Parameters: ``config``, ``input`` and ``output`` (patterns of the streams), ``count`` of
 instructions.
@@ -26,7 +26,7 @@ from .words import pack_fields
 
 _DEPTH = 1 << 16
 _WHOLE = (Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)
-"""What has one place a word, however many parts others have."""
+"""Memories with one place a word, however many parts the words of others have."""
 _WANTED_LATENCY = 2
 """Cycles in which the engine tells its banks whether STORE wants what they have."""
 _LEAD = 3

@@ -1,6 +1,7 @@
 """TransposeUnit against its golden twin: TRANSPOSE of random matrices, back to back.
 
-After every instruction: the whole memory, each result word written once, cycles.
+After every instruction the bench compares the whole memory and the cycles, and checks that each
+result word is written once.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

@@ -1,7 +1,7 @@
-"""UpdateUnit with scalar tables against its golden twin: all rules, shifts and decays at random,
-with corner values.
+"""UpdateUnit with scalar tables against its golden twin: all rules, shifts and decays.
 
-After every instruction: all memories, which words were written, cycles, saturations.
+They are random, with corner values among them. After every instruction the bench compares all
+memories, which words were written, cycles and saturations.
 
 Parameters: ``config``, and ``count`` of instructions.
 """

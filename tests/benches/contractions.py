@@ -1,6 +1,4 @@
-"""The contraction unit with the bench as its memories, and what CONTRACT and CORRELATE must leave
-in them.
-"""
+"""The unit of CONTRACT and CORRELATE with the bench as its memories, and their contents after."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from .words import pack, pack_fields, unpack
 __all__ = ["ContractionMachine"]
 
 _FLUSHED = 60
-"""Cycles in which the lanes' pipelines run empty, and more."""
+"""Cycles in which the lanes' pipelines run empty, with some to spare."""
 
 
 class ContractionMachine(UnitMachine):

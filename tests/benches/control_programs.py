@@ -1,5 +1,6 @@
-"""Random control programs, and what the sequencer is to do with them: the instruction set's words,
-literally.
+"""Random control programs, and a software twin of the sequencer that says what they do.
+
+The twin follows the description of the instruction set word by word.
 """
 
 from __future__ import annotations

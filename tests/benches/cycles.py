@@ -1,5 +1,7 @@
-"""Cycle by cycle: inputs change just behind the rising edge; outputs are looked at by the falling
-edge, all settled.
+"""Stepping a bench cycle by cycle.
+
+Inputs change just after the rising edge; outputs are read at the falling edge, when all have
+settled.
 """
 
 from __future__ import annotations

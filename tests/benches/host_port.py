@@ -1,4 +1,4 @@
-"""A component's host port, driven by a bench: what every engine's has to do."""
+"""A component's host port, driven by a bench, and checks that hold for every engine's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .runner import bench_config
 __all__ = ["ADDRESS", "HostPort"]
 
 ADDRESS = {register.name: register.address for register in REGISTERS}
-"""Of the registers, by name."""
+"""Addresses of the registers, by name."""
 
 
 class HostPort:

@@ -1,5 +1,4 @@
-"""The link beside its model, both with the same scripted engine behind them and the same bytes
-before them.
+"""The link beside its model, with the same scripted engine behind both and the same bytes sent.
 
 Benches' parameters: ``config``, ``identity`` (hexadecimal, buffers' sizes included),
 ``bit_cycles``.

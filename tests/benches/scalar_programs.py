@@ -1,5 +1,6 @@
-"""Random microprograms that end, whatever the numbers: straight lines, branches ahead, counted
-loops, subroutines.
+"""Random microprograms that end, whatever the numbers are.
+
+They have straight lines, branches ahead, counted loops and subroutines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Loading the scalar tables of a component that has their ``load`` port."""
+"""Loads the scalar tables of a component that has their ``load`` port."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Chooses the fault of a :class:`tests.benches.mutation.Mutable`; runs before the bench proper,
-which does not know.
+"""Chooses the fault of a :class:`tests.benches.mutation.Mutable`.
 
-Parameters: ``mutation``, and those of the bench.
+It runs before the bench proper, which does not know of it. Parameters: ``mutation``, and those of
+the bench.
 """
 
 from __future__ import annotations

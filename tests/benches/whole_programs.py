@@ -1,5 +1,6 @@
-"""Random whole programs with every instruction: all memories in, work in a loop and a subroutine,
-all memories out.
+"""Random whole programs that contain every instruction.
+
+They load all memories, work in a loop and a subroutine, and send all memories at their end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""The link with registers behind its host port, so that benches have nothing to do in most
-cycles.
-"""
+"""The link with registers behind its host port, so that benches rest in most cycles."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dither.arch.isa import Memory
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import Expect, Segment, beat_words, beats_per_word, pack, unpack
 from dither.golden import GoldenMachine
-from dither.golden.control import Program, Step
+from dither.golden.control import Decoded, Program
 from dither.golden.ports import InputPort, OutputPort
 
 __all__ = ["GoldenEngine"]
@@ -95,9 +95,9 @@ class _Program(Program):
         super().__init__(config)
         self._streams = streams
 
-    def step(self, address: int) -> Step:
+    def at(self, address: int) -> Decoded:
         self._streams.check()
-        return super().step(address)
+        return super().at(address)
 
 
 class _Machine(GoldenMachine):

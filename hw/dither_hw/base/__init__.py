@@ -1,1 +1,1 @@
-"""Small pieces that every unit is made of."""
+"""Small pieces that every unit of the gateware is made of."""

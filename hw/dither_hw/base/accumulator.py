@@ -1,4 +1,4 @@
-"""The sum behind a multiplier: an accumulator takes its next product, or begins with it."""
+"""The sum behind a multiplier: an accumulator adds the next product, or begins with it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ __all__ = ["next_sum"]
 
 
 def next_sum(m: Module, platform: object, product: Value, total: Signal, begin: Value, name: str) -> Value:
-    """``product + (0 if begin else total)``, of ``total``'s width.
+    """Returns ``product + (0 if begin else total)``, as wide as ``total``.
 
-    Resources: an adder of that width. On ECP5 its own carry cells choose; elsewhere a LUT for each
-    bit does.
+    It is combinational: the caller registers it. Resources: an adder of that width. On ECP5 the
+    adder's own carry cells choose between the two; elsewhere that takes a LUT for each bit.
+
+    :param platform: what the gateware is built for; decides whether there are ECP5's carry cells.
+    :param product: the next product, signed.
+    :param total: the accumulator, signed.
+    :param begin: 1 if the sum begins with this product.
+    :param name: name of the signal returned.
     """
     addend = Signal(signed(len(total)), name=f"{name}_addend")
     m.d.comb += addend.eq(product)

@@ -1,5 +1,4 @@
-"""The perturbation generator: Threefry-2x32 with 20 rounds, one block of 64 random bits after the
-other.
+"""The perturbation generator: blocks of 64 random bits, by Threefry-2x32 with 20 rounds.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, *Parallel random numbers: as easy as 1,
 2, 3*, SC'11.
@@ -19,17 +18,17 @@ _INJECTIONS = ROUNDS // ROUNDS_PER_INJECTION + 1
 
 
 class Generator(wiring.Component):
-    """Threefry-2x32-20, iterative: key (seed, step), counter (block, probe), as
-    :func:`dither.arch.generator.blocks`.
+    """Generates blocks of 64 random bits from a key (seed, step) and a counter (block, probe).
 
-    A block takes :func:`dither.arch.timing.generator_cycles`: one cycle for each of six key
+    It is Threefry-2x32-20, as in :func:`dither.arch.generator.blocks`, computed step by step. A
+    block takes :func:`dither.arch.timing.generator_cycles`: one cycle for each of six key
     injections (the first of them is the start) and ``20 / rounds_per_cycle`` for the rounds. The
     next block may start in the cycle of ``done``, so that is also the interval from block to block.
 
-    Rounds and injections share the two words' registers and the first word's adder. The key words
-    stand in a ring that turns with every injection; six turns bring it home, so a key is loaded
-    once for any number of blocks. The number of an injection is added to its key word one injection
-    ahead, which leaves a single adder in every path.
+    Rounds and injections share the registers of the two words, and the first word's adder. The
+    key's words stand in a ring that turns with every injection; six turns bring it back to where it
+    began, so one load of a key is enough for any number of blocks. Each injection's number is added
+    to its key word one injection ahead, which leaves a single adder in every path.
 
     Resources, one round a cycle: ECP5 about 600 LUT4, 80 carry cells, 270 flip-flops; iCE40 610
     LUT4 (carries among them), 270 flip-flops. No multiplier, no memory. Alone in an ECP5 (speed
@@ -38,23 +37,23 @@ class Generator(wiring.Component):
     Attributes
     ----------
     stop : In(1)
-        Ends what is under way: there is no ``done`` any more.
+        Abandons the block that is under way: its ``done`` does not come.
     load_key : In(1)
-        Takes ``seed`` and ``step`` and ends what is under way. The first start is a cycle later at
-        the earliest.
+        Takes ``seed`` and ``step`` as key and abandons the block that is under way. The first
+        ``start`` comes a cycle later at the earliest.
     seed, step : In(32)
         The key.
     start : In(1)
-        Starts a block; only where none is under way.
+        Starts a block; allowed only while none is under way.
     block, probe : In(32)
-        The counter, taken one cycle before ``start``, with ``seed`` and ``step``: their sums then
-        wait in registers, which keeps a late ``start`` away from the adders.
+        The counter, taken together with ``seed`` and ``step`` one cycle before ``start``. Their
+        sums then wait in registers, which keeps a late ``start`` away from the adders.
     ends : Out(1)
-        ``done`` is the next cycle, for registers of who waits for it.
+        ``done`` comes in the next cycle; for logic that wants to register it.
     done : Out(1)
-        A pulse, ``generator_cycles`` after ``start``.
+        A pulse :func:`~dither.arch.timing.generator_cycles` after ``start``: the block is complete.
     bits : Out(64)
-        The block, from ``done`` to the end of the cycle of the next start.
+        The block, from ``done`` to the end of the cycle of the next ``start``.
 
     :param rounds_per_cycle: rounds in the logic of one cycle: 1, 2 or 4.
     :raises ValueError: on other numbers of rounds.
@@ -98,8 +97,8 @@ class Generator(wiring.Component):
 
         ring = [Signal(32, name=f"key{i}", reset_less=True) for i in range(3)]
         high_key = Signal(32, reset_less=True)
-        # The keys turn with every injection; with the first one a cycle late, which is soon enough
-        # for the next.
+        # The ring of keys turns with every injection; with the first one it turns a cycle late,
+        # which is soon enough for the next.
         started = Signal()
         following = Signal.like(number)
         m.d.comb += following.eq(Mux(last, 0, number + 1))
@@ -128,8 +127,8 @@ class Generator(wiring.Component):
         first_low, first_high = Signal(32, reset_less=True), Signal(32, reset_less=True)
         m.d.sync += [first_low.eq(self.block + self.seed), first_high.eq(self.probe + self.step)]
 
-        # The first round of a cycle shares its adder with the injection. All but the first of these
-        # are while running.
+        # The first round of a cycle shares its adder with injections. All injections but the first
+        # happen while the generator is running.
         low_sum = Signal(32)
         m.d.comb += low_sum.eq(low + Mux(due, ring[0], high))
         with m.If(running):
@@ -142,8 +141,9 @@ class Generator(wiring.Component):
         return m
 
     def _rounds(self, m: Module, low_sum: Value, high: Value, group: Value) -> tuple[Value, Value]:
-        """Both words behind the rounds of one cycle; ``group`` counts the cycles of a full turn of
-        the rotations.
+        """Returns both words after the rounds of one cycle.
+
+        :param group: number of this cycle within a full turn of the rotations.
         """
         low = low_sum
         for i in range(self.rounds_per_cycle):
@@ -158,5 +158,5 @@ class Generator(wiring.Component):
 
 
 def _bits(count: int) -> int:
-    """Bits that count from 0 to ``count - 1``."""
+    """Returns how many bits it takes to count from 0 to ``count - 1``."""
     return (count - 1).bit_length()

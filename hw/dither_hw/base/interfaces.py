@@ -1,6 +1,4 @@
-"""What engines and their units have in common: an engine's ports, instruction layouts, memory
-ports.
-"""
+"""What engines and their units have in common: instruction layouts, memory ports, engine ports."""
 
 from __future__ import annotations
 
@@ -26,7 +24,10 @@ ADDRESS_BITS = 16
 
 
 def instruction_layout(name: str) -> data.StructLayout:
-    """The layout of an instruction's bit string, opcode first, as the instruction table has it."""
+    """Returns the layout of an instruction's bits, opcode first, as in the table of instructions.
+
+    :param name: the instruction's name, such as ``CONTRACT``.
+    """
     (form,) = (form for form in INSTRUCTIONS if form.name == name)
     members = {"opcode": unsigned(OPCODE_BITS)}
     members |= {field.name: _shape(field) for field in form.fields}
@@ -34,7 +35,11 @@ def instruction_layout(name: str) -> data.StructLayout:
 
 
 def instruction_view(name: str, bits: ValueLike) -> data.View:
-    """Bits that hold an instruction, and perhaps more, as that instruction."""
+    """Returns a view of the lowest bits of a value as the instruction of that name.
+
+    :param name: the instruction's name, such as ``CONTRACT``.
+    :param bits: the instruction, and perhaps more bits above it.
+    """
     layout = instruction_layout(name)
     return data.View(layout, Value.cast(bits)[: layout.size])
 
@@ -44,16 +49,23 @@ def _shape(field: Field) -> Shape:
 
 
 class ReadPort(wiring.Signature):
-    """A memory's read port, from the reader's side: data belong to the address of as many cycles
-    ago as the memory takes."""
+    """A memory's read port, from the reader's side.
+
+    ``data`` belongs to the ``addr`` of as many cycles ago as the memory's latency says, such as
+    :data:`dither.arch.timing.MEMORY_LATENCY`.
+
+    :param width: bits of ``data``.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__({"addr": Out(ADDRESS_BITS), "data": In(width)})
 
 
 class WritePort(wiring.Signature):
-    """A memory's write port, from the writer's side; perhaps with several enables, each for its
-    part of the word.
+    """A memory's write port, from the writer's side.
+
+    :param width: bits of ``data``.
+    :param enables: bits of ``enable``, each of which writes its own share of the word.
     """
 
     def __init__(self, width: int, enables: int = 1) -> None:
@@ -61,10 +73,10 @@ class WritePort(wiring.Signature):
 
 
 class LaneWritePort(wiring.Signature):
-    """A write port of the activation memory, from the writer's side, that writes one number into
-    chosen lanes.
+    """A write port of the activation memory that writes one number into chosen lanes of a word.
 
-    ``enable`` has a bit for each lane; ``data`` is the number of ``width`` bits.
+    It is seen from the writer's side. ``enable`` has a bit for each lane; ``data`` is the number of
+    ``width`` bits.
     """
 
     def __init__(self, lanes: int, width: int) -> None:
@@ -72,13 +84,16 @@ class LaneWritePort(wiring.Signature):
 
 
 class EnginePorts(wiring.Signature):
-    """An engine's ports, from its own side.
+    """The ports of every engine, seen from the engine.
 
-    ``reset``: a pulse makes the engine forget what it was at, but not its memories. ``host_addr``,
-    ``host_write``, ``host_wdata``, ``host_rdata``: the registers of :mod:`dither.arch.regmap`;
-    reads take the family's ``host_read_cycles``. ``busy``, ``fault``: as in the register
-    ``status``. ``input``, ``output``: streams of beats, what LOAD and PULL take, what STORE and
-    EMIT send (:mod:`dither.arch.streams`).
+    ``reset``: a pulse makes the engine forget what it was doing, but not the contents of its
+    memories. ``host_addr``, ``host_write``, ``host_wdata``, ``host_rdata``: reads and writes of the
+    registers of :mod:`dither.arch.regmap`; a read takes as many cycles as ``host_read_cycles`` of
+    the engine's family says. ``busy``, ``fault``: the same as in the register ``status``.
+    ``input``, ``output``: streams of beats; LOAD and PULL take from the first, STORE and EMIT send
+    to the second (:mod:`dither.arch.streams`).
+
+    :param config: the engine; gives the width of a beat.
     """
 
     def __init__(self, config: EngineConfig) -> None:

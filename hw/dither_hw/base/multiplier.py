@@ -1,6 +1,6 @@
-"""A registered multiplier: the one place where a product is formed.
+"""A multiplier with registers: the one place in the gateware where a product is formed.
 
-Isolated so that a board's own primitive can take its place: only the latency is promised.
+It is on its own so that a board's primitive can take its place: only the latency is promised.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ..vendor import ecp5
 __all__ = ["MAX_OPERAND_WIDTH", "Multiplier"]
 
 MAX_OPERAND_WIDTH = 18
-"""Bits of a multiplier's operand, with the sign bit that an unsigned one needs beside a signed
-one.
+"""Most bits of a multiplier's operand.
+
+Next to a signed operand, an unsigned one needs one of these bits for a zero sign.
 """
 
 assert MULTIPLIER_LATENCY == 2, "operand registers and a product register"
 
 
 class Multiplier(wiring.Component):
-    """``product = a * b``, exact.
+    """Multiplies two numbers exactly: ``product = a * b``.
 
-    Latency 2 cycles (operand registers, product register), throughput one product a cycle.
-    Resources: one 18x18 multiplier for operands of up to 18 bits, on ECP5 with its own registers;
-    elsewhere one flip-flop for every operand and product bit besides.
-
-    It never pauses; but with ``hold`` the first operand's register keeps its value.
+    Latency: :data:`~dither.arch.timing.MULTIPLIER_LATENCY` cycles (operand registers, product
+    register); throughput: one product a cycle. The pipeline never pauses, but while ``hold`` is
+    high, the register of ``a`` keeps its value. Resources: one 18x18 multiplier, on ECP5 with its
+    own registers; elsewhere also one flip-flop for every bit of operands and product.
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.

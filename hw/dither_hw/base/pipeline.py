@@ -1,4 +1,4 @@
-"""Small pieces that pipelines are made of."""
+"""Small pieces that pipelines are made of: delays and sums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["delay_line", "registered_sum", "tree_sum"]
 
 
 def delay_line(m: Module, source: Value | ValueCastable, cycles: int, name: str) -> list[Any]:
-    """``source`` and its copies 1 to ``cycles`` cycles later: element i is i cycles late."""
+    """Returns a signal and its copies 1 to ``cycles`` cycles later: element i is i cycles late.
+
+    :param m: module that gets the registers.
+    :param name: prefix of the registers' names.
+    """
     taps = [source]
     for i in range(1, cycles + 1):
         tap = Signal.like(source, name=f"{name}_{i}")
@@ -21,7 +25,7 @@ def delay_line(m: Module, source: Value | ValueCastable, cycles: int, name: str)
 
 
 def tree_sum(terms: Sequence[Value]) -> Value:
-    """The sum of at least one term, by a balanced tree of adders."""
+    """Returns the sum of at least one term, made by a balanced tree of adders without registers."""
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
@@ -29,10 +33,12 @@ def tree_sum(terms: Sequence[Value]) -> Value:
 
 
 def registered_sum(m: Module, terms: Sequence[Value], enables: Sequence[Value], name: str) -> Value:
-    """The sum of n terms by a tree of adders with registers behind every level, ceil(log2(n))
-    cycles later.
+    """Returns the sum of n terms, made by a tree of adders with registers behind every level.
 
-    :param enables: for each level, whether its registers take their sums; else they keep them.
+    The sum comes ceil(log2(n)) cycles later; that of a single term is the term itself.
+
+    :param enables: for each level, whether its registers take their sums; otherwise they keep what
+        they have.
     """
     for level, enable in zip(range((len(terms) - 1).bit_length()), enables, strict=True):
         pairs = [tree_sum(terms[i : i + 2]) for i in range(0, len(terms), 2)]

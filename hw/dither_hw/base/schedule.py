@@ -1,10 +1,9 @@
-"""Modulo scheduling: a pipeline that takes an item every few cycles and shares its units among an
-item's steps.
+"""Modulo scheduling, for a pipeline that takes an item every few cycles and shares its units.
 
-An item's *time* is the number of cycles since it entered; items enter every ``interval`` cycles, so
-everything that happens at times with one remainder happens in one *phase*. Code that builds such a
-pipeline names times only; registers that a value needs to live on while the next items come, and
-free phases of shared units, are found here.
+An item's *time* is the number of cycles since it entered. Items enter every ``interval`` cycles, so
+all times with the same remainder by ``interval`` fall into the same cycles; such cycles are called
+one *phase* here. Code that builds such a pipeline names times only. This module finds free phases
+of shared units, and makes the registers that a value needs to live on while the next items come.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ __all__ = ["Kept", "Schedule", "Slots"]
 
 
 class Schedule:
-    """The phases of one pipeline.
+    """Keeps the time of a pipeline that takes an item every ``interval`` cycles.
 
     :param m: module that gets the registers.
     :param interval: cycles from item to item, at least 2.
@@ -33,19 +32,23 @@ class Schedule:
         self.m.d.sync += self._phases.eq(self._following)
 
     def at(self, time: int) -> Value:
-        """Whether some item, if there is one, is at this time."""
+        """Returns whether an item, if there is one, is at this time now."""
         return self._phases[time % self.interval]
 
     def copy(self, time: int, name: str) -> Signal:
-        """The same as :meth:`at`, in a register for one purpose: all of them together would be far
-        apart.
+        """Returns the same as :meth:`at`, in a register that serves one purpose only.
+
+        A single register for all purposes would be far from most of them.
         """
         due = Signal(name=f"{name}_due_copy")
         self.m.d.sync += due.eq(self._following[time % self.interval])
         return due
 
     def keep(self, value: Value, time: int, name: str, *, clear: Value | None = None) -> Kept:
-        """A register that takes ``value`` at ``time``; ``clear`` empties it and its copies."""
+        """Makes a register that takes ``value`` at ``time``, and returns it with its copies.
+
+        :param clear: empties the register and its copies.
+        """
         register = Signal(Value.cast(value).shape(), name=name, reset_less=clear is None)
         with self.m.If(self.copy(time, name)):
             self.m.d.sync += register.eq(value)
@@ -56,9 +59,10 @@ class Schedule:
 
 
 class Kept:
-    """A value of every item, held in registers for as long as it is asked for.
+    """A value that every item of a pipeline has, held in registers for as long as it is asked for.
 
     :param signal: holds the value from ``time + 1`` to ``time + interval``.
+    :param time: the time of its item at which ``signal`` takes the value.
     """
 
     def __init__(self, schedule: Schedule, signal: Signal, time: int, name: str, clear: Value | None = None) -> None:
@@ -69,9 +73,9 @@ class Kept:
         self._clear = clear
 
     def at(self, time: int) -> Signal:
-        """The value at a time of its item.
+        """Returns the value at a time of its item; makes further registers if there are too few.
 
-        :raises ValueError: if it is not known yet at that time.
+        :raises ValueError: if the value is not known yet at that time.
         """
         age = time - self._time - 1
         if age < 0:
@@ -85,10 +89,9 @@ class Kept:
 
 
 class Slots:
-    """Phases of a unit that several steps of an item share, with the operands that each of them
-    gives.
+    """Divides a unit among several steps of an item, by phases, and chooses each one's operands.
 
-    :param operands: the unit's inputs; a step drives each of them in its phase.
+    :param operands: the unit's inputs; each step drives all of them in its phase.
     """
 
     def __init__(self, schedule: Schedule, *operands: Signal) -> None:
@@ -97,9 +100,9 @@ class Slots:
         self._taken: set[int] = set()
 
     def reserve(self, earliest: int) -> int:
-        """The first time from ``earliest`` on whose phase is free.
+        """Takes and returns the first time from ``earliest`` on whose phase is free.
 
-        :raises ValueError: if none is.
+        :raises ValueError: if no phase is free.
         """
         for time in range(earliest, earliest + self._schedule.interval):
             if time % self._schedule.interval not in self._taken:
@@ -108,7 +111,7 @@ class Slots:
         raise ValueError(f"the unit has no phase left of {self._schedule.interval}")
 
     def use(self, time: int, *values: Value) -> None:
-        """Gives the operands for a reserved time."""
+        """Gives the unit its operands for a time that was reserved."""
         with self._schedule.m.If(self._schedule.copy(time, f"{self._operands[0].name}_{time}")):
             self._schedule.m.d.comb += [
                 operand.eq(value) for operand, value in zip(self._operands, values, strict=True)

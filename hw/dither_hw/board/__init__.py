@@ -1,1 +1,1 @@
-"""A board's top level."""
+"""A board's top level: pins, clock, reset, and the link with its engine."""

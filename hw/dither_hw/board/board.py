@@ -21,20 +21,25 @@ from .pll import Ecp5Pll, Ice40Pll
 __all__ = ["BoardTop", "Core", "StartUp", "board_core", "create_platform"]
 
 _START_SECONDS = 15e-6
-"""How long logic stays in reset once the clock is steady: block RAMs of iCE40 need so long after
-configuration.
+"""Seconds for which logic stays in reset once the clock is steady.
+
+Block RAMs of an iCE40 need as long after configuration.
 """
 _INDICATORS = ("led", "rgb_led")
 
 Core = Callable[[Board, int], Any]
-"""Makes what stands behind the pins, of board and build id: a component with ``reset``, ``rx``,
-``tx``, ``busy`` and ``error``, in a domain ``sync`` without a reset."""
+"""Makes what is behind the pins, from a board and a build id.
+
+The result is a component with ports ``reset``, ``rx``, ``tx``, ``busy`` and ``error``, in a domain
+``sync`` that has no reset.
+"""
 
 
 def board_core(board: Board, build_id: int) -> Any:
-    """Link and engine of a board: a :class:`dither_hw.board.core.BoardCore`.
+    """Returns link and engine of a board: a :class:`dither_hw.board.core.BoardCore`.
 
-    :raises BoardError: if the gateware can't be had with what the board's file asks for.
+    :param build_id: 64 bits that the link tells its host.
+    :raises BoardError: if there is no gateware for what the board's file asks for.
     """
     from .core import BoardCore
 
@@ -53,7 +58,7 @@ def board_core(board: Board, build_id: int) -> Any:
 
 
 def create_platform(board: Board) -> Any:
-    """The Amaranth platform of a board, with the UART's pins added where the platform has none.
+    """Returns the Amaranth platform of a board, with pins for the UART added where it has none.
 
     :raises BoardError: if there is no such platform, clock or UART.
     """
@@ -84,18 +89,19 @@ def create_platform(board: Board) -> Any:
 
 
 class StartUp(wiring.Component):
-    """Holds a reset until its clock has been steady for some cycles, and again whenever it no
-    longer is.
+    """Holds a reset until its clock has been steady for some cycles, and again whenever it is not.
 
     Attributes
     ----------
     clock : In(1)
+        The clock.
     steady : In(1)
-        Asynchronous.
+        Whether the clock is steady; asynchronous.
     reset : Out(1)
-        Belongs to ``clock``.
+        The reset, in the domain of ``clock``.
 
-    :param cycles: of the clock, three of them for synchronisation not counted.
+    :param cycles: cycles of the clock for which ``reset`` stays high; three more are for
+        synchronisation.
     """
 
     def __init__(self, cycles: int) -> None:
@@ -116,16 +122,16 @@ class StartUp(wiring.Component):
 
 
 class BoardTop(Elaboratable):
-    """Everything in the FPGA: PLL, reset, the UART's pins, two LEDs where the board has them, and
-    the core.
+    """Everything in the FPGA: PLL, reset, the UART's pins, up to two LEDs, and the core.
 
     The clock input becomes the engine's clock, domain ``sync``, through a PLL unless it has that
     frequency already. Logic is held in reset until the clock has been steady for 15 us. LED 0 shows
-    that the engine runs, LED 1 that the core complains.
+    that the engine runs, LED 1 that the core reports an error.
 
-    :param board: what to build for; elaborate it with :func:`create_platform`'s platform.
+    :param board: the board to build for; elaborate the top with the platform of
+        :func:`create_platform`.
     :param build_id: 64 bits that the link tells its host.
-    :param core: makes what stands between the pins.
+    :param core: makes what is between the pins.
     """
 
     def __init__(self, board: Board, build_id: int, core: Core = board_core) -> None:
@@ -146,7 +152,7 @@ class BoardTop(Elaboratable):
         return m
 
     def _clock(self, m: Module, platform: Any) -> Value:
-        """Makes the domain ``sync``, which has no reset; returns the one for the core."""
+        """Makes the domain ``sync``, which has no reset; returns the reset for the core."""
         name = self.board.clock.resource or platform.default_clk
         resource = platform.lookup(name)
         if resource.clock is None:
@@ -186,9 +192,7 @@ class BoardTop(Elaboratable):
         return start.reset
 
     def _indicator(self, m: Module, platform: Any, number: int, status: Value) -> None:
-        """Shows ``status`` on the board's LED of this number, if it has one whose pin does nothing
-        else.
-        """
+        """Shows ``status`` on the board's LED of this number, if there is one with its own pin."""
         for name in _INDICATORS:
             try:
                 port = platform.request(name, number, dir="-")

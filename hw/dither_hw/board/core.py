@@ -1,4 +1,4 @@
-"""What stands behind a board's pins: the link and an engine."""
+"""The core of a board: the link and an engine, without pins and clocks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class BoardCore(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Nothing begins before it is low. Besides the domain's, which an FPGA need not have:
-        thousands of registers are better off with the few that each unit has for itself.
+        While high, nothing begins. It is used besides the domain's reset, which an FPGA need not
+        have: thousands of registers are better off with the few resets that each unit has for
+        itself.
     rx, tx : In(1), Out(1)
         The serial line, asynchronous; ``tx`` is high from the first cycle on.
     busy : Out(1)
@@ -35,15 +36,15 @@ class BoardCore(wiring.Component):
     session : Out(1)
         A driver has opened a session.
 
-    :param config: of the engine.
-    :param clock_hz: of the domain ``sync``.
+    :param config: the engine's configuration.
+    :param clock_hz: clock rate of the domain ``sync``.
     :param baud: bits a second on the line; at most an eighth of the clock.
     :param board: name that the board tells its host, up to 16 ASCII characters.
-    :param build_id: 64 bits that it tells besides.
-    :param input_bytes: of the input buffer, a power of two.
-    :param output_bytes: of the output buffer, a power of two.
-    :param engine: what to use instead of a :class:`dither_hw.engine.Engine`: a component with the
-        same ports.
+    :param build_id: 64 bits that the board tells besides.
+    :param input_bytes: size of the input buffer, a power of two.
+    :param output_bytes: size of the output buffer, a power of two.
+    :param engine: a component with an engine's ports, to be used instead of the engine that
+        ``config`` describes.
     """
 
     def __init__(

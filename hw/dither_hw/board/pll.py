@@ -1,6 +1,4 @@
-"""Clock multipliers: settings of ECP5's and iCE40's PLLs, found by search, and the gateware that
-uses them.
-"""
+"""Clock multipliers of ECP5 and iCE40: a search for their settings, and the gateware with them."""
 
 from __future__ import annotations
 
@@ -29,21 +27,26 @@ _ICE40_FILTERS = ((17_000_000, 1), (26_000_000, 2), (44_000_000, 3), (66_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ecp5Settings:
-    """Dividers of EHXPLLL with feedback from its first output:
+    """Dividers of an EHXPLLL with feedback from its first output.
+
     ``out = in / reference * feedback``.
     """
 
     reference: int
-    """``CLKI_DIV``, 1 to 128."""
+    """Divider of the input clock, ``CLKI_DIV``: 1 to 128."""
     feedback: int
-    """``CLKFB_DIV``, 1 to 80."""
+    """Divider of the feedback, ``CLKFB_DIV``: 1 to 80."""
     output: int
-    """``CLKOP_DIV``, 1 to 128: the oscillator runs at ``out * output``."""
+    """Divider of the output, ``CLKOP_DIV``: 1 to 128.
+
+    The oscillator runs at ``out * output``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Ice40Settings:
-    """Parameters of SB_PLL40 with simple feedback:
+    """Parameters of an SB_PLL40 with simple feedback.
+
     ``out = in * (divf + 1) / (2**divq * (divr + 1))``.
     """
 
@@ -54,8 +57,10 @@ class Ice40Settings:
 
 
 def ecp5_settings(input_hz: int, output_hz: int) -> Ecp5Settings:
-    """Settings that make exactly ``output_hz`` of ``input_hz``: the highest compared frequency, as
-    that jitters least, and of those the oscillator nearest to the middle of its range.
+    """Returns settings that make exactly ``output_hz`` of ``input_hz``.
+
+    Of several, they are those with the highest compared frequency, because that jitters least, and
+    of these those with the oscillator nearest to the middle of its range.
 
     :raises ValueError: if there are none, naming the nearest frequencies that can be had.
     """
@@ -76,8 +81,9 @@ def ecp5_settings(input_hz: int, output_hz: int) -> Ecp5Settings:
 
 
 def ice40_settings(input_hz: int, output_hz: int) -> Ice40Settings:
-    """Settings that make exactly ``output_hz`` of ``input_hz``, with the highest compared
-    frequency.
+    """Returns settings that make exactly ``output_hz`` of ``input_hz``.
+
+    Of several, they are those with the highest compared frequency.
 
     :raises ValueError: if there are none, naming the nearest frequencies that can be had.
     """
@@ -116,14 +122,17 @@ def _exact(found: dict[Fraction, _S], input_hz: int, output_hz: int) -> _S:
 
 
 class Ecp5Pll(wiring.Component):
-    """One EHXPLLL of an ECP5, which makes the engine's clock.
+    """Makes the engine's clock with one EHXPLLL of an ECP5.
 
     Attributes
     ----------
     clock_in, clock_out : In(1), Out(1)
-        Clocks before and after.
+        The clock before and after.
     locked : Out(1)
         ``clock_out`` is steady; asynchronous.
+
+    :param input_hz: rate of the clock before.
+    :param output_hz: rate of the clock after.
     """
 
     def __init__(self, input_hz: int, output_hz: int) -> None:
@@ -174,7 +183,9 @@ class Ecp5Pll(wiring.Component):
 
 
 class Ice40Pll(wiring.Component):
-    """One SB_PLL40_PAD, whose input is the pin of the PLL itself, or one SB_PLL40_CORE.
+    """Makes the engine's clock with the PLL of an iCE40: one SB_PLL40_PAD or SB_PLL40_CORE.
+
+    SB_PLL40_PAD has the PLL's own pin as its input, SB_PLL40_CORE any signal.
 
     Attributes
     ----------
@@ -183,6 +194,8 @@ class Ice40Pll(wiring.Component):
     locked : Out(1)
         ``clock_out`` is steady; asynchronous.
 
+    :param input_hz: rate of the clock before.
+    :param output_hz: rate of the clock after.
     :param pin: the clock's pin (PAD) or None.
     :param clock_in: the clock as a signal (CORE) where there is no ``pin``.
     """

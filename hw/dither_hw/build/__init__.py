@@ -1,5 +1,6 @@
-"""Bitstreams: from a board's file to a folder with everything that its host needs, by open
-tools.
+"""Bitstreams: from a board's file to a folder with all that the board's host needs.
+
+Everything is made by open tools: Yosys, nextpnr and their packers.
 """
 
 from .flow import BuildResult, build

@@ -1,11 +1,11 @@
-"""Where an engine's multipliers and block RAMs stand on an ECP5.
+"""Where an engine's multipliers and block RAMs are placed on an ECP5.
 
-A placer sees a hundred like multipliers in front of a hundred like memories, all connected to each
-other in the end, and spreads them about; with the few that matter fixed it needs two thirds of the
-wires. Lanes stand side by side along the rows of multipliers and turn at the end of each, so that
-the lanes of a group are neighbours; their activations are in the block RAMs next to them; the
-memories of parameters, whose units work on them one word at a time, share the block RAMs at one
-edge.
+A placer sees a hundred equal multipliers in front of a hundred equal memories, all of them
+connected to each other in the end, and spreads them over the chip. With the few that matter fixed,
+it needs two thirds of the wires. Lanes are placed side by side along the rows of multipliers and
+turn at the end of each row, so that the lanes of an interpolator group are neighbours. Their
+activations are in the block RAMs next to them. The memories of parameters, whose units work on one
+word at a time, share the block RAMs at one edge.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from itertools import product
 __all__ = ["arrange"]
 
 Place = tuple[int, int]
-"""Column and row of the chip."""
+"""Column and row of a tile on the chip."""
 Site = tuple[Place, str]
-"""A place, and the name there."""
+"""A place, and the name of the site at that place."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Chip:
-    """Its rows, the columns at which blocks of four begin, and the rows that they are in (from
-    nextpnr's data base).
+    """An ECP5's size and where its blocks are, as nextpnr's data base has them.
+
+    ``height`` is its number of rows, ``blocks`` are the columns at which blocks of four sites
+    begin, and the rest are the rows that blocks of multipliers and of memories are in.
     """
 
     height: int
@@ -35,11 +37,11 @@ class _Chip:
     memory_rows: tuple[int, ...]
 
     def multipliers(self, block: int, row: int) -> list[Site]:
-        """The four sites of a block of multipliers, and their names."""
+        """Returns the four sites of a block of multipliers, with their names."""
         return _sites(self.blocks[block], row, _MULTIPLIERS)
 
     def memories(self) -> list[Site]:
-        """All sites of block RAMs."""
+        """Returns all sites of block RAMs."""
         return [site for x, y in product(self.blocks, self.memory_rows) for site in _sites(x, y, _MEMORIES)]
 
 
@@ -51,7 +53,7 @@ _45 = _Chip(71, (4, 13, 22, 31, 42, 51, 60, 69, 78), (46, 22), (10, 34, 58))
 _85 = _Chip(95, (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114), (58, 34, 10), (22, 46, 70, 82))
 _CHIPS = {"12": _25, "25": _25, "45": _45, "85": _85}
 _FAR = 2
-"""Memory rows, at the end of the chip, that states are in, of three or more."""
+"""Number of memory rows, at the end of the chip, for states, on chips with three or more."""
 
 _LANE = re.compile(r"(.*)\.contract\.group(\d+)\.lane(\d+)\.multiplier(\d+)\.U\$\d+")
 _INTERPOLATOR = re.compile(r".*\.contract\.group(\d+)\.interpolator\.multiplier\.U\$\d+")
@@ -63,9 +65,10 @@ _TABLE = re.compile(r".*\.contract\.group(\d+)\.interpolator\.memory\.bank\d+_ra
 
 
 def arrange(device: str, cells: dict[str, str]) -> dict[str, str]:
-    """Sites of those cells that are better fixed, as values of nextpnr's attribute ``BEL``.
+    """Returns the sites of those cells that are better fixed, as values of nextpnr's ``BEL``.
 
-    Empty for chips and designs that this module doesn't know, and where not all lanes find a place.
+    It is empty for chips and designs that this module does not know, and where not all lanes find a
+    place.
 
     :param device: the FPGA, as its maker calls it.
     :param cells: types of the netlist's cells, by name.
@@ -78,7 +81,7 @@ def arrange(device: str, cells: dict[str, str]) -> dict[str, str]:
 
 
 class _Arrangement:
-    """:attr:`sites` as far as they are known."""
+    """Fixes an engine's cells one kind after the other; :attr:`sites` are those fixed so far."""
 
     def __init__(self, chip: _Chip, cells: dict[str, str]) -> None:
         self._chip = chip
@@ -98,8 +101,10 @@ class _Arrangement:
         return [site for site in sites if _bel(site) not in taken]
 
     def _lanes(self, multipliers: list[str]) -> bool:
-        """Lanes in order, as many whole ones to a row as its blocks hold; the middle block of a row
-        is for others.
+        """Places the lanes in order, in each row as many whole ones as its blocks hold.
+
+        The middle block of a row is left for other multipliers. Returns whether all lanes found a
+        place.
         """
         lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for name in multipliers:
@@ -126,7 +131,7 @@ class _Arrangement:
         return True
 
     def _others(self, multipliers: list[str]) -> None:
-        """Interpolators near their lanes; those of units that there are once, in the middle."""
+        """Places interpolators near their lanes, and other units' multipliers in the middle."""
         chip = self._chip
         everywhere = [
             site
@@ -145,16 +150,19 @@ class _Arrangement:
                     self.interpolators[int(match[1])] = site[0]
 
     def _memories(self, memories: list[str]) -> None:
-        """Memories of states at the edge, one beside the other; what all units need in the middle;
-        activations next to their lanes, those at the ends of the chip first, which have the fewest
-        sites near."""
+        """Places memories: states side by side at the edge, activations near their lanes.
+
+        What all units need is in the middle. Activations at the ends of the chip come first,
+        because they have the fewest sites near.
+        """
         chip = self._chip
         edge = chip.memory_rows[-_FAR:] if len(chip.memory_rows) > _FAR else chip.memory_rows[-1:]
         middle = chip.blocks[len(chip.blocks) // 2] + 4
         central = min(chip.memory_rows, key=lambda row: abs(row - chip.height // 2))
 
         matches = [match for name in memories if (match := _STATE.fullmatch(name))]
-        # Left to right: what PERTURB and ACCUMULATE need, masters and gradients, in the middle.
+        # The order from left to right: masters and gradients, which PERTURB and ACCUMULATE need,
+        # are in the middle.
         half = (max((int(match[2]) for match in matches), default=0) + 1) // 2
         states = []
         for match in matches:
@@ -176,7 +184,7 @@ class _Arrangement:
                 self._put_near(name, chip.memories(), self.interpolators.get(int(match[1]), (middle, central)))
 
     def _put_near(self, cell: str, sites: Iterable[Site], place: Place) -> None:
-        """At the nearest free site, if there is one."""
+        """Places a cell at the free site that is nearest to a place, if there is one."""
         if free := self._free(sites):
             self._put(cell, min(free, key=lambda site: (_distance(site[0], place), site[0][::-1])))
 
@@ -190,11 +198,11 @@ def _mean(places: list[Place]) -> Place:
 
 
 def _bel(site: Site) -> str:
-    """As nextpnr calls it."""
+    """Returns a site's name as nextpnr writes it."""
     (x, y), name = site
     return f"X{x}/Y{y}/{name}"
 
 
 def _sites(x: int, y: int, names: dict[int, str]) -> list[Site]:
-    """A block's four sites."""
+    """Returns the four sites of a block."""
     return [((x + offset, y), name) for offset, name in names.items()]

@@ -1,6 +1,4 @@
-"""From a board to a netlist's source: RTLIL, pins, the tools' options, and the identity of it
-all.
-"""
+"""From a board to what the tools need: RTLIL, pins, options, and an identity of it all."""
 
 from __future__ import annotations
 
@@ -46,10 +44,13 @@ _ICE40_DEVICES = {
     "iCE40HX8K": "--hx8k",
 }
 _ECP5_PLACEMENT = ("--router", "router2", "--tmg-ripup", "--placer-heap-timingweight", "60")
-"""A router that half-full chips need, and that takes up again what makes detours round others: a
-single one can cost a seventh of the clock. And six times the weight that timing has by default:
-with a hundred lanes in between, a placer tears units apart that would be fast, as few of their
-wires are critical at a time."""
+"""Options for placing and routing on an ECP5.
+
+The router is one that half-full chips need; it takes up again connections that make detours around
+others, of which a single one can cost a seventh of the clock. Timing has six times its default
+weight: with a hundred lanes in between, a placer tears units apart that would be fast, because few
+of their wires are critical at a time.
+"""
 _TOOLS = {"ecp5": ("yosys", "nextpnr-ecp5", "ecppack"), "ice40": ("yosys", "nextpnr-ice40", "icepack")}
 # Without -dsp on iCE40: that pass takes registers and modes out of the SB_MAC16 that a design
 # instantiates itself. Registers that were duplicated on purpose end in _copy; without ``keep`` they
@@ -60,12 +61,12 @@ _SYNTHESIS = {
     "ice40": "synth_ice40 -device {delays} -top top {options}",
 }
 _ICE40_DELAYS = {"iCE40UP": "u", "iCE40HX": "hx"}
-"""Whose delays synthesis shall think of."""
+"""Name of the delays that synthesis assumes, by the beginning of the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What the tools make a bitstream of."""
+    """All that the tools make a bitstream from."""
 
     rtlil: str
     family: str
@@ -79,11 +80,14 @@ class Design:
     script: str
     """The script that Yosys executes."""
     build_id: int
-    """64 bits that stand for all of the above but for themselves, and for the tools' versions."""
+    """64 bits that identify everything above, and the tools' versions.
+
+    The build id in the gateware itself counts as zero in them.
+    """
 
     @property
     def pins_file(self) -> str:
-        """Name of the file of pins."""
+        """Name of the file with the pins."""
         return "top.lpf" if self.family == "ecp5" else "top.pcf"
 
     @property
@@ -92,7 +96,7 @@ class Design:
         return _TOOLS[self.family]
 
     def versions(self) -> dict[str, str]:
-        """Versions of the tools.
+        """Returns the tools' versions, by name.
 
         :raises DeviceError: if one is missing.
         """
@@ -100,11 +104,12 @@ class Design:
 
 
 def design_of(board: Board, core: Core = board_core) -> Design:
-    """Returns all that a board's bitstream is made from. It depends neither on where or when it is
-    made nor on comments in the sources: the same gateware has the same build id. Cached under the
-    digest of the sources.
+    """Returns all that a board's bitstream is made from.
 
-    :param core: makes what stands between the board's pins.
+    The design depends neither on where or when it is made nor on comments in the sources: the same
+    gateware has the same build id. Designs are cached under the digest of the sources.
+
+    :param core: makes what is between the board's pins.
     :raises DeviceError: if the board's file asks for something impossible, or a tool is missing.
     """
     parameters = (
@@ -140,7 +145,7 @@ def design_of(board: Board, core: Core = board_core) -> Design:
 
 @cache
 def _sources(core: Core) -> list[str]:
-    """Texts of all modules of the project that a design is made by."""
+    """Returns the texts of all modules of the project that a design is made by."""
     paths = {*source_files("dither_hw.board.board"), *source_files(__name__), *source_files(core.__module__)}
     own = inspect.getsourcefile(core)
     if own is not None:
@@ -149,7 +154,7 @@ def _sources(core: Core) -> list[str]:
 
 
 def _part(platform: Any) -> tuple[str, str, tuple[str, ...]]:
-    """Family, device and nextpnr's options for it."""
+    """Returns the FPGA's family, its name, and nextpnr's options for it."""
     device, package = platform.device, platform.package
     if device in _ECP5_DEVICES and package in _ECP5_PACKAGES:
         part = (_ECP5_DEVICES[device], "--package", _ECP5_PACKAGES[package], "--speed", platform.speed)
@@ -160,7 +165,7 @@ def _part(platform: Any) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _elaborate(board: Board, build_id: int, core: Core, family: str) -> tuple[str, str]:
-    """RTLIL and pin file."""
+    """Returns the design's RTLIL and the text of its pins."""
     with collector_paused():
         plan = create_platform(board).prepare(BoardTop(board, build_id, core), "top")
     files = {name: text.decode() if isinstance(text, bytes) else text for name, text in plan.files.items()}

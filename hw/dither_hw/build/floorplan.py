@@ -1,4 +1,4 @@
-"""A picture of a placed design: what stands where on the chip."""
+"""A picture of a placed design: which part of it is where on the chip."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _MARKS = {"multiplier": ("s", 16), "block RAM": ("D", 12), "pin": ("o", 14)}
 _COLORS = ("#2f5fd0", "#c65a24", "#6b9a8b", "#c9a24b", "#8d5bb5", "#4a9fb5", "#a63d5f", "#7f8c3d", "#b58863", "#5c6bc0")
 _OTHER = "#9a9ca5"
 _FULL = 8.0
-"""Logic cells of a tile that get the full colour."""
+"""Number of logic cells in a tile that gives it the full colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedCell:
-    """A cell of the design and the tile that it stands in."""
+    """A cell of the design, with the tile that it is placed in."""
 
     unit: str
-    """The part of the design that it belongs to."""
+    """The part of the design that the cell belongs to."""
     kind: str
-    """``logic``, ``multiplier``, ``block RAM`` or ``pin``."""
+    """Kind of the cell: ``logic``, ``multiplier``, ``block RAM`` or ``pin``."""
     x: int
     y: int
 
 
 def read_cells(placed: Path) -> list[PlacedCell]:
-    """The cells of interest in what nextpnr writes (``--write``)."""
+    """Returns the cells that the picture shows, from what nextpnr writes with ``--write``."""
     found = []
     for name, cell in json.loads(placed.read_text())["modules"]["top"]["cells"].items():
         match = _BEL.match(cell["attributes"].get("NEXTPNR_BEL", ""))
@@ -60,16 +60,20 @@ def read_cells(placed: Path) -> list[PlacedCell]:
 
 
 def unit_of(name: str) -> str:
-    """The part of the design that a cell belongs to, by its name in the hierarchy:
-    ``engine.contract`` of ``core.engine.contract.lane3.sum_TRELLIS_FF_Q``; ``core`` where there is
-    no more to say."""
+    """Returns the part of the design that a cell belongs to, by its name in the hierarchy.
+
+    For example, it is ``engine.contract`` for ``core.engine.contract.lane3.sum_TRELLIS_FF_Q``, and
+    ``core`` where there is no more to say.
+    """
     parts = [part.partition("$")[0] for part in name.split(".")[:-1] if not part.startswith("$")]
     return ".".join(parts[1:3] if parts[:1] == ["core"] and len(parts) > 1 else parts[:1]) or "top"
 
 
 def draw(cells: list[PlacedCell]) -> Figure:
-    """Tiles coloured by the part of the design that has most of their logic, darker where there is
-    more of it; multipliers, block RAMs and pins as marks over them."""
+    """Draws the chip's tiles, each in the colour of the part that has most of the tile's logic.
+
+    Tiles with more logic are darker. Multipliers, block RAMs and pins are marks over the tiles.
+    """
     sizes = Counter(cell.unit for cell in cells)
     colors = dict(zip((unit for unit, _ in sizes.most_common(len(_COLORS))), _COLORS, strict=False))
     width, height = (max((getattr(cell, axis) for cell in cells), default=0) + 1 for axis in "xy")

@@ -1,4 +1,4 @@
-"""From a board to its folder: bitstream, netlist, figures and a page about them."""
+"""From a board to its build folder: bitstream, netlist, figures, and a page about them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["BuildResult", "build"]
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """What a build left."""
+    """What a build has made: the folder, the bitstream, figures, and verdicts on budgets."""
 
     folder: Path
     bitstream: Path
@@ -40,7 +40,7 @@ class BuildResult:
 
     @property
     def kept(self) -> bool:
-        """Whether all budgets are kept, the clock's first."""
+        """Whether the build keeps all budgets, the clock's included."""
         return all(verdict.kept for verdict in self.verdicts)
 
 
@@ -54,17 +54,17 @@ def build(
     core: Core = board_core,
     listener: Listener = lambda standing: None,
 ) -> BuildResult:
-    """Makes a board's bitstream in a folder, which is there wholly or not at all; one from before
-    is replaced.
+    """Makes a board's bitstream, with its report, in a folder.
 
-    The same gateware, board and tools make the same bitstream. Placements differ by seed; the one
-    with the fastest clock wins, and of equals the one with the lowest seed.
+    The folder is there wholly or not at all; one from an earlier build is replaced. The same
+    gateware, board and tools make the same bitstream. Placements differ by their seed; the one with
+    the fastest clock wins, and of equals the one with the lowest seed.
 
-    :param seeds: by default the board's.
+    :param seeds: seeds of the placements, by default the board's.
     :param jobs: placements at a time, by default as many as there are processors.
-    :param again: even what the cache has.
-    :param core: makes what stands between the board's pins.
-    :param listener: told what the tools are about, from several threads.
+    :param again: whether to make again even what the cache has.
+    :param core: makes what is between the board's pins.
+    :param listener: called with what the tools are doing, from several threads.
     :raises DeviceError: if a tool is missing or fails, as for a design that doesn't fit, or ``out``
         can't be written.
     """
@@ -128,7 +128,7 @@ def build(
 
 
 def _keep(design: Design, netlist: Path, best: Placement, draft: Path) -> None:
-    """What may be wanted later: the netlist to simulate, and what the tools were given and said."""
+    """Copies what may be wanted later: the netlist to simulate, the tools' inputs and logs."""
     shutil.copy(netlist / "top.json", draft / "top.json")
     shutil.copy(netlist / "log", draft / "yosys.log")
     shutil.copy(best.folder / "log", draft / "nextpnr.log")
@@ -137,7 +137,7 @@ def _keep(design: Design, netlist: Path, best: Placement, draft: Path) -> None:
 
 
 class _Draft:
-    """A folder beside another one whose place it takes at the end, unless there was an error."""
+    """A folder that takes the place of another one at the end, unless there was an error."""
 
     def __init__(self, out: Path) -> None:
         self._out = out

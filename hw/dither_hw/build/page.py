@@ -1,4 +1,4 @@
-"""A build's report: one HTML page that needs nothing else."""
+"""A build's report: one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|D
 
 
 def short_name(name: str) -> str:
-    """A cell's port, or a net, without what synthesis appended to the signal that it came from."""
+    """Returns the name of a cell's port, or of a net, without what synthesis appended to it."""
     return _MAPPED.sub("…", name)
 
 
 def render_page(report: dict[str, Any], cells: list[PlacedCell]) -> str:
-    """The page, as HTML, in the style of the reports of training.
+    """Returns a build's report as HTML, in the style of the reports of training.
 
-    :param report: as in ``report.json``.
-    :param cells: what stands where.
+    :param report: the figures, as in ``report.json``.
+    :param cells: the placed cells, for the picture.
     """
     floorplan = inline_svg(draw(cells), f"placement on {report['device']}")
     routing = sum(hop["delay_ns"] for hop in report["critical_path"] if hop["kind"] == "routing")

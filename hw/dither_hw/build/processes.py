@@ -1,4 +1,4 @@
-"""Runs tools side by side, reads what they say as they say it, and leaves none behind."""
+"""Runs tools side by side, reads their output as it comes, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _KEPT_LINES = 200
 
 
 class Processes:
-    """The tools at work, side by side. Use as a context manager: whatever still runs at the end, as
-    after Ctrl-C, is killed.
+    """The tools that run, side by side.
+
+    Use it as a context manager: whatever still runs at its end, as after Ctrl-C, is killed.
     """
 
     def __init__(self) -> None:
@@ -40,9 +41,10 @@ class Processes:
     ) -> None:
         """Runs a command in a directory and waits for it.
 
-        :param name: what people call it.
-        :param on_line: told each line of its output.
-        :raises DeviceError: with the first error it told of, or its last line, if it fails.
+        :param name: the tool's name in messages.
+        :param on_line: called with each line of the command's output.
+        :raises DeviceError: if the command fails, with the first error in its output, or else the
+            last line.
         """
         with self._lock:
             if self._closed:
@@ -76,7 +78,7 @@ class Processes:
             raise DeviceError(f"{name} failed: {_complaint(said) or f'exit code {code}'}")
 
     def all(self, tasks: Sequence[Callable[[], _T]], jobs: int) -> list[_T]:
-        """Results of the tasks, of which ``jobs`` run at a time; if one fails, none goes on."""
+        """Returns the results of tasks, of which ``jobs`` run at a time; if one fails, all end."""
         with ThreadPoolExecutor(jobs) as pool:
             futures = [pool.submit(task) for task in tasks]
             try:
@@ -92,7 +94,7 @@ class Processes:
                     self.kill()
 
     def kill(self) -> None:
-        """Ends all that runs; nothing can be started any more."""
+        """Ends everything that runs; nothing can be started afterwards."""
         with self._lock:
             self._closed = True
             for process in self._running:

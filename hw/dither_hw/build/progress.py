@@ -1,4 +1,4 @@
-"""What the tools are about, read from what they say while they work."""
+"""What the tools are doing, found in their output while they work."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _YOSYS_PASS = re.compile(r"^\d+(?:\.\d+)*\. Executing (\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one of several tasks stands."""
+    """How far one of several tasks has come."""
 
     task: str
-    """Which one, such as ``synthesis`` or ``seed 3``."""
+    """The task's name, such as ``synthesis`` or ``seed 3``."""
     text: str
-    """What it is about."""
+    """What the task is doing, in a few words."""
     seconds: float
-    """Seconds since the tool began."""
+    """Seconds since the task began."""
     done: bool = False
 
 
 Listener = Callable[[Standing], None]
-"""Told of standings, from several threads."""
+"""A function that is called with every new standing, from several threads."""
 
 
 def nextpnr_phase(line: str) -> str | None:
-    """What a line of nextpnr's log says about its phase, if anything."""
+    """Returns what a line of nextpnr's log says about what it is doing; None if nothing."""
     for pattern, text in _PHASES:
         if match := pattern.match(line):
             return text.format(*(int(number) for number in match.groups()))
@@ -49,7 +49,7 @@ def nextpnr_phase(line: str) -> str | None:
 
 
 def yosys_phase(line: str) -> str | None:
-    """What a line of Yosys' log says about its pass, if anything."""
+    """Returns the pass that a line of Yosys' log says it executes; None if it says nothing."""
     match = _YOSYS_PASS.match(line)
     return match[1].lower() if match else None
 
@@ -57,7 +57,7 @@ def yosys_phase(line: str) -> str | None:
 class Teller:
     """Tells a listener about one task, with the time since it began; the same text only once.
 
-    :param phase: what a line of the tool's output says.
+    :param phase: returns what a line of the tool's output says about the task.
     """
 
     def __init__(self, listener: Listener, task: str, phase: Callable[[str], str | None]) -> None:
@@ -70,16 +70,16 @@ class Teller:
 
     @property
     def seconds(self) -> float:
-        """Since the task began."""
+        """Seconds since the task began."""
         return time.monotonic() - self._begun
 
     def line(self, line: str) -> None:
-        """Takes notice of a line."""
+        """Reads a line of the tool's output, and tells the listener if it says something new."""
         if text := self._phase(line):
             self.tell(text)
 
     def tell(self, text: str, done: bool = False) -> None:
-        """Says where the task stands."""
+        """Tells the listener what the task is doing, unless it knows that already."""
         if text != self._text or done:
             self._text = text
             self._listener(Standing(self._task, text, self.seconds, done))

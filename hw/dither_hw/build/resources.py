@@ -1,4 +1,4 @@
-"""What a placed design takes of its FPGA, and whether that stays within the board's budget."""
+"""How much of its FPGA a placed design takes, and whether that is within the board's budget."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ _BLOCKS = {
         "pins": "SB_IO",
     },
 }
-"""nextpnr's names of what people count. A logic cell of an iCE40 has a LUT and a flip-flop, and
-counts as LUT.
+"""nextpnr's names of the kinds of blocks that are counted, by family.
+
+A logic cell of an iCE40 has a LUT and a flip-flop, and counts as LUT.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many blocks of one kind a design takes, of how many."""
+    """How many blocks of one kind a design takes, and how many the FPGA has."""
 
     used: int
     available: int
@@ -45,7 +46,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One budget, held or not."""
+    """One budget, with the figure that was reached and whether the budget is kept."""
 
     name: str
     value: float
@@ -54,7 +55,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """One line: what, how much, and by how much too much."""
+        """The verdict in one line: what, how much, and if it is too much, by how much."""
         if self.name == "fmax_mhz":
             excess = "" if self.kept else f": {self.limit - self.value:.1f} MHz too slow"
             return f"fmax_mhz: {self.value:.1f} of at least {self.limit:g}{excess}"
@@ -67,11 +68,11 @@ class Verdict:
 
 
 def read_usage(family: str, utilization: dict[str, dict[str, int]], netlist: Path) -> dict[str, Usage]:
-    """What is used and what there is, by people's names.
+    """Returns how many blocks of each kind are used and available.
 
-    :param utilization: that part of nextpnr's report.
-    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts with their
-        LUTs.
+    :param utilization: the part of this name of nextpnr's report.
+    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts together with
+        their LUTs.
     """
     usage = {}
     for name, block in _BLOCKS[family].items():
@@ -83,14 +84,16 @@ def read_usage(family: str, utilization: dict[str, dict[str, int]], netlist: Pat
 
 
 def count_cells(netlist: Path, prefix: str) -> int:
-    """Cells of a netlist's top module whose type begins like this."""
+    """Returns how many cells of a netlist's top module have a type that begins with ``prefix``."""
     cells = json.loads(netlist.read_text())["modules"]["top"]["cells"].values()
     return sum(cell["type"].startswith(prefix) for cell in cells)
 
 
 def verdicts(board: Board, fmax_mhz: float, usage: dict[str, Usage]) -> list[Verdict]:
-    """The board's budgets: first the clock, which every build must reach, then the others in the
-    file's order.
+    """Returns the verdicts on a board's budgets.
+
+    The clock's is first, which every build must reach; the others are in the order of the board's
+    file.
     """
     clock = max(board.clock.hz / 1e6, board.budget.fmax_mhz or 0)
     found = [Verdict("fmax_mhz", fmax_mhz, clock, fmax_mhz >= clock)]

@@ -1,5 +1,6 @@
-"""The tools, one after the other: synthesis, placements, packing. Each is cached by the content of
-what it reads.
+"""The tools, one after the other: synthesis, placements, packing.
+
+Synthesis and placements are cached by the content of what they read.
 """
 
 from __future__ import annotations
@@ -27,33 +28,38 @@ __all__ = ["Placement", "pack", "place", "synthesise"]
 _PACK_OPTIONS = {"ecp5": ("--compress",), "ice40": ()}
 _PLACED = "placed.json"
 _FORGIVING = ("--timing-allow-fail",)
-"""A placement that misses the clock is still wanted: the budget's verdict comes later, with
-figures.
+"""Option of nextpnr by which a placement that misses the clock is no failure.
+
+It is still wanted: the budget's verdict comes later, with figures.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What nextpnr made with one seed."""
+    """What nextpnr has made with one seed."""
 
     seed: int
     folder: Path
-    """Holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or
+    """The placement's folder in the cache.
+
+    It holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or
     ``top.asc``.
     """
     timing: Timing
     seconds: float
-    """That it took, when it was made."""
+    """Seconds that the placement took when it was made."""
 
     def cells(self) -> list[PlacedCell]:
-        """Where each cell stands on the chip."""
+        """Returns where each cell is placed on the chip."""
         return [PlacedCell(*values) for values in json.loads((self.folder / "cells.json").read_text())]
 
 
 def synthesise(design: Design, listener: Listener, *, again: bool = False) -> Path:
-    """Folder with the netlist, ``top.json``, Yosys' ``log`` and the ``seconds`` that it took.
+    """Synthesises a design; returns a folder with the netlist, ``top.json``.
 
-    :param again: even if the cache has it.
+    The folder also holds Yosys' ``log`` and the ``seconds`` that it took.
+
+    :param again: whether to synthesise even if the cache has the netlist.
     :raises DeviceError: if Yosys fails.
     """
     command = tool_command("yosys")
@@ -88,9 +94,11 @@ def place(
     *,
     again: bool = False,
 ) -> list[Placement]:
-    """Placed and routed once for each seed, ``jobs`` at a time.
+    """Places and routes a netlist once for each seed; returns the placements.
 
     :param netlist: folder of :func:`synthesise`.
+    :param jobs: placements at a time.
+    :param again: whether to place even if the cache has the placements.
     :raises DeviceError: if nextpnr fails, as for a design that does not fit.
     """
     tool = design.tools[1]
@@ -133,13 +141,13 @@ def place(
 
 
 def _arranged(netlist: bytes, device: str) -> dict[str, str]:
-    """Sites of the cells that :mod:`~dither_hw.build.arrangement` knows a place for."""
+    """Returns the sites of those cells that :mod:`~dither_hw.build.arrangement` places."""
     cells = json.loads(netlist)["modules"]["top"]["cells"]
     return arrange(device, {name: cell["type"] for name, cell in cells.items()})
 
 
 def _fixed(netlist: bytes, sites: dict[str, str]) -> bytes:
-    """A netlist whose cells stand at these sites."""
+    """Returns a netlist whose cells are fixed at these sites."""
     if not sites:
         return netlist
     design = json.loads(netlist)
@@ -173,7 +181,7 @@ def _place_options(design: Design, board: Board) -> list[str]:
 
 
 def pack(design: Design, board: Board, placement: Placement, directory: Path) -> Path:
-    """Writes the bitstream into a directory: ``top.bit`` or ``top.bin``.
+    """Writes the bitstream into a directory, as ``top.bit`` or ``top.bin``; returns its path.
 
     :raises DeviceError: if the packer fails.
     """

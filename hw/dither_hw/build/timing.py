@@ -1,4 +1,4 @@
-"""What nextpnr's report says about clock rates and the path that limits them."""
+"""What nextpnr's report says about clock rates and about the path that limits them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from dither.arch.device import DeviceError
 __all__ = ["Hop", "Timing", "read_report", "read_timing"]
 
 _ROUNDED = 1e-3
-"""Targets are rounded to whole picoseconds of period."""
+"""How far a clock in a report may be from its target, as a part of it.
+
+Reports round targets to whole picoseconds of period.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One delay of a path."""
+    """One of the delays that a path through the chip consists of."""
 
     kind: str
-    """``clk-to-q``, ``logic``, ``routing`` or ``setup``."""
+    """What the delay is: ``clk-to-q``, ``logic``, ``routing`` or ``setup``."""
     delay_ns: float
     source: str
-    """Cell and port that it begins at."""
+    """Cell and port at which the hop begins."""
     sink: str
-    """Cell and port that it ends at."""
+    """Cell and port at which the hop ends."""
     net: str
-    """Empty but for ``routing``."""
+    """Name of the net; empty for all kinds but ``routing``."""
     place: tuple[int, int]
-    """Where it ends, as column and row of the chip."""
+    """Column and row of the chip at which the hop ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +40,23 @@ class Timing:
     """What placement and routing say about the engine's clock."""
 
     fmax_mhz: float
-    """The fastest clock that every path keeps up with."""
+    """The fastest clock in MHz that every path keeps up with."""
     path: tuple[Hop, ...]
     """The slowest path from clock to clock."""
 
     @property
     def logic_ns(self) -> float:
-        """What of the path's delay is in cells."""
+        """Nanoseconds of the path's delay that are in cells."""
         return sum(hop.delay_ns for hop in self.path if hop.kind != "routing")
 
     @property
     def routing_ns(self) -> float:
-        """What of the path's delay is in wires."""
+        """Nanoseconds of the path's delay that are in wires."""
         return sum(hop.delay_ns for hop in self.path if hop.kind == "routing")
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Reads the file that nextpnr's ``--report`` writes.
+    """Reads the file that nextpnr writes with ``--report``.
 
     :raises DeviceError: if it is missing or damaged.
     """
@@ -66,8 +69,12 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def read_timing(path: Path, clock_hz: int) -> Timing:
-    """The engine's clock in a report, known by its target: nets are renamed on the way.
+    """Reads the timing of the engine's clock from a report.
 
+    The clock is known by its target, because nets are renamed on the way.
+
+    :param path: the report.
+    :param clock_hz: the clock's target.
     :raises DeviceError: if the report is missing or damaged, or has no such clock.
     """
     report = read_report(path)

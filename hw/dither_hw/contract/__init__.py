@@ -1,1 +1,1 @@
-"""CONTRACT, CORRELATE and DITHER: everything that multiplies activations."""
+"""CONTRACT and CORRELATE, the multiply-accumulate array with loops and drain; and DITHER."""

@@ -1,4 +1,4 @@
-"""The contraction unit: rows x lanes multiplications a cycle."""
+"""The unit of CONTRACT and CORRELATE: R rows times L lanes of multiplications in every cycle."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ assert BROADCAST_LATENCY == 2, "one register for all lanes, one for each group"
 
 
 class ContractUnit(wiring.Component):
-    """Executes CONTRACT and CORRELATE: see :mod:`dither.arch.isa`.
+    """Executes CONTRACT and CORRELATE of :mod:`dither.arch.isa`, on all R rows and L lanes at once.
 
-    Throughput R x L multiply-accumulates in every cycle of a term; one row of L outputs a cycle in
-    the drain, with a table one every ``lanes_per_table`` cycles. The drain of one tile overlaps the
-    next. Cycles: :func:`dither.arch.timing.execution_cycles`, exactly.
+    Throughput: R x L multiply-accumulates in every cycle of a term; in the drain, one row of L
+    outputs a cycle, with a table one every ``lanes_per_table`` cycles. The drain of one tile
+    overlaps the next. Cycles: :func:`dither.arch.timing.execution_cycles`, exactly.
 
     The path of a term: address of the weight word; address of the activation word; weights, in one
-    register for all lanes, then in one for each group, together with the activation word; products;
-    sums. The cycles of all that are a table of docs/timing.md, made from :mod:`dither.arch.timing`.
-    The sums of a complete tile are copied a cycle after the last; its rows go through the
-    requantisers, if need be through the groups' interpolators, and to the memory.
+    register for all lanes, then in one for each interpolator group, together with the activation
+    word; products; sums. The cycles of all that are a table of docs/timing.md, made from
+    :mod:`dither.arch.timing`. The sums of a complete tile are copied a cycle after the last; its
+    rows go through the requantisers, if need be through the groups' interpolators, and to the
+    memory.
 
-    With lane-wise operands the address that would be the weight's goes to the activation memory, in
-    the cycle before the input's, and the multipliers take the word that comes. CORRELATE fills them
-    with left words in the same way; its products go to
-    :class:`~dither_hw.contract.correlate.Correlator` by trees of adders. Without ``local_learning``
-    there is neither.
+    With a lane-wise operand, the operand's address goes to the activation memory instead of the
+    weight memory, one cycle before the input's, and the multipliers keep the word that comes.
+    CORRELATE fills them with left words in the same way; its products go to
+    :class:`~dither_hw.contract.correlate.Correlator` by trees of adders. Without
+    ``local_learning``, the unit has neither.
 
     Resources on ECP5, with inferred multipliers and tables: 2x4, two tables for every two lanes,
     3.2 k LUT4, 3.6 k flip-flops, 550 carry cells, 10 multipliers, 4 block RAMs, 130 MHz in nextpnr
@@ -51,29 +52,32 @@ class ContractUnit(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Forget what is under way. Loops, terms and drain do; what lanes have leaves them by itself,
-        and goes nowhere.
+        Makes the unit forget what is under way. Only loops, terms and drain are reset; what is in
+        the lanes leaves them by itself and is not written.
     start : In(1)
-        One pulse; ``fields`` must be steady from the cycle before on, ``index`` from this one on,
-        until ``done``.
+        A pulse in the instruction's first cycle. ``fields`` must be steady from the cycle before
+        on, ``index`` from this one on, until ``done``.
     fields : In(instruction_layout("CONTRACT"))
-        Or the bits of a CORRELATE, which is shorter.
+        The instruction; that of a CORRELATE, which is shorter, stands in the lowest bits.
     index : In(Indices)
+        Values of the instruction's index registers.
     done : Out(1)
-        One pulse in the last cycle: everything is written and counted.
+        A pulse in the instruction's last cycle: everything is written and counted.
     weight, activation : Out(ReadPort)
-        Words of R and L numbers of W bits, number 0 lowest.
+        Read ports of the memories of weights (words of R numbers) and activations (words of L
+        numbers). Numbers have W bits; number 0 is in the lowest.
     result : Out(WritePort)
-        Words of L numbers.
+        Write port of the activation memory.
     gradient, gradient_write : Out(ReadPort), Out(WritePort)
-        Words of R accumulators of 48 bits. Only with ``local_learning``.
+        Ports of the gradient memory, whose words are R accumulators of 48 bits. Only with
+        ``local_learning``.
     table : In(TablePort)
         Writes entries of the activation tables, address ``table * 2**table_bits + index``; not
         while an instruction that uses them runs. Only with ``activation_tables``.
     row_steps : Out(4)
-        Rows that count in one cycle's term, bias terms excluded.
+        Number of rows that count in one cycle's term; bias terms do not.
     saturations : Out
-        Outputs clipped, by the requantisers and by the interpolators.
+        Number of outputs clipped in one cycle, by requantisers and interpolators.
     """
 
     def __init__(self, config: EngineConfig) -> None:

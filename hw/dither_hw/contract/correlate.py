@@ -1,6 +1,4 @@
-"""CORRELATE's control and its way out: addresses, the sum over groups of lanes, and the gradient
-memory.
-"""
+"""The control of CORRELATE: addresses, the sum over interpolator groups, the gradient memory."""
 
 from __future__ import annotations
 
@@ -23,36 +21,39 @@ assert CORRELATE_DISTANCE == MEMORY_LATENCY + 1 + WRITE_LATENCY, "address, word,
 
 
 class Correlator(wiring.Component):
-    """Turns the nest's pace into addresses and controls for the lanes, and adds their sums to the
-    gradients.
+    """Executes CORRELATE around the lanes: makes their addresses and adds their sums to gradients.
 
-    Throughput: a left word or a right word every cycle. A right word's address is there 2 cycles
-    after its :attr:`pace`, and at the activation memory's port a cycle later. From there it takes
-    :data:`~dither.arch.timing.MEMORY_LATENCY` cycles to the word,
-    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` to its products,
-    :func:`~dither.arch.timing.lane_sum_cycles` to their sum over the lanes, one to the addition and
-    one to the write. The gradient's address is a memory's latency ahead of the sum, so that a word
-    can be visited again :data:`~dither.arch.timing.CORRELATE_DISTANCE` cycles later.
+    Throughput: a left word or a right word every cycle. A right word's address is on ``addr`` 2
+    cycles after the word's :attr:`pace`, and at the activation memory one cycle later. From there
+    the word itself takes :data:`~dither.arch.timing.MEMORY_LATENCY` cycles, its products
+    :data:`~dither.arch.timing.MULTIPLIER_LATENCY`, their sum over the lanes
+    :func:`~dither.arch.timing.lane_sum_cycles`, the addition to the gradient one and the write one.
+    The gradient's address is given :data:`~dither.arch.timing.MEMORY_LATENCY` cycles before the sum
+    is there, so that the same gradient word can be visited again
+    :data:`~dither.arch.timing.CORRELATE_DISTANCE` cycles later.
 
     Resources on ECP5, for 4x32 with groups of 4: 450 LUT4, 1.5 k flip-flops, 690 carry cells.
 
     Attributes
     ----------
     start, fields, index : In
-        As in :class:`~dither_hw.contract.contract.ContractUnit`.
+        The same as in :class:`~dither_hw.contract.contract.ContractUnit`.
     pace : In(pace_layout(R))
+        What the loop nest wants done.
     read, addr : Out
-        An activation word is to be read in the next cycle.
-    take, live, term : Out(R), Out(1), Out(1)
-        For the lane groups, a cycle before the word arrives: which row's multipliers are to take
-        it, and whether that row counts; or that it is to be multiplied.
+        The activation word at ``addr`` is to be read in the next cycle.
+    take, live : Out(R), Out(1)
+        The word that arrives in the next cycle is a left word: ``take`` has a bit for the row whose
+        multipliers are to keep it, ``live`` says whether that row counts.
+    term : Out(1)
+        The word that arrives in the next cycle is a right word and is to be multiplied.
     sums : In
-        The groups' sums of products, by group and row, ``MULTIPLIER_LATENCY`` + 1 + levels cycles
-        after ``term``.
+        Sums of products, by group and row: :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 +
+        ceil(log2(lanes_per_table)) cycles after ``term``.
     gradient, gradient_write : Out
-        Words of R accumulators.
+        Ports of the gradient memory, whose words are R accumulators.
     done : Out(1)
-        The last word is written in this cycle.
+        The last gradient word is written in this cycle.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -109,7 +110,7 @@ class Correlator(wiring.Component):
             self.done.eq(finals[-1]),
         ]
 
-        # From here on, what comes out of the lanes.
+        # From here on: what becomes of the lanes' sums.
         ahead = to_sums - MEMORY_LATENCY
         advances = delay_line(m, pace.advance, ahead - 1, "advance")
         gradient = pointer(m, "g", index=self.index[2], loops=LOOPS, advance=advances[-1], **common)

@@ -1,4 +1,4 @@
-"""DITHER: random signs times a factor for each lane, added to words of the activation memory."""
+"""The unit of DITHER: it adds random signs, times a factor for each lane, to activations."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _STRIDE = 8  # signs that alignment skips at once
 
 
 class DitherUnit(wiring.Component):
-    """``y[i][l] = sat_W(x[i][l] + xi * scale[l])``, xi = bit ``i + offset + l`` of the generator,
-    one word a cycle.
+    """Computes ``y[i][l] = sat_W(x[i][l] + xi * scale[l])`` for one word of L activations a cycle.
 
-    The signs of a word are L neighbouring bits, those of the next word lie one bit further on: a
-    shift register of L bits is the word's signs, and the 64 bits behind it are the generator's
-    block that comes next. A block lasts for 64 words, longer than the next one takes, so words
-    never wait once the first one's signs are in place. That takes
-    :func:`dither.arch.timing.dither_start`, the same for all offsets: two blocks one after the
-    other, then a shift by up to 63 bits, first eight at a time.
+    ``xi`` is +1 or -1, from bit ``i + offset + l`` of the generator. The signs of a word are L
+    neighbouring bits, and those of the next word lie one bit further on. So a shift register of L
+    bits holds a word's signs, and the 64 bits behind it are the generator's next block. A block
+    lasts for 64 words, longer than the next one takes, so words never wait once the first word's
+    signs are in place. That takes :func:`dither.arch.timing.dither_start` cycles for every offset:
+    two blocks one after the other, then a shift by up to 63 bits, first eight at a time. The
+    factors are read meanwhile.
 
-    Cycles: :func:`dither.arch.timing.execution_cycles`. From a word's address to its write: 4
-    cycles (no word is visited twice, so in place needs no forwarding). The factors are read before
-    the first word.
+    Cycles: :func:`dither.arch.timing.execution_cycles`. From a word's address to its write:
+    :data:`~dither.arch.timing.MEMORY_LATENCY` + 2 cycles. No word is visited twice, so the result
+    may be written in place of the input.
 
     Resources (ECP5, L = 32, W = 18, the generator included): about 2350 LUT4, 460 carry cells, 2230
     flip-flops; for each lane, two registers of W bits, one of W+1 and an adder.
@@ -42,19 +42,21 @@ class DitherUnit(wiring.Component):
     Attributes
     ----------
     start, done : In, Out
-        Pulses in the first and in the last cycle.
+        Pulses in the first and in the last cycle of the instruction.
     fields : In
-        DITHER's layout. Like all operands stable from start to done.
+        The instruction, in DITHER's layout. Like all operands it is stable from ``start`` to
+        ``done``.
     seed, step, probe : In(32)
         Values of the registers that the fields of these names choose.
     offset : In(16)
-        Likewise: number of the first lane's sample.
+        Value of the register that the field of this name chooses: the number of the first lane's
+        sample.
     activation : Out
-        Read port, L times W bits.
+        Read port of the activation memory, L times W bits.
     result : Out
-        Write port, L times W bits.
+        Write port of the activation memory, L times W bits.
     saturations : Out
-        Numbers clipped in the word that is written in this cycle.
+        Number of activations that were clipped in the word that is written in this cycle.
 
     :param config: gives L, W and the generator's rounds per cycle.
     """
@@ -79,7 +81,7 @@ class DitherUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         issue, last, preparing = self._sequence(m)
-        # What travels along with a word: valid, last of all.
+        # What travels along with a word: whether there is one, and whether it is the last of all.
         layout = data.StructLayout({"valid": 1, "last": 1})
         source = Signal(layout)
         m.d.comb += [source.valid.eq(issue), source.last.eq(issue & last)]
@@ -101,8 +103,11 @@ class DitherUnit(wiring.Component):
         return m
 
     def _sequence(self, m: Module) -> tuple[Signal, Signal, Signal]:
-        """Read addresses: the factors' while signs are prepared, then the words'; returns whether a
-        word's address is out, whether it is the last, and whether signs are being prepared."""
+        """Makes the read addresses: the factors' while signs are prepared, then the words'.
+
+        Returns whether a word's address is out, whether it is the last one, and whether signs are
+        being prepared.
+        """
         fields = self.fields
         preparation = dither_start(self.config) - 1
         wait = Signal(range(preparation + 1))
@@ -121,15 +126,13 @@ class DitherUnit(wiring.Component):
         return issue, last, preparing
 
     def _signs(self, m: Module, using: Value) -> Value:
-        """The bits of the word whose inputs have arrived; the next word's follow behind a cycle of
-        ``using``.
-        """
+        """Returns the arrived word's signs; the next word's follow a cycle of ``using``."""
         lanes = self.config.lanes
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         number = Signal(_BLOCK_NUMBER_BITS, reset_less=True)
         began = delay_line(m, self.start, 2, "began")[-1]
-        # The block at hand stands behind the window and moves into it; the generator holds the one
-        # that follows.
+        # The current block stands behind the window of signs in use and moves into it; the
+        # generator holds the next block.
         bits = Signal(lanes + BLOCK_BITS, reset_less=True)
         used = Signal(range(BLOCK_BITS))  # of the block at hand
         filled = Signal()
@@ -172,6 +175,7 @@ class DitherUnit(wiring.Component):
         return bits[:lanes]
 
     def _compute(self, m: Module, signs: Value, preparing: Value, summed: Value) -> None:
+        """Adds signed factors to the arrived word, clips the sums and counts the clips."""
         lanes, width = self.config.lanes, self.config.width
         factors = Signal(lanes * width, reset_less=True)
         with m.If(preparing):  # the last one is the factors' word
@@ -186,8 +190,8 @@ class DitherUnit(wiring.Component):
                 still.eq(self.fields.gate & (x[-1] | ~x.any())),
                 minus.eq(~(signs[lane] | still)),
             ]
-            # One adder: what it is carried in from the lowest place makes the complement of a
-            # factor its negative.
+            # One adder does both signs: a carry into its lowest place turns the complement of a
+            # factor into its negative.
             addend = Mux(still, 0, factor ^ minus.replicate(width))
             total = Cat(minus, x).as_signed() + Cat(minus, addend).as_signed()
             m.d.sync += sums[lane].eq(total[1:])

@@ -1,4 +1,4 @@
-"""CONTRACT's way out: which row leaves when, and where it goes."""
+"""The drain of CONTRACT: which row leaves the lanes when, and where it is written."""
 
 from __future__ import annotations
 
@@ -17,39 +17,37 @@ from .loops import Term, TileMove
 __all__ = ["Drain"]
 
 _TO_RESULT = 1 + REQUANTISER_LATENCY + 1
-"""Cycles from a row's order to its result: the group's copy of the order, requantiser, result
-register.
-"""
+"""Cycles from the order of a row to its result: copy of the order, requantiser, result register."""
 
 
 _Row = data.StructLayout({"move": TileMove, "final": 1})
-"""One row on its way to the memory; all zeros where there is none."""
+"""One row on its way to the memory; all zeros in a cycle without a row."""
 
 
 class Drain(wiring.Component):
-    """Orders the rows of a complete tile out of the lanes, and follows them with their addresses.
+    """Orders the rows of a complete tile out of the lanes and makes the addresses that they go to.
 
-    Rows beyond ``last_rows`` of a partial tile aren't ordered. Addresses are made where they are
-    used, by the moves that travel along with the rows: three bits a cycle of delay instead of
-    sixteen.
+    Rows beyond ``last_rows`` of a partial tile are not ordered. What travels along with a row is
+    not its address but how the address moves (:class:`~dither_hw.contract.loops.TileMove`), which
+    takes three bits of delay line a cycle instead of sixteen; the address is made where it is used.
 
-    Throughput: a row every cycle, with a table every ``lanes_per_table`` cycles. Resources on ECP5:
-    210 LUT4, 120 flip-flops.
+    Throughput: a row every cycle, with a table every ``lanes_per_table`` cycles
+    (:func:`~dither.arch.timing.drain_cycles_per_row`). Resources on ECP5: 210 LUT4, 120 flip-flops.
 
     Attributes
     ----------
     start, fields : In
-        As in :class:`~dither_hw.contract.contract.ContractUnit`.
+        The same as in :class:`~dither_hw.contract.contract.ContractUnit`.
     index : In(16)
-        Value of the register ``y_index``; steady as ``fields`` are.
+        Value of the register that the field ``y_index`` names; as steady as ``fields``.
     term : In(Term)
         The term whose products enter the accumulators in the next cycle.
     order : Out(1)
-        A register: the lanes are to requantise the next row.
+        A register: the lanes are to requantise their next row.
     enable, addr : Out
-        Registers: the results at the lanes in this cycle are a row to be written here.
+        Registers: the lanes' results in this cycle are a row, to be written to ``addr``.
     done : Out(1)
-        The last row was written in the cycle before.
+        The instruction's last row was written in the cycle before.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -74,7 +72,8 @@ class Drain(wiring.Component):
         use_table = Signal()
         m.d.sync += use_table.eq(fields.activation == Activation.TABLE)
 
-        # Rows still to be ordered of the tile at hand, and cycles until the next order.
+        # How many rows of the current tile are still to be ordered, and cycles until the next
+        # order.
         left, wait = Signal(range(config.rows + 1)), Signal(range(shared))
         row, final = Signal(_Row), Signal()
         ordering = Signal()
@@ -98,8 +97,8 @@ class Drain(wiring.Component):
         taps = delay_line(m, ordered, _TO_RESULT - 2, "row")
         arriving = taps[-1]
         if config.activation_tables:
-            # What does not go through a table must not enter the longer way: it could come out in
-            # the next instruction.
+            # A row that does not go through a table must not enter the longer delay: it could come
+            # out of it in the next instruction.
             longer = Mux(use_table, arriving, 0)
             late = delay_line(m, longer, INTERPOLATOR_LATENCY + config.lanes_per_table, "late_row")[-1]
             arriving = Mux(use_table, late, arriving)
@@ -109,7 +108,7 @@ class Drain(wiring.Component):
         return m
 
     def _address(self, m: Module, arriving: data.View) -> None:
-        """The write port's address, two cycles after a row arrives here: its step, then the sum."""
+        """Makes the write port's address, two cycles after a row arrives: step first, then sum."""
         fields = self.fields
         step, tile = Signal(ADDRESS_BITS, name="step"), Signal(ADDRESS_BITS, name="tile")
         row = Signal(_Row)

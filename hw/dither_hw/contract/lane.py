@@ -1,6 +1,4 @@
-"""The data path of CONTRACT and CORRELATE: multiply-accumulate cells, lanes, groups of lanes with
-what they share.
-"""
+"""The data path of CONTRACT and CORRELATE: multiply-accumulate cells and the lanes made of them."""
 
 from __future__ import annotations
 
@@ -23,25 +21,30 @@ __all__ = ["LaneGroup", "Mode"]
 
 
 _NEAR_ROWS = 4
-"""Rows of a lane that share their registers of what to do."""
+"""Number of neighbouring rows of a lane that share one set of control registers."""
 
 Mode = data.StructLayout({"shift": 6, "relu": 1, "use_table": 1, "table": 2})
-"""What an instruction does to all its outputs; steady while it runs."""
+"""Says what an instruction does to all of its outputs; it is steady while the instruction runs.
+
+``shift``: the requantiser's right shift. ``relu``: negative outputs become zero. ``use_table``:
+outputs pass the activation table number ``table``.
+"""
 
 
 class _Lane(wiring.Component):
-    """R multipliers and accumulators of one sample, and one requantiser for all R.
+    """Computes R sums of products of one sample and rounds them, with one requantiser for all R.
 
-    The accumulators are copied when their tile is complete, so that the next tile starts at once;
-    the numbers held form a chain that moves one row down every time that a row is taken from its
-    end.
+    When a tile is complete, its accumulators are copied, so that the next tile begins at once. The
+    copies form a chain: each time the requantiser takes a number from the chain's end, all others
+    move one row down.
 
-    With ``local_learning``, a multiplier takes either the ``common`` weight or the lane's own
-    activation (``load``), and keeps it until the next.
+    With ``local_learning``, each multiplier takes either the weight that all lanes share
+    (``common``) or a number made of its own lane's activation (``load``), and keeps it until it
+    takes another.
 
-    Resources on ECP5, for W = 18 and each row: one multiplier, about 80 LUT4, 24 carry cells, 96
-    flip-flops, and 72 more as long as the multiplier's own registers aren't used; and one
-    requantiser.
+    Resources on ECP5, for W = 18: one requantiser, and for each row one multiplier, about 80 LUT4,
+    24 carry cells, 96 flip-flops, and 72 more as long as the multiplier's own registers are not
+    used.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -74,7 +77,7 @@ class _Lane(wiring.Component):
         sums = signed(config.accumulator_width)
         own = Signal(operand)
         if config.local_learning:
-            # What is loaded as WEIGHT is the zero of a row that does not count.
+            # A row that does not count loads zero; its kind is WEIGHT.
             with m.Switch(self.kind):
                 with m.Case(Operand.LANE):
                     m.d.comb += own.eq(self.x)
@@ -116,8 +119,11 @@ class _Lane(wiring.Component):
         return m
 
     def _controls(self, m: Module, number: int) -> tuple[Signal, Signal, Signal, Signal]:
-        """A few rows' own registers of what they are to do: to accumulate, to begin with that; to
-        hold a copy of the accumulator, to hold that or the next row's."""
+        """Makes the control registers of a few neighbouring rows.
+
+        Returns four: add the product to the accumulator; begin with the product instead; copy the
+        accumulator into the chain, instead of the next row's number; take either of the two.
+        """
         accumulate, begin, copy, load = (
             Signal(name=f"{name}{number}_copy") for name in ("accumulate", "begin", "hold", "load")
         )
@@ -126,52 +132,59 @@ class _Lane(wiring.Component):
 
 
 class LaneGroup(wiring.Component):
-    """``lanes_per_table`` lanes with their own copies of weights and control, and the interpolator
-    that they share.
+    """One interpolator group: ``lanes_per_table`` lanes, and the interpolator that they share.
 
-    With ``local_learning`` also sums over the lanes of each row's products, one every cycle: R
-    trees of adders with registers behind every level.
+    A group has its own copies of weights and controls, which keep long nets out of the lanes. A
+    synthesiser that merges equal registers must be told to keep those whose names end in ``_copy``
+    (Yosys: ``proc; flatten; setattr -set keep 1 w:*_copy %ci1``).
 
-    The copies keep long nets out of the lanes. A synthesiser that merges equal registers must be
-    told to keep those whose names end in ``_copy`` (Yosys:
-    ``proc; flatten; setattr -set keep 1 w:*_copy %ci1``).
+    With ``local_learning``, the group also sums each row's products over its lanes, in every cycle,
+    by R trees of adders with registers behind every level.
 
     Latency from ``valid`` to the accumulator: 1 (the group's copies) +
-    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 cycles; from ``drain`` to ``result``: 1 +
-    :data:`~dither.arch.timing.REQUANTISER_LATENCY` + 1 cycles, with a table
-    :data:`~dither.arch.timing.INTERPOLATOR_LATENCY` + ``lanes_per_table`` more. Throughput: a term
-    every cycle; a row every cycle, or with a table every ``lanes_per_table`` cycles.
+    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 cycles. From ``drain`` to ``result``: 1 +
+    :data:`~dither.arch.timing.REQUANTISER_LATENCY` + 1 cycles, and with a table
+    :data:`~dither.arch.timing.INTERPOLATOR_LATENCY` + ``lanes_per_table`` more until the last
+    lane's. Throughput: a term every cycle; a row every cycle, or with a table every
+    ``lanes_per_table`` cycles.
 
     Attributes
     ----------
     weight : In(signed(W)), array of R
-        One weight word, with the controls ``valid`` (it is to be multiplied), ``first`` and
-        ``last``.
+        One weight word, a number for each row.
+    valid, first, last : In(1)
+        Controls that come together with ``weight``: the word is to be multiplied; it begins a tile;
+        it ends a tile.
     x : In(signed(W)), array of lanes
-        The activations, a cycle after the weights.
+        The lanes' activations, one cycle after the weights that they are multiplied by.
     drain : In(1)
-        A row is to be requantised; the first one a cycle and a multiplication after ``last``.
+        The next row of the copied tile is to be requantised. The first order of a tile comes
+        :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 2 cycles after ``last`` at the earliest.
     mode : In(Mode)
+        What happens to the outputs.
     load : In(TablePort)
-        Only with activation tables.
+        Writes entries of the activation tables. Only with ``activation_tables``.
     take : In(R)
-        A bit for each row whose multipliers are to take their lane's activation as their weight, a
-        cycle later, and keep it. Like the following, only with ``local_learning``.
+        A bit for each row, set if that row's multipliers are to take, one cycle later, a number
+        made of their lane's activation as their weight, and keep it. This port and the following
+        are there only with ``local_learning``.
     kind : In(Operand)
-        What they take of it; WEIGHT: zero.
+        Which number ``take`` makes of the activation: LANE the activation itself, POSITIVE whether
+        it is positive, SIGN its sign, WEIGHT zero.
     keep : In(1)
-        With ``valid``: multiply by the weights taken.
+        With ``valid``: multiply by the weights that were taken instead of ``weight``.
     correlate : In(1)
-        Instead of ``valid``: multiply by the weights taken, and sum over the lanes.
+        Multiply by the weights that were taken and sum over the lanes; used instead of ``valid``.
     sums : Out(signed), array of R
-        Registers (of a single lane: its products): the lanes' sums, 1 +
+        Registers with each row's sum over the lanes, 1 +
         :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + ceil(log2(lanes)) cycles after
-        ``correlate``.
+        ``correlate``. With a single lane, its products.
     result : Out(signed(W)), array of lanes
-        Registers.
+        Registers with the row's outputs, one for each lane.
     clips : Out
-        Outputs of requantisers and interpolator that were clipped; a cycle after the result of the
-        one, with that of the other.
+        Number of outputs that were clipped: by requantisers, 2 +
+        :data:`~dither.arch.timing.REQUANTISER_LATENCY` cycles after ``drain``; by the interpolator,
+        together with the result.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -216,7 +229,7 @@ class LaneGroup(wiring.Component):
         ]
         weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
         m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
-        # What the lanes see a cycle ahead of their registers.
+        # The lanes' inputs come a cycle before the lanes' own registers take them.
         due = delay_line(m, valid, MULTIPLIER_LATENCY - 1, "valid")[-1]
         if config.local_learning:
             take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
@@ -269,10 +282,10 @@ class LaneGroup(wiring.Component):
     def _through_tables(
         self, m: Module, mode: Signal, rounded: Signal, lanes: list[_Lane], results: list[Signal]
     ) -> Signal:
-        """Results, by way of the interpolator where the mode says so; returns its clips.
+        """Drives the results, through the interpolator where the mode says so; returns its clips.
 
-        The lanes hold a row's numbers for as many cycles as there are lanes: one after the other
-        enters the interpolator, and a flag that follows it says when its value is due.
+        The lanes hold a row's numbers for as many cycles as there are lanes. In that time, one lane
+        after the other enters the interpolator, followed by a flag that says when its value is due.
         """
         config, width = self.config, self.config.width
         m.submodules.interpolator = interpolator = Interpolator(

@@ -1,4 +1,4 @@
-"""The loop nest of CONTRACT and CORRELATE: one term a cycle, with its addresses."""
+"""The loop nest of CONTRACT and CORRELATE, which makes the addresses of one term in each cycle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Indices", "LoopNest", "Term", "TileMove", "pace_layout", "pointer"]
 Indices = data.ArrayLayout(
     ADDRESS_BITS, max(len(f.sources) for f in INSTRUCTIONS if f.phase in ("contract", "correlate"))
 )
-"""Values of an instruction's index registers, in the order of its sources."""
+"""Holds the values of an instruction's index registers, in the order of its sources."""
 
 _CORRELATE = next(form.opcode for form in INSTRUCTIONS if form.name == "CORRELATE")
 
@@ -29,42 +29,46 @@ assert ISSUE_LATENCY == 4, "loop counters, chosen loop, chosen steps, address"
 
 
 class TileMove(enum.Enum):
-    """How the output address gets to a row from the row before it.
+    """How a row's output address is reached from the address of the row before it.
 
-    The number of an outer loop's move is one more than the loop's place in
-    :data:`dither.arch.isa.LOOPS`.
+    An outer loop's move has the loop's place in :data:`dither.arch.isa.LOOPS`, plus one, as its
+    value.
     """
 
     NONE = 0
-    """No row leaves in this cycle."""
+    """There is no row in this cycle."""
     ROW = 1
-    """The next row of the tile."""
+    """The row is the next one of its tile."""
     FIRST = 2
-    """The first row of the first tile."""
+    """The row is the first one of the first tile."""
     O0 = 4
-    """The first row of a tile that began when loop o0 advanced; likewise the following."""
+    """The row is the first of a tile that began when loop o0 advanced; likewise the following."""
     O1 = 5
     O2 = 6
     O3 = 7
 
 
 Term = data.StructLayout({"valid": 1, "bias": 1, "first": 1, "last": 1, "partial": 1, "final": 1, "move": TileMove})
-"""What the pipeline has to know of one multiply-accumulate; ``valid``, ``first``, ``last`` are zero
-in empty cycles.
+"""Describes one multiply-accumulate (a term) to the pipeline behind the loop nest.
 
-``valid``: there is a term. ``bias``: it is the tile's bias. ``first``: it starts a tile, the
-accumulators start anew. ``last``: it ends a tile. ``partial``: loop o0 is in its last iteration,
-only ``last_rows`` rows count. ``final``: it ends the instruction. ``move``: how the tile's output
-address follows from that of the tile before.
+``valid``: there is a term in this cycle. ``bias``: the term is the tile's bias. ``first``: the term
+is the first of its tile, so the accumulators begin with it instead of adding it. ``last``: the term
+is the last of its tile. ``partial``: loop o0 is in its last iteration, so only ``last_rows`` rows
+of the tile count. ``final``: the term ends the instruction. ``move``: how the tile's output address
+follows from that of the tile before. In a cycle without a term, ``valid``, ``first`` and ``last``
+are zero.
 """
 
 
 def pace_layout(rows: int) -> data.StructLayout:
-    """What CORRELATE does in a cycle; zeros but for ``live`` in empty ones.
+    """Returns the layout of what CORRELATE does in one cycle.
 
-    ``left``: a bit for the row whose left word is to be read. ``live``: that row counts. ``term``:
-    a right word is to be read. ``final``: it is the instruction's last. ``advance``: a bit for the
-    loop of :data:`dither.arch.isa.LOOPS` that advances after it.
+    In a cycle in which it does nothing, all members but ``live`` are zero. ``left``: a bit for each
+    row, set for the row whose left word is to be read. ``live``: that row counts. ``term``: a right
+    word is to be read. ``final``: that word is the instruction's last. ``advance``: a bit for each
+    loop of :data:`dither.arch.isa.LOOPS`, set for the one that advances after this term.
+
+    :param rows: R, the engine's rows.
     """
     return data.StructLayout({"left": rows, "live": 1, "term": 1, "final": 1, "advance": len(LOOPS)})
 
@@ -80,12 +84,18 @@ class _State(enum.Enum):
 def pointer(
     m: Module, kind: str, *, fields: data.View, start: Value, index: Value, loops: tuple[str, ...], advance: Value
 ) -> Signal:
-    """The address register of one operand, moved by the step of the loop that advanced, two cycles
-    later.
+    """Makes the address register of one operand, which moves by the step of the loop that advances.
 
-    ``advance`` has a bit for each of :data:`dither.arch.isa.LOOPS`, of which at most one is set.
+    The address moves two cycles after ``advance``. ``index`` is added as if it were a step, in the
+    second cycle after ``start``.
 
-    The index is added as if it were a step, in the second cycle after ``start``.
+    :param m: module that gets the registers.
+    :param kind: first letter of the operand's fields, such as ``w`` in ``w_base`` and ``w_k0``.
+    :param fields: the instruction.
+    :param start: high for one cycle; the address is ``KIND_base`` in the next.
+    :param index: value of the operand's index register.
+    :param loops: the loops that have an address step for this operand.
+    :param advance: a bit for each of :data:`dither.arch.isa.LOOPS`, of which at most one is set.
     """
     address, step = (Signal(ADDRESS_BITS, name=f"{kind}_{name}", reset_less=True) for name in ("pointer", "step"))
     with m.If(start):
@@ -101,35 +111,39 @@ def pointer(
 
 
 class LoopNest(wiring.Component):
-    """Walks through the seven loops and issues a term every cycle, the bias term of every tile
-    first.
+    """Walks through the seven loops of CONTRACT or CORRELATE and gives one term in each cycle.
 
-    Latency 4 cycles from ``start`` to the first weight address; throughput one term a cycle,
-    without bubbles but for the descriptor's ``idle`` cycles between tiles. A term with lane-wise
-    operands takes two cycles; latencies refer to the second of them. For CORRELATE, a tile starts
-    with R cycles for its left words; terms are :attr:`pace`'s then, and :attr:`term` rests.
-    Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells (seven counters, three address
-    registers, and a choice of one of eight steps in front of each).
+    A tile's bias term comes before its other terms. Latency:
+    :data:`~dither.arch.timing.ISSUE_LATENCY` cycles from ``start`` to the first weight address.
+    Throughput: one term a cycle; only the instruction's ``idle`` cycles between two tiles are
+    empty. A term with a lane-wise operand takes two cycles
+    (:func:`~dither.arch.timing.cycles_per_term`); latencies refer to the second of them. For
+    CORRELATE, a tile begins with R cycles for its left words; its terms appear on :attr:`pace`, and
+    :attr:`term` shows none. Resources on ECP5: 620 LUT4, 330 flip-flops, 84 carry cells (seven
+    counters, three address registers, and a choice of one of eight steps in front of each).
 
-    From counters to addresses no cycle holds more than one adder: registered flags (all loops
-    within a loop are in their last iterations) decide which loop advances, that chooses the steps a
-    cycle later, and those move the addresses in the next.
+    From counters to addresses, no cycle holds more than one adder. Registered flags say of every
+    loop whether all loops inside it are in their last iterations, which decides which loop
+    advances; a cycle later, that loop chooses the address steps; in the next cycle, these move the
+    addresses.
 
     Attributes
     ----------
     start, fields, index : In
-        As in :class:`~dither_hw.contract.contract.ContractUnit`.
+        The same as in :class:`~dither_hw.contract.contract.ContractUnit`.
     weight_addr, activation_addr : Out(16)
-        Registers. The activation address comes a cycle after the weight address; it needs to be
-        there :data:`~dither.arch.timing.BROADCAST_LATENCY` cycles after, because weights have that
-        much further to go.
+        Registers with the addresses of the term's weight word and activation word. The activation
+        address comes one cycle after the weight address. It must be at the activation memory
+        :data:`~dither.arch.timing.BROADCAST_LATENCY` cycles after the weight address is at the
+        weight memory, because weights have that much further to go.
     term : Out(Term)
-        Belongs to the weight address.
+        Describes the term whose weight address is on ``weight_addr`` in this cycle.
     pace : Out(pace_layout(R))
-        Two cycles ahead of ``term``. Only with ``local_learning``.
+        Says what CORRELATE does, two cycles earlier than ``term`` would. Only with
+        ``local_learning``.
     row_steps : Out(4)
-        Rows that count in this cycle's term, 0 for bias terms and empty cycles (not aligned with
-        ``term``).
+        Number of rows that count in a term, for the counter of the same name; 0 for bias terms and
+        in empty cycles. It is not aligned with ``term``.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -155,7 +169,8 @@ class LoopNest(wiring.Component):
         ready: Value = Const(1, 1)
         idle, last_rows = fields.idle, fields.last_rows
         if self.config.local_learning:
-            # A term's second cycle; the first one's word is read with the address of the second.
+            # ``second`` is a term's second cycle. The operand's word is addressed in the same cycle
+            # as the term itself, one cycle before the input's.
             lanewise = Signal()
             second = Signal()
             correlate, ready = Signal(name="correlate"), ~lanewise | second
@@ -169,9 +184,9 @@ class LoopNest(wiring.Component):
         bias_now = (state == _State.BIAS) & ready
         term_now = (state == _State.TERM) & ready
 
-        # The loops. Registers hold, for every loop, whether it is in its last iteration, or the one
-        # before; and whether all loops within it are in their last ones, so that it goes on with
-        # this term.
+        # The loops. Registers say of every loop whether it is in its last iteration or the one
+        # before, and whether all loops inside it are in their last iterations, so that it advances
+        # with this term.
         ends, ends_next = Signal(len(LOOPS)), Signal(len(LOOPS))
         within = Signal(len(LOOPS) + 1, init=1)
         ones = Signal(len(LOOPS))  # loops of one iteration
@@ -195,7 +210,7 @@ class LoopNest(wiring.Component):
         tile_ends = within[inner]
         nest_ends = within[-1]
 
-        # Tiles.
+        # The state machine of a tile: left words or bias, terms, idle cycles.
         fresh = Signal()
         move = Signal(TileMove)
         gap = Signal.like(fields.idle)
@@ -255,7 +270,7 @@ class LoopNest(wiring.Component):
                 pace.advance.eq(advancing & pace_term.replicate(len(LOOPS))),
             ]
 
-        # Two cycles later: its steps. Three: the addresses.
+        # Two cycles later, the loop's address steps; three cycles later, the addresses.
         terms = delay_line(m, term, 2, "term")
         m.d.comb += self.term.eq(terms[-1])
         common = {"fields": fields, "start": self.start}

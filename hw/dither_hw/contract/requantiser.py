@@ -1,4 +1,4 @@
-"""From an accumulator to an output word: shift, round, clip."""
+"""The requantiser: it shifts, rounds and clips an accumulator to an output word."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ _MAX_SHIFT = 47
 
 
 class Requantiser(wiring.Component):
-    """``y = clip((x + 2**(shift-1)) >> shift)``, and negative outputs to zero if ``relu``.
+    """Shifts an accumulator right, rounds it half up and clips it to the width of an output.
 
-    The last bit shifted out rounds: it travels below the number instead of being added in front of
-    the shifter. Behind the coarse shift, by a multiple of eight, only the bits that an output in
-    range can come from go on: a flag says whether the number has others, and then the fine shift,
-    by up to seven, can't bring it back into range.
+    ``y = clip((x + 2**(shift-1)) >> shift)``; with ``relu``, negative outputs become zero. Rounding
+    costs no adder in front of the shifter: the last bit that is shifted out travels below the
+    number and is added at the end. The coarse shift, by a multiple of eight, passes on only those
+    bits that can belong to an output in range. A flag says whether the number has other bits too;
+    then the fine shift, by up to seven, cannot bring it back into range.
 
-    Latency 4 cycles, throughput one number a cycle. Resources on ECP5, for 18 of 48 bits: 241 LUT4,
-    106 flip-flops.
+    Latency: :data:`~dither.arch.timing.REQUANTISER_LATENCY` cycles. Throughput: one number a cycle.
+    Resources on ECP5, for 18 of 48 bits: 241 LUT4, 106 flip-flops.
 
     Attributes
     ----------
     x : In(signed(width))
         The accumulator.
     stages : In(4)
-        Bit i high: stage i takes what the stage before it has; bit 0 belongs to x.
+        Enables of the pipeline's stages: with bit i high, stage i takes what the stage before it
+        has. Stage 0 takes ``x``.
     shift, relu : In
-        Steady while a number is under way; ``shift`` from 0 to 47.
+        Steady while a number is under way; ``shift`` goes from 0 to 47, and 0 leaves the number as
+        it is.
     y, clipped : Out
-        Registers: the output, and whether the shifted number was beyond its range.
+        Registers: the output, and whether the shifted number was out of its range.
 
-    :param width: bits of x.
-    :param output: bits of y.
+    :param width: bits of ``x``.
+    :param output: bits of ``y``.
     """
 
     def __init__(self, *, width: int, output: int) -> None:
@@ -59,8 +62,9 @@ class Requantiser(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         W = self.output
-        # The number, the round bit below it, seven bits of fine shift, and one more than the
-        # output's sign: rounding must not bring back what the flag calls beyond.
+        # The number, the rounding bit below it, seven bits for the fine shift, and one bit above
+        # the output's sign, so that rounding cannot bring a number back that the flag calls out of
+        # range.
         kept = W + 1 + 1 + (1 << _FINE_BITS) - 1
         source = Cat(Const(0, 1), self.x).as_signed()
 
@@ -95,5 +99,5 @@ class Requantiser(wiring.Component):
 
 
 def _mixed(bits: Value) -> Value:
-    """Whether bits differ."""
+    """Whether there are both ones and zeros among bits."""
     return bits.any() & ~bits.all()

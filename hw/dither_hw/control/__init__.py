@@ -1,1 +1,1 @@
-"""The sequencer and the host's registers."""
+"""The control of an engine: the sequencer and the registers for its host."""

@@ -1,4 +1,4 @@
-"""The host's registers: identity, start and status, counters, program window."""
+"""The host's registers: identity, start and status, counters, and the program memory."""
 
 from __future__ import annotations
 
@@ -16,21 +16,37 @@ from ..memory.memories import BankedMemory
 __all__ = ["HostRegisters"]
 
 _NEIGHBOURS = 2
-"""Address bits that tell registers from their neighbours."""
+"""Number of low address bits by which neighbouring registers differ."""
 _ADDRESS = {register.name: register.address for register in REGISTERS}
 
 
 class HostRegisters(wiring.Component):
-    """Program memory, counters and control registers behind one 32-bit port (map:
-    :mod:`dither.arch.regmap`).
+    """Gives the host its registers, counters and the program memory behind one 32-bit port.
 
-    A read takes two cycles: ``rdata`` belongs to the address of the cycle before the last one.
-    Counters are cleared by a start, whose way to the sequencer, the cycle behind it, is no phase's.
-    They count two cycles late, so they are final three cycles after ``busy`` falls, sooner than any
-    host can ask.
+    The registers' addresses are those of :mod:`dither.arch.regmap`. ``rdata`` belongs to the
+    address of two cycles before (the family's ``host_read_cycles``). A start clears the counters;
+    the cycle after it, in which the start is on its way to the sequencer, is not counted. Counters
+    count two cycles late, so they are final three cycles after ``busy`` falls, sooner than any host
+    can ask.
 
-    Resources: the program memory, one 32-bit counter for each entry of the counter table and its
-    share of a read multiplexer.
+    Resources: the program memory, one 32-bit counter for each entry of the table of counters, and
+    its share of a read multiplexer.
+
+    Attributes
+    ----------
+    addr, write, wdata, rdata : In, In, In, Out
+        The host's port: address, whether to write, the value to write, and the value read.
+    start, entry : Out
+        A pulse that starts a program, and the address of its first word.
+    busy, fault : In(1)
+        What the register ``status`` shows.
+    program_addr, program_data : In, Out
+        Read port of the program memory, for the sequencer; latency
+        :data:`~dither.arch.timing.BLOCK_RAM_LATENCY`.
+    phase : In
+        What this cycle is charged to, an index of :data:`dither.arch.regmap.PHASES`.
+    row_steps, saturations_PLACE : In
+        What is to be added to the counters of these names.
 
     :param config: the engine; its digest is the register ``configuration``.
     """
@@ -90,8 +106,9 @@ class HostRegisters(wiring.Component):
         return m
 
     def _selected(self, m: Module, registers: dict[int, Value]) -> Value:
-        """The register that the address of the cycle before names: some neighbours' share a first
-        choice.
+        """Returns the register that the address of the cycle before names.
+
+        Registers with neighbouring addresses share a first choice.
         """
         value: Value = Const(0, 32)
         for number in sorted({address >> _NEIGHBOURS for address in registers}):

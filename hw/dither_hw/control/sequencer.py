@@ -1,4 +1,4 @@
-"""The sequencer: fetches instructions, reads their operands, runs loops and calls, starts units."""
+"""The sequencer: it fetches instructions, reads operands, runs loops and calls, starts units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from ..base.interfaces import ADDRESS_BITS, instruction_layout
 __all__ = ["INSTRUCTION_WORDS", "OPERANDS", "UNITS", "Sequencer", "Unit"]
 
 INSTRUCTION_WORDS = max(form.words for form in INSTRUCTIONS)
+"""Number of program words of the longest instruction."""
 OPERANDS = max(len(form.sources) for form in INSTRUCTIONS)
+"""Most registers that one instruction reads."""
 _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 
 
@@ -56,39 +58,44 @@ UNITS: dict[str, Unit] = {
     "DITHER": Unit.DITHER,
     "TRANSPOSE": Unit.TRANSPOSE,
 }
-"""The unit that executes an instruction; the sequencer executes all others itself."""
+"""Maps an instruction's name to the unit that executes it.
+
+Instructions that are not here are executed by the sequencer itself.
+"""
 
 
 class Sequencer(wiring.Component):
-    """Executes a program, one instruction after the other.
+    """Executes a program, one instruction after the other, and starts units for what it cannot do.
 
-    An instruction is fetched in ``dither.arch.timing.fetch_cycles``; control instructions then
-    execute in one cycle, units take as long as they do. What is known of an opcode, operands'
-    addresses and results go through registers of their own, so that no path leads from one memory
-    to another; and units see copies of instruction, operands and start, so that the way to them is
-    no part of what the sequencer decides.
+    Fetching an instruction takes :func:`dither.arch.timing.fetch_cycles`. A control instruction
+    then executes in one cycle; a unit takes as long as it does. What is known of an opcode, the
+    operands' addresses and results pass registers of their own, so that no path leads from one
+    memory to another. Units see copies of instruction, operands and start, so that the long way to
+    them is no part of the sequencer's own paths.
 
-    Resources: the instruction register (one flip-flop a bit of the longest instruction), two small
-    memories (registers, stack), two 32-bit adders.
+    Resources: the instruction register (one flip-flop for each bit of the longest instruction), two
+    small memories (registers, stack), two 32-bit adders.
 
     Attributes
     ----------
     start, entry : In
-        A pulse on ``start`` begins at word ``entry`` a cycle later; heeded only while not busy.
-    busy, fault : Out
-        A program runs; the last one ended by an unknown opcode, a loop of no iterations, a stack
-        overflow, an underflow, or an END or RETURN without its LOOP or CALL.
+        A pulse on ``start`` begins the program at word ``entry`` a cycle later; it is ignored while
+        the sequencer is busy.
+    busy, fault : Out(1)
+        ``busy``: a program runs. ``fault``: the last program was ended by an unknown opcode, a loop
+        of no iterations, a stack overflow or underflow, or an END or RETURN without its LOOP or
+        CALL.
     program_addr, program_data : Out, In
         Read port of the program memory, latency :data:`dither.arch.timing.BLOCK_RAM_LATENCY`.
     instruction : Out
-        The instruction at work, opcode in the lowest bits; stable from a unit's start to its done.
+        The current instruction, opcode in the lowest bits; stable from a unit's start to its done.
     operands : Out
-        Values of its source registers, in the order of
+        Values of the instruction's source registers, in the order of
         :attr:`dither.arch.isa.InstructionFormat.sources`.
     unit, unit_start, unit_done : Out, Out, In
-        A bit for each :class:`Unit`: which one the instruction is for, a register that is there two
-        cycles before the start and stays until the next instruction comes; a pulse that starts it;
-        then a pulse in its last cycle.
+        ``unit`` has a bit for each :class:`Unit` and says which one the instruction is for, from
+        two cycles before the start until the next instruction comes. ``unit_start`` is a pulse,
+        with the same bits, that starts it. ``unit_done`` is a pulse in the unit's last cycle.
     result : In(32)
         The unit's result in its last cycle, for instructions with a target register.
     waiting : In(1)
@@ -122,6 +129,7 @@ class Sequencer(wiring.Component):
         )
 
     def _fields(self, form: InstructionFormat) -> data.View:
+        """Returns the instruction register, read as an instruction of this format."""
         return data.View(instruction_layout(form.name), self._word[: form.bits])
 
     def elaborate(self, platform: object) -> Module:
@@ -141,13 +149,13 @@ class Sequencer(wiring.Component):
         operand = registers.read_port(domain="comb")
         result = registers.write_port()
 
-        # Properties of the instruction, in registers. What is taken from the program memory or the
-        # registers goes where a one in a shift register says.
+        # Properties of the instruction, in registers. A one in a shift register says into which
+        # word, or which operand, goes what the program memory or the registers give.
         index = Signal(range(INSTRUCTION_WORDS + BLOCK_RAM_LATENCY + 1))
         word_due, operand_due = Signal(INSTRUCTION_WORDS), Signal(OPERANDS + 2)
         length = Signal(range(INSTRUCTION_WORDS + 1))
-        # The cycle in which its last word is there; known in time of the shortest, and till then of
-        # the one before.
+        # The cycle in which the instruction's last word is there. It is known in time for the
+        # shortest instructions; until then it is still that of the instruction before.
         arrived = Signal.like(index, init=_last_word(1))
         sources = Signal(range(OPERANDS + 1))
         unit = Signal(len(Unit))
@@ -205,7 +213,7 @@ class Sequencer(wiring.Component):
         for i in range(OPERANDS):
             with m.If(operand_due[i + 2]):
                 m.d.sync += self._operand[i].eq(operand.data)
-        # A start is on its way for a cycle: it comes out of a comparison of addresses.
+        # A start is registered for a cycle, because it comes out of a comparison of addresses.
         started = Signal()
         m.d.sync += started.eq(0)
         with m.If(self.start & ~self.busy):
@@ -242,7 +250,7 @@ class Sequencer(wiring.Component):
             with m.State("OPERAND"):
                 m.next = "DECODE"
             with m.State("DECODE"):
-                # Registers take what EXECUTE acts upon.
+                # In this cycle, registers take what EXECUTE acts upon.
                 m.next = "EXECUTE"
             with m.State("EXECUTE"):
                 m.d.comb += executing.eq(1)
@@ -286,7 +294,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _decode(self, m: Module, opcode: Value) -> _Control:
-        """Registers with what a control instruction is to do, a cycle behind its operands."""
+        """Makes registers that say what a control instruction does, a cycle after its operands."""
         frame = data.StructLayout({"address": ADDRESS_BITS, "remaining": 32, "loop": 1})
         m.submodules.stack = stack = Memory(shape=frame, depth=STACK_DEPTH, init=[])
         control = _Control(stack)
@@ -328,14 +336,12 @@ class Sequencer(wiring.Component):
         return control
 
     def _execute(self, m: Module, control: _Control, executing: Value, pc: Signal, following: Value) -> None:
-        """Opens and closes loops and calls; sets ``pc`` where it is not the ``following`` word's
-        address.
-        """
+        """Opens and closes loops and calls, and sets ``pc`` where the program jumps."""
         top, push, level = control.top, control.push, control.level
         again = control.ends & ~control.last
         acting = Signal()
         m.d.comb += acting.eq(executing & ~control.fails)
-        # What is pushed is not wanted before the next instruction is fetched.
+        # The stack is written a cycle later: nobody reads the entry before the next instruction.
         m.d.sync += [
             push.en.eq(acting & (control.loops | control.calls | again)),
             push.addr.eq(Mux(control.ends, level - 1, level)),
@@ -355,14 +361,12 @@ class Sequencer(wiring.Component):
 
 
 def _last_word(words: int) -> int:
-    """The cycle of a fetch in which the last of so many words is there."""
+    """Returns the cycle of a fetch in which the last of so many words is there."""
     return BLOCK_RAM_LATENCY - 1 + max(words, SHORTEST_FETCH)
 
 
 class _Control:
-    """The stack of open loops and calls, and what the control instruction at hand is to do with
-    it.
-    """
+    """The stack of open loops and calls, and what the current instruction does to it."""
 
     def __init__(self, stack: Memory) -> None:
         self.top, self.push = stack.read_port(), stack.write_port()

@@ -15,33 +15,32 @@ from ..base.interfaces import EnginePorts
 __all__ = ["Bridge"]
 
 _NEAR_BITS = 24
-"""Bits of a beat that share what tells them to change."""
+"""Number of a beat's bits that share the register that tells them to change."""
 _RESET_CYCLES = 3
-"""Until a reset has passed its registers here, in the engine and in the link."""
+"""Cycles until a reset has passed its registers here, in the engine and in the link."""
 
 
 class Bridge(wiring.Component):
-    """An engine's ports a cycle away from the engine, so that no path leads from one unit through
-    both into another.
+    """Puts registers between the link and an engine, so that no path leads through both.
 
-    Registers hold what goes either way. A stream has one for a beat: ready while it is empty, so it
-    takes every other cycle's beat, of which a serial line needs none.
+    A stream has a register for one beat. It is ready while that is empty, so it takes a beat in
+    every other cycle at most; a serial line is far slower than that.
 
     Resources: registers for two beats and for the host port.
 
     Attributes
     ----------
-    engine : flipped EnginePorts
-        The engine.
-    link : EnginePorts
-        The same for the link, but that ``busy`` is high as long as a beat of the engine's waits
-        here, and that reads take :attr:`READ_CYCLES` more.
+    engine : In(EnginePorts)
+        The ports of the engine, to be connected to it.
+    link : Out(EnginePorts)
+        The same ports for the link, with two differences: ``busy`` stays high as long as a beat
+        from the engine waits here, and reads take :attr:`READ_CYCLES` more cycles.
     holds : Out(1)
         A beat for the engine waits here.
     """
 
     READ_CYCLES = 2
-    """By which a read takes longer: on the way there, and on the way back."""
+    """Additional cycles of a read: one on the way there, one on the way back."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__({"engine": In(EnginePorts(config)), "link": Out(EnginePorts(config)), "holds": Out(1)})
@@ -49,7 +48,7 @@ class Bridge(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         engine, link = self.engine, self.link
-        # Nothing comes from an engine that has not heard of its reset.
+        # No beat is taken from an engine whose reset is still on its way.
         late = Signal(_RESET_CYCLES)
         m.d.sync += [engine.reset.eq(link.reset), late.eq(Cat(link.reset, late))]
         self._reset = link.reset | late.any()
@@ -63,6 +62,7 @@ class Bridge(wiring.Component):
         return m
 
     def _stream(self, m: Module, source: Any, target: Any) -> None:
+        """Passes beats from ``source`` to ``target`` through a register for one beat."""
         valid, free = Signal(), Signal()
         m.d.comb += [
             source.ready.eq(free),

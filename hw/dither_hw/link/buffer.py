@@ -1,6 +1,4 @@
-"""Ring buffers: input, with bodies of frames that may yet turn out to be broken; output, until it
-is acknowledged.
-"""
+"""The ring buffers: for bodies of requests, and for output that the host has yet to acknowledge."""
 
 from __future__ import annotations
 
@@ -17,11 +15,16 @@ from .serial import SLOT, Circulating, any_bit, constant_bit, exceeds, subtract
 __all__ = ["MAX_BUFFER_BYTES", "MIN_BUFFER_BYTES", "InputBuffer", "OutputBuffer"]
 
 MIN_BUFFER_BYTES = 64
+"""Smallest size in bytes that a buffer can have."""
 MAX_BUFFER_BYTES = 1 << 15
-"""Positions modulo 2**16 tell an empty buffer from a full one only up to half of it."""
+"""Largest size in bytes that a buffer can have.
+
+Positions count modulo 2**16; they tell an empty buffer from a full one up to half of that.
+"""
 
 
 def _checked(size: int, what: str) -> int:
+    """Returns the size of a buffer if it is a power of two within the limits."""
     if size & (size - 1) or not MIN_BUFFER_BYTES <= size <= MAX_BUFFER_BYTES:
         raise ValueError(
             f"the {what} buffer must have a power of two from {MIN_BUFFER_BYTES} to {MAX_BUFFER_BYTES} bytes, "
@@ -31,51 +34,59 @@ def _checked(size: int, what: str) -> int:
 
 
 class InputBuffer(wiring.Component):
-    """What comes from the host, up to the engine's streams and registers.
+    """Keeps what comes from the host until the engine's streams and registers take it.
 
-    A frame's body and CRC are written behind what is there; at the frame's end they are kept
-    without the CRC (``commit``) or not, and the next frame begins behind what is kept (``settle``).
-    One byte a slot goes in, or else one may go out, or two that share a word.
+    A frame's body and CRC are written behind what the buffer holds. At the frame's end, either they
+    are kept without the CRC (``commit``) or not; then the next frame begins behind what was kept
+    (``settle``). So a broken frame leaves no trace. In each slot one byte goes in, or else one byte
+    goes out, or two that share a word of the memory.
 
     Resources: one block RAM or more, or one single-port RAM of an iCE40UP5K; 53 registers, about 80
     LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     write, data : In(1), In(8)
-        In a slot with ``write``, ``data`` of its gap is appended, if there is room.
+        In a slot with ``write``, the ``data`` of its gap is appended, if there is room.
     commit : In(1)
-        For a whole slot, without ``write``: all that was written since the last ``settle`` is kept,
-        but for the CRC.
+        For a whole slot, without ``write``: keeps all that was written since the last ``settle``,
+        except the CRC.
     forget : In(1)
-        For a whole slot, at whose beginning the rest of the buffer is reset: it is empty then.
+        For a whole slot, at whose beginning the rest of the buffer is reset: the buffer is empty
+        then.
     settle : In(1)
-        For a whole slot, without ``write``, perhaps the one behind ``commit``.
+        For a whole slot, without ``write``: the next frame begins behind what is kept. It may
+        follow ``commit`` at once.
     complete, bodyless, words : Out(1) each
-        Of what was written, in the last cycle: at least a CRC; nothing but a CRC; whole words of 32
-        bits.
+        In the last cycle, what was written since the last ``settle`` has at least a CRC; has
+        nothing but a CRC; is a number of whole 32-bit words.
     overlong, overflow : Out(1), Out(1)
-        Of what was written, in the slots behind it: more than a frame may have; more than there was
-        room for.
+        In the slots after it was written: it is longer than a frame may be; there was no room for
+        all of it.
     want : In(1)
         In the gap: a byte is wanted in this slot.
     pair : In(1)
-        In the gap: two bytes would do as well.
+        In the gap: two bytes would be welcome too.
     bits, bit : Out(1), Out(1)
-        A wanted byte is there: its bits come in these eight cycles, the last of the slot. The
-        sixteen of a pair begin six cycles earlier and end two cycles later, behind the next gap.
+        While ``bits`` is high, ``bit`` is the next bit of a wanted byte. A byte's bits come in the
+        last eight cycles of the slot. The sixteen of a pair begin six cycles earlier and end two
+        cycles later, behind the next gap.
     nonempty : Out(1)
-        There was something at the end of the slot before.
+        The buffer held something at the end of the slot before.
     remains : Out(1)
-        There is something at the end of this slot; in its last cycle.
+        In the last cycle: the buffer holds something at the end of this slot.
     held : In(1)
-        What was taken last is not used up: if there is nothing else, one byte less counts as free.
+        The taker has not used up yet what it took last: if the buffer is empty besides, one byte
+        less counts as free.
     free : Out(1)
-        Bits of the number of bytes that are free.
-    kept : column
+        The number of free bytes, bit by bit.
+    kept : In(COLUMN)
+        The position behind the last byte that is kept, as a number in the memory of columns.
 
     :param size: bytes, a power of two from 64 to 32,768.
+    :raises ValueError: on other sizes.
     """
 
     def __init__(self, size: int) -> None:
@@ -123,8 +134,8 @@ class InputBuffer(wiring.Component):
             memory.position.eq(position),
             memory.data.eq(self.data),
         ]
-        # A register apart from the memory's way out. Of a pair, bit k - 1 enters it in the cycle of
-        # bit k, the last in the gap; the memory has the word from bit 1 on.
+        # ``bit`` is a register behind the memory's output. Bit k - 1 of a pair enters it in the
+        # cycle of bit k, and the last one in the gap; the memory gives the word from bit 1 on.
         at = Mux(both, slot.bit - 1, Cat(slot.ahead[:3], lane))
         m.d.sync += self.bits.eq(Mux(both, slot.gap | (slot.bit != 0), taking & slot.ahead[-1]))
         m.d.sync += self.bit.eq(memory.word.bit_select(at[:4], 1))
@@ -142,7 +153,7 @@ class InputBuffer(wiring.Component):
         with m.If(self.forget):
             m.d.comb += kept.enter.eq(0)
 
-        # Numbers as they are with this slot's steps.
+        # What follows compares numbers as this slot's steps leave them.
         length = subtract(m, slot, written.enter, kept.enter, "length")
         complete = any_bit(m, slot, length & (slot.bit >= CRC_BYTES.bit_length() - 1), "length_enough")
         more = any_bit(m, slot, length ^ constant_bit(slot, CRC_BYTES), "length_more")
@@ -150,7 +161,7 @@ class InputBuffer(wiring.Component):
         too_long = exceeds(m, slot, length, constant_bit(slot, MAX_REQUEST_BODY + CRC_BYTES), "too_long")
         unequal = any_bit(m, slot, taken.enter ^ kept.enter, "unequal")
         apart = any_bit(m, slot, (taken.enter ^ kept.enter) & (slot.bit != 0), "apart")
-        # Positions that differ by the whole size are the same but for one bit.
+        # Positions that are the whole size apart differ in one bit only.
         whole = self.size.bit_length() - 1
         roomy = any_bit(m, slot, (written.enter ^ taken.enter ^ (slot.bit == whole)) & (slot.bit <= whole), "roomy")
         with m.If(slot.last):
@@ -178,44 +189,50 @@ class InputBuffer(wiring.Component):
 
 
 class OutputBuffer(wiring.Component):
-    """What goes to the host, until it has acknowledged it.
+    """Keeps what the engine sends until the host has acknowledged it.
 
-    Takes a byte in every other slot at most, and gives one in every slot.
+    It takes a byte in every other slot at most, and gives one in every slot.
 
     Resources: one block RAM for 512 bytes; 51 registers, about 30 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     offer : In(1)
-        In the gap: there are bits to be had.
+        In the gap: there are bits to be taken.
     take, input_bit : Out(1), In(1)
-        A cycle's bit is taken: eight in a row, the lowest first, at the end of a slot.
+        With ``take``, the bit of this cycle is taken: eight in a row, the lowest first, at the end
+        of a slot.
     hold : In(1)
-        Nothing begins to be taken.
+        Keeps the buffer from beginning to take a byte.
     number : In(1)
-        Bits of a position.
+        A position, bit by bit, for ``acknowledge`` and ``within``.
     acknowledge : In(1)
-        For a whole slot: all before ``number`` may be forgotten.
+        For a whole slot: all bytes before ``number`` may be forgotten.
     within : Out(1)
-        In the last cycle: ``number`` lies neither before what was acknowledged nor behind what was
+        In the last cycle: ``number`` is neither before what was acknowledged nor behind what was
         produced.
     seek, seek_number : In(1), In(1)
-        For a whole slot: bytes are read from this position on, whose bits these are.
+        For a whole slot: reading goes on at the position whose bits are on ``seek_number``.
     forget : In(1)
-        For a whole slot, at whose beginning the rest of the buffer is reset: it is empty then.
+        For a whole slot, at whose beginning the rest of the buffer is reset: the buffer is empty
+        then.
     next : In(1)
-        In the gap: the byte there is read in this slot, and the one behind it in the next such
-        slot.
+        In the gap: the byte at the reading position is read in this slot, and the one behind it in
+        the next slot with ``next``.
     bit : Out(1)
-        The byte's bits, in the last eight cycles.
+        The bits of the byte that is read, in the last eight cycles.
     more : Out(1)
         In the last cycle: there are bytes behind those that were read.
     produced : Out(1)
-        Bits of the position behind the last byte.
-    acknowledged : column
+        The position behind the last byte, bit by bit.
+    acknowledged : In(COLUMN)
+        The position up to which the host has acknowledged bytes, as a number in the memory of
+        columns.
 
     :param size: bytes, a power of two from 64 to 32,768.
+    :raises ValueError: on other sizes.
     """
 
     def __init__(self, size: int) -> None:

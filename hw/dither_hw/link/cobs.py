@@ -26,19 +26,20 @@ ROM_BYTES = 1 << _ROM_BITS
 class CobsDecoder(wiring.Component):
     """Decodes frames byte by byte, without delay.
 
-    Each byte from the line gives at most one of the payload, in the same cycle, or is the zero that
-    ends a frame.
+    Each byte from the line either gives at most one byte of the payload, in the same cycle, or is
+    the zero that ends a frame.
 
     Resources: 10 registers, about 40 LUTs.
 
     Attributes
     ----------
     data, valid, error : In(8), In(1), In(1)
-        A byte from the line; ``error``: it cannot be trusted, and neither can its frame.
+        A byte from the line, in a cycle with ``valid``; with ``error``, neither the byte nor its
+        frame can be trusted.
     payload, emit : Out(8), Out(1)
-        A byte of the payload.
+        A byte of the payload, in a cycle with ``emit``.
     end, good : Out(1), Out(1)
-        The frame ends, and was not broken as far as COBS goes.
+        The frame ends in this cycle; with ``good``, its encoding was not broken.
     """
 
     def __init__(self) -> None:
@@ -77,12 +78,13 @@ class CobsDecoder(wiring.Component):
 
 
 class FrameMemory(wiring.Component):
-    """Encodes a frame while it is written, then sends it, zero at the end and all.
+    """Encodes a frame while it is written, then sends it with the zero that ends it.
 
-    Blocks are encoded in place: a zero of the payload, or the place before it, is where the code of
-    the block behind it will stand, and is written as soon as its length is known. Bytes come at
-    least four cycles apart. The end of the memory, 128 bytes, holds constants, which may be part of
-    the frame: byte *i* of the encoded frame can be taken from byte *i* of them.
+    Blocks are encoded in place: the code of a block stands where the payload had a zero before it
+    (or in the place before the payload) and is written as soon as the block's length is known.
+    Bytes come at least four cycles apart. The end of the memory, 128 bytes, holds constants, which
+    may be part of the frame: byte *i* of the encoded frame can be taken from byte *i* of the
+    constants.
 
     Resources: one block RAM of 512 bytes; 33 registers, about 60 LUTs.
 
@@ -91,18 +93,19 @@ class FrameMemory(wiring.Component):
     start : In(1)
         Begins a frame; not while ``sending``.
     data, valid : In(8), In(1)
-        A byte of the payload; at most 384 in all.
+        A byte of the payload, in a cycle with ``valid``; at most 384 in all.
     finish : In(1)
-        The frame is complete, three cycles or more behind the last byte: it will be sent.
+        The frame is complete and is to be sent; three cycles or more after the last byte.
     sending : Out(1)
         The memory's bytes are on their way out.
     constant : Out(8)
-        The constant for the payload's next byte; right from the third cycle behind the one before
-        on, not while sending.
-    output : stream of bytes
+        The constant for the payload's next byte, valid from the third cycle after the byte before,
+        but not while sending.
+    output : Out(stream)
+        The encoded frame, a byte at a time.
 
-    :param constants: bytes of the constants; those of the first byte of a frame, its first code,
-        are of no use.
+    :param constants: bytes of the constants. Those in the places of a frame's first byte, which is
+        a code, are never used.
     """
 
     def __init__(self, constants: bytes = b"") -> None:
@@ -138,7 +141,7 @@ class FrameMemory(wiring.Component):
         accepted = Signal()
         m.d.sync += [opening.eq(self.start), ending.eq(self.finish)]
         m.d.comb += [
-            # Of a new frame, ``place`` is anywhere: no harm is done there.
+            # In a new frame, ``place`` can be anywhere; writing there does no harm.
             close.eq((self.valid & (self.data == 0)) | (code == _FULL) | self.finish | opening),
             accepted.eq(fetched & self.output.ready),
             memory.write_enable.eq(self.valid | close | ending),
@@ -164,7 +167,7 @@ class FrameMemory(wiring.Component):
 
         with m.If(ending):
             m.d.sync += self.sending.eq(1)
-        # A frame has no zero but at its end.
+        # The only zero in a frame is at its end.
         m.d.sync += [
             addressed.eq(self.sending & ~accepted),
             read.eq(addressed & ~accepted),

@@ -1,4 +1,4 @@
-"""Numbers in a memory: those that nobody needs whole, and the headers of requests."""
+"""A memory for numbers that nobody needs whole: positions, counts and headers of requests."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ __all__ = ["COLUMN", "FIELD_BITS", "Column", "ColumnMemory", "RequestField"]
 _NAMES = ("session", "next", "kept", "acknowledged", "left", "reason")
 _SIDES = 2
 FIELD_BITS = 2
+"""Width in bits of the number of a header's field."""
 
 
 class RequestField:
-    """Pairs of bytes of a request's header."""
+    """Numbers of the 16-bit fields of a request's header."""
 
     TYPE, SESSION, NUMBER, ARGUMENT = (REQUEST.offset(name) // 2 for name in ("type", "session", "number", "argument"))
 
 
 COLUMN = wiring.Signature({"out": Out(1), "enter": In(1)})
-"""A number in the memory, from its side: this cycle's bit, and the one that takes its place."""
+"""The port of one number in the memory, from the memory's side.
+
+``out`` is the number's bit of this cycle, ``enter`` the bit that replaces it.
+"""
 
 
 class Column(Number):
-    """A number that stands in a :class:`ColumnMemory`, as its user sees it.
+    """A number in a :class:`ColumnMemory`, for whoever works with that number.
 
     :param port: a :data:`COLUMN` from the user's side.
     """
@@ -40,24 +44,28 @@ class Column(Number):
 
 
 class ColumnMemory(wiring.Component):
-    """A memory with a word for each bit of a slot, whose columns are numbers.
+    """Keeps numbers as the columns of a memory that has a word for each bit of a slot.
 
-    Two requests' headers are among them: the one that comes in, and the one that is to be answered.
+    The headers of two requests are among them: of the one that comes in, and of the one that is to
+    be answered.
 
     Resources: one block RAM of an iCE40, used for its width alone; one register, about 35 LUTs.
 
     Attributes
     ----------
-    slot : In
-    session, next, kept, acknowledged, left, reason : columns
+    slot : In(SLOT)
+        The current cycle's place in its slot.
+    session, next, kept, acknowledged, left, reason : Out(COLUMN)
+        Numbers of the link, each for the one component that works with it.
     write, write_field, write_bit : In(1), In(2), In(1)
-        Writes this cycle's bit of a field of the request that comes in.
+        With ``write``, writes this cycle's bit of a field of the request that comes in.
     field, bit : In(2), Out(1)
-        Reads a field of it.
+        Reads a field of the request that comes in, bit by bit.
     asked_field, asked_bit : In(2), Out(1)
-        Reads a field of the request that is to be answered.
+        Reads a field of the request that is to be answered, bit by bit.
     remember : In(1)
-        Pulse: the two change places.
+        A pulse that makes the request that came in the one to be answered: the two headers change
+        places.
     """
 
     def __init__(self) -> None:

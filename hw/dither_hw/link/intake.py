@@ -1,4 +1,4 @@
-"""Payloads of frames as they come: header into the store, body to the buffer, CRC."""
+"""Sorts the payloads of frames as they come: header to the columns, body to the buffer, CRC."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ __all__ = ["Intake"]
 
 
 class Intake(wiring.Component):
-    """Works through one byte a slot: the first eight are the header, all others body (and at last
-    CRC).
+    """Works through a frame's payload, one byte a slot, and checks its CRC.
 
-    Bytes come at least four slots apart. When a frame ends, ``ended`` stays until ``done``; what
-    comes meanwhile, at most one byte, waits.
+    The first eight bytes are the header, all others the body and, at the end, the CRC. Bytes come
+    at least four slots apart. When a frame ends, ``ended`` stays high until ``done``; a byte that
+    comes meanwhile, at most one, waits.
 
     Resources: 48 registers, about 55 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     payload, emit, end, good : In
-        From the decoder.
+        What the decoder gives (:class:`~dither_hw.link.cobs.CobsDecoder`).
     header, field, bit : Out(1), Out(2), Out(1)
-        The cycle's bit belongs to that field of the header.
+        With ``header``, ``bit`` belongs to the header's field of this number, in the place of this
+        cycle.
     body, data : Out(1), Out(8)
-        This slot has a byte of the body; it stands in ``data`` in the gap.
+        With ``body``, this slot has a byte of the body, which is on ``data`` in the gap.
     ended, sound, begun : Out(1), Out(1), Out(1)
-        The frame is complete; if ``sound``, it has a whole header and a right CRC. ``begun``: it is
-        not empty.
+        The frame is complete; it has a whole header and a correct CRC; it is not empty.
     done : In(1)
-        Pulse: forget this frame.
+        A pulse that makes the intake forget this frame.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,8 @@ class Intake(wiring.Component):
         working = Signal()
         passable = Signal()
         in_body = index[-1]
-        # A byte goes where it stands in its pair of bytes; the body's don't matter.
+        # A header's byte is shifted out in its half of the slot, the first or second of its pair of
+        # bytes; for the body, the half does not matter.
         turn = working & ~slot.gap & (slot.bit[-1] == index[0])
         m.d.comb += [
             self.field.eq(index[1:]),

@@ -1,4 +1,4 @@
-"""What becomes of a request: checks in the order of docs/protocol.md, then its effect."""
+"""Decides about requests: checks each in the order of docs/protocol.md, then gives it effect."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ KIND_BITS = 3
 
 
 class Judge(wiring.Component):
-    """Goes through the header of a frame when it is whole, field by field, and lets the request
-    have its effect or not.
+    """Checks a complete request field by field, and lets it have its effect or refuses it.
 
-    Nine slots from a frame's end to the end of its effect; the frame behind it brings its first
-    byte no sooner.
+    From a frame's end to the end of its effect, it takes nine slots; the first byte of the next
+    frame does not come sooner.
 
     Resources: 19 registers, about 95 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     ended, sound, begun, done : In(1), In(1), In(1), Out(1)
-        From the intake; frames that are not ``sound`` have no effect but, if ``begun``, that
-        ``error`` stays until the next session.
+        Connected to the intake. A frame that is not ``sound`` has no effect; only if it is
+        ``begun`` too, ``error`` goes high and stays until the next session.
     field, bit : Out(2), In(1)
-        Of the request.
-    session, next, reason : columns
-        The last is what is to be answered.
+        Reads a field of the request, bit by bit.
+    session, next, reason : In(COLUMN)
+        The session's number, the number of the next request in sequence, and the reason to be
+        answered.
     bodyless, words, overflow, nonempty, within : In(1) each
-        From the buffers.
+        What the buffers say of the request.
     busy, writing, occupied : In(1), In(1), In(1)
-        The engine runs or has output; a WRITE is under way; one of HELLO, READ, FETCH and PING
-        waits to be answered.
+        The engine runs or has output; a WRITE is under way; a HELLO, READ, FETCH or PING waits to
+        be answered.
     commit, settle, acknowledge, start, write : Out(1) each
-        Effects, for a whole slot.
+        Effects, for a whole slot each.
     clear, forget : Out(1), Out(1)
-        A new session: pulse behind the gap, and for the whole slot; there is such a slot behind a
-        reset, too.
+        A new session begins: ``clear`` is a pulse behind the gap, ``forget`` lasts for the whole
+        slot. After a reset there is a slot with ``forget``, too.
     remember, query : Out(1), Out(1)
-        Pulse: this request is to be answered; it is one of the four.
+        ``remember``: a pulse, this request is to be answered. ``query``: it is a HELLO, READ, FETCH
+        or PING.
     urgent : Out(1)
-        For a whole slot: registers and their address are needed now.
+        For a whole slot: the request needs the registers and their address now.
     opened, error : Out(1), Out(1)
+        A driver has opened a session; a broken frame has come since.
     """
 
     def __init__(self) -> None:
@@ -115,7 +118,7 @@ class Judge(wiring.Component):
         sequenced = Signal()
         m.d.comb += sequenced.eq(Cat(*(kind == request.value for request in RequestType if request.sequenced)).any())
 
-        # What a field is held against, and how much it may be.
+        # The number that a field must equal, and the most that it may be.
         wanted = Signal()
         limit = Signal()
         m.d.comb += [
@@ -153,7 +156,7 @@ class Judge(wiring.Component):
             with m.Default():
                 m.d.comb += malformed.eq(1)
 
-        # What is found first, stays.
+        # The first reason that is found stays.
         refused = Signal()
         why = Signal(Reason, init=Reason.MALFORMED)
         with m.If(slot.last & refused & (reason == Reason.OK)):
@@ -225,17 +228,17 @@ class Judge(wiring.Component):
             # A FETCH that will not be answered must not free what an earlier one still asks for.
             self.acknowledge.eq(works & fetch & ~self.occupied),
             self.urgent.eq(works & (write | start)),
-            # A memory's numbers keep what they hold through a reset.
+            # A reset does not clear numbers that are kept in a memory, so a slot does.
             self.forget.eq(new | fresh),
             self.query.eq(known & ~sequenced & (kind != 0)),
             self.remember.eq(effect & slot.last & ~self.occupied),
         ]
         with m.If(effect & ~self.occupied):
-            # In the upper byte, as in a response.
+            # The reason is in the upper byte, as in a response.
             m.d.comb += self.reason.enter.eq(Cat(reason, 0).bit_select(slot.bit[:2], 1) & (slot.bit[2:] == 0b10))
         with m.Else():
             m.d.comb += self.reason.enter.eq(self.reason.out)
-        # From a register, as it goes everywhere.
+        # It comes from a register, because many components take it.
         m.d.sync += self.clear.eq(new & slot.gap)
         following.step(works & sequenced)
         with m.If(new):

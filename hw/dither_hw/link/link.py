@@ -1,4 +1,4 @@
-"""The board's end of the link, whole."""
+"""The board's end of the serial link: all of its parts, connected."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .uart import UartReceiver, UartTransmitter
 __all__ = ["Link"]
 
 _FIRST_CODE = 1
-"""A frame's first byte is COBS's, before the payload."""
+"""Number of bytes before a frame's payload: one, the first code of its encoding."""
 
 
 class Link(wiring.Component):
-    """Serial line on one side, an engine on the other; docs/protocol.md is what it does.
+    """Connects a serial line to an engine by the protocol of docs/protocol.md.
 
     A frame has its effect six to eight slots of 17 cycles behind its last byte; its answer begins a
     dozen slots later, and one more for each byte of a body (three for each register).
@@ -41,24 +41,24 @@ class Link(wiring.Component):
     Attributes
     ----------
     rx, tx : In(1), Out(1)
-        The line, asynchronous; ``tx`` is high from the first cycle on.
+        The serial line, asynchronous; ``tx`` is high from the first cycle on.
     reset, host_addr and so on
         The other side of an engine's ports (:class:`~dither_hw.base.interfaces.EnginePorts`). A new
         session begins with a reset.
     session, error : Out(1), Out(1)
         A driver has opened a session; a broken frame has come since.
     cold : In(1)
-        Everything is to begin anew, line and all.
+        Makes everything begin anew, the receiver and transmitter of the line included.
     holds : In(1)
-        A beat that has left the link has not reached the engine yet.
+        A beat that has left the link has not yet reached the engine.
 
-    :param config: of the engine.
-    :param clock_hz: of the domain ``sync``.
+    :param config: the engine that the link is for.
+    :param clock_hz: clock rate of the domain ``sync``.
     :param baud: bits a second, at most an eighth of the clock.
-    :param identity: what HELLO answers.
-    :param input_bytes: of the input buffer, a power of two.
-    :param output_bytes: of the output buffer, a power of two.
-    :param read_cycles: of the engine's host port, from an address to its register's value.
+    :param identity: what the response to HELLO tells.
+    :param input_bytes: size of the input buffer, a power of two.
+    :param output_bytes: size of the output buffer, a power of two.
+    :param read_cycles: cycles of the engine's host port from an address to its register's value.
     """
 
     def __init__(

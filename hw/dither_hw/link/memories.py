@@ -1,7 +1,8 @@
 """The memories of the board's end of the link.
 
-What is read is there from the second cycle behind on: block RAMs of an ECP5 are slow without a
-register. Reading what is written in the same cycle gives anything, and nothing here does.
+What is read is there from the second cycle after the address on, because block RAMs of an ECP5 are
+slow without a register. The result of reading a word in the cycle in which it is written is
+undefined; nothing here does that.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LANES = 2
 
 
 def _register(m: Module, port: Any, word: Signal) -> None:
-    """Makes ``word`` of what a port has read."""
+    """Drives ``word`` with what a port has read, through a register."""
     fresh = Signal(name="read_fresh")
     m.d.sync += fresh.eq(port.en)
     with m.If(fresh):
@@ -31,20 +32,21 @@ def _register(m: Module, port: Any, word: Signal) -> None:
 
 
 class RingMemory(wiring.Component):
-    """Bytes in words of two, behind one port that reads or writes.
+    """A memory of bytes, in words of two, behind one port that either reads or writes.
 
     Resources: one single-port RAM of an iCE40UP5K; elsewhere block RAM.
 
     Attributes
     ----------
     enable, write : In(1), In(1)
-        Reads a word in this cycle, or writes a byte.
+        With ``enable``, reads a word in this cycle or, with ``write``, writes a byte.
     position : In(16)
-        Of the byte; the memory uses the low bits.
+        The byte's position; the memory uses the low bits.
     data : In(8)
+        The byte to write.
     word : Out(16)
-        What was read last, from the second cycle behind on until the next access; anything behind a
-        write.
+        The word that was read last, from the second cycle after its address until the next access;
+        undefined after a write.
 
     :param size: bytes, a power of two up to 32,768.
     """
@@ -86,19 +88,21 @@ class RingMemory(wiring.Component):
 
 
 class ByteMemory(wiring.Component):
-    """Bytes, with a port to write and one to read.
+    """A memory of bytes, with one port to write and one to read.
 
     Resources: a block RAM of an iCE40 for 512 bytes.
 
     Attributes
     ----------
     write_enable, write_addr, write_data : In
+        A write of one byte.
     read_enable, read_addr : In
+        A read of one byte.
     read_data : Out(8)
-        What was read last, from the second cycle behind on.
+        The byte that was read last, from the second cycle after its address on.
 
     :param size: bytes, a power of two.
-    :param init: contents at first.
+    :param init: the memory's first contents.
     """
 
     def __init__(self, size: int, init: bytes = b"") -> None:
@@ -145,18 +149,20 @@ class ByteMemory(wiring.Component):
 
 
 class BitMemory(wiring.Component):
-    """Words whose bits are written each by itself.
+    """A memory of words whose bits have a write enable each.
 
     Resources: one block RAM of an iCE40 for up to 16 bits.
 
     Attributes
     ----------
     write_enables, write_addr, write_data : In
+        A write of those bits of a word whose enables are high.
     read_addr : In
+        Address of the word to read.
     read_data : Out
         The word at the address of the cycle before.
 
-    :param depth: words.
+    :param depth: number of words.
     :param width: bits of a word.
     """
 

@@ -1,6 +1,4 @@
-"""The engine's streams as the link carries them: beats in chunks, those left out that tell nothing
-new.
-"""
+"""Packs and unpacks the engine's streams, leaving out chunks of a beat that say nothing new."""
 
 from __future__ import annotations
 
@@ -15,35 +13,38 @@ __all__ = ["Packer", "Unpacker"]
 
 _BYTE = 8
 _LATE_BITS = 3
-"""Of a pair of bytes, those that come in the next slot's gap and behind it, and one that is on its
-way.
+"""Bits of a pair of bytes that may still come when the last of them is asked for.
+
+They are those in the next slot's gap and behind it, and one on its way.
 """
 
 
 class Unpacker(wiring.Component):
-    """Makes beats of bits: a chunk that is left out is as in the beat ``word_parts`` before, the
-    same part of a word.
+    """Makes beats for the engine from the bits that come over the link.
 
-    As many beats are a ring of chunks, so what was there before is what the next is made from; a
-    chunk takes a cycle if it is left out, else one more than it has bits. A word's beats are
-    offered once its last byte is over. The newest chunks of the ring are those of the beat on
-    offer: before each of several, it turns by a beat, a cycle for each chunk, and behind the last
-    it is as it was.
+    A chunk that is left out is the same as in the beat ``word_parts`` before, which is the same
+    part of the word before. The last ``word_parts`` beats stand in a ring of chunks, and the next
+    beats are made from them. A chunk takes one cycle if it is left out, otherwise one more than it
+    has bits. A word's beats are offered when its last byte is over. The beat on offer is in the
+    newest chunks of the ring. Where a word has several beats, the ring turns by one beat before
+    each of them, a chunk in a cycle; after the last, it stands as before.
 
     Resources: a register for each bit of a word, without logic; about 35 more, about 65 LUTs.
 
     Attributes
     ----------
     want, pair : Out(1), Out(1)
-        Eight more bits are wanted; sixteen are, as the word cannot end in the first eight of them.
+        ``want``: eight more bits are wanted. ``pair``: sixteen are, because the word cannot end
+        within the first eight.
     bits, bit : In(1), In(1)
-        A bit comes, eight or sixteen in a row. While they do, up to three are to come that ``want``
-        has to think of.
+        With ``bits``, a bit comes; eight or sixteen come in a row. Meanwhile ``want`` allows for up
+        to three bits that are still to come.
     held : Out(1)
-        A word has begun and its last beat was not taken yet.
-    output : stream of beats
+        A word has begun, and its last beat was not taken yet.
+    output : Out(stream)
+        The beats.
 
-    :param config: of the engine.
+    :param config: the engine; gives widths, word parts and chunks.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -65,14 +66,14 @@ class Unpacker(wiring.Component):
         place = Signal(range(width))
         within = Signal()
         least = Signal(range(parts * chunks * (width + 1) + 1), init=parts * chunks)
-        """Bits that the word takes from here on if all chunks to come are left out."""
+        """Number of bits that are still to come for the word if all further chunks are left out."""
         done = Signal()
         offered = Signal(range(parts))
-        """Which of the word's beats is, or will be, on offer."""
+        """Number of the beat, within its word, that is or will be on offer."""
         turning = Signal()
-        """The ring is not yet as it is to be for that."""
+        """The ring still has to turn before that beat is on offer."""
         turns = Signal(range(chunks + 1), init=chunks if parts > 1 else 0)
-        """Chunks by which it is still to turn."""
+        """Number of chunks by which the ring still has to turn."""
         bits, bit = Signal(), Signal()
         m.d.sync += [bits.eq(self.bits), bit.eq(self.bit)]
         ends = (least == 1) & (within | ~bit)
@@ -109,8 +110,10 @@ class Unpacker(wiring.Component):
         return m
 
     def _ring(self, m: Module, turn: Signal, shift: Signal, bit: Signal) -> None:
-        """The ring: turns by a chunk, or takes a bit into the newest one; a cycle later, as its
-        registers are many and stand far apart."""
+        """Makes the ring, which turns by a chunk or takes a bit into its newest chunk.
+
+        Both happen a cycle later, because its registers are many and far apart.
+        """
         width, size = self.config.width, beat_chunks(self.config) * self.config.width
         beats = Signal(self.config.word_parts * size)
         m.d.comb += self.output.payload.eq(beats[-size:])
@@ -127,22 +130,24 @@ class Unpacker(wiring.Component):
 
 
 class Packer(wiring.Component):
-    """Makes bits of beats: a chunk of zeros is left out.
+    """Makes bits for the link from the engine's beats; a chunk of zeros is left out.
 
     Resources: a register for each bit of a beat, one for each chunk, 11 more; a LUT for each bit of
     a beat, about 45 more.
 
     Attributes
     ----------
-    input : stream of beats
+    input : In(stream)
+        The beats.
     held : Out(1)
         There is a beat whose bits have not all been taken.
     take : In(1)
-        Takes a bit, eight in a row, the next eight two cycles later or more; only while ``held``,
-        and from the second cycle of it on.
+        Takes a bit: eight in a row, the next eight two cycles later or more; only while ``held``,
+        and only from the second cycle of that on.
     bit : Out(1)
+        The bit that ``take`` takes.
 
-    :param config: of the engine.
+    :param config: the engine; gives widths and chunks.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -167,16 +172,14 @@ class Packer(wiring.Component):
         last = Signal()
         low = beat[:width]
         ending = Signal(reset_less=True)
-        """The chunk is over with the next bit: its last one, or the only one of a chunk of
-        zeros.
-        """
+        """The chunk ends with the next bit: its last, or the only one of a chunk of zeros."""
         zeros = Signal(chunks, reset_less=True)
-        """Of the chunk at hand and those behind it: nothing but zeros."""
+        """A bit for the current chunk and each one behind it: the chunk is all zeros."""
         fresh = Signal()
-        """The beat came a cycle ago: what it is made of is slow to come, and is looked at here."""
+        """The beat came in the cycle before; it is looked at now, because it arrives late."""
         turns = Signal()
-        """The chunk was over a cycle ago; its first bit is known of ``zeros``, so the next one need
-        not be here yet.
+        """The chunk ended in the cycle before. The next one's first bit is known from ``zeros``,
+        so that chunk itself may come later.
         """
         m.d.comb += [
             last.eq(chunk == chunks - 1),

@@ -1,6 +1,4 @@
-"""The link at the engine's host port: WRITE's words out of the input buffer, READ's into a
-response, START.
-"""
+"""The link's access to the engine's host port, for WRITE, READ and START."""
 
 from __future__ import annotations
 
@@ -20,37 +18,41 @@ _WORD_BYTES = 4
 
 
 class RegisterAccess(wiring.Component):
-    """One address that counts up and one word, for all three.
+    """Writes words from the input buffer to registers, reads registers, and starts programs.
 
-    A WRITE takes four slots a word, a READ three. No START and no other WRITE may come while a
-    WRITE is at work; a READ that they interrupt has to begin anew.
+    One address that counts up and one word serve all three. A WRITE takes four slots a word, a READ
+    three. No START and no other WRITE may come while a WRITE is at work; a READ that they interrupt
+    has to begin anew.
 
     Resources: 55 registers, about 60 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     argument : In(1)
-        Bits of an address or a program's entry.
+        An address or a program's entry, bit by bit.
     start : In(1)
-        For a whole slot: start the program at ``argument``, two slots later.
+        For a whole slot: starts the program at ``argument``, two slots later.
     write : In(1)
-        For a whole slot: write what the buffer holds, from address ``argument`` on.
+        For a whole slot: writes the words in the input buffer to the registers from address
+        ``argument`` on.
     starting, writing : Out(1), Out(1)
-        Not done yet.
+        A START is not done yet; a WRITE is not done yet.
     want, bits, bit, remains : Out(1), In(1), In(1), In(1)
-        From the input buffer.
+        Connected to the input buffer.
     seek, seek_number : In(1), In(1)
-        For a whole slot: this is the address of what is read next, bit by bit.
+        For a whole slot: ``seek_number`` is, bit by bit, the address of what is read next.
     load : In(1)
-        For a whole slot: read the next register.
+        For a whole slot: reads the next register.
     shift : In(1)
-        For two slots: its bits, one a cycle.
+        For two slots: gives the bits of the register that was read, one a cycle.
     word_bit : Out(1)
+        The bit that ``shift`` gives.
     host_addr, host_write, host_wdata, host_rdata : Out, Out, Out, In
-        Host port of the engine.
+        The engine's host port.
 
-    :param read_cycles: of the host port, from an address to its register's value.
+    :param read_cycles: cycles of the host port from an address to its register's value.
     """
 
     def __init__(self, read_cycles: int = 1) -> None:
@@ -108,7 +110,7 @@ class RegisterAccess(wiring.Component):
 
         filling = self.writing & self.bits
         with m.If(self.load & behind_gap[-1]):
-            # The register whose address stood there in the gap.
+            # This is the register whose address was on ``host_addr`` in the gap.
             m.d.sync += word.eq(self.host_rdata)
         with m.Elif(filling | ((self.start | self.starting | self.shift) & ~slot.gap)):
             m.d.sync += word.eq(Cat(word[1:], Mux(self.writing, self.bit, self.argument & self.start)))

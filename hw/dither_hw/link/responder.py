@@ -1,6 +1,4 @@
-"""Responses: composed field by field from what the numbers are at that moment, with a CRC, into the
-frame memory.
-"""
+"""The responder: it composes responses, field by field and with a CRC, in the frame memory."""
 
 from __future__ import annotations
 
@@ -19,48 +17,53 @@ __all__ = ["Responder"]
 
 
 class Responder(wiring.Component):
-    """Composes one response at a time, a field of 16 bits a slot; of the body one byte a slot, or a
-    register in three.
+    """Composes one response at a time from what the numbers are at that moment.
 
-    It waits while a WRITE is under way. A request that is remembered takes the place of one being
-    composed, if that is none of the four.
+    It takes one slot for each 16-bit field of the header, and for the body one slot for each byte,
+    or three for each register. It waits while a WRITE is under way. Some requests ask for
+    something: HELLO, READ, FETCH and PING, called *queries* here. A new request takes the place of
+    the one whose response is being composed, unless that is a query.
 
     Resources: 58 registers, about 110 LUTs.
 
     Attributes
     ----------
-    slot : In
+    slot : In(SLOT)
+        The current cycle's place in its slot.
     remember, query : In(1), In(1)
-        From the judge: there is a request to be answered, one of the four that others must not take
-        the place of.
+        From the judge: there is a request to be answered; it is a query.
     occupied : Out(1)
-        One of the four waits.
+        A query waits to be answered.
     clear : In(1)
-        Pulse: nothing is to be answered any more; a response that is on its way out goes on.
+        A pulse after which nothing is to be answered any more; a response that is on its way out
+        goes on.
     urgent : In(1)
-        For a whole slot: what is being composed must begin anew later, as it needs the registers.
+        For a whole slot: another request needs the registers, so what is being composed must begin
+        anew later.
     wait : In(1)
-        Not yet.
+        No response may begin yet.
     composing : Out(1)
-        Buffers must not put out anything new.
+        A response is being composed, so buffers must not produce anything new.
     field, asked : Out(2), In(1)
-        Of the request that is to be answered.
+        Reads a field of the request that is to be answered, bit by bit.
     busy, fault, writing : In(1) each
-        What the flags say.
+        What the response's flags say.
     reason, session, next, free, produced : In(1) each
-        Bits of the numbers.
+        The numbers that a response tells, bit by bit.
     seek : Out(1)
-        For a whole slot: ``asked`` is the number that READ or FETCH names.
+        For a whole slot: ``asked`` is the address or position that READ or FETCH names.
     fetch, fetched, more : Out(1), In(1), In(1)
-        From the output buffer.
+        Connected to the output buffer.
     load, shift, word : Out(1), Out(1), In(1)
-        From the registers.
+        Connected to the registers.
     constant : In(8)
+        The next byte of the identity, from the frame memory.
     start, data, valid, finish, sending : Out(1), Out(8), Out(1), Out(1), In(1)
-        To the frame memory, which gives a byte of the identity as ``constant``.
-    left : column
+        Connected to the frame memory.
+    left : In(COLUMN)
+        How many bytes or registers of the body are left.
 
-    :param identity_bytes: length of the identity.
+    :param identity_bytes: length of the identity in bytes.
     """
 
     def __init__(self, identity_bytes: int) -> None:
@@ -204,7 +207,7 @@ class Responder(wiring.Component):
                         m.d.comb += bit.eq(constant_now)
                     with m.Case(RequestType.FETCH):
                         m.d.comb += bit.eq(self.fetched)
-                # In the first half memories are still about the byte before.
+                # In the first half of the slot, memories still give the byte before.
                 m.d.comb += [emit.eq(slot.bit[-1]), item.eq(1), self.fetch.eq(1)]
                 body()
             with m.State("LOAD"):
@@ -225,14 +228,14 @@ class Responder(wiring.Component):
                 m.d.comb += emit.eq(1)
                 leave("FINISH")
             with m.State("FINISH"):
-                # Not in the gap: the last byte takes three cycles to get into its place.
+                # Not in the gap, because the last byte takes three cycles to its place.
                 m.d.comb += self.finish.eq(advance)
                 leave("IDLE")
             ends = fsm.ongoing("CRC") | fsm.ongoing("CRC2")
             idle = fsm.ongoing("IDLE")
 
-        # Bits go on a cycle later, so that whatever they come from is no part of a path through the
-        # CRC. A bit that equals what the CRC gives leaves nothing but a shift of it.
+        # Bits are registered, so that no path leads from where they come from through the CRC. At
+        # the end, the CRC's own bits are fed to it, which only shifts it.
         valid = Signal()
         complete = Signal()
         composed = Signal()

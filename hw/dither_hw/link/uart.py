@@ -1,4 +1,4 @@
-"""Bytes on a line: 8 data bits, no parity, one stop bit."""
+"""Bytes on a serial line: 8 data bits, no parity, one stop bit."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["MIN_BIT_CYCLES", "UartReceiver", "UartTransmitter", "baud_generator"]
 
 MIN_BIT_CYCLES = 8
-"""Cycles of a bit, at least: the receiver samples within a sixteenth of a bit's middle."""
+"""Least number of cycles of a bit.
+
+With that, the receiver samples within a sixteenth of a bit from the bit's middle.
+"""
 _TOLERANCE = 0.002
 _MAX_PHASE_BITS = 24
 
 
 def baud_generator(clock_hz: int, baud: int) -> tuple[int, int]:
-    """The shortest phase accumulator that makes a baud rate within 0.2 %: its bits, and what it is
-    advanced by a cycle.
+    """Returns the shortest phase accumulator that makes a baud rate within 0.2 %.
 
-    :raises ValueError: if a bit would have fewer than ``MIN_BIT_CYCLES`` cycles, or the rate is not
-        positive.
+    :returns: the accumulator's bits, and what is added to it in every cycle.
+    :raises ValueError: if a bit would have fewer than :data:`MIN_BIT_CYCLES` cycles, or the rate is
+        not positive or too low.
     """
     if baud <= 0 or clock_hz < MIN_BIT_CYCLES * baud:
         most = clock_hz // MIN_BIT_CYCLES
@@ -32,11 +35,11 @@ def baud_generator(clock_hz: int, baud: int) -> tuple[int, int]:
 
 
 class UartReceiver(wiring.Component):
-    """Takes bytes from a line, each bit in its middle.
+    """Receives bytes from a serial line, sampling each bit in its middle.
 
-    ``data`` and ``error`` belong to the one cycle of ``valid``, half a stop bit before the byte
-    ends. A start bit that is gone in its middle is noise; a byte whose stop bit is not there comes
-    with ``error``, and the next one begins with a falling edge.
+    ``valid`` is high for one cycle, half a stop bit before the byte ends. A start bit that is gone
+    in its middle is taken for noise. A byte without its stop bit comes with ``error``; the next
+    byte begins with a falling edge.
 
     Resources: 17 registers and the phase accumulator; about 25 LUTs.
 
@@ -45,8 +48,9 @@ class UartReceiver(wiring.Component):
     rx : In(1)
         The line, asynchronous.
     data, valid, error : Out(8), Out(1), Out(1)
+        A byte, in the cycle with ``valid``; with ``error``, its stop bit was missing.
 
-    :param clock_hz: of the domain ``sync``.
+    :param clock_hz: clock rate of the domain ``sync``.
     :param baud: bits a second.
     """
 
@@ -70,7 +74,7 @@ class UartReceiver(wiring.Component):
         phase = Signal(self._bits)
         advanced = phase + self._step
         sample = advanced[self._bits]
-        # The start bit goes ahead of the data; when it comes out, the byte is complete.
+        # The start bit is shifted in before the data; when it comes out, the byte is complete.
         shift = Signal(9)
         m.d.comb += self.data.eq(shift[1:])
         with m.FSM():
@@ -96,13 +100,20 @@ class UartReceiver(wiring.Component):
 
 
 class UartTransmitter(wiring.Component):
-    """Puts bytes on a line, which is high in between and from the first cycle on.
+    """Sends bytes on a serial line, which is high between them and from the first cycle on.
 
     A byte is taken when its start bit begins.
 
     Resources: 10 registers and the phase accumulator; about 20 LUTs.
 
-    :param clock_hz: of the domain ``sync``.
+    Attributes
+    ----------
+    input : In(stream)
+        The bytes.
+    tx : Out(1)
+        The line.
+
+    :param clock_hz: clock rate of the domain ``sync``.
     :param baud: bits a second.
     """
 

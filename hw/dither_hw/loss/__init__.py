@@ -1,1 +1,1 @@
-"""LOSS: losses and their derivatives."""
+"""LOSS: the losses of all lanes, their sum and their derivatives."""

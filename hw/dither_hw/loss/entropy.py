@@ -1,5 +1,6 @@
-"""Softmax cross-entropy of one lane after the other: exponentials, their sum's logarithm,
-derivatives.
+"""Softmax cross-entropy, one lane after the other, and its derivatives.
+
+Exponentials of a lane's outputs are summed; the sum's logarithm gives the lane's loss.
 """
 
 from __future__ import annotations
@@ -24,16 +25,21 @@ from ..tables.scalar_tables import ScalarPort
 __all__ = ["ARRIVAL", "COUNT_BITS", "MAX_FRAC", "CrossEntropy", "Ending"]
 
 ARRIVAL = MEMORY_LATENCY + LOSS_LANE_CHOICE
-"""Cycles from an element's address to the element: the memory, and the selection of the lane in two
-levels.
+"""Cycles in LOSS from an element's address to the element itself.
+
+They are the memory's latency and the choice of the lane in two levels.
 """
 COUNT_BITS = 16
-"""Bits of a number of outputs."""
+"""Width in bits of the number of outputs."""
 MAX_FRAC = 16
-"""Most fraction bits of outputs and losses."""
+"""Most fraction bits that outputs and losses can have."""
 
 Ending = data.StructLayout({"counts": 1, "over": 1, "final": 1})
-"""With a lane's loss: it is of a lane that counts, of any lane, of the last lane."""
+"""Says which lane a loss belongs to, in the cycle in which the loss is there.
+
+``counts``: the lane counts towards the sum. ``over``: a lane is complete, whether it counts or not.
+``final``: the lane is the last one. All are zero in cycles without a loss.
+"""
 
 _LN2 = 45426  # with 16 fraction bits
 _ONE = 17  # log2 of exp(0) in units of the table: no sum of exponentials is below it
@@ -42,38 +48,42 @@ _TO_EXPONENT = 4  # fraction bits that the exponentials' arguments have less tha
 
 
 class CrossEntropy(wiring.Component):
-    """The part of :class:`~dither_hw.loss.loss.LossUnit` between distances from a lane's maximum
-    and its loss.
+    """Computes every lane's cross-entropy and its derivatives from distances to the maximum.
 
-    Its ports see an element's properties ``ARRIVAL`` cycles after the element's address, and its
-    distance one cycle later. A lane's logarithm is looked up when the tables are next free of
-    exponentials. It is also the part of the exponents of the lane's derivatives that all have in
-    common, so for them exponents go the same way once more.
+    It is a part of :class:`~dither_hw.loss.loss.LossUnit`. Its ports see an element's properties
+    :data:`ARRIVAL` cycles after the element's address, and the element's distance one cycle later.
+    A lane's logarithm is looked up as soon as the tables are free of exponentials. The logarithm is
+    also the part that the exponents of all of the lane's derivatives have in common; so for
+    derivatives, the outputs' exponents take the same way a second time.
 
     Attributes
     ----------
-    z_frac : In
-        Fraction bits of the outputs; steady.
-    distance : In(W + 1)
-        Maximum minus element.
+    z_frac : In(5)
+        Number of fraction bits of the outputs; steady while the instruction runs.
+    distance : In(signed(W + 1))
+        The lane's maximum minus the element; never negative.
     use, first, last : In(1)
-        The element is to be summed; with it, a sum begins, ends.
+        The element's exponential is to be summed; the element begins the lane's sum; it ends that
+        sum.
     hit : In(1)
-        The element is the label's, in either pass.
+        The element is that of the lane's label, while summing or while deriving.
     ending : In(Ending)
-        Of the lane, with ``last``.
+        Properties of the lane, in the cycle of ``last``.
     derive : In(1)
-        The element's derivative is wanted; ``LOSS_PAUSE`` cycles behind ``last`` at the earliest.
-    scalar : Out
+        The element's derivative is wanted. It may come :data:`~dither.arch.timing.LOSS_PAUSE`
+        cycles after ``last`` at the earliest.
+    scalar : Out(ScalarPort)
         Lookups in the scalar tables.
-    loss : Out
-        With 16 fraction bits, not rounded.
+    loss : Out(W + 18)
+        The lane's loss with 16 fraction bits, not rounded.
     ended : Out(Ending)
-        What ``loss`` is of; for the last lane in cycle ``LOSS_LOGARITHM_STAGE`` of its last
+        Properties of the lane that ``loss`` belongs to. The last lane's come
+        :data:`~dither.arch.timing.LOSS_LOGARITHM_STAGE` cycles after the address of its last
         element.
     derivative : Out(signed(W + 1))
-        With W - 2 fraction bits, rounded; in cycle
-        ``LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY`` of the element.
+        The element's derivative with W - 2 fraction bits, rounded,
+        :data:`~dither.arch.timing.LOSS_EXPONENTIAL_STAGE` +
+        :data:`~dither.arch.timing.INTERPOLATOR_LATENCY` cycles after the element's address.
 
     :param config: gives W, and whether there are derivatives.
     """
@@ -102,7 +112,7 @@ class CrossEntropy(wiring.Component):
         m = Module()
         asked = LOSS_EXPONENTIAL_STAGE - ARRIVAL  # in the cycle before, the argument is written
         answered = asked + INTERPOLATOR_LATENCY
-        # What the logarithm is looked up for.
+        # The stage in which the logarithm's argument is normalised.
         normalised = LOSS_LOGARITHM_STAGE - INTERPOLATOR_LATENCY - 1 - ARRIVAL
         uses = delay_line(m, self.use, answered, "use")
         firsts = delay_line(m, self.first, answered, "first")
@@ -163,8 +173,10 @@ class CrossEntropy(wiring.Component):
         return m
 
     def _align(self, m: Module) -> Signal:
-        """The distance with 16 fraction bits, which loses nothing, two cycles later; both the
-        label's distance and the exponential's argument come from there."""
+        """Returns the distance with 16 fraction bits, exactly, two cycles later.
+
+        Both the label's distance and the exponential's argument are made from it.
+        """
         shift = Signal(range(MAX_FRAC + 1))
         coarse = Signal(len(self.distance) + MAX_FRAC, reset_less=True)
         aligned = Signal(len(self.distance) + MAX_FRAC, reset_less=True)
@@ -176,8 +188,10 @@ class CrossEntropy(wiring.Component):
         return aligned
 
     def _normalise(self, m: Module, total: Signal, taken: Signal) -> tuple[Signal, Signal]:
-        """The bits below the leading one of the sum, and the leading one's logarithm; in the cycle
-        after next, and until the next sum is taken."""
+        """Returns the bits below the sum's leading one, and the logarithm of that leading one.
+
+        They are there two cycles after ``taken``, until the next sum is taken.
+        """
         exponent = Signal(range(_SUM_BITS - _ONE))
         mantissa = Signal(_SUM_BITS - 1, reset_less=True)
         with m.If(taken):
@@ -198,15 +212,19 @@ class CrossEntropy(wiring.Component):
         return normal, units
 
     def _derive(self, m: Module, sums: Signal, units: Signal, hit: Signal) -> Signal:
-        """Drives the derivative. Returns what its exponent is above the distance, which is zero for
-        whatever is summed: the register is cleared by each element of a sum before it uses it."""
+        """Drives the derivative; returns what is added to the distance to make its exponent.
+
+        That is zero for elements that are summed: each of them clears the register before it uses
+        it.
+        """
         y = self.scalar.y
         common = Signal(SCALAR_INPUT_BITS)
         with m.If(sums):
             m.d.sync += common.eq(0)
         with m.Elif(self.ended.over):
             m.d.sync += common.eq((units + y + (1 << (_TO_EXPONENT - 1))) >> _TO_EXPONENT)
-        # One less for the label's class: its own bit and the sign above it change, no carry.
+        # The label's class has one less. That changes only the bit of one and the sign above it, so
+        # no carry is needed.
         less = Signal(signed(SCALAR_VALUE_BITS + 1))
         m.d.comb += less.eq(Cat(y[:_ONE], y[_ONE] ^ hit, hit & ~y[_ONE]))
         m.d.comb += self.derivative.eq(((less >> (_ONE + 1 - self.config.width)) + 1) >> 1)

@@ -1,4 +1,4 @@
-"""LOSS: softmax cross-entropy and squared error, an element a cycle."""
+"""The unit of LOSS: softmax cross-entropy and squared error, one element a cycle."""
 
 from __future__ import annotations
 
@@ -36,62 +36,70 @@ _DERIVATIVE_STAGE = LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY
 
 
 class _Phase(IntEnum):
+    """What the unit reads in this cycle."""
+
     IDLE = 0
     LABEL = 1
     OUTPUT = 2
     TARGET = 3
-    """The target of the last output, for SQUARED_ERROR."""
+    """The target that belongs to the output just read is read, for SQUARED_ERROR."""
     PAUSE = 4
-    """Until the lane's logarithm is known, for derivatives of CROSS_ENTROPY."""
+    """Nothing is read until the lane's logarithm is known, for derivatives of CROSS_ENTROPY."""
     DERIVATIVE = 5
-    """An output whose derivative is to be written."""
+    """An output whose derivative is to be written is read."""
 
 
 class _Tags(NamedTuple):
-    """What the pipeline has to know about an element."""
+    """What the pipeline has to know about an element.
+
+    Two lanes are at work: the lane ahead, whose maximum is being found, and the lane behind, the
+    one before it, whose loss is being summed.
+    """
 
     label: Value
     take: Value
-    """Take the output of the lane ahead into that lane's maximum."""
+    """The element is an output; that of the lane ahead is compared with the maximum so far."""
     begin: Value
-    """Begin the maximum with this element."""
+    """The maximum begins anew with the element."""
     use: Value
-    """Add the output of the lane behind to that lane's sum."""
+    """The element of the lane behind is added to that lane's sum."""
     first: Value
-    """Begin the sum with this element."""
+    """The sum begins anew with the element."""
     last: Value
-    """The lane's sum ends with this element."""
+    """The lane's sum is complete with the element."""
     final: Value
-    """The last lane's sum ends with this element."""
+    """The sum of the last lane is complete with the element."""
     rewind: Value
-    """The lane behind begins anew."""
+    """The outputs of the lane behind are counted from zero again."""
     derive: Value
-    """The derivative by this element, or by its output, is wanted."""
+    """A derivative is wanted: by the element or, for a target, by the output before it."""
     closes: Value
-    """This element is the lane's last derivative."""
+    """The element's derivative is the last one of its lane."""
 
 
 class LossUnit(wiring.Component):
-    """Sums the lanes' losses, bit-exact to :func:`dither.golden.loss.loss`.
+    """Computes the lanes' losses, their sum and, where asked, their derivatives (instruction LOSS).
 
-    A word (an output, a target or the labels of all lanes) is read each cycle. Two neighbouring
-    lanes are picked from it in two levels: the lane behind goes down the pipeline, either distance
-    to the maximum, alignment, exponential, sum, logarithm; or difference, square, sum. Rounding,
-    clipping and the sum over lanes follow. CROSS_ENTROPY finds the maximum of the lane ahead
-    meanwhile, so that every round over the outputs finishes a lane. A lane's logarithm is looked up
-    when the tables are next free of exponentials, at the latest when labels pass.
+    The results are bit-exact to :func:`dither.golden.loss.loss`. One word is read in each cycle: an
+    output, a target or the labels, for all lanes. Two neighbouring lanes are chosen from it. The
+    lane behind goes down the pipeline: for CROSS_ENTROPY through distance to the maximum,
+    alignment, exponential, sum and logarithm; for SQUARED_ERROR through difference, square and sum.
+    Rounding, clipping and the sum over the lanes follow. Meanwhile, CROSS_ENTROPY finds the maximum
+    of the lane ahead, so that every round over the outputs completes a lane. A lane's logarithm is
+    looked up when the tables are next free of exponentials, at the latest when labels pass.
 
-    Of two neighbours one has an even number and the other an odd one: each comes out of its own
-    half of the lanes, so two selections cost little more than one.
+    Of two neighbouring lanes, one has an even number and the other an odd one. Each is chosen from
+    its own half of the lanes, so choosing two costs little more than choosing one.
 
-    Derivatives of squared errors are differences on their way to the squares. For those of
-    CROSS_ENTROPY, a lane's outputs pass once more when its logarithm is known
-    (:class:`~dither_hw.loss.entropy.CrossEntropy`). Results are written lane by lane, into the
-    parts of words that belong to the lane.
+    Derivatives of squared errors are the differences on their way to the squares. For derivatives
+    of CROSS_ENTROPY, a lane's outputs pass a second time when its logarithm is known
+    (:class:`~dither_hw.loss.entropy.CrossEntropy`). Results are written lane by lane, each into its
+    lane's number of a word.
 
-    Cycles: :func:`dither.arch.timing.execution_cycles`; a lane takes ``1 + max(C, 8)``
-    (CROSS_ENTROPY, and one round more for all) or ``1 + 2C`` (SQUARED_ERROR); derivatives of
-    CROSS_ENTROPY take ``17 + C`` more. Nothing depends on data. The scalar tables must give
+    Cycles: :func:`dither.arch.timing.execution_cycles`. With C outputs, a lane of CROSS_ENTROPY
+    takes ``1 + max(C, LOSS_SHORTEST_PASS)`` cycles, and one round more comes before all lanes; a
+    lane of SQUARED_ERROR takes ``1 + 2C``. Derivatives of CROSS_ENTROPY take ``LOSS_PAUSE + C``
+    more for each lane. No number of cycles depends on data. The scalar tables must give
     ``exp(0) >= 2**17``, as those of :mod:`dither.arch.tables` do.
 
     Resources (ECP5, R = 4, L = 32, W = 18, without the tables): about 1700 LUT4, 250 carry cells,
@@ -101,23 +109,23 @@ class LossUnit(wiring.Component):
 
     Attributes
     ----------
-    reset : In
-        Reads nothing more; what is under way leaves the pipeline.
+    reset : In(1)
+        Makes the unit read nothing more; what is under way leaves the pipeline.
     start, done : In, Out
-        Pulses in the first and in the last cycle.
+        Pulses in the first and in the last cycle of the instruction.
     fields : In
-        The instruction, stable from start to done.
+        The instruction, stable from ``start`` to ``done``.
     activation : Out
         Read port of the activation memory, L times W bits.
-    scalar : Out
+    scalar : Out(ScalarPort)
         Lookups in the scalar tables.
     loss : Out(32)
-        The sum over the lanes, from ``done`` to the next start.
+        The sum of the lanes' losses, from ``done`` to the next ``start``.
     saturations : Out
-        Losses and results that were clipped.
+        Number of losses and results that were clipped in one cycle.
     result : Out(LaneWritePort)
-        Differences and derivatives, for the activation memory; zero in all cycles in which nothing
-        is written. Only with ``config.local_learning``, as all modes but SUM.
+        Writes differences and derivatives to the activation memory; zero in all cycles in which
+        nothing is written. Only with ``config.local_learning``, as are all modes but SUM.
 
     :param config: gives L, W and ``local_learning``; at most 64 lanes.
     :raises ValueError: with more than 64 lanes.
@@ -155,8 +163,8 @@ class LossUnit(wiring.Component):
         tags = _Tags(*(delay_line(m, tag, ARRIVAL, name)[-1] for name, tag in tags._asdict().items()))
         distance, hit, live = self._compare(m, squared, leading, element, tags)
 
-        # The two kinds leave the pipeline at different stages; what is out of it must not reach the
-        # other exit, where it would meet the next instruction.
+        # The two kinds of loss leave the pipeline at different stages. What has left at one must
+        # not reach the other, where it would meet the next instruction.
         ending = Signal(Ending)
         m.d.comb += [ending.counts.eq(tags.last & live), ending.over.eq(tags.last), ending.final.eq(tags.final)]
         m.d.comb += [
@@ -197,7 +205,7 @@ class LossUnit(wiring.Component):
         entropy: CrossEntropy,
         results: LossResults,
     ) -> None:
-        """Hands derivatives of either kind over, with what belongs to them."""
+        """Hands derivatives of either kind to the results, with the tags that belong to them."""
         order = Signal(2)
         m.d.comb += order.eq(Cat(tags.derive, tags.closes))
         orders = delay_line(m, Mux(squared, 0, order), _DERIVATIVE_STAGE - ARRIVAL, "order")[-1]
@@ -215,16 +223,19 @@ class LossUnit(wiring.Component):
         wiring.connect(m, results.result, wiring.flipped(self.result))
 
     def _read(self, m: Module, squared: Value) -> tuple[_Tags, Signal, Signal]:
-        """Walks lanes and elements. Returns the tags of the element that is addressed in this
-        cycle, the lane ahead and the lane behind."""
+        """Walks through lanes and elements.
+
+        Returns the tags of the element that is addressed in this cycle, the number of the lane
+        ahead and that of the lane behind.
+        """
         fields, lanes = self.fields, self.config.lanes
         phase = Signal(_Phase)
         ahead, behind = Signal(range(lanes + 1)), Signal(range(lanes + 1))
         left = Signal(COUNT_BITS)  # outputs of this round
         spare = Signal(range(max(LOSS_SHORTEST_PASS, LOSS_PAUSE)))
         address, other = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        # What is asked of counters is known with them: ``ending`` is left <= 1, ``rested`` is spare
-        # == 0. ``some`` is left != 0, ``follows`` is ahead != 0.
+        # Registers hold what is asked of counters: ``ending`` says left <= 1, ``rested`` spare ==
+        # 0, ``some`` left != 0, ``follows`` ahead != 0.
         beginning, ending, rested, last_round = Signal(), Signal(), Signal(), Signal()
         some, follows = Signal(), Signal()
         single = Signal()
@@ -296,7 +307,7 @@ class LossUnit(wiring.Component):
                     with m.If(ending):
                         m.d.sync += next_round
         with m.If(self.start):
-            # Squared errors have nothing to find out ahead of the first lane.
+            # Squared errors need no maximum, so no round comes before the first lane's.
             m.d.sync += [phase.eq(_Phase.LABEL), address.eq(fields.label), ahead.eq(squared), behind.eq(0)]
             m.d.sync += follows.eq(squared)
         with m.If(self.reset):
@@ -326,7 +337,7 @@ class LossUnit(wiring.Component):
         return tags, ahead, behind
 
     def _select(self, m: Module, ahead: Signal, behind: Signal) -> tuple[Signal, Signal]:
-        """The two lanes' parts of the word that was addressed ``ARRIVAL`` cycles ago."""
+        """Returns both lanes' numbers of the word that was addressed ``ARRIVAL`` cycles ago."""
         lanes, width = self.config.lanes, self.config.width
         words = [Signal(width, name=f"lane{i}", reset_less=True) for i in range(lanes)]
         m.d.sync += Cat(*words).eq(self.activation.data)
@@ -358,9 +369,11 @@ class LossUnit(wiring.Component):
     def _compare(
         self, m: Module, squared: Value, leading: Signal, element: Signal, tags: _Tags
     ) -> tuple[Signal, Signal, Signal]:
-        """The distance of the element from its lane's maximum (or of the target from its output),
-        one cycle later; whether the element is the label's; whether the lane counts, valid with its
-        last element."""
+        """Compares an element with its lane's maximum (or a target with its output) and its label.
+
+        Returns the distance, one cycle later; whether the element is the label's; and whether the
+        lane counts, which is valid with the lane's last element.
+        """
         wanted = Signal(signed(self.config.width))
         index = Signal(COUNT_BITS)
         found = Signal()
@@ -389,7 +402,7 @@ class LossUnit(wiring.Component):
         return distance, hit, live
 
     def _squared_error(self, m: Module, distance: Signal, use: Value, first: Value) -> Signal:
-        """The sum of squares, in cycle ``LOSS_SQUARE_STAGE`` of the lane's last element."""
+        """Returns a lane's sum of squares, in cycle ``LOSS_SQUARE_STAGE`` of its last element."""
         width = self.config.width
         m.submodules.multiplier = multiplier = Multiplier(a=unsigned(width), b=unsigned(width))
         magnitude = Signal(width, reset_less=True)

@@ -1,6 +1,4 @@
-"""What becomes of the lanes' losses: rounding, their sum, differences from those kept, and the
-writes of results.
-"""
+"""What becomes of the lanes' losses: rounding, sum, differences, and the writes of results."""
 
 from __future__ import annotations
 
@@ -20,37 +18,41 @@ from .entropy import COUNT_BITS, MAX_FRAC, Ending
 __all__ = ["LOSS_BITS", "RAW_BITS", "LossResults"]
 
 LOSS_BITS = 24
-"""Bits of a lane's loss, rounded."""
+"""Width in bits of a lane's loss after rounding."""
 RAW_BITS = 36 + COUNT_BITS
-"""Bits of a lane's loss before that: a sum of squares."""
+"""Width in bits of a lane's loss before rounding, when it may be a sum of squares."""
 
 
 class LossResults(wiring.Component):
-    """Shifts every lane's loss to ``loss_frac`` bits, rounds, clips and adds it; keeps it, or
-    writes how it differs from the one kept; writes derivatives.
+    """Rounds and clips the lanes' losses, sums them, and writes differences and derivatives.
 
-    Results are those of lanes in order: whatever is written goes to the lane after the one before.
+    A lane's loss is shifted to ``loss_frac`` fraction bits. Depending on the instruction's mode, it
+    is also kept until a later instruction, or its difference from the one kept is written. Results
+    come in the order of the lanes: when a lane's last result is written, the next ones go to the
+    next lane.
 
     Attributes
     ----------
     start, done : In, Out
         Pulses in the first and in the last cycle of an instruction.
     fields : In
-        The instruction, stable from start to done.
+        The instruction, stable from ``start`` to ``done``.
     raw : In
         A lane's loss, not rounded.
     ending : In(Ending)
-        What ``raw`` is of; all zeros in cycles without a loss.
+        Properties of the lane that ``raw`` belongs to; all zeros in cycles without a loss.
     derivative : In(signed(W + 1))
-        To be clipped and written.
+        A derivative to be clipped and written. This port and the following are there only with
+        ``config.local_learning``.
     valid, live, closes : In(1)
-        There is a derivative; of a lane that counts; the lane's last one.
+        There is a derivative in this cycle; its lane counts; it is the last one of its lane.
     loss : Out(32)
-        The sum over the lanes, from ``done`` to the next start.
+        The sum of the lanes' losses, from ``done`` to the next ``start``.
     saturations : Out
-        Losses, differences and derivatives that were clipped.
+        Number of losses, differences and derivatives that were clipped in one cycle.
     result : Out(LaneWritePort)
-        Only with ``config.local_learning``. Zero in all cycles in which nothing is written.
+        Writes differences and derivatives; zero in all cycles in which nothing is written. Only
+        with ``config.local_learning``.
 
     :param config: gives L and W, and whether there is anything besides the sum.
     """
@@ -115,11 +117,11 @@ class LossResults(wiring.Component):
         return m
 
     def _round(self, m: Module) -> tuple[Signal, Signal]:
-        """The loss rounded, with a bit above, and whether there are more above; four cycles later.
+        """Returns the rounded loss, a bit above it included, and whether any higher bits are set.
 
-        A right shift of the loss and 16 + 1 zeros below it, whose lowest bit that is left is the
-        rounding bit. Bits that cannot come down any more to the 24 + 1 that are kept show an
-        overflow at once.
+        Both come four cycles later. The loss, with 16 + 1 zeros below it, is shifted right; the
+        lowest bit that is left rounds. Bits that cannot come down any more to the 24 + 1 that are
+        kept show an overflow at once.
         """
         fields = self.fields
         squared = fields.kind == LossKind.SQUARED_ERROR.value
@@ -140,8 +142,9 @@ class LossResults(wiring.Component):
         return rounded, overflows
 
     def _keep(self, m: Module, over: Value, clipped: Signal, keeps: Value) -> Signal:
-        """The lane's loss minus the one kept. A lane takes three cycles at least, so the next one's
-        is read in time.
+        """Returns the lane's loss minus the one that was kept for the lane.
+
+        A lane takes three cycles at least, so the kept loss of the next lane is read in time.
         """
         place = Signal(range(self.config.lanes))
         m.submodules.kept = kept = Memory(shape=LOSS_BITS, depth=self.config.lanes, init=[])
@@ -162,8 +165,11 @@ class LossResults(wiring.Component):
         return difference
 
     def _write(self, m: Module, *, number: Value, valid: Value, live: Value, closes: Value) -> tuple[Value, Signal]:
-        """Clips and writes a number, two cycles later. Returns whether it is the last lane's last
-        one, and whether it was clipped, both with the write."""
+        """Clips and writes a number, two cycles later.
+
+        Returns whether it is the last number of the last lane, and whether it was clipped; both
+        come with the write.
+        """
         width, lanes, fields = self.config.width, self.config.lanes, self.fields
         outcome = Signal(signed(LOSS_BITS + 1), reset_less=True)
         present, counted, closing = Signal(), Signal(), Signal()

@@ -1,1 +1,1 @@
-"""The engine's memories, and the units that move words between them and the streams."""
+"""The engine's data memories, and the units that move words between them and the streams."""

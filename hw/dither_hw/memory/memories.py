@@ -1,4 +1,4 @@
-"""The engine's data memories."""
+"""The data memories of an engine, made of banks of block RAM."""
 
 from __future__ import annotations
 
@@ -19,29 +19,39 @@ __all__ = ["BankedMemory"]
 
 
 class BankedMemory(wiring.Component):
-    """A memory of ``depth`` words, cut across its width into ``banks`` that share both addresses.
+    """A memory of ``depth`` words whose width is divided among ``banks`` with common addresses.
 
     Banks keep each lane's (or row's) bits in block RAMs of their own, next to the logic that uses
-    them. Addresses and writes go through a register for each half of them and one for each, so that
-    the way there, across a chip, has two cycles, and nothing but wires and the choice of who writes
-    or reads. One read and one write a cycle. A read gives,
-    :data:`dither.arch.timing.MEMORY_LATENCY` cycles later, what was written up to
-    :data:`dither.arch.timing.WRITE_LATENCY` cycles before it. What it gives of a word that is just
-    being written is not defined: anything on an FPGA; in simulation the complement of the old
-    value, so that whatever depends on it fails.
+    them. Addresses and writes pass two registers: one for each half of the banks, then one for each
+    bank. So the way there, across a chip, has two cycles that hold nothing but wires and the choice
+    of who writes or reads.
 
-    A memory that is ``near`` whoever reads it takes his address as it is: its latency is
-    :data:`dither.arch.timing.BLOCK_RAM_LATENCY`, and what is read must have been written a cycle
-    earlier.
+    Throughput: one read and one write a cycle. A read gives,
+    :data:`dither.arch.timing.MEMORY_LATENCY` cycles after its address, what was written up to
+    :data:`dither.arch.timing.WRITE_LATENCY` cycles before that address. A word may be read while it
+    is written, but the value read is undefined and must not be used. On an FPGA it is anything; in
+    simulation it is the complement of the old value, so that whatever depends on it fails.
+
+    A memory that is ``near`` its reader has no registers for the read address. Its latency is
+    :data:`dither.arch.timing.BLOCK_RAM_LATENCY`, and what is read must have been written one cycle
+    earlier than in other memories.
 
     Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.ecp5.BlockRamLayout.of`, and
     a flip-flop for each bit of a write and of an address.
 
-    :param depth: words.
-    :param banks: banks of a word.
-    :param bits: bits of one bank's part of a word.
-    :param enables: write enables, each for as many banks, from the lowest on.
-    :param near: without registers for the address of a read.
+    Attributes
+    ----------
+    read : In(ReadPort)
+        The read port, ``banks * bits`` wide.
+    write : In(WritePort)
+        The write port, ``banks * bits`` wide, with ``enables`` enables.
+
+    :param depth: number of words.
+    :param banks: number of banks that a word is divided among.
+    :param bits: bits of a word in one bank.
+    :param enables: number of write enables, each for an equal share of the banks, from the lowest
+        on.
+    :param near: whether the read address comes straight from the reader, without registers.
     """
 
     def __init__(self, *, depth: int, banks: int, bits: int, enables: int = 1, near: bool = False) -> None:
@@ -50,7 +60,7 @@ class BankedMemory(wiring.Component):
         super().__init__({"read": In(ReadPort(banks * bits)), "write": In(write)})
 
     def part(self, word: Any, bank: int) -> Any:
-        """A bank's part of a word."""
+        """Returns the bits of a word that one bank holds."""
         return word[bank * self.bits : (bank + 1) * self.bits]
 
     def elaborate(self, platform: object) -> Module:
@@ -86,8 +96,9 @@ class BankedMemory(wiring.Component):
         return m
 
     def _half(self, m: Module, number: int) -> tuple[Any, Signal]:
-        """The first registers of some banks, which may be far from the others: what is written,
-        what is read.
+        """Makes the first registers of half of the banks; returns a write and a read address.
+
+        The two halves may be far from each other on the chip.
         """
         write = WritePort(self.banks * self.bits, len(self.write.enable)).create()
         enable = Signal(len(write.enable), name=f"write_enable_half{number}_copy")
@@ -106,7 +117,7 @@ class BankedMemory(wiring.Component):
     def _bank(
         self, m: Module, number: int, enable: Value, addr: Value, value: Value, read_addr: Value, simulated: bool
     ) -> Value:
-        """A bank without primitives."""
+        """Makes a bank without a vendor's primitives; returns the word that it has read."""
         memory = Memory(shape=self.bits, depth=self.depth, init=[])
         m.submodules[f"bank{number}"] = memory
         write = memory.write_port()

@@ -1,4 +1,4 @@
-"""LOAD, STORE, PULL and EMIT: words between the streams and the memories."""
+"""The unit of LOAD, STORE, PULL and EMIT: it moves words between streams and memories."""
 
 from __future__ import annotations
 
@@ -18,37 +18,46 @@ _OPCODES = {form.name: form.opcode for form in INSTRUCTIONS}
 
 
 class TransferUnit(wiring.Component):
-    """Moves beats one way at a time.
+    """Moves beats between a stream and a memory or register, in one direction at a time.
 
-    LOAD takes a beat a cycle and writes it in the next; STORE sends a beat every ``STORE_INTERVAL``
-    cycles, because it holds the address until the beat is taken; PULL and EMIT take a cycle a beat,
-    and one and three more. Waiting for a stream comes on top and is shown on ``waiting``.
+    LOAD takes a beat a cycle and writes it in the next. STORE sends a beat every
+    :data:`dither.arch.timing.STORE_INTERVAL` cycles, because it holds the address until the beat is
+    taken. PULL and EMIT take a cycle a beat, and one and three cycles more. Waiting for a stream
+    comes on top of that; ``waiting`` shows it.
 
-    A word is transferred in parts, from the lowest on, and each has a place of its own in the
-    memory: ``word_parts`` times the word's address, and the part. Scalars and entries of tables,
-    which have one place each, come as often, and the last time counts.
+    A word is transferred in parts, the lowest first. Each part has a place of its own in the
+    memory: ``word_parts`` times the word's address, plus the part's number. Scalars and table
+    entries have one place each, but a beat is sent for each part all the same; the last one counts.
 
     Resources: two registers of a beat's width, two 16-bit counters.
 
     Attributes
     ----------
+    start, done : In, Out
+        Pulses in the first and in the last cycle of the instruction.
     opcode, fields : In
-        The instruction at work; ``fields`` in LOAD's layout, which STORE shares. ``opcode`` and the
-        memory are there a cycle before ``start``, EMIT's opcode three cycles.
-    operand : In(32)
-        EMIT's value.
-    input, output : streams of beats
+        The instruction; ``fields`` in LOAD's layout, which STORE shares. ``opcode`` and the memory
+        are there a cycle before ``start``, EMIT's opcode three cycles before.
+    operand : In(signed(32))
+        The value that EMIT sends.
+    input, output : In(stream), Out(stream)
+        Streams of beats into the engine and out of it.
+    memory : Out(Memory)
+        The memory that LOAD writes or STORE reads.
     write_enable, place, write_data : Out
-        A write of ``write_data`` into ``memory``; ``place`` is also that of the part to read from
-        it. With ``local_learning``, outside of LOADs ``write_data`` is zero, so others' data can be
-        joined to it without a multiplexer.
+        A write of ``write_data`` at ``place`` of ``memory``; ``place`` is also where STORE reads.
+        With ``local_learning``, ``write_data`` is zero outside of LOADs, so that other units' data
+        can be joined to it without a multiplexer.
     stores : Out(1)
-        STORE, not EMIT.
+        The instruction is STORE, not EMIT.
     read_data : In
-        What is at ``place`` of ``memory`` if ``stores``, else zero; the memory's and
-        :data:`dither.arch.timing.STORED_LATENCY` cycles behind the place.
+        What is at ``place`` of ``memory`` if ``stores``, else zero,
+        :data:`~dither.arch.timing.MEMORY_LATENCY` + :data:`~dither.arch.timing.STORED_LATENCY`
+        cycles after ``place``.
     result : Out(32)
-        PULL's value, in the last cycle.
+        The value that PULL has taken, in the last cycle.
+    waiting : Out(1)
+        The unit can do nothing in this cycle but wait for a stream.
     """
 
     def __init__(self, config: EngineConfig) -> None:

@@ -1,6 +1,4 @@
-"""TRANSPOSE: a matrix of working weights with inputs and outputs exchanged, within the weight
-memory.
-"""
+"""The unit of TRANSPOSE: it writes the transpose of a matrix of weights to the weight memory."""
 
 from __future__ import annotations
 
@@ -18,16 +16,17 @@ __all__ = ["TransposeUnit"]
 
 
 class TransposeUnit(wiring.Component):
-    """Copies blocks of R inputs by R outputs through a square of registers: R words in by rows, R
-    words out by columns.
+    """Exchanges rows and columns of a weight matrix, block by block, through a square of registers.
 
-    While one block leaves the square, the next one enters in the places that become free, by
-    columns, and leaves by rows in its turn: so every second block moves the other way, and a word
-    is read and a word written in every cycle. Inputs beyond K are zero; outputs beyond M are read
-    but not written, which is all that sizes that are no multiples of R cost.
+    A block has R inputs by R outputs. Its R words enter the square by rows, and R words leave it by
+    columns. While one block leaves, the next one enters the places that become free, by columns,
+    and leaves by rows. So every second block moves the other way, and a word is read and a word
+    written in every cycle. Inputs beyond K are taken as zero; outputs beyond M are read but not
+    written. That is all that sizes cost that are no multiples of R.
 
-    Cycles: :func:`dither.arch.timing.execution_cycles`, R for each block and the time that the last
-    block needs to leave. Result words are written in order, each of them once.
+    Cycles: :func:`dither.arch.timing.execution_cycles`; R for each block, and the time that the
+    last block needs to leave. Result words are written in the order of their addresses, each of
+    them once.
 
     Resources (ECP5, R = 4, W = 18): about 530 LUT4, 60 carry cells, 400 flip-flops; R times R
     registers of W bits with a multiplexer each, and counters.
@@ -35,13 +34,13 @@ class TransposeUnit(wiring.Component):
     Attributes
     ----------
     start, done : In, Out
-        Pulses in the first and in the last cycle.
+        Pulses in the first and in the last cycle of the instruction.
     fields : In
-        TRANSPOSE's layout, stable from start to done.
+        The instruction in TRANSPOSE's layout, stable from ``start`` to ``done``.
     weight : Out
-        Read port, R times W bits.
+        Read port of the weight memory, R times W bits.
     result : Out
-        Write port, R times W bits.
+        Write port of the weight memory, R times W bits.
 
     :param config: gives R and W.
     """
@@ -65,7 +64,7 @@ class TransposeUnit(wiring.Component):
         layout = data.StructLayout({"live": 1, "across": 1, "emit": 1, "final": 1})
         step = Signal(layout)
         self._traverse(m, step)
-        # A word's data arrives in one stage; its place in the square is read for writing when R
+        # A word arrives in stage MEMORY_LATENCY; the word that leaves in its turn is written when R
         # more have arrived.
         stages = delay_line(m, step, MEMORY_LATENCY + rows, "stage")
         arrived, leaving = stages[MEMORY_LATENCY], stages[-1]
@@ -84,10 +83,12 @@ class TransposeUnit(wiring.Component):
         return m
 
     def _traverse(self, m: Module, step: data.View) -> None:
-        """Reads blocks, those of the same inputs one after the other. Of each step: whether the
-        word read is an input's (``live``), whether its block enters by columns (``across``),
-        whether the word that leaves the block in its turn is an output's (``emit``) and the last of
-        all (``final``)."""
+        """Reads all blocks, those of the same inputs one after the other, and drives ``step``.
+
+        ``live``: the word that is read belongs to an input that exists. ``across``: its block
+        enters by columns. ``emit``: the word that leaves the block in its turn belongs to an output
+        that exists. ``final``: it is the last word of all.
+        """
         rows, fields = self.config.rows, self.fields
         reading = Signal()
         row = Signal(range(max(rows, 2)))
@@ -137,7 +138,9 @@ class TransposeUnit(wiring.Component):
                     m.d.sync += [address.eq(next_line), line.eq(next_line), outputs_left.eq(outputs_left - rows)]
 
     def _exchange(self, m: Module, live: Value, across: Value) -> None:
-        """The square: takes a word at its last row or, across, at its last column, and gives that
+        """Makes the square of registers, which takes a word and gives one in every cycle.
+
+        It takes the word at its last row or, with ``across``, at its last column, and gives the one
         at the first.
         """
         rows, width = self.config.rows, self.config.width

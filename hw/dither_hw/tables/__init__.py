@@ -1,1 +1,1 @@
-"""Piecewise-linear functions in hardware."""
+"""Piecewise-linear functions in gateware: the interpolator and the scalar tables."""

@@ -1,4 +1,4 @@
-"""Piecewise-linear functions: tables of values and slopes, and the one interpolation formula."""
+"""The interpolator: a table of values and slopes, and the formula between its entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ assert INTERPOLATOR_LATENCY == BLOCK_RAM_LATENCY + MULTIPLIER_LATENCY + 2, "tabl
 
 
 class TablePort(wiring.Signature):
-    """A write port of a table memory, from the writer's side: one entry is a value and a slope.
+    """A write port of a table memory, from the writer's side; an entry is a value and a slope.
 
     ``addr`` is ``table * 2**index_bits + index``; ``value`` and ``slope`` are bit strings.
     """
@@ -36,24 +36,32 @@ class TablePort(wiring.Signature):
 
 
 class Interpolator(wiring.Component):
-    """``y = clip(value[i] + ((slope[i] * f + 2**(F-1)) >> F))`` with i the upper, f the lower F
-    bits of x.
+    """Computes a piecewise-linear function, given by a table of values and slopes.
 
-    x is unsigned; the caller turns a signed input to offset binary by inverting its uppermost bit.
-    The clip is to the range of a value.
+    ``y = clip(value[i] + ((slope[i] * f + 2**(F-1)) >> F))``, where i are the upper bits of ``x``
+    and f is its lower F bits. ``x`` is unsigned; for a signed argument, the caller inverts the
+    uppermost bit. The result is clipped to the range of a value.
 
-    Latency :data:`dither.arch.timing.INTERPOLATOR_LATENCY` cycles: (table, x) in cycle t give (y,
-    clipped) in cycle t + 6. Throughput one result a cycle. Resources: one multiplier;
-    ``tables * 2**index_bits`` words of block RAM, ``value`` and slope wide.
+    Latency: :data:`dither.arch.timing.INTERPOLATOR_LATENCY` cycles from ``table`` and ``x`` to
+    ``y`` and ``clipped``. Throughput: one result a cycle. Resources: one multiplier, and block RAM
+    of ``tables * 2**index_bits`` words as wide as a value and a slope.
 
-    Ports: ``load`` (in) writes table entries; ``table`` selects the table (absent with one table),
-    ``x`` is the argument, both registers of the caller's; ``y`` and ``clipped`` are registers.
+    Attributes
+    ----------
+    load : In(TablePort)
+        Writes table entries.
+    table : In
+        Number of the table, a register of the caller's. Only with more than one table.
+    x : In(index_bits + fraction_bits)
+        The argument, a register of the caller's.
+    y, clipped : Out
+        Registers: the result, and whether it was clipped.
 
-    :param index_bits: log2 of the segments of a table.
+    :param index_bits: log2 of the number of a table's segments.
     :param fraction_bits: F, at least 1.
-    :param value: shape of values and results; its signedness decides the clip.
+    :param value: shape of values and results; whether it is signed decides the range.
     :param slope_width: bits of a slope, signed.
-    :param tables: tables in the memory, at least 1; need not be a power of two.
+    :param tables: number of tables in the memory, at least 1; it need not be a power of two.
     :raises ValueError: on sizes out of range.
     """
 
@@ -138,7 +146,7 @@ class Interpolator(wiring.Component):
 
     @property
     def value_range(self) -> tuple[int, int]:
-        """Lowest and highest result."""
+        """The lowest and the highest result that is not clipped."""
         if self.value.signed:
             return -(1 << (self.value.width - 1)), (1 << (self.value.width - 1)) - 1
         return 0, (1 << self.value.width) - 1

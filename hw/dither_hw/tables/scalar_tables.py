@@ -1,6 +1,4 @@
-"""The scalar tables exp, log and rsqrt: one memory and one interpolator for the loss and the update
-unit.
-"""
+"""The scalar tables exp, log and rsqrt, which the units of LOSS and UPDATE share."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ __all__ = ["ScalarPort", "ScalarTables"]
 
 
 class ScalarPort(wiring.Signature):
-    """A lookup, from the side of who asks.
+    """A port for lookups in the scalar tables, from the side of the unit that asks.
 
-    ``table`` and ``x`` (16 bits, unsigned) with ``enable`` high give ``y`` (18 bits, unsigned)
+    With ``enable`` high, ``table`` and ``x`` (16 bits, unsigned) give ``y`` (18 bits, unsigned)
     after :data:`dither.arch.timing.INTERPOLATOR_LATENCY` cycles; one lookup a cycle.
     """
 
@@ -37,21 +35,21 @@ class ScalarPort(wiring.Signature):
 
 
 class ScalarTables(wiring.Component):
-    """Memory and interpolator of the scalar tables, as ``docs/architecture.md`` has them under
-    *Tables*.
+    """Holds the scalar tables in one memory and looks values up with one interpolator.
 
-    Latency :data:`dither.arch.timing.INTERPOLATOR_LATENCY` cycles, throughput one lookup a cycle.
-    The two units that ask are never at work at once: a multiplexer takes the place of arbitration,
-    and both see every result.
+    The tables are those of ``docs/arithmetic.md``, section *Tables*. Latency:
+    :data:`dither.arch.timing.INTERPOLATOR_LATENCY` cycles; throughput: one lookup a cycle. The two
+    units that ask are never at work at the same time; so a multiplexer is enough instead of an
+    arbiter, and both units see every result.
 
     Resources (ECP5, 512 segments): three 18 Kbit block RAMs, one multiplier, about 170 LUT4, 260
     flip-flops.
 
     Attributes
     ----------
-    load : In
-        Write port; an entry's address is ``table * 2**table_bits + index``.
-    loss, update : In
+    load : In(TablePort)
+        Writes entries; an entry's address is ``table * 2**table_bits + index``.
+    loss, update : In(ScalarPort)
         The units' lookups; ``loss`` wins where both are enabled.
 
     :param config: gives ``table_bits``.

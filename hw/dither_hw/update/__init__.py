@@ -1,1 +1,1 @@
-"""PERTURB, ACCUMULATE and UPDATE: everything that walks over parameters."""
+"""The units that walk over parameters: PERTURB, ACCUMULATE and UPDATE."""

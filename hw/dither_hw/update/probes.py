@@ -1,4 +1,4 @@
-"""PERTURB and ACCUMULATE: one traversal of a tensor with a probe's number for every parameter."""
+"""The unit of PERTURB and ACCUMULATE: it meets every parameter with the probe's number for it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ assert MEMORY_LATENCY == 4, "four stages select the signs while a word is read"
 assert PROBE_PRODUCT_CYCLES == MULTIPLIER_LATENCY + 2 - MEMORY_LATENCY, "bits, product, sum of its halves"
 
 _NARROW_BITS = MASTER_BITS + 2
-"""Bits of a master, a step of its size and the half that rounds."""
+"""Width in bits of a master plus an addend of a master's size plus the half that rounds."""
 _XI_BITS = 9
 
 
 class ParameterUnit(wiring.Component):
-    """Writes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE), a part of a
-    word in a cycle or slower.
+    """Makes working weights (PERTURB) or adds to gradient accumulators (ACCUMULATE).
 
-    ``w = sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))`` or
-    ``gradient += difference * xi`` modulo 2**48. The traversal is that of ``docs/architecture.md``:
-    inputs outside, row tiles inside, so that indices only grow and every generator block is used
-    once. The next block is generated while this one is used.
+    PERTURB computes ``w = sat_W((master + amplitude * xi + 2**(31-W)) >> (32-W))``, ACCUMULATE
+    ``gradient += difference * xi`` modulo 2**48, where ``xi`` is the probe's number for the
+    parameter. Both work on a part of a word in a cycle, or slower. Parameters are visited in the
+    order of ``docs/arithmetic.md``: inputs outside, row tiles inside, so that their indices only
+    grow and every generator block is used once. The next block is generated while this one is used.
 
-    An *item* enters the pipeline at a time: a part of a word, or with UNIFORM and GAUSSIAN, of
-    whose parameters a block feeds 8 or 4, a single parameter, so that one multiplier is enough.
+    One *item* enters the pipeline at a time. That is a part of a word; but with UNIFORM and
+    GAUSSIAN, where a block is enough for only 8 or 4 parameters, it is a single parameter, so that
+    one multiplier is enough.
 
-    Cycles: :func:`dither.arch.timing.execution_cycles`. A block of n items costs
-    ``max(n, generator_cycles)``; the first one cannot be hidden. NONE and COORDINATE wait for no
-    block. Nothing depends on data. From a part's address to its write: PERTURB 7 cycles, ACCUMULATE
-    6 (no part is visited twice, so a read-modify-write needs no forwarding);
-    :data:`dither.arch.timing.PROBE_PRODUCT_CYCLES` more from an item of UNIFORM or GAUSSIAN.
+    Cycles: :func:`dither.arch.timing.execution_cycles`. A block that serves n items takes
+    ``max(n, generator_cycles)``; generating the first block cannot be hidden. NONE and COORDINATE
+    wait for no block. No number of cycles depends on data. From a part's address to its write:
+    :data:`~dither.arch.timing.MEMORY_LATENCY` + 3 cycles in PERTURB, + 2 in ACCUMULATE (no part is
+    visited twice, so no sum has to be forwarded); with UNIFORM and GAUSSIAN,
+    :data:`~dither.arch.timing.PROBE_PRODUCT_CYCLES` more.
 
     Resources (ECP5, R = 4, W = 18, the generator included): about 1530 LUT4, 300 carry cells, 1090
     flip-flops, two multipliers, 120 MHz in nextpnr (speed grade 6, unit alone); without
@@ -49,25 +51,27 @@ class ParameterUnit(wiring.Component):
 
     Attributes
     ----------
-    reset : In
-        Issues nothing more; what is under way leaves the pipeline.
+    reset : In(1)
+        Makes the unit issue nothing more; what is under way leaves the pipeline.
     start, done : In, Out
-        Pulses in the first and in the last cycle.
+        Pulses in the first and in the last cycle of the instruction.
     accumulate : In(1)
-        1: ACCUMULATE; 0: PERTURB. Like all operands stable from start to done.
+        The instruction is ACCUMULATE if 1, PERTURB if 0. Like all operands it is stable from
+        ``start`` to ``done``.
     fields : In
-        PERTURB's layout; ACCUMULATE's is the same up to ``distribution``, and what stands behind it
-        is ignored then. To be there a cycle before ``start``.
+        The instruction in PERTURB's layout, a cycle before ``start`` at the latest. ACCUMULATE's
+        layout is the same up to ``distribution``; what stands behind that is ignored then.
     seed, step, probe, difference : In(32)
         Values of the registers that the fields of these names choose.
     master, gradient : Out
-        Read ports, 32 and 48 bits for every parameter of a part of a word.
+        Read ports, of 32 and 48 bits for every parameter of a part of a word.
     gradient_write : Out
-        Write port, 48 bits for each.
+        Write port, of 48 bits for every parameter of a part of a word.
     weight_write : Out
-        Write port, W bits for each, with an enable for every part; addresses are those of words.
+        Write port, of W bits for every parameter of a part of a word, with an enable for each part.
+        Its addresses are those of whole words.
     saturations : Out
-        Working weights clipped in the part that is written in this cycle.
+        Number of working weights that were clipped in the part that is written in this cycle.
 
     :param config: gives R, W, the parts of a word, the generator's rounds per cycle, and whether
         there are UNIFORM and GAUSSIAN.
@@ -130,15 +134,19 @@ class ParameterUnit(wiring.Component):
         return m
 
     def _is(self, distribution: Distribution) -> Value:
+        """Returns whether the instruction has this distribution."""
         return self.fields.distribution == distribution.value
 
     def _traverse(
         self, m: Module, issue: Value, active: Signal, uniform: Value, gaussian: Value, leaving: Signal
     ) -> tuple[Value, Value, Value, Value]:
-        """The item at hand: what travels along with it (if it is issued), the position of its first
-        bit in the block, how many blocks it is the last of (its own, and one that is nothing but
-        padding), and how far behind its first parameter the coordinate is. All are registers, found
-        while the item before it is at hand."""
+        """Walks through the tensor; returns what is known of the item at hand.
+
+        That is: what travels along with the item, if it is issued; the position of its first bit in
+        the block; how many blocks end with it (its own, and maybe one that is nothing but padding);
+        and how far the coordinate is behind its first parameter. All are registers, found while the
+        item before is at hand.
+        """
         rows, fields, wide = self._rows, self.fields, self._wide
         # Parts are counted like tiles; a word's are side by side.
         shift = self._part_bits
@@ -147,7 +155,8 @@ class ParameterUnit(wiring.Component):
         address, column = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         row = Signal((rows - 1).bit_length())
         position = Signal(range(BLOCK_BITS))
-        # Of its word, its input (if it closes), the tensor.
+        # Whether the item is the last of its word; of its input, if it closes a word; of the
+        # tensor.
         closes, ends_row, last = Signal(), Signal(), Signal()
         leaves = Signal(2)
         next_closes, next_ends_row, next_last, next_row_end = Signal(), Signal(), Signal(), Signal()
@@ -231,8 +240,9 @@ class ParameterUnit(wiring.Component):
         return item.as_value(), position, leaves, distance
 
     def _to_next(self, address: Value, inner: Value) -> Value:
-        """From a part's address to that of the next one, in the same word or in the same column's
-        next word.
+        """Returns the distance from a part's address to the next part's.
+
+        The next part is in the same word or in the next word of the same column.
         """
         if not self._part_bits:
             return inner
@@ -240,8 +250,10 @@ class ParameterUnit(wiring.Component):
         return Mux(within, 1, inner - (self.config.word_parts - 1))
 
     def _bits(self, m: Module, leaves: Value, leaving: Value, ready: Signal) -> Value:
-        """The generator's block at hand. What decides about taking the next one are registers: much
-        hangs on that.
+        """Returns the generator's block at hand.
+
+        Whatever decides about taking the next block comes from registers, because many registers
+        take it.
         """
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         held = Signal()  # the generator holds a block that was not taken yet
@@ -277,8 +289,11 @@ class ParameterUnit(wiring.Component):
         return current
 
     def _select(self, m: Module, bits: Value, position: Value, distance: Value) -> tuple[Value, Value, Value]:
-        """A part's signs (1: plus) in the cycle in which its data arrive; and, three cycles before,
-        the byte and the sixteen bits that the item begins with."""
+        """Returns a part's signs (1: plus), in the cycle in which its data arrive.
+
+        Also returns, three cycles before that, the byte and the sixteen bits that the item begins
+        with.
+        """
         rows = self._rows
         byte = Signal(INDEX_ALIGNMENT)
         place = Signal(range(INDEX_ALIGNMENT))
@@ -302,9 +317,7 @@ class ParameterUnit(wiring.Component):
         return signs, byte, pair
 
     def _product(self, m: Module, xi: Value) -> Value:
-        """Amplitude or difference times xi, with PERTURB the rounding half besides, three cycles
-        later.
-        """
+        """Returns amplitude or difference times xi, three cycles later; PERTURB adds the half."""
         half = MASTER_BITS // 2
         m.submodules.high = high = Multiplier(a=signed(half), b=signed(_XI_BITS))
         m.submodules.low = low = Multiplier(a=signed(half + 1), b=signed(_XI_BITS))
@@ -319,6 +332,7 @@ class ParameterUnit(wiring.Component):
         return product
 
     def _compute(self, m: Module, source: Value, signs: Value, product: Value) -> None:
+        """Adds each row's addend to its master or gradient; rounds, clips and writes weights."""
         config, wide = self.config, self._wide
         discarded = MASTER_BITS - config.width
         # All addends but products, the rounding half included, are made once for the whole tensor.
@@ -335,7 +349,7 @@ class ParameterUnit(wiring.Component):
         with m.If(self._is(Distribution.COORDINATE)):
             m.d.sync += plus.eq(half + amount)
 
-        # What travels along with a part.
+        # The item travels along with its part's data.
         stages = [Signal(self._item, name=f"stage{i}") for i in range(MEMORY_LATENCY + 3)]
         read = data.View(self._item, source)
         for stage in stages:
@@ -390,10 +404,10 @@ class ParameterUnit(wiring.Component):
 
 
 def _uniform(byte: Value) -> Value:
-    """2u - 255 of eight bits, signed: twice u - 128, and one."""
+    """Returns ``2u - 255`` of eight bits u, as a signed number: twice ``u - 128``, and one."""
     return Cat(Const(1, 1), byte[:-1], ~byte[-1]).as_signed()
 
 
 def _gaussian(bits: Value) -> Value:
-    """The ones among sixteen bits, minus 8, signed."""
+    """Returns the number of ones among sixteen bits, minus 8, as a signed number."""
     return sum(bits[i] for i in range(len(bits))) - len(bits) // 2

@@ -1,4 +1,4 @@
-"""UPDATE: one optimiser step, one parameter every few cycles."""
+"""The unit of UPDATE: it takes one optimiser step, a parameter every few cycles."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _SIGN_UNIT = 4096
 _MOMENT_FRAC = 10
 _NEAR_ROWS = 4
 _SELECTION = 1
-"""Cycles between the two steps by which a row is selected."""
+"""Cycles between the two levels in which a row is chosen from a part of a word."""
 _MANTISSA_BITS = SCALAR_INPUT_BITS - 1
 _MEMORIES = {"gradient": GRADIENT_BITS, "master": MASTER_BITS, "moment1": MASTER_BITS, "moment2": MASTER_BITS}
 
 
 class WideMultiplier(wiring.Component):
-    """``product = a * b`` with a of 32 bits, signed, and b of 18 bits, unsigned, from two 18x18
-    multipliers.
+    """Multiplies 32 signed bits (``a``) by 18 unsigned bits (``b``), with two 18x18 multipliers.
 
-    Latency :attr:`LATENCY` cycles, throughput one product a cycle. The multipliers take b as
-    signed; where its highest bit is set, ``a << 18`` makes up for it.
+    Latency: :attr:`LATENCY` cycles; throughput: one product a cycle. The multipliers take ``b`` as
+    a signed number; where its highest bit is set, adding ``a << 18`` makes up for that.
 
     Resources: two 18x18 multipliers, two adders of 50 bits.
     """
 
     LATENCY = MULTIPLIER_LATENCY + 2
+    """Cycles from the operands to their product."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -71,19 +71,22 @@ class WideMultiplier(wiring.Component):
 
 
 class RoundingShifter(wiring.Component):
-    """``result = (value + 2**(amount-1)) >> amount``: an arithmetic right shift, rounding half-up.
+    """Shifts right and rounds half up: ``result = (value + 2**(amount-1)) >> amount``.
 
-    ``value`` has 50 bits, ``amount`` goes from 0 to 47, and the result must fit in 48 bits. Latency
-    :attr:`LATENCY` cycles for ``result``, one less for ``floor``, the result without rounding; one
-    shift a cycle.
+    ``value`` has 50 bits and is signed, ``amount`` goes from 0 to 47 (0 changes nothing), and the
+    result must fit in 48 bits. Latency: :attr:`LATENCY` cycles for ``result``, one less for
+    ``floor``, which is the result without rounding. Throughput: one shift a cycle.
 
     Resources: two levels of multiplexers (6 and 8 inputs, about 50 bits), an adder of 49 bits, no
     multiplier.
     """
 
     LATENCY = 4
+    """Cycles from a value to its rounded result."""
     VALUE_BITS = 50
+    """Width in bits of the value that is shifted."""
     RESULT_BITS = GRADIENT_BITS
+    """Width in bits of a result."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -117,13 +120,14 @@ class RoundingShifter(wiring.Component):
 
 
 class UpdateUnit(wiring.Component):
-    """Steps the parameters of consecutive words, bit-exact to :func:`dither.golden.update.update`.
+    """Takes an optimiser step for all parameters of consecutive words (instruction UPDATE).
 
-    A parameter enters every :data:`dither.arch.timing.UPDATE_INTERVAL` cycles and is written
-    :data:`dither.arch.timing.UPDATE_LATENCY` cycles later, whatever the rule and the data; ten of
-    them are under way at once. All six shifts of a parameter pass one shifter, all three products
-    one multiplier (see :mod:`dither_hw.base.schedule`). Every memory is read just when its value is
-    needed, and written a part of a word at a time, when its last row is known.
+    The results are bit-exact to :func:`dither.golden.update.update`. A parameter enters every
+    :data:`dither.arch.timing.UPDATE_INTERVAL` cycles and is written
+    :data:`dither.arch.timing.UPDATE_LATENCY` cycles later, whatever the rule and the data;
+    parameters overlap in between. All six shifts of a parameter pass through one shifter, all three
+    products through one multiplier (see :mod:`dither_hw.base.schedule`). Each memory is read just
+    when its value is needed. A part of a word is written when its last row's value is known.
 
     Cycles: :func:`dither.arch.timing.execution_cycles`.
 
@@ -133,19 +137,21 @@ class UpdateUnit(wiring.Component):
     Attributes
     ----------
     start, done : In, Out
-        Pulses in the first and in the last cycle.
+        Pulses in the first and in the last cycle of the instruction.
     fields : In
-        The instruction, stable from start to done, as ``rate`` is.
+        The instruction, stable from ``start`` to ``done``.
     rate : In(32)
-        Value of the register that the field of this name chooses; its lowest 18 bits count.
+        Value of the register that the field of this name chooses, as stable as ``fields``; its
+        lowest 18 bits count.
     gradient, master, moment1, moment2 : Out
-        Read ports, for every row of a part of a word 48 bits, and three with 32.
+        Read ports of the states: for every row of a part of a word 48 bits of gradient, 32 of the
+        others.
     gradient_write, master_write, moment1_write, moment2_write : Out
-        Write ports; a rule leaves the moments alone that it does not use.
-    scalar : Out
+        Write ports of the states. Moments that the rule does not use are not written.
+    scalar : Out(ScalarPort)
         Lookups in the scalar tables.
     saturations : Out
-        Values clipped, from 0 to 4.
+        Number of values that were clipped in one cycle, from 0 to 4.
 
     :param config: gives R and the parts of a word.
     """
@@ -187,7 +193,7 @@ class UpdateUnit(wiring.Component):
         m.submodules.multiplier = multiplier = WideMultiplier()
         shifts = Slots(schedule, shifter.value, shifter.amount)
         products = Slots(schedule, multiplier.a, multiplier.b)
-        # No shifted value but a gradient is wider than a direction times a rate.
+        # Only gradients are wider than a direction times a rate when they are shifted.
         shifted = shifter.result[:_SHIFTED_PRODUCT_BITS].as_signed()
 
         # h = sat17(rnd(g, gradient_shift))
@@ -246,7 +252,7 @@ class UpdateUnit(wiring.Component):
         shifts.use(t, n.at(t) << _MANTISSA_BITS, exponent.at(t))
         t += shifter.LATENCY - 1
         argument = schedule.keep(Cat(shifter.floor[:_MANTISSA_BITS], exponent.at(t)[0]), t, "argument")
-        # The multiplier takes the root from the table as it comes.
+        # The multiplier takes the root in the cycle in which it comes from the table.
         t = products.reserve(t + 1 + INTERPOLATOR_LATENCY)
         asked = t - INTERPOLATOR_LATENCY
         m.d.comb += [
@@ -288,13 +294,13 @@ class UpdateUnit(wiring.Component):
 
 
 class _Pipeline:
-    """Which parameter is where: memory accesses by time, counted clips, the end."""
+    """Knows which parameter is at which time: reads and writes memories, counts clips, ends."""
 
     def __init__(self, unit: UpdateUnit, m: Module, schedule: Schedule) -> None:
         self._unit, self._m, self._schedule = unit, m, schedule
         self._rows = unit.config.part_rows
         self._clips: list[Value] = []
-        # What are words here are parts of the instruction's.
+        # What this class counts as words are parts of the instruction's words.
         shift = unit.config.part_bits
         count, base = unit.fields.count << shift, unit.fields.base << shift
         valid, words = Signal(), Signal.like(count)
@@ -313,8 +319,11 @@ class _Pipeline:
         self._row = Kept(schedule, row, -1, "row")
 
     def read(self, memory: str, time: int) -> Kept:
-        """The parameter's value in a memory, taken at a time. Its row is selected from groups of
-        four, then from those: the memory's banks lie far apart."""
+        """Returns the parameter's value in a memory, taken at a time.
+
+        Its row is chosen first within groups of four rows, then among these groups, because a
+        memory's banks lie far apart.
+        """
         port, bits = getattr(self._unit, memory), _MEMORIES[memory]
         t = time - _SELECTION
         self._m.d.comb += port.addr.eq(self._address.at(t - MEMORY_LATENCY))
@@ -329,7 +338,7 @@ class _Pipeline:
         return self._schedule.keep(Array(groups)[group] if len(groups) > 1 else groups[0], time, memory)
 
     def write(self, memory: str, value: Value, time: int, enable: Value) -> None:
-        """Collects the value at a time; a full word is written in the next cycle."""
+        """Collects the parameter's value at a time; a full part is written a cycle later."""
         port = getattr(self._unit, f"{memory}_write")
         bits = _MEMORIES[memory]
         word = Signal(self._rows * bits, name=f"{memory}_word", reset_less=True)
@@ -344,7 +353,7 @@ class _Pipeline:
         ]
 
     def saturate(self, value: Value, width: int, time: int, name: str, counts: Value) -> Kept:
-        """The value at a time, clipped to ``width`` bits, signed; clips count where ``counts``."""
+        """Returns a value clipped to ``width`` bits at a time; clips count where ``counts``."""
         sign, high = value[-1], value[width - 1 : -1]
         clip = Signal(name=f"{name}_clips")
         self._m.d.comb += clip.eq(Mux(sign, ~high.all(), high.any()))
@@ -361,7 +370,7 @@ class _Pipeline:
 
 
 def _leading_one(schedule: Schedule, value: Kept, time: int) -> Kept:
-    """Position of the leading one of a value that is not zero, two cycles after ``time``."""
+    """Returns the position of the leading one of a value above zero, two cycles after ``time``."""
     bits = value.at(time)
     groups = [bits[i : i + 8] for i in range(0, len(bits), 8)]
     tops = [schedule.keep(_position(group), time, f"top{i}") for i, group in enumerate(groups)]
@@ -373,7 +382,7 @@ def _leading_one(schedule: Schedule, value: Kept, time: int) -> Kept:
 
 
 def _position(bits: Value) -> Value:
-    """Index of the highest bit that is set."""
+    """Returns the index of the highest bit that is set."""
     index: Value = Const(0)
     for i, bit in enumerate(bits):
         index = Mux(bit, i, index)

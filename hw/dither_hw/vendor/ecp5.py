@@ -1,4 +1,4 @@
-"""ECP5: multipliers with their own registers, block RAMs with their output registers.
+"""Primitives of the ECP5: multipliers with own registers, block RAMs with output registers.
 
 Yosys infers neither, and they decide the clock: 3.9 ns through a bare multiplier against 0.7 ns out
 of its register, and 5.8 ns out of a bare block RAM (speed grade 6, nextpnr's timing data). Sources:
@@ -15,22 +15,26 @@ __all__ = ["BLOCK_RAM_MODES", "BlockRamLayout", "block_ram", "masked_adder", "mu
 
 MULTIPLIER_BITS = 18
 _MASKED_SUM = 0xA6AA
-"""A carry cell's LUT: with D, A xor B, or A where C; without, A, which is also the carry where they
-agree.
+"""Contents of a carry cell's LUT with the inputs A, B, C and D.
+
+With D, it gives A xor B, or A where C; without D, it gives A, which is also the carry where both
+operands agree.
 """
 _ADDRESS_BITS = 14
 BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
-"""Data bits and address bits of a block RAM's ways to be used, the widest first."""
+"""Pairs of data bits and address bits with which a block RAM can be used, the widest first."""
 
 
 def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal) -> None:
-    """Makes ``product`` of MULT18X18D's output register: two cycles behind the operands.
+    """Multiplies ``a`` by ``b`` into ``product``, two cycles later, with one MULT18X18D.
 
-    Four neighbouring multipliers share their clock enables; with more than one of their own,
-    placing them would become a puzzle.
+    Four neighbouring multipliers share their clock enables; if each had several of its own, placing
+    them would become a puzzle.
 
-    :param a: up to 18 bits; its register keeps its value with ``hold``.
+    :param m: module that gets the primitive.
+    :param a: up to 18 bits.
     :param b: up to 18 bits.
+    :param hold: while high, the register of ``a`` keeps its value.
     """
     ports: dict[str, object] = {}
     for name, operand in (("A", a), ("B", b)):
@@ -38,8 +42,8 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
         sign = operand[-1] if signed else Const(0, 1)
         bits = Cat(operand, sign.replicate(MULTIPLIER_BITS - len(operand)))
         ports |= {f"i_{name}{i}": bits[i] for i in range(MULTIPLIER_BITS)}
-        # An unsigned operand narrower than 18 bits is as good as a signed one; only full width has
-        # to be told.
+        # An unsigned operand of fewer than 18 bits is the same as a signed one with a zero above;
+        # only one of 18 bits has to be declared.
         ports[f"i_SIGNED{name}"] = Const(int(signed or len(operand) < MULTIPLIER_BITS), 1)
         ports[f"i_SOURCE{name}"] = Const(0, 1)
     ports |= {f"i_C{i}": Const(0, 1) for i in range(MULTIPLIER_BITS)}
@@ -59,11 +63,10 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
 
 
 def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal) -> None:
-    """Makes ``total`` a + b, or a where ``mask`` is 1, of carry cells alone: all three operands
-    have one width.
+    """Drives ``total`` with ``a + b``, or with ``a`` where ``mask`` is 1, by carry cells alone.
 
-    A carry cell has a LUT of four inputs in front of its carry, of which an adder as Yosys makes it
-    uses two.
+    All operands have the same width. A carry cell has a LUT of four inputs in front of its carry;
+    an adder as Yosys makes it uses two of them.
     """
     width = len(total)
     carry: Value = Const(0, 1)
@@ -71,7 +74,7 @@ def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal)
         ports: dict[str, object] = {"i_CIN": carry}
         carry = Signal(name=f"carry{i + 2}")
         for k in range(2):
-            # Past the end, the sum of zeros.
+            # Beyond the operands, the chain adds zeros.
             bits = (a[i + k], b[i + k]) if i + k < width else (Const(0, 1), Const(0, 1))
             ports |= {f"i_{pin}{k}": bit for pin, bit in zip("ABCD", (*bits, mask, Const(1, 1)), strict=True)}
             ports[f"o_S{k}"] = total[i + k] if i + k < width else Signal(name="beyond")
@@ -83,23 +86,30 @@ def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal)
 
 @dataclass(frozen=True, slots=True)
 class BlockRamLayout:
-    """How a memory is cut into block RAMs: columns side by side, segments one behind the other."""
+    """Says how a memory is cut into block RAMs.
+
+    Columns stand side by side for the width, segments one behind the other for the depth.
+    """
 
     width: int
-    """Data bits of a block RAM."""
+    """Data bits of each block RAM."""
     address_bits: int
     columns: int
     segments: int
 
     @property
     def blocks(self) -> int:
-        """The block RAMs that make up the memory."""
+        """Number of block RAMs that make up the memory."""
         return self.columns * self.segments
 
     @classmethod
     def of(cls, depth: int, bits: int) -> BlockRamLayout:
-        """The fewest block RAMs for a memory; of equal ones, those with the fewest segments to
-        choose from.
+        """Returns the layout with the fewest block RAMs for a memory.
+
+        Of layouts with equally many, it is the one with the fewest segments to choose from.
+
+        :param depth: number of words.
+        :param bits: bits of a word.
         """
         layouts = [
             cls(width, address_bits, -(-bits // width), -(-depth // (1 << address_bits)))
@@ -111,9 +121,14 @@ class BlockRamLayout:
 def block_ram(
     m: Module, *, depth: int, write_enable: Value, write_addr: Value, write_data: Value, read_addr: Value, name: str
 ) -> Signal:
-    """A memory of DP16KDs with their output registers: what was at ``read_addr`` two cycles ago.
+    """Makes a memory of DP16KDs; returns the word that was at ``read_addr`` two cycles ago.
 
-    Reading a word in the cycle in which it is written gives anything.
+    The block RAMs' output registers are used. The result of reading a word in the cycle in which it
+    is written is undefined.
+
+    :param m: module that gets the primitives.
+    :param depth: number of words.
+    :param name: prefix of the primitives' names.
     """
     bits = len(write_data)
     layout = BlockRamLayout.of(depth, bits)
@@ -150,7 +165,7 @@ def block_ram(
 def _dp16kd(
     layout: BlockRamLayout, enable: Value, write_addr: Value, write_data: Value, read_addr: Value, output: Signal
 ) -> Instance:
-    """One block RAM: port A writes, port B reads."""
+    """Makes one block RAM whose port A writes and whose port B reads."""
     shift = _ADDRESS_BITS - layout.address_bits
     wide = layout.width == MULTIPLIER_BITS
     # In the widest mode the lowest address bits of a write are its byte enables.

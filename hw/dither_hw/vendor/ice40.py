@@ -15,15 +15,15 @@ __all__ = ["multiply_accumulate"]
 def multiply_accumulate(
     m: Module, *, name: str, a: Value, b: Value, load: Value, hold: Value, chain: Value, total: Signal
 ) -> None:
-    """Adds ``a * b`` of two cycles ago to ``total`` (32 bits, modulo 2**32), or takes ``chain``
-    into it.
+    """Adds the product ``a * b`` of two cycles ago to ``total``, with one SB_MAC16.
 
-    SB_MAC16 with operand registers, one register behind the multiplier and the accumulator.
+    ``total`` has 32 bits and wraps modulo 2**32. The primitive has operand registers, one register
+    behind the multiplier, and the accumulator.
 
     :param a: 16 bits, signed.
     :param b: 16 bits, signed.
-    :param load: the accumulator takes ``chain`` instead of a sum.
-    :param hold: the accumulator keeps its value.
+    :param load: while high, the accumulator takes ``chain`` instead of a sum.
+    :param hold: while high, the accumulator keeps its value.
     """
     zero, one = Const(0, 1), Const(1, 1)
     output = Signal(32, name=f"{name}_total")

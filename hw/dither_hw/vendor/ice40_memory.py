@@ -1,8 +1,8 @@
-"""Memories of the iCE40: of words, of bytes and of single bits. Sources: Lattice FPGA-TN-02002,
-FPGA-TN-02022.
+"""Memories of the iCE40: of words, of bytes and of single bits.
 
-Reading in the cycle of a write gives anything. What Yosys infers promises the old value instead,
-for up to seventy logic cells a block RAM.
+The result of reading a word in the cycle in which it is written is undefined. What Yosys infers
+promises the old value instead, for up to seventy logic cells a block RAM. Sources: Lattice
+FPGA-TN-02002, FPGA-TN-02022.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["SPRAM_DEPTH", "WORD_BITS", "byte_ram", "column_ram", "single_port_by
 WORD_BITS = 16
 """Bits of a word of every memory at its widest."""
 SPRAM_DEPTH = 1 << 14
-"""Words of a single-port RAM."""
+"""Number of words of a single-port RAM."""
 _BLOCK_WORDS = 256
 _BLOCK_BYTES = 512
 _ADDRESS_BITS = 11
@@ -26,7 +26,7 @@ _INITS = 16
 def _block(
     *, mode: int, contents: int, write: tuple[Value, Value, Value, Value], read: tuple[Value, Value], word: Signal
 ) -> Instance:
-    """One SB_RAM40_4K.
+    """Makes one SB_RAM40_4K.
 
     :param contents: its 4,096 bits at first.
     :param write: enable, address, data, mask (0: written).
@@ -56,7 +56,7 @@ def _block(
 
 
 def _wide(value: Value, bits: int) -> Value:
-    """A value with zeros above it."""
+    """Returns the lowest ``bits`` bits of a value with zeros above it."""
     return Cat(value, Const(0, bits))[:bits]
 
 
@@ -72,9 +72,13 @@ def word_ram(
     word: Signal,
     init: Sequence[int] = (),
 ) -> None:
-    """Block RAMs side by side and one behind the other: ``word`` is what stood at ``read_addr`` a
-    cycle ago.
+    """Makes a memory of words; ``word`` is what was at ``read_addr`` a cycle ago.
 
+    The block RAMs stand side by side for the width and one behind the other for the depth.
+
+    :param m: module that gets the primitives.
+    :param name: prefix of their names.
+    :param depth: number of words.
     :param init: words that are not zero at first, from address 0 on.
     """
     bits, low = len(word), (_BLOCK_WORDS - 1).bit_length()
@@ -122,16 +126,20 @@ def byte_ram(
     read_addr: Value,
     init: bytes = b"",
 ) -> Value:
-    """A memory of bytes in block RAMs of 512: what stood at ``read_addr`` in the last cycle with
-    ``read_enable``.
+    """Makes a memory of bytes; returns the byte that was read last.
 
-    :param size: bytes, a power of two.
+    That is what was at ``read_addr`` in the last cycle with ``read_enable``. The memory consists of
+    block RAMs of 512 bytes.
+
+    :param m: module that gets the primitives.
+    :param size: number of bytes, a power of two.
+    :param init: the memory's first contents.
     """
     low = (_BLOCK_BYTES - 1).bit_length()
     segments = -(-size // _BLOCK_BYTES)
     address_bits = min(low, (size - 1).bit_length())
-    # In words of 16 bits, the bits of a byte of the upper half stand between those of a byte of the
-    # lower half.
+    # In a word of 16 bits, the bits of a byte of the memory's upper half alternate with those of a
+    # byte of its lower half.
     spread = Cat(*(Cat(bit, 0) for bit in write_data))
     parts = []
     for segment in range(segments):
@@ -160,8 +168,9 @@ def byte_ram(
 
 
 def column_ram(m: Module, *, write_enables: Value, write_addr: Value, write_data: Value, read_addr: Value) -> Signal:
-    """256 words of up to 16 bits, each with a write enable of its own: what stood at ``read_addr``
-    a cycle ago.
+    """Makes 256 words of up to 16 bits with a write enable for each bit; returns the word read.
+
+    That is what was at ``read_addr`` a cycle ago.
     """
     word = Signal(WORD_BITS, name="column_ram_word")
     m.submodules.column_ram = _block(
@@ -175,9 +184,9 @@ def column_ram(m: Module, *, write_enables: Value, write_addr: Value, write_data
 
 
 def _single_port(*, enable: Value, write: Value, addr: Value, data: Value, mask: Value, word: Signal) -> Instance:
-    """One SB_SPRAM256KA.
+    """Makes one SB_SPRAM256KA.
 
-    :param mask: an enable of writing for each four bits.
+    :param mask: a write enable for each four bits.
     """
     return Instance(
         "SB_SPRAM256KA",
@@ -195,8 +204,9 @@ def _single_port(*, enable: Value, write: Value, addr: Value, data: Value, mask:
 
 
 def single_port_ram(m: Module, *, name: str, addr: Value, write: Value, data: Value, word: Signal) -> None:
-    """16K words of 16 bits: ``word`` is what stood at ``addr`` a cycle ago, unless that was
-    written.
+    """Makes 16K words of 16 bits with one port; ``word`` is what was at ``addr`` a cycle ago.
+
+    ``word`` is undefined if that cycle was a write.
 
     :param addr: 14 bits.
     """
@@ -208,12 +218,12 @@ def single_port_ram(m: Module, *, name: str, addr: Value, write: Value, data: Va
 
 
 def single_port_bytes(m: Module, *, enable: Value, write: Value, lane: Value, addr: Value, data: Value) -> Signal:
-    """32 KB of an iCE40UP5K in words of two bytes: the word read last.
+    """Makes 32 KB of bytes on an iCE40UP5K, in words of two; returns the word that was read last.
 
-    :param enable: access in this cycle; otherwise what was read stays.
+    :param enable: access in this cycle; otherwise, what was read stays.
     :param write: the access is a write; what was read is lost then.
     :param lane: which byte of the word is written.
-    :param addr: of the word.
+    :param addr: address of the word.
     :param data: the byte to write.
     """
     word = Signal(WORD_BITS, name="single_port_word")
