@@ -161,7 +161,7 @@ def test_a_resumed_run_is_exact(board: BoardModel) -> None:
     experiment = Experiment.of_task("digits", device="golden", engine=CONFIG, recipe=recipe)
     task = load_task("digits")
     compiled = experiment.compile(task, CONFIG)
-    batches, start = task.batches(experiment.recipe), compiled.initial_state(experiment.initial_parameters)
+    batches, start = task.batches(experiment.recipe), compiled.commands.initial_state(experiment.initial_parameters)
     whole = Session(GoldenMachine(CONFIG), compiled)
     whole.load(start)
     losses = whole.train(0, *batches.take(0, 3))
