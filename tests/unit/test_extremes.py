@@ -10,7 +10,8 @@ import pytest
 
 from dither.arch.config import preset
 from dither.arch.fixedpoint import FixedPoint
-from dither.compiler import Compiled
+from dither.compiler import CompileError, Labelled, compile
+from dither.compiler.commands import Commands
 from dither.compiler.plan.samples import encoded
 from dither.nn.models import RNN, Dense, Model, TensorTrain
 from dither.physics.stencils import parse_stencil
@@ -22,11 +23,11 @@ ENGINE = preset("1x8")
 
 
 @pytest.fixture(scope="module")
-def program() -> Compiled:
+def program() -> Commands:
     """The digits network's program: 64 inputs from 0 to 1, ten classes."""
     recipe = {"batch": 32, "tile": 16, "probes": 1, "seed": 1}
     experiment = Experiment.of_task("digits", device="golden", engine=ENGINE, recipe=recipe)
-    return experiment.compile(load_task("digits"), ENGINE)
+    return experiment.compile(load_task("digits"), ENGINE).commands
 
 
 def samples() -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("wrong", [-1, 10, 2.7, np.nan, np.inf])
-def test_labels_that_are_no_classes(program: Compiled, wrong: float) -> None:
+def test_labels_that_are_no_classes(program: Commands, wrong: float) -> None:
     inputs, labels = samples()
     program.commands.train(0, [(inputs, labels)])
     program.commands.train(0, [(inputs, labels.astype(float))])
@@ -49,6 +50,20 @@ def test_labels_that_are_no_classes(program: Compiled, wrong: float) -> None:
             use()
 
 
+@pytest.mark.parametrize("wrong", [-1, 3, 2.7, np.nan])
+def test_labels_to_compile_with(wrong: float) -> None:
+    model = Model((Dense(4, 3),))
+    labels = np.where(np.arange(64) == 17, wrong, 1.0)
+    with pytest.raises(CompileError, match=r"^targets must be classes, whole numbers from 0 to 2, not"):
+        compile(
+            model,
+            Labelled(np.full((64, 4), 0.5), labels),
+            Recipe(batch=64, tile=32),
+            ENGINE,
+            model.initial_parameters(1),
+        )
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -58,7 +73,7 @@ def test_labels_that_are_no_classes(program: Compiled, wrong: float) -> None:
         (-8.1, r"^inputs reach 8.1, but the program was compiled for at most 1; scale them"),
     ],
 )
-def test_inputs_out_of_reach(program: Compiled, wrong: float, message: str) -> None:
+def test_inputs_out_of_reach(program: Commands, wrong: float, message: str) -> None:
     inputs, labels = samples()
     inputs[3, 2] = 8.0  # An outlier: clipped.
     program.commands.evaluate(inputs)

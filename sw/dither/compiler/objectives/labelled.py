@@ -22,7 +22,7 @@ from ..formats.probes import CALIBRATION_TILES, Losses
 from ..formats.proofs import choose_loss_frac
 from ..layout.tensors import Layout, Tensor
 from ..plan.planner import LayerPlan
-from ..plan.samples import LabelledSamples, Samples
+from ..plan.samples import LabelledSamples, Samples, classes
 from ..plan.setting import Setting
 from .objective import Objective, ObjectiveCode, Start
 
@@ -55,6 +55,11 @@ class Labelled(Objective):
                 f"calibration needs inputs of shape (samples, {model.inputs}) and as many targets, "
                 f"not shapes {samples.shape} and {wanted.shape}"
             )
+        if model.loss == "cross_entropy":
+            try:
+                classes(wanted, model.outputs)
+            except ValueError as error:
+                raise CompileError(str(error)) from None
 
     def headroom(self, recipe: Recipe) -> Headroom:
         return Headroom(hidden=recipe.hidden_headroom)
