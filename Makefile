@@ -6,12 +6,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
 ENGINE ?= 4x32
+TORCH  ?= 2.13.0
 RESULTS := docs/results
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-TORCH   ?= 2.13.0
-
 .PHONY: help demo test torch test-all soak lint docs results repeat-results repeat-results-rtl bench boards clean
 
 help: ## what can be made
