@@ -37,14 +37,14 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("wrong", [-1, 10, 2.7, np.nan, np.inf])
 def test_labels_that_are_no_classes(program: Commands, wrong: float) -> None:
     inputs, labels = samples()
-    program.commands.train(0, [(inputs, labels)])
-    program.commands.train(0, [(inputs, labels.astype(float))])
+    program.train(0, [(inputs, labels)])
+    program.train(0, [(inputs, labels.astype(float))])
     spoilt = labels.astype(float)
     spoilt[17] = wrong
     message = rf"^targets must be classes, whole numbers from 0 to 9, not {re.escape(f'{wrong:g}')}$"
     for use in (
-        lambda: program.commands.train(0, [(inputs, spoilt)]),
-        lambda: program.commands.evaluate(inputs, spoilt),
+        lambda: program.train(0, [(inputs, spoilt)]),
+        lambda: program.evaluate(inputs, spoilt),
     ):
         with pytest.raises(ValueError, match=message):
             use()
@@ -76,9 +76,9 @@ def test_labels_to_compile_with(wrong: float) -> None:
 def test_inputs_out_of_reach(program: Commands, wrong: float, message: str) -> None:
     inputs, labels = samples()
     inputs[3, 2] = 8.0  # An outlier: clipped.
-    program.commands.evaluate(inputs)
+    program.evaluate(inputs)
     inputs[3, 2] = wrong
-    for use in (lambda: program.commands.train(0, [(inputs, labels)]), lambda: program.commands.evaluate(inputs)):
+    for use in (lambda: program.train(0, [(inputs, labels)]), lambda: program.evaluate(inputs)):
         with pytest.raises(ValueError, match=message):
             use()
 
