@@ -152,8 +152,8 @@ def test_training_is_the_same_on_every_engine(name: str) -> None:
 def test_nests_cover_every_output_and_tap_once(name: str, rows: int) -> None:
     _, compiled, _, _ = run(MODELS[name], EngineConfig(rows=rows, lanes=8))
     for plan, buffers in zip(compiled.plans[:2], compiled.memory.layers, strict=False):
-        nests = step_nests(plan, 0, 0, buffers, compiled.tensors[plan.steps[0].tensor])
-        bias = bias_nest(plan, 0, buffers, compiled.tensors[plan.bias], 0)
+        nests = step_nests(plan, 0, buffers, compiled.tensors[plan.steps[0].tensor])
+        bias = bias_nest(plan, buffers, compiled.tensors[plan.bias], 0)
         target = set(range(buffers.target.base, buffers.target.end))
         assert sorted(places for nest in (*nests, bias) for places in written(nest, rows)) == sorted([*target] * 2)
         macs = sum(len(written(nest, rows)) * int(np.prod(nest.inner)) for nest in nests)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from dither.arch import generator
 from dither.arch.config import EngineConfig
 from dither.arch.isa import Rule, decode_program
 from dither.compiler import Command, Compiled, CompileError, Labelled, compile
+from dither.compiler.gradients.matrix import matrix_plan
 from dither.golden import GoldenMachine
 from dither.nn import adjoints as local
 from dither.nn import reference
@@ -47,7 +50,7 @@ class Bench:
         matrices = {
             name: rng.choice((-1.0, 1.0), tensor.shape) * tensor.format.limit / 16
             for name, tensor in self.compiled.tensors.items()
-            if name not in self.given
+            if name not in self.given and name not in self.compiled.initial
         }
         self.masters = self.compiled.commands.initial_state({**self.given, **matrices})
         self.run(self.compiled.commands.load_state(self.masters))
@@ -193,7 +196,7 @@ def test_activity_perturbation_tends_to_back_propagation() -> None:
 @pytest.mark.parametrize("activation", ["relu", "tanh", "none"])
 def test_learned_feedback(estimator: str, activation: str) -> None:
     probes = 3 if estimator == "regression" else 1
-    bench = Bench(network(activation), recipe(estimator, probes=probes, activity_mu=2**-4))
+    bench = Bench(network(activation), recipe(estimator, probes=probes, activity_mu=2**-4, feedback_ranks=0))
     found = bench.gradients(step=1)
     matrix = bench.weights["0.feedback"]
     signal = bench.errors @ matrix.T
@@ -214,12 +217,126 @@ def test_learned_feedback(estimator: str, activation: str) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["mirror", "regression"])
+@pytest.mark.parametrize("ranks", [None, 2])
+@pytest.mark.parametrize("behind", ["train", "dense"])
+def test_learned_trains(behind: str, ranks: int | None, estimator: str) -> None:
+    """The same with the matrix held as a tensor train: of the shape of the layer behind, or of
+    given ranks.
+    """
+    if (behind, ranks) == ("dense", None):
+        pytest.skip("a plain layer has a plain matrix unless another is asked for")
+    model = network("relu")
+    if behind == "dense":
+        model = Model((model.layers[0], Dense(model.layers[0].output_size, model.outputs)))
+    probes = 2 if estimator == "regression" else 1
+    bench = Bench(model, recipe(estimator, probes=probes, activity_mu=2**-4, feedback_ranks=ranks))
+    cores = {name: bench.weights[name] for name in bench.compiled.tensors if name.startswith("0.feedback.")}
+    shapes = [np.shape(core) for core in cores.values()]
+    if behind == "train" and ranks is None:
+        assert shapes == list(model.layers[1].weight_shapes().values())
+    elif ranks is not None:
+        assert max(shape[0] for shape in shapes) == ranks
+    matrix = matrix_plan(model, 0, bench.compiled.recipe)
+    found = bench.gradients(step=1)
+    signal = local.adjoint(
+        matrix.steps[0], cores[matrix.steps[0].tensor], local.adjoints(matrix.steps, cores, bench.errors)[0]
+    )
+    for name, values in (bench.layer(0, signal) | bench.layer(1, bench.errors)).items():
+        check(found[name], values)
+    plan, mu = bench.compiled.plans[1], bench.compiled.recipe.activity_mu
+    base = reference.sample_losses(bench.model, bench.outputs[-1], bench.y)
+    expected = {name: np.zeros_like(core) for name, core in cores.items()}
+    for probe in range(probes):
+        signs = bench.signs(probe, step=1)
+        moved = reference.contract_layer(1, plan.layer, plan.steps, bench.weights, bench.outputs[0] + mu * signs)[-1]
+        states = [mu * signs]
+        for step in matrix.steps:
+            states.append(reference.contract(step, cores[step.tensor], states[-1]))
+        if estimator == "mirror":
+            delta = states[-1] - (moved - bench.outputs[-1])
+        else:
+            missed = (signs * signal).sum(axis=1) * mu - (reference.sample_losses(bench.model, moved, bench.y) - base)
+            delta = missed[:, None] * bench.errors
+        carried = local.adjoints(matrix.steps, cores, delta)
+        for number, step in enumerate(matrix.steps):
+            expected[step.tensor] += local.tensor_gradient(
+                step, np.shape(cores[step.tensor]), carried[number], states[number]
+            )
+    for name, values in expected.items():
+        check(found[name], values, least=0.99)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "activation", "ranks"),
+    [
+        ("mirror", "relu", None),
+        ("mirror", "relu", 0),
+        ("mirror", "tanh", None),
+        ("mirror", "none", 0),
+        ("regression", "relu", None),
+        ("regression", "none", 0),
+        ("feedback", "tanh", None),
+        ("projection", "none", None),
+        ("target", "relu", None),
+        ("target", "tanh", None),
+        ("activity", "relu", None),
+        ("activity", "none", None),
+        ("exact", "none", None),
+        ("exact", "tanh", None),
+    ],
+)
+def test_little_memory_changes_no_bit(estimator: str, activation: str, ranks: int | None) -> None:
+    """A layer that runs again in chunks for its gradients learns what it learns with room for all;
+    so does one whose transposed weights share words.
+    """
+    hidden = TensorTrain((4, 2, 4), (8, 2, 8), (6, 6), activation, gain=2.0)
+    names = (estimator, "exact")
+    model = Model((hidden, TensorTrain((8, 2, 8), (3, 1, 2), (3, 3), "none", gain=2.0)))
+    if estimator == "exact":
+        model, names = Model((TensorTrain((4, 2, 4), (8, 1, 8), (6, 6), activation, gain=2.0),)), ("exact",)
+    made = Recipe(
+        batch=32, tile=16, estimator=names, probes=2, activity_mu=2**-4, rate=2**-7, decay2=7, feedback_ranks=ranks
+    )
+    found = []
+    for rows, words, parameters in ((4, 4096, 4096), (4, 4096, 0), (4, 0, 4096), (4, 0, 0), (8, 0, 0), (1, 0, 0)):
+        depths = _least(model, made, rows)
+        engine = replace(
+            ENGINE, rows=rows, activation_depth=words or depths[0], parameter_depth=parameters or depths[1]
+        )
+        bench = Bench(model, made, engine)
+        bench.run(bench.compiled.commands.train(0, [(bench.x, bench.y)] * 2))
+        state = bench.compiled.commands.read_state(bench.run(bench.compiled.commands.store_state()))
+        found.append((bench.compiled, state))
+    chunks = [compiled.memory.layers[0].chunks for compiled, _ in found]
+    assert chunks[:2] == [1, 1]
+    assert min(chunks[2:]) > 1
+    for _, state in found[1:]:
+        for one, other in zip((found[0][1].master, found[0][1].moment2), (state.master, state.moment2), strict=True):
+            assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def _least(model: Model, made: Recipe, rows: int) -> tuple[int, int]:
+    """The least depths that a program fits, by what the compiler says of smaller ones."""
+    depths = {"activation_depth": 16, "parameter_depth": 16}
+    while True:
+        try:
+            Bench(model, made, replace(ENGINE, rows=rows, **depths))
+        except CompileError as error:
+            (name, needed), *_ = re.findall(r"use (\w+)=(\d+)", str(error))
+            assert int(needed) > depths[name]
+            depths[name] = int(needed)
+        else:
+            break
+    return depths["activation_depth"], depths["parameter_depth"]
+
+
+@pytest.mark.parametrize("estimator", ["mirror", "regression"])
 def test_learned_feedback_finds_the_weights(estimator: str) -> None:
     """With a network at rest, the matrix becomes that of the layer behind: the transposed
     derivative.
     """
     model = network("relu")
-    bench = Bench(model, recipe(estimator, probes=16, activity_mu=2**-4, rate=2**-7, decay2=7))
+    bench = Bench(model, recipe(estimator, probes=16, activity_mu=2**-4, rate=2**-7, decay2=7, feedback_ranks=0))
     wanted = reference.dense_matrix(1, model.layers[1], bench.weights)
     bench.run(bench.compiled.commands.load_state(bench.compiled.commands.initial_state(bench.given)))
     first = bench.compiled.commands.initial_state(bench.given)

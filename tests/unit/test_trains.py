@@ -9,7 +9,7 @@ import pytest
 
 from dither.nn.layers import TensorTrain
 from dither.nn.reference import dense_matrix
-from dither.pytorch.trains import Factors, possible_ranks, tensor_train
+from dither.nn.trains import Factors, possible_ranks, tensor_train
 
 Matrix = np.ndarray
 

@@ -133,6 +133,12 @@ Examples:
 @click.option("--mu", type=float, metavar="X", help="How far a probe moves parameters.")
 @click.option("--activity-mu", type=float, metavar="X", help="How far a probe moves activities.")
 @click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
+@click.option(
+    "--feedback-ranks",
+    type=int,
+    metavar="N",
+    help="Learned feedback as tensor trains of rank N; 0 as plain matrices; left out, like the layer behind.",
+)
 @click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Loss of the estimator target.")
 @click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
 @click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")

@@ -181,15 +181,18 @@ class Commands:
         return Command(self.program.entries["contract"], (Segment.scalars([len(groups)]), *groups))
 
     def initial_state(self, parameters: Parameters) -> State:
-        """Masters rounded from real values, moments and learned matrices zero.
+        """Masters rounded from real values, moments zero.
+
+        What estimators train besides the model's parameters begins as the program says.
 
         :raises ValueError: if names or shapes are not the model's.
         """
         names = self.program.model.parameter_shapes()
         learned = set(self.program.tensors) - set(names)
         self.program.model.check_parameters({name: value for name, value in parameters.items() if name not in learned})
+        values = {**self.program.initial, **parameters}
         masters = {
-            name: tensor.master.encode(parameters.get(name, np.zeros(tensor.shape)))
+            name: tensor.master.encode(values[name] if name in values else np.zeros(tensor.shape))
             for name, tensor in self.program.tensors.items()
         }
         zeros = [{name: np.zeros(value.shape, np.int64) for name, value in masters.items()} for _ in range(2)]

@@ -71,7 +71,7 @@ class Figures:
             program.plans, program.memory.layers, program.formats.layers, program.forward, strict=True
         ):
             flat = [instruction for part in code for instruction in part if instruction.name == "CONTRACT"]
-            rounds = plan.layer.steps if isinstance(plan.layer, RNN) else 1
+            rounds = plan.layer.steps if isinstance(plan.layer, RNN) else buffers.chunks
             for number, step in enumerate(plan.steps):
                 mine = flat[number :: len(plan.steps)]
                 cycles = rounds * sum(execution_cycles(program.engine, instruction) for instruction in mine)

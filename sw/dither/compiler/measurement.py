@@ -61,7 +61,7 @@ def measured(
     """Formats with gradient shifts for all tensors of estimators that want them measured.
 
     The measurement runs on a geometry of its own, so that its result does not depend on the
-    engine's. Learned matrices begin at zero, where they would hide what they are for: it is
+    engine's. Learned matrices that begin at zero would hide there what they are for: it is
     measured with random ones.
 
     :param build: makes a program whose gradients come from some estimators.
@@ -86,7 +86,7 @@ def measured(
     learned = {
         name: tensor.format.limit / MATRIX_SHARE * rng.choice((-1.0, 1.0), tensor.shape)
         for name, tensor in compiled.tensors.items()
-        if name in wanted and name not in parameters
+        if name in wanted and name not in parameters and name not in compiled.initial
     }
     gradients = _gradients(compiled, {**parameters, **learned}, inputs, targets)
     all_probes = {each.layers: each for each in estimators(setting, formats)}

@@ -18,8 +18,8 @@ from .emitter import ENTRIES, Emitter
 from .errors import shortage
 from .formats.forward import Formats, Headroom
 from .formats.probes import FloatProbes
-from .gradients import Estimator, Places, calibrated, estimators, gradient_codes
-from .layout.memory import ActivationMap, allocate_activations
+from .gradients import Estimator, Places, Sharing, calibrated, estimators, gradient_codes
+from .layout.memory import ActivationMap, Need, allocate_activations
 from .layout.tensors import Layout, layouts
 from .measurement import measured
 from .objectives.objective import CalibratedObjective, Objective
@@ -101,13 +101,24 @@ class _Build:
 
         words = sum(tensor.words for tensor in tensors.values())
         first_block = block * max(1, Distribution[setting.recipe.distribution.upper()].bits)
-        room = Places(objective=code, memory=memory, tensors=tensors, constants=places, free=words, block=first_block)
-        for each in used:
-            room.zeroed[each.layers[0]] = [(room.words(count), room.signs(signs)) for count, signs in each.zeroed()]
-        zeroed = room.free - words
-        gradients = gradient_codes(used, room)
-        if room.free > engine.parameter_depth:
-            raise shortage("parameter memory", room.free, engine.parameter_depth, "parameter_depth", "smaller layers")
+        for sharing in Sharing:
+            room = Places(
+                objective=code,
+                memory=memory,
+                tensors=tensors,
+                constants=places,
+                free=words,
+                block=first_block,
+                sharing=sharing,
+            )
+            for each in used:
+                room.zeroed[each.layers[0]] = [(room.words(count), room.signs(signs)) for count, signs in each.zeroed()]
+            zeroed = room.free - words
+            gradients = gradient_codes(used, room)
+            if room.end <= engine.parameter_depth:
+                break
+        else:
+            raise shortage("parameter memory", room.end, engine.parameter_depth, "parameter_depth", "smaller layers")
         emitter = Emitter(
             recipe=setting.recipe,
             lanes=engine.lanes,
@@ -141,6 +152,7 @@ class _Build:
             samples=objective.samples,
             fixed=tuple((tensors[name], weights) for name, (_, weights) in fixed.items()),
             zeroed=zeroed,
+            initial={name: values for each in used for name, values in each.initial().items()},
             gradient_macs=sum(each.macs for each in gradients),
             evaluations_per_sample=objective.evaluations,
             objective_macs=objective.macs,
@@ -157,14 +169,16 @@ class _Build:
         self, setting: Setting, found: Mapping[str, Layout], constants: int, used: Sequence[Estimator]
     ) -> ActivationMap:
         """The activation memory."""
-        regions = self.objective.regions()
+        partial = self.objective.partial
+        shared: dict[str, int] = {}
         for each in used:
             for name, words in each.regions().items():
-                regions[name] = max(regions.get(name, 0), words)
+                shared[name] = max(shared.get(name, 0), words)
         passes = []
         for tensors, count in (planned for each in used for planned in each.planned()):
             layer, step = min((found[name].layer, found[name].first_step) for name in tensors)
-            passes.append((layer, step, count) if self.objective.partial else (0, 0, count))
+            passes.append((layer, step, count) if partial else (0, 0, count))
+        moments = [moment for each in used for moment in each.moments()]
         return allocate_activations(
             setting.plans,
             setting.engine,
@@ -172,6 +186,8 @@ class _Build:
             constants,
             self.objective.targets,
             passes,
-            keep=[position for each in used for position in each.keep()],
-            extra=regions,
+            moments if partial else [replace(moment, runs=0) for moment in moments],
+            {position: use for each in used for position, use in each.uses().items()},
+            self.objective.regions(),
+            [Need(name, words) for name, words in shared.items()],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,8 @@ class Program:
     """
     zeroed: int = 0
     """Words behind all tensors whose masters are zero."""
+    initial: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Initial values of tensors that are no parameters of the model; the others begin at zero."""
     gradient_macs: int = 0
     """Useful multiply-accumulates per sample and step that gradients take besides forward
     passes."""

@@ -14,8 +14,8 @@ from ..compiler.plan.planner import plan_layers
 from ..nn.models import RNN, Conv2d, Dense, Layer, Model, TensorTrain
 from ..nn.network import Network
 from ..nn.reference import dense_matrix
+from ..nn.trains import Factors, automatic_factors, possible_ranks, tensor_train
 from .lazy import require_torch
-from .trains import Factors, automatic_factors, possible_ranks, tensor_train
 
 __all__ = ["Ranks", "from_torch", "to_torch"]
 

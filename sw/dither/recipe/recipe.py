@@ -56,6 +56,10 @@ class Recipe:
     """Learned feedback matrices' rate is ``2**-feedback_slowness`` of the others' (``regression``,
     ``mirror``).
     """
+    feedback_ranks: int | None = None
+    """How learned feedback matrices are held (``regression``, ``mirror``): 0 plain, another number
+    as tensor trains of these inner ranks. None: as a train of the shape of the layer behind, where
+    that is a train, the network's last layer and smaller than a plain matrix; plain elsewhere."""
     local_loss: str = "l2"
     """``l2`` or ``l1``, of ``target``."""
     projection: float = 1.0
@@ -117,6 +121,9 @@ class Recipe:
         slowness = self.feedback_slowness
         good = type(slowness) is int and 0 <= slowness <= 15
         require(good, f"feedback_slowness must be from 0 to 15, not {slowness!r}")
+        ranks = self.feedback_ranks
+        good = ranks is None or (type(ranks) is int and 0 <= ranks <= 256)
+        require(good, f"feedback_ranks must be from 0 to 256, or none for the layer's own, not {ranks!r}")
         bits = self.hidden_headroom
         require(type(bits) is int and 0 <= bits <= 12, f"hidden_headroom must be from 0 to 12, not {bits!r}")
         require(type(self.seed) is int and 0 <= self.seed < 1 << 32, f"seed must be of 32 bits, not {self.seed!r}")

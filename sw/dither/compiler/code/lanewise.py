@@ -22,6 +22,8 @@ class Words:
     base: int
     loops: tuple[tuple[int, int], ...]
     """Pairs of a loop's count and stride."""
+    index: int = ZERO
+    """The register that is added to the base."""
 
     @property
     def count(self) -> int:
@@ -40,12 +42,18 @@ class Words:
         """The same loops elsewhere."""
         return Words(base, self.loops)
 
+    def part(self, parts: int, index: int = ZERO) -> Words:
+        """The first of some equal parts; ``index`` says how far another is behind it."""
+        (count, stride), *others = self.loops
+        assert not others or parts == 1
+        return Words(self.base, ((count // parts, stride), *others), index if parts > 1 else self.index)
+
     def each(self, inner: tuple[int, ...] = ()) -> Access:
         """The operand of a lane-wise nest that runs over these words in its outer loops, from o1
         on.
         """
         steps = (*inner, *[0] * (3 - len(inner)))
-        return Access(self.base, (*steps, 0, *(stride for _, stride in self.loops)))
+        return Access(self.base, (*steps, 0, *(stride for _, stride in self.loops)), index=self.index)
 
     @property
     def outer(self) -> tuple[int, ...]:
@@ -109,7 +117,7 @@ def combine(
         y=Access(target, strides),
         drain=Drain(shift),
         operand=Operand.LANE,
-        bias=Access(words.base, strides),
+        bias=Access(words.base, strides, index=words.index),
         one=one,
     )
 

@@ -99,16 +99,17 @@ class Nest:
             one=one,
         )
 
-    def correlate(self, engine: EngineConfig, left: int) -> Instruction:
+    def correlate(self, engine: EngineConfig, left: Access) -> Instruction:
         """Returns the CORRELATE that makes the gradient of the weights.
 
-        :param left: first word of the derivatives by the outputs, which stand as the outputs do.
+        :param left: where the first of the derivatives by the outputs stands; they stand as the
+            outputs do.
         """
         return correlate_nest(
             engine,
             inner=self.inner,
             outer=self.outer,
-            left=replace(self.y, base=left),
+            left=replace(self.y, base=left.base, index=left.index),
             right=self.x,
             gradient=self.w,
             last_rows=self.last_rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
@@ -19,8 +19,8 @@ from ..layout.tensors import Layout, Tensor, place_tensors
 from ..plan.planner import LayerPlan
 from ..plan.setting import Setting
 from ..rates import RateFormat, Stepping
-from .contraction import bias_nest, step_nests
-from .nests import Access, Drain
+from .contraction import bias_nest, chunk_strides, each_chunk, step_nests
+from .nests import Drain
 from .windows import recurrent_code
 
 __all__ = ["NetworkCode", "Table", "activation_tables", "drains", "layer_code", "place"]
@@ -167,7 +167,7 @@ def layer_code(
     buffers, form = memory.layers[plan.position], formats.layers[plan.position]
     function = plan.layer.activation
 
-    def instructions(number: int, chunk: int) -> Sequence[Instruction]:
+    def instructions(number: int) -> Sequence[Instruction]:
         last = number == len(plan.steps) - 1
         drain = Drain(form.shifts[number])
         if last and function in TABLED:
@@ -178,15 +178,19 @@ def layer_code(
         bias, one = None, 0
         if last and plan.bias and form.constant is not None:
             one = memory.constants.base + constants.index(1 << form.constant)
-            words = bias_nest(plan, chunk, buffers, tensors[plan.bias], one).w
-            bias = Access(words.base, words.strides[len(REDUCTION_LOOPS) :])
-        nests = step_nests(plan, number, chunk, buffers, tensors[plan.steps[number].tensor])
+            words = bias_nest(plan, buffers, tensors[plan.bias], one).w
+            bias = replace(words, strides=words.strides[len(REDUCTION_LOOPS) :])
+        nests = step_nests(plan, number, buffers, tensors[plan.steps[number].tensor])
         if isinstance(plan.layer, RNN):
             return recurrent_code(plan.layer, engine, nests[0], drain, bias, one)
         return [nest.contract(engine, drain, bias, one) for nest in nests]
 
     numbers = range(len(plan.steps))
     if buffers.kept:
-        return tuple(tuple(instructions(number, 0)) for number in numbers)
-    parts = (instructions(number, chunk) for chunk in range(buffers.chunks) for number in numbers)
-    return (tuple(each for part in parts for each in part),)
+        return tuple(tuple(instructions(number)) for number in numbers)
+    asm = Assembler()
+    with each_chunk(asm, buffers.chunks, chunk_strides(plan, buffers.chunks, tensors)):
+        for number in numbers:
+            for instruction in instructions(number):
+                asm.add(instruction)
+    return (tuple(asm.instructions()),)

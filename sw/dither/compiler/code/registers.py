@@ -2,6 +2,10 @@
 
 __all__ = [
     "BASE",
+    "CHUNK_BIAS",
+    "CHUNK_OUTPUT",
+    "CHUNK_SIGNAL",
+    "CHUNK_WEIGHT",
     "DIFFERENCE",
     "GROUPS",
     "INDEX",
@@ -20,3 +24,6 @@ __all__ = [
 
 ZERO = 0
 SEED, STEP, STEPS, RATE, GROUPS, PROBE, TILE, BASE, LOSS, OTHER, DIFFERENCE, TOTAL, OFFSET, INDEX = range(1, 15)
+# How far a chunk's words are from those of the first one. Two losses and their difference have no
+# values yet, or none that anybody needs, while a layer runs.
+CHUNK_WEIGHT, CHUNK_OUTPUT, CHUNK_BIAS, CHUNK_SIGNAL = 15, OTHER, DIFFERENCE, LOSS

@@ -36,6 +36,7 @@ __all__ = [
     "Formats",
     "Headroom",
     "LayerFormats",
+    "MatrixFormats",
     "Proof",
     "SignalFormats",
     "input_format",
@@ -95,6 +96,22 @@ class LayerFormats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixFormats:
+    """Formats of an estimator's matrix, which leads from a layer's outputs to the network's, and of
+    what stands between its contraction steps: several, if it is held as a train.
+    """
+
+    weights: tuple[FixedPoint, ...]
+    """Formats of the weights, one for each step."""
+    sums: tuple[FixedPoint, ...] = ()
+    """Behind each step but the last, where the matrix is applied."""
+    behind: tuple[FixedPoint, ...] = ()
+    """Derivatives behind each step but the last, where it learns."""
+    carried: tuple[FixedPoint, ...] = ()
+    """What is carried back, in front of each step but the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFormats:
     """Formats of one layer that makes an error signal of its own."""
 
@@ -104,8 +121,8 @@ class SignalFormats:
     """Derivatives behind each contraction step; the last one before the activation function."""
     loss_frac: int
     """Fraction bits of kept losses, for estimators that compare losses sample by sample."""
-    matrix: FixedPoint | None
-    """The format of the estimator's learned or fixed matrix, if it has one."""
+    matrix: MatrixFormats | None
+    """Formats of the estimator's learned or fixed matrix, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from ...nn.models import Parameters
 from ..errors import CompileError
 from ..plan.planner import LayerPlan
 from ..plan.setting import Setting
-from .forward import Formats, peak
+from .forward import Formats, MatrixFormats, peak
 
-__all__ = ["CALIBRATION_PROBES", "FINEST_LOSS", "Calibration", "Typical", "layer_outputs"]
+__all__ = ["CALIBRATION_PROBES", "FINEST_LOSS", "Calibration", "Typical", "carried_formats", "layer_outputs"]
 
 CALIBRATION_PROBES = 8
 ADJOINT_HEADROOM = 5
@@ -43,8 +43,8 @@ class Typical:
     """Typical values, in floats, shape (samples, outputs of the layer)."""
     loss_frac: int = FINEST_LOSS
     """Fraction bits of kept losses, at most."""
-    matrix: FixedPoint | None = None
-    """Format of the estimator's matrix, if it has one."""
+    matrix: MatrixFormats | None = None
+    """Formats of the estimator's matrix, if it has one."""
 
 
 def layer_outputs(plans: Sequence[LayerPlan], parameters: Parameters, state: Array, first: int) -> list[Array]:
@@ -54,6 +54,21 @@ def layer_outputs(plans: Sequence[LayerPlan], parameters: Parameters, state: Arr
         _, state = reference.run_layer(plan.position, plan.layer, plan.steps, parameters, state)
         found.append(state)
     return found
+
+
+def carried_formats(weights: Sequence[FixedPoint], states: Sequence[Array], last: FixedPoint) -> tuple[FixedPoint, ...]:
+    """Formats of derivatives that are carried back through contraction steps, in front of each.
+
+    :param weights: formats of the steps' weights.
+    :param states: typical values of the derivatives in front of each step.
+    :param last: the format of those behind the last step.
+    """
+    found = [last]
+    for number, (weight, state) in enumerate(zip(reversed(weights), reversed(states), strict=True)):
+        headroom = ADJOINT_HEADROOM + ADJOINT_GROWTH * number
+        best = FixedPoint.reaching(math.ldexp(peak(state), headroom), last.width)
+        found.append(FixedPoint(last.width, min(best.frac, weight.frac + found[-1].frac)))
+    return tuple(found[:0:-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +116,29 @@ class Calibration:
         if len(plan.steps) == 1:
             return (signal,)
         states = adjoints.adjoints(plan.steps, self.parameters, delta)
-        found = [signal]
-        for number in reversed(range(len(plan.steps) - 1)):
-            weights = self.formats.tensors[plan.steps[number + 1].tensor]
-            headroom = ADJOINT_HEADROOM + ADJOINT_GROWTH * (len(found) - 1)
-            best = FixedPoint.reaching(math.ldexp(peak(states[number]), headroom), width)
-            found.append(FixedPoint(width, min(best.frac, weights.frac + found[-1].frac)))
-        return tuple(found[::-1])
+        weights = [self.formats.tensors[step.tensor] for step in plan.steps]
+        return (*carried_formats(weights[1:], states[:-1], signal), signal)
 
     def differences(self) -> tuple[float, Array]:
         """What perturbing the layer's outputs does to the losses: the largest difference of a
         sample's loss, and sums, over eight perturbations, of differences times signs.
         """
-        model, recipe, plan = self.setting.model, self.setting.recipe, self.plan
+        model, plan = self.setting.model, self.plan
         rng = np.random.default_rng(0)
         gate = self.mine > 0 if plan.layer.activation == "relu" else np.ones_like(self.mine)
         base = reference.sample_losses(model, self.outputs[-1], self.targets)
         total, largest = np.zeros_like(self.mine), 0.0
         for _ in range(CALIBRATION_PROBES):
             signs = rng.choice((-1.0, 1.0), self.mine.shape)
-            moved = self.mine + recipe.activity_mu * signs * gate
-            last = (layer_outputs(self.setting.plans, self.parameters, moved, self.position + 1) or [moved])[-1]
-            difference = reference.sample_losses(model, last, self.targets) - base
+            difference = reference.sample_losses(model, self.moved(signs * gate), self.targets) - base
             largest = max(largest, peak(difference))
             total += difference[:, None] * signs
         return largest, total
+
+    def moved(self, signs: Array) -> Array:
+        """The network's outputs if the layer's are perturbed.
+
+        :param signs: of the recipe's steps, shape (samples, outputs of the layer).
+        """
+        state = self.mine + self.setting.recipe.activity_mu * signs
+        return (layer_outputs(self.setting.plans, self.parameters, state, self.position + 1) or [state])[-1]

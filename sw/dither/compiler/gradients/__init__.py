@@ -4,7 +4,7 @@ have in common.
 
 from .activity import Activity
 from .coordinate import Coordinate
-from .estimator import Estimator, GradientCode, Places, estimators, register
+from .estimator import Estimator, GradientCode, Places, Sharing, estimators, register
 from .exact import Exact
 from .feedback import Feedback
 from .joint import Joint
@@ -22,6 +22,7 @@ __all__ = [
     "GradientCode",
     "LocalEstimator",
     "Places",
+    "Sharing",
     "calibrated",
     "estimators",
     "gradient_codes",

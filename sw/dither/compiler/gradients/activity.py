@@ -12,7 +12,7 @@ from ...arch.isa.assembler import Assembler
 from ..code.lanewise import Words, copy
 from ..code.registers import LOSS, PROBE, TILE
 from ..formats.signals import CALIBRATION_PROBES, FINEST_LOSS, Calibration, Typical
-from .local import LocalEstimator
+from .local import BACKWARD, SIGNAL, LocalEstimator
 from .signals import LOSS_DIFFERENCE, dither
 
 __all__ = ["Activity"]
@@ -27,6 +27,7 @@ class Activity(LocalEstimator):
     """Forward gradients by activity perturbation (arXiv 2210.03310)."""
 
     name = "activity"
+    runs_behind = True
 
     def calibrate(self, layer: Calibration) -> Typical:
         self.require_activities()
@@ -54,7 +55,10 @@ class Activity(LocalEstimator):
         return super().constants() | {self.step_size}
 
     def regions(self) -> dict[str, int]:
-        return super().regions() | {"outputs": self.outputs().extent, LOSS_DIFFERENCE: 2}
+        return super().regions() | {LOSS_DIFFERENCE: 2}
+
+    def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        return super().own(chunks) | {"outputs": (self.outputs().extent, (SIGNAL, BACKWARD))}
 
     @property
     def unperturbed(self) -> Words:

@@ -10,13 +10,14 @@ carried beyond the layer: what stands at its outputs is a local error signal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa.assembler import Assembler
 from ..code.contraction import bias_nest, step_nests
 from ..code.nests import Access, Drain, Nest
+from ..code.registers import ZERO
 from ..layout.memory import LayerBuffers
 from ..layout.tensors import Tensor
 from ..plan.planner import LayerPlan
@@ -46,11 +47,12 @@ class Transposed:
             target=self.base,
         )
 
-    def nest(self, source: int, target: int, P: int = 1, S: int = 1) -> Nest:
+    def nest(self, source: int, target: int, P: int = 1, S: int = 1, index: int = ZERO) -> Nest:
         """``[P, M, S] -> [P, K, S]``.
 
         :param source: first activation word of the input.
         :param target: of the output.
+        :param index: the register that is added to the former.
         """
         K, M, R = self.source.inner, self.source.layout.columns, self.source.rows
         tiles = -(-K // R)
@@ -59,7 +61,7 @@ class Transposed:
             inner=(M,),
             outer=(tiles, 1, S, P),
             w=Access(self.base, (1, 0, 0, M)),
-            x=Access(source, (S, 0, 0, 0, 0, 1, M * S)),
+            x=Access(source, (S, 0, 0, 0, 0, 1, M * S), index=index),
             y=Access(target, (R * S, 0, 1, K * S), row=S),
             last_rows=K - (tiles - 1) * R,
         )
@@ -68,7 +70,7 @@ class Transposed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backward:
     """Code from the derivatives by a layer's outputs, before the activation function, to
-    gradients.
+    gradients: those of the chunk at hand, if the layer runs in chunks.
     """
 
     engine: EngineConfig
@@ -77,8 +79,8 @@ class Backward:
     tensors: Mapping[str, Tensor]
     outputs: int
     """First word of the layer's outputs (of a recurrent layer's, the first time step's)."""
-    delta: int
-    """First word of the derivatives; they stand as the layer's outputs do."""
+    delta: Access
+    """The derivatives: where the first one stands; they stand as the layer's outputs do."""
     formats: tuple[FixedPoint, ...]
     """Formats of the derivatives behind each step; the last one is that of ``delta``."""
     transposed: tuple[Transposed, ...]
@@ -86,30 +88,39 @@ class Backward:
     one: int
     """Activation word of the number 1."""
 
-    def prepare(self, asm: Assembler) -> None:
-        """Emits what is done once, when the working weights are new."""
-        for transposed in self.transposed:
-            transposed.write(asm)
-
     def emit(self, asm: Assembler) -> None:
         """Emits the layer's gradients for the lane group at work."""
-        left = self.delta
         if self.plan.bias:
-            nest = bias_nest(self.plan, 0, self.buffers, self.tensors[self.plan.bias], self.one)
-            asm.add(nest.correlate(self.engine, left + nest.y.base - self.outputs))
+            nest = bias_nest(self.plan, self.buffers, self.tensors[self.plan.bias], self.one)
+            asm.add(nest.correlate(self.engine, self._moved(nest)))
         for number in reversed(range(len(self.plan.steps))):
-            step = self.plan.steps[number]
-            weights = self.tensors[step.tensor]
-            last = number == len(self.plan.steps) - 1
-            stand = self.outputs if last else self.buffers.intermediates[number].base
-            for nest in step_nests(self.plan, number, 0, self.buffers, weights):
-                asm.add(nest.correlate(self.engine, left + nest.y.base - stand))
+            self.correlate(asm, number)
             if number:
-                target = self.buffers.intermediates[number - 1].base
-                shift = weights.format.frac + self.formats[number].frac - self.formats[number - 1].frac
-                back = self.transposed[number - 1].nest(left, target, step.P, step.S)
-                asm.add(back.contract(self.engine, Drain(shift)))
-                left = target
+                self.carry(asm, number)
+
+    def _moved(self, nest: Nest) -> Access:
+        """The derivatives by the outputs of one of the last step's nests."""
+        return replace(self.delta, base=self.delta.base + nest.y.base - self.outputs)
+
+    def _left(self, number: int) -> Access:
+        """The derivatives by the outputs of a step but the last: in the outputs' place."""
+        return Access(self.buffers.intermediates[number].base)
+
+    def correlate(self, asm: Assembler, number: int) -> None:
+        """Emits the gradient of one step's weights."""
+        last = number == len(self.plan.steps) - 1
+        weights = self.tensors[self.plan.steps[number].tensor]
+        for nest in step_nests(self.plan, number, self.buffers, weights):
+            asm.add(nest.correlate(self.engine, self._moved(nest) if last else self._left(number)))
+
+    def carry(self, asm: Assembler, number: int) -> None:
+        """Emits the derivatives by one step's inputs, in their place."""
+        step, last = self.plan.steps[number], number == len(self.plan.steps) - 1
+        weights, left = self.tensors[step.tensor], self.delta if last else self._left(number)
+        shift = weights.format.frac + self.formats[number].frac - self.formats[number - 1].frac
+        target, P = self.buffers.intermediates[number - 1].base, step.P // self.buffers.chunks
+        nest = self.transposed[number - 1].nest(left.base, target, P, step.S, left.index)
+        asm.add(nest.contract(self.engine, Drain(shift)))
 
     @property
     def macs(self) -> int:

@@ -7,10 +7,15 @@ everything a place, and takes its code. A file of this package holds one estimat
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa.assembler import Assembler
@@ -18,17 +23,31 @@ from ...recipe import ESTIMATORS, Traits
 from ..errors import CompileError
 from ..formats.forward import Formats
 from ..formats.probes import FloatProbes
-from ..layout.memory import ActivationMap
+from ..layout.memory import ActivationMap, LayerUse, Moment
 from ..layout.tensors import Layout, Tensor
 from ..objectives.objective import ObjectiveCode, Start
 from ..plan.setting import Setting
 from ..rates import Stepping
 
-__all__ = ["REGISTERED", "Estimator", "GradientCode", "Pass", "Places", "estimators", "register"]
+__all__ = ["REGISTERED", "Estimator", "GradientCode", "Pass", "Places", "Sharing", "estimators", "register"]
 
 Pass = tuple[int, int, int]
 """Forward passes of every lane group: the layer and step that they start at, and how many."""
 _BLOCKS = 1 << 20
+
+
+class Sharing(Enum):
+    """Which transposed weights share words of the weight memory. The more do, the more often they
+    are written.
+    """
+
+    NONE = "none"
+    """All have words of their own and are written once a step."""
+    LAYERS = "layers"
+    """Layers share words: each writes its own for every lane group."""
+    ALL = "all"
+    """A layer's own and those of its learned matrix share words too, and are written whenever they
+    are needed."""
 
 
 class GradientCode(ABC):
@@ -77,6 +96,10 @@ class Places:
     """The first word of the weight memory that nobody has asked for yet."""
     block: int
     """The first generator block that nobody has asked for yet."""
+    sharing: Sharing = Sharing.NONE
+    """Which transposed weights share words."""
+    shared: int = 0
+    """How many words of the weight memory they share."""
     zeroed: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """What :meth:`Estimator.zeroed` asked for, by the estimator's first layer: first words and
     first generator blocks."""
@@ -89,6 +112,28 @@ class Places:
         """Reserves words of the weight memory; the first one."""
         base, self.free = self.free, self.free + count
         return base
+
+    def transposes(self, *groups: Sequence[int]) -> list[list[int]]:
+        """Reserves words of the weight memory for the transposed weights of one layer.
+
+        :param groups: sizes of those that are needed together, such as those of the layer itself
+            and those of its learned matrix.
+        :returns: the first words of each.
+        """
+        found, before = [], self.free
+        for sizes in groups:
+            first = before if self.sharing is Sharing.ALL else self.free
+            found.append([first + behind for behind in itertools.accumulate((0, *sizes))][:-1])
+            self.free = max(self.free, first + sum(sizes))
+        if self.sharing is not Sharing.NONE:
+            self.shared = max(self.shared, self.free - before)
+            self.free = before
+        return found
+
+    @property
+    def end(self) -> int:
+        """The first word of the weight memory behind all that was asked for."""
+        return self.free + self.shared
 
     def signs(self, bits: int) -> int:
         """Reserves blocks of the generator, for so many signs; the first one."""
@@ -136,20 +181,30 @@ class Estimator(ABC):
         """
         return []
 
-    def keep(self) -> tuple[int, ...]:
-        """Layers whose intermediates must be kept."""
-        return ()
+    @abstractmethod
+    def moments(self) -> list[Moment]:
+        """The parts of its code, in their order: when it needs which words of activation memory."""
+
+    def uses(self) -> dict[int, LayerUse]:
+        """How it reads layers backwards, by position; nothing, for most."""
+        return {}
 
     def constants(self) -> set[int]:
         """Values that must stand in words of the activation memory."""
         return set()
 
     def regions(self) -> dict[str, int]:
-        """Words of activation memory by name; regions of one name are shared by all estimators."""
+        """Words of activation memory by name that keep what they hold from the loss on; regions of
+        one name are shared by all estimators.
+        """
         return {}
 
     def matrices(self) -> dict[str, tuple[Layout, FixedPoint]]:
         """Layouts and formats of tensors that it trains besides the model's."""
+        return {}
+
+    def initial(self) -> dict[str, NDArray[np.float64]]:
+        """Initial values of these tensors, of those that do not begin at zero."""
         return {}
 
     def zeroed(self) -> list[tuple[int, int]]:

@@ -23,17 +23,13 @@ class Exact(LocalEstimator):
             raise CompileError("exact errors are known at the last layer only; use another estimator for the others")
         return Typical(error_format(self.setting.model, self.formats), layer.errors)
 
-    def regions(self) -> dict[str, int]:
+    def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:
         unused = {"signal", "derivatives"} if self.activation == "none" else {"signal"}
-        return {name: words for name, words in super().regions().items() if name not in unused}
+        return {name: each for name, each in super().own(chunks).items() if name not in unused}
 
     @property
     def s(self) -> Words:
         return self.y.at(self.region(OUTPUT_ERRORS))
-
-    @property
-    def delta(self) -> Words:
-        return self.s if self.activation == "none" else super().delta
 
     def signal(self, asm: Assembler) -> None:
         """Nothing to do: LOSS wrote it where it belongs."""

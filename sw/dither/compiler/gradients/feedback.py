@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...arch.fixedpoint import FixedPoint
-from ..formats.forward import peak
+from ..formats.forward import MatrixFormats, peak
 from ..formats.signals import Calibration, Typical
 from .projections import FixedProjection
 from .signals import OUTPUT_ERRORS, error_format
@@ -31,4 +31,4 @@ class Feedback(FixedProjection):
         # Errors of a softmax add up to 2 at most, whatever their signs.
         bound = 2.0 if self.setting.model.loss == "cross_entropy" else 4 * peak(np.abs(errors).sum(axis=1))
         signal = FixedPoint.reaching(bound * self.recipe.projection, self.width)
-        return Typical(signal, errors @ matrix, matrix=form)
+        return Typical(signal, errors @ matrix, matrix=MatrixFormats(weights=(form,)))

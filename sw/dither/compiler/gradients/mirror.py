@@ -9,7 +9,7 @@ from ...arch.isa import Operand
 from ...arch.isa.assembler import Assembler
 from ..code.nests import Access, Drain, contract_nest
 from ..code.registers import PROBE, TILE
-from .learned import LearnedMatrix
+from .learned import FIRST, INNER, LearnedMatrix
 from .signals import OUTPUTS_BEFORE
 
 __all__ = ["Mirror"]
@@ -26,17 +26,21 @@ class Mirror(LearnedMatrix):
 
     @property
     def signal_macs(self) -> int:
-        return 3 * self.outputs().count * self.classes
+        steps = self.matrix.steps
+        return 3 * sum(step.macs for step in steps) + sum(step.macs for step in steps[1:])
 
     @property
     def unit(self) -> int:
-        return 1 << (self.width - 2)
+        return self.full
 
     def constants(self) -> set[int]:
-        return super().constants() | {-1, self.unit}
+        return super().constants() | {-1}
 
     def regions(self) -> dict[str, int]:
-        return super().regions() | {OUTPUTS_BEFORE: self.classes, "response": 2 * self.classes}
+        return super().regions() | {OUTPUTS_BEFORE: self.classes}
+
+    def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        return super().own(chunks) | {"response": (2 * self.classes, (FIRST, INNER))}
 
     def end(self, asm: Assembler) -> None:
         """The gradient of ``|B eps - dz|**2 / 2``."""
@@ -45,8 +49,8 @@ class Mirror(LearnedMatrix):
         plus, minus, residual = self.constant(1), self.constant(-1), response + classes
         asm.emit("SET", target=PROBE, source=TILE, value=0)
         self.perturb(asm, self.y.base)
-        predicted, shift = self.applied(response), self.matrix_format.frac + self.width - 2 - self.step_exponent
-        asm.add(predicted.contract(engine, Drain(shift - self.formats.output.frac)))
+        self.write_signs(asm, self.unit)
+        self.matrix_code.apply(asm, self.buffers(response), self.signs_format, self.formats.output)
         # predicted + before - after, in units of the network's outputs
         asm.add(
             contract_nest(
@@ -63,4 +67,4 @@ class Mirror(LearnedMatrix):
                 one=plus,
             )
         )
-        asm.add(predicted.correlate(engine, residual))
+        self.learn(asm, response, residual)

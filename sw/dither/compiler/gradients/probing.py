@@ -17,6 +17,7 @@ from ..code.perturbation import accumulate, perturb, restore
 from ..code.registers import BASE, DIFFERENCE, LOSS, OTHER, PROBE, TILE
 from ..errors import CompileError
 from ..formats.probes import FloatProbes, shift_to_target
+from ..layout.memory import Moment
 from ..layout.tensors import Tensor
 from ..objectives.objective import ObjectiveCode, Start
 from ..rates import Stepping, Unit
@@ -73,6 +74,10 @@ class ParameterProbes(Estimator):
 
     def planned(self) -> list[tuple[Sequence[str], int]]:
         return [(group.tensors, group.probes * self.recipe.evaluations) for group in self.groups()]
+
+    def moments(self) -> list[Moment]:
+        layers = sorted({int(name.split(".")[0]) for names, _ in self.planned() for name in names[:1]}, reverse=True)
+        return [Moment(f"probes of layer {layer}", layer, layer) for layer in layers]
 
     def steppings(self) -> dict[str, Stepping]:
         found: dict[str, Stepping] = {}

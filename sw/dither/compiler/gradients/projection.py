@@ -5,6 +5,7 @@ Frenkel, Lefebvre, Bol, Front. Neurosci. 2021).
 from __future__ import annotations
 
 from ...arch.fixedpoint import FixedPoint
+from ..formats.forward import MatrixFormats
 from ..formats.signals import Calibration, Typical
 from .projections import ClassProjection
 
@@ -18,4 +19,6 @@ class Projection(ClassProjection):
 
     def calibrate(self, layer: Calibration) -> Typical:
         code, form = self.projected_code(layer)
-        return Typical(FixedPoint.reaching(2 * self.recipe.projection, self.width), code, matrix=form)
+        return Typical(
+            FixedPoint.reaching(2 * self.recipe.projection, self.width), code, matrix=MatrixFormats(weights=(form,))
+        )

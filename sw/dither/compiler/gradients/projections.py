@@ -54,10 +54,17 @@ class FixedProjection(LocalEstimator):
         one = -(-outputs // self.setting.engine.rows) * self.classes, self.classes * index_pitch(outputs)
         return [one] * math.prod(count for count, _ in others)
 
+    def splits(self, chunks: int) -> bool:
+        return self.outputs().count // chunks % self.setting.engine.rows == 0
+
+    @property
+    def signal_stride(self) -> int:
+        return self.outputs().count // self.chunks // self.setting.engine.rows * self.classes
+
     def begin(self, asm: Assembler) -> None:
         # Only the seed of the signs is kept anywhere.
         (size, _), *_ = self.outputs().loops
-        form = self.matrix_format
+        (form,) = self.matrix_formats.weights
         for base, block in self.places.zeroed[self.position]:
             asm.emit(
                 "PERTURB",
@@ -87,12 +94,12 @@ class FixedProjection(LocalEstimator):
             "fixed projection",
             inner=(inputs,),
             outer=(tiles, *(each for each, _ in others)),
-            w=Access(base, (1, 0, 0, inputs, tiles * inputs)),
+            w=Access(base, (1, 0, 0, inputs, tiles * inputs), index=self.signal_index),
             x=Access(self.region(self.source), (1,)),
             y=Access(target.base, (engine.rows * stride, *(step for _, step in others)), row=stride),
             last_rows=count - (tiles - 1) * engine.rows,
         )
-        asm.add(nest.contract(engine, Drain(self.source_format.frac + self.matrix_format.frac - frac)))
+        asm.add(nest.contract(engine, Drain(self.source_format.frac + self.matrix_formats.weights[0].frac - frac)))
 
 
 class ClassProjection(FixedProjection):

@@ -16,7 +16,8 @@ from ..code.nests import Access, Drain, contract_nest
 from ..code.registers import LOSS, PROBE, TILE
 from ..errors import CompileError
 from ..formats.signals import FINEST_LOSS, Calibration, Typical
-from .learned import HEADROOM, LearnedMatrix
+from .learned import FIRST, HEADROOM, INNER, PERTURB, LearnedMatrix
+from .local import BACKWARD, SIGNAL
 from .signals import LOSS_DIFFERENCE, OUTPUT_ERRORS, error_format
 
 __all__ = ["Regression"]
@@ -39,11 +40,12 @@ class Regression(LearnedMatrix):
 
     @property
     def signal_macs(self) -> int:
-        count = self.outputs().count
-        return count * self.classes + self.probes * (count * self.classes + count)
+        steps, count = self.matrix.steps, self.outputs().count
+        whole, behind = sum(step.macs for step in steps), sum(step.macs for step in steps[1:])
+        return whole + self.probes * (whole + count + (behind + whole if self.matrix.train else 0))
 
     def terms(self, name: str) -> int:
-        return self.probes if name == self.matrix else 1
+        return self.probes if name in self.matrix.shapes else 1
 
     @property
     def _product(self) -> int:
@@ -68,10 +70,22 @@ class Regression(LearnedMatrix):
         return super().constants() | {self.unit, -(1 << self._alignment)}
 
     def regions(self) -> dict[str, int]:
-        found = super().regions()
-        signs = found.pop("signs")
-        own = {"outputs": signs, LOSS_DIFFERENCE: 2, "signs": signs, "weighted errors": self.classes}
-        return found | own
+        return super().regions() | {LOSS_DIFFERENCE: 2}
+
+    def splits(self, chunks: int) -> bool:
+        # All of the signal is needed at once, to predict losses.
+        return False
+
+    def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        found, always = super().own(chunks), (SIGNAL, BACKWARD, PERTURB, FIRST, INNER)
+        signal = "derivatives" if self.activation == "none" else "signal"
+        words, probing = self.outputs().extent, (PERTURB, FIRST, INNER)
+        return found | {
+            signal: (found[signal][0], always),
+            "outputs": (words, probing),
+            "weighted errors": (self.classes, probing),
+            "predicted": (self.classes, (FIRST, INNER)),
+        }
 
     def end(self, asm: Assembler) -> None:
         """The gradient of ``(eps^T B^T e - dl)**2 / 2``, a number for each sample.
@@ -84,10 +98,12 @@ class Regression(LearnedMatrix):
         base, difference, left = self.region("outputs"), self.region(LOSS_DIFFERENCE), self.region("weighted errors")
         residual, errors = difference + 1, Words(self.region(OUTPUT_ERRORS), ((self.classes, 1),))
         error_frac = error_format(self.setting.model, self.formats).frac
+        results = self.region("predicted")
         copy(asm, y.base, base, y.count, self.constant(0))
         asm.emit("SET", target=PROBE, source=TILE, value=0)
         with asm.loop(self.probes):
             self.perturb(asm, base)
+            self.write_signs(asm, self.unit)
             objective.loss(asm, LOSS, LossMode.DIFFER, (difference, 0), loss_frac=self.form.loss_frac)
             asm.add(
                 contract_nest(
@@ -105,5 +121,8 @@ class Regression(LearnedMatrix):
                 )
             )
             asm.add(multiply(engine, "residual", residual, errors, left, error_frac))
-            asm.add(self.applied(0).correlate(engine, left))
+            if self.matrix.train:
+                self.write_signs(asm, self.full)
+                self.matrix_code.apply(asm, self.buffers(results), self.signs_format, self.formats.output)
+            self.learn(asm, results, left)
             asm.emit("SET", target=PROBE, source=PROBE, value=1)

@@ -11,8 +11,9 @@ from ...arch.isa import Operand
 from ...arch.isa.assembler import Assembler
 from ..code.lanewise import combine
 from ..code.nests import Access, Drain, contract_nest
-from ..formats.forward import peak
+from ..formats.forward import MatrixFormats, peak
 from ..formats.signals import Calibration, Typical
+from .local import SIGNAL
 from .projections import ClassProjection
 
 __all__ = ["Target"]
@@ -29,18 +30,20 @@ class Target(ClassProjection):
 
     def calibrate(self, layer: Calibration) -> Typical:
         code, form = self.projected_code(layer)
-        distance = layer.mine + code
+        distance, matrix = layer.mine + code, MatrixFormats(weights=(form,))
         if self._l1:
-            return Typical(FixedPoint(self.width, self.width - 2), np.sign(distance), matrix=form)
+            return Typical(
+                FixedPoint(self.width, self.width - 2), np.sign(distance), matrix=MatrixFormats(weights=(form,))
+            )
         reach = min(self.target.limit, 4 * peak(layer.mine)) + 2 * self.recipe.projection
-        return Typical(FixedPoint.reaching(reach, self.width), distance, matrix=form)
+        return Typical(FixedPoint.reaching(reach, self.width), distance, matrix=matrix)
 
     @property
     def _projected(self) -> FixedPoint:
         """The projection's format: outputs are multiplied by 1, the projection by a power of two,
         to give them one binary point.
         """
-        return FixedPoint(self.width, min(self.matrix_format.frac, self.target.frac))
+        return FixedPoint(self.width, min(self.matrix_formats.weights[0].frac, self.target.frac))
 
     @property
     def _factor(self) -> int:
@@ -49,15 +52,17 @@ class Target(ClassProjection):
     def constants(self) -> set[int]:
         return super().constants() | {self._factor} | ({1 << (self.width - 2)} if self._l1 else set())
 
-    def regions(self) -> dict[str, int]:
-        words = self.outputs().extent
-        return super().regions() | {"scratch": words} | ({"distance": words} if self._l1 else {})
+    def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:
+        words = self.outputs().part(chunks if self.splits(chunks) else 1).extent
+        found = super().own(chunks) | {"projection": (words, (SIGNAL,))}
+        return found | ({"distance": (words, (SIGNAL,))} if self._l1 else {})
 
     def signal(self, asm: Assembler) -> None:
-        engine, y, s, what = self.setting.engine, self.y, self.s, "distance to the target"
-        projected, scratch = self._projected, self.region("scratch")
-        self.project(asm, y.at(scratch), projected.frac)
-        distance = y.at(self.region("distance")) if self._l1 else s
+        engine, s, what = self.setting.engine, self.s, "distance to the target"
+        y = self.y if self.at_once else self.part(self.y)
+        projected, scratch = self._projected, self.region("projection")
+        self.project(asm, s.at(scratch), projected.frac)
+        distance = s.at(self.region("distance")) if self._l1 else s
         shift = 1 + self.target.frac - projected.frac if self._l1 else max(0, self.target.frac - self.form.signal.frac)
         factor, one = self.constant(self._factor), self.constant(1)
         asm.add(combine(engine, what, y, scratch, factor, one, distance.base, shift))

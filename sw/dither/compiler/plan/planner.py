@@ -35,6 +35,7 @@ __all__ = [
     "contraction_cycles",
     "layer_orders",
     "plan_layers",
+    "plan_matrix",
 ]
 
 NOMINAL_ROWS = 4
@@ -209,11 +210,11 @@ def _train_step(prefix: str, layer: TensorTrain, left: int, right: int, side: st
     return Step(f"{prefix}.core{right}", K, M, before * rest, behind, (1, 3, 0, 2))
 
 
-def _train_plan(position: int, layer: TensorTrain, order: str) -> LayerPlan:
+def _train_plan(position: int, layer: TensorTrain, order: str, prefix: str | None = None) -> LayerPlan:
     left, right = 0, len(layer.inputs) - 1
     steps = []
     for side in order:
-        steps.append(_train_step(str(position), layer, left, right, side))
+        steps.append(_train_step(prefix or str(position), layer, left, right, side))
         left, right = (left + 1, right) if side == "L" else (left, right - 1)
     return LayerPlan(position, layer, order, tuple(steps))
 
@@ -348,19 +349,33 @@ def _train_order(position: int, layer: TensorTrain, room: int) -> str:
     raise AssertionError("without a limit some order is possible")
 
 
+def plan_matrix(model: Model, position: int, matrix: Dense | TensorTrain, name: str) -> LayerPlan:
+    """The plan of a matrix that an estimator applies at a layer's outputs, without padding.
+
+    :param name: of the matrix; that of a train's cores begins with it.
+    """
+    if isinstance(matrix, Dense):
+        return LayerPlan(position, matrix, "L", (_single_step(name, matrix),))
+    return _train_plan(position, matrix, _train_order(position, matrix, _nominal_room(model)), name)
+
+
+def _nominal_room(model: Model) -> int:
+    """Words that are left for states on the nominal engine."""
+    persistent = model.inputs + sum(layer.output_size for layer in model.layers) + 8
+    if model.loss == "squared_error":
+        persistent += model.outputs
+    return NOMINAL_DEPTH - persistent
+
+
 def plan_layers(model: Model) -> list[LayerPlan]:
     """For every layer the order of fewest nominal cycles among those that fit the nominal engine.
 
     Depends on the model alone, because orders decide results. Where no order fits, the one of least
     scratch is taken: the engine may be larger than the nominal one.
     """
-    layers = model.layers
-    persistent = model.inputs + sum(layer.output_size for layer in layers) + 8
-    if model.loss == "squared_error":
-        persistent += model.outputs
-    room = NOMINAL_DEPTH - persistent
+    room = _nominal_room(model)
     plans = []
-    for position, layer in enumerate(layers):
+    for position, layer in enumerate(model.layers):
         if isinstance(layer, TensorTrain):
             plan = _train_plan(position, layer, _train_order(position, layer, room))
         else:
