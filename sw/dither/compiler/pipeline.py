@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,14 +54,50 @@ def compile(
     objective.check(model, recipe, engine)
     setting = Setting(model, recipe, engine, tuple(plan_layers(model)))
     parameters = {name: np.asarray(parameters[name], dtype=np.float64) for name in model.parameter_shapes()}
-    found = objective.calibrate(setting, parameters, headroom or objective.headroom(recipe))
-    build = _Build(found)
+    found, formats = _formats(
+        _Question(
+            objective,
+            model,
+            recipe,
+            engine.width,
+            engine.table_bits,
+            headroom or objective.headroom(recipe),
+            tuple((name, values.tobytes()) for name, values in parameters.items()),
+            setting,
+            parameters,
+        )
+    )
+    return _Build(found)(setting, formats, estimators(setting, formats))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What number formats depend on, and, out of comparison, the rest of what finds them."""
+
+    objective: Objective
+    model: Model
+    recipe: Recipe
+    width: int
+    table_bits: int
+    headroom: Headroom
+    values: tuple[tuple[str, bytes], ...]
+    setting: Setting = field(compare=False)
+    parameters: Parameters = field(compare=False)
+
+
+@functools.lru_cache(maxsize=1)
+def _formats(question: _Question) -> tuple[CalibratedObjective, Formats]:
+    """Number formats: the same for all geometries, so that who compiles for one after the other
+    does not wait for them again.
+    """
+    setting, parameters = question.setting, question.parameters
+    found = question.objective.calibrate(setting, parameters, question.headroom)
     formats = replace(found.formats, gradient_shifts=_shifts(setting, found, parameters))
     if found.examples is not None:
         formats = calibrated(setting, formats, parameters, *found.examples)
         if formats.signals:
-            formats = measured(build, setting, formats, parameters, *found.examples)
-    return build(setting, formats, estimators(setting, formats))
+            formats = measured(_Build(found), setting, formats, parameters, *found.examples)
+    return found, formats
 
 
 def _shifts(setting: Setting, objective: CalibratedObjective, parameters: Parameters) -> dict[str, int]:

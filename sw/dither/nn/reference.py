@@ -13,6 +13,7 @@ from .models import RNN, Conv2d, Dense, Layer, Model, Parameters
 __all__ = [
     "Contraction",
     "activate",
+    "blocks",
     "contract",
     "contract_layer",
     "convolve",
@@ -25,6 +26,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 """Array of float64 numbers, of any shape."""
+BLOCK = 512
+"""Samples of one block."""
 
 
 class Contraction(Protocol):
@@ -198,6 +201,14 @@ def contract_layer(
     if layer.bias:
         states[-1] = states[-1] + parameters[f"{position}.bias"]
     return states
+
+
+def blocks(samples: Array, rows: int = BLOCK) -> list[Array]:
+    """Returns samples in blocks small enough that a network's states stay in the cache.
+
+    :param rows: rows of a block, at least one.
+    """
+    return [samples[first : first + max(1, rows)] for first in range(0, len(samples), max(1, rows))]
 
 
 def run_layer(

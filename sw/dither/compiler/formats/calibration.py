@@ -34,11 +34,15 @@ def network_formats(
     :param visible: whether LOSS sees the outputs, which limits their fraction bits.
     """
     plans, engine = setting.plans, setting.engine
-    peaks = []
-    state = samples
-    for plan in plans:
-        states, state = reference.run_layer(plan.position, plan.layer, plan.steps, parameters, state)
-        peaks.append(tuple(peak(values) for values in states))
+    ends = [[np.zeros(2) for _ in plan.steps] for plan in plans]
+    for block in reference.blocks(samples):
+        state = block
+        for plan, found_ends in zip(plans, ends, strict=True):
+            states, state = reference.run_layer(plan.position, plan.layer, plan.steps, parameters, state)
+            for number, values in enumerate(states):
+                low, high = found_ends[number]
+                found_ends[number] = np.array([np.minimum(low, values.min()), np.maximum(high, values.max())])
+    peaks = [tuple(peak(values) for values in layer) for layer in ends]
     reach = ranges(setting.model, peaks, target_peak, headroom)
     layers: list[LayerFormats] = []
     tensors: dict[str, FixedPoint] = {}

@@ -38,7 +38,7 @@ _FEWEST = 16
 """Calibration points, however many nodes each of them takes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Collocation(Objective):
     """A differential equation to solve, and how derivatives are taken.
 
@@ -118,11 +118,13 @@ class _Floats:
 
     def slots(self, parameters: Parameters, points: Array) -> Array:
         """What the slots hold, shape (points, nodes)."""
-        state = self.nodes(points)
-        for plan in self.setting.plans:
-            states = reference.contract_layer(plan.position, plan.layer, plan.steps, parameters, state)
-            state = reference.activate(plan.layer.activation, states[-1])
-        values = state.reshape(len(points), self.stencil.nodes)
+        parts = []
+        for some in reference.blocks(points, reference.BLOCK // self.stencil.nodes):
+            state = self.nodes(some)
+            for plan in self.setting.plans:
+                _, state = reference.run_layer(plan.position, plan.layer, plan.steps, parameters, state)
+            parts.append(state.reshape(len(some), self.stencil.nodes))
+        values = np.concatenate(parts)
         return np.concatenate([values[:, :1], values[:, 1:] - values[:, :1]], axis=1)
 
     def losses(self, parameters: Parameters, points: Array) -> Array:
