@@ -263,6 +263,8 @@ SUITES = {
         (
             Change("Adam's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
             Change("no rounding", "unit.shifter.result", value(lambda old: (old << 1) - 1 >> 1)),
+            Change("first moments stand still", "unit.unit", value(lambda old: Const(0))),
+            Change("second moments have one scale", "unit.wide", only(SwitchValue, lambda old: old.cases[0][1])),
             Change("zeros have a sign", "unit.drive", value(lambda old: old | 1)),
             Change("averages take the gradient", "unit.by_sign", value(lambda old: Const(0))),
             Change("gradients stay", "unit.gradient_write__enable", value(lambda old: Const(0))),
