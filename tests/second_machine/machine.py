@@ -404,9 +404,12 @@ class Machine:
         e = total.bit_length() - 1
         mantissa = (total << 16 >> e) & 0xFFFF
         logarithm = self._scalar(LOG, mantissa) + (e - 17) * 45426
-        errors = [self._scalar(EXP, min(value + rnd(logarithm, 4), 65535)) for value in exponent]
+        exponent = [min(value + rnd(logarithm, 4), 65535) for value in exponent]
+        errors = [self._scalar(EXP, value) for value in exponent]
         errors[label] -= 1 << 17
-        return logarithm + (distance[label] << (16 - z_frac)), [rnd(value, 19 - self.W) for value in errors]
+        shift = 19 - self.W
+        errors = [error + 2 ** (shift - 1) - 1 + value % 2 >> shift for error, value in zip(errors, exponent)]
+        return logarithm + (distance[label] << (16 - z_frac)), errors
 
     def _probe(self, f: dict[str, int]) -> Iterator[tuple[int, int, int]]:
         """Word, row and xi of a tensor's parameters."""

@@ -259,7 +259,8 @@ class UpdateUnit(wiring.Component):
 
         # n = max(v + epsilon, 1), e = floor(log2 n), 1/sqrt from the mantissa, the 15 bits below
         # n's leading one: (n << 16) >> e, or n >> (e - 16), without that one and a bit. Zero is
-        # taken for 1 by itself. e goes up to 44, so e - 16 is e without bit 4 where it is not negative.
+        # taken for 1 by itself. e goes up to 44, so e - 16, where it is not negative, is e without
+        # bit 4.
         epsilon = Signal(range(EPSILON + 1))
         m.d.comb += epsilon.eq(EPSILON >> fields.decay2)
         n = schedule.keep((wide.at(t) + epsilon)[:WIDE_BITS], t, "n")
