@@ -408,7 +408,9 @@ class Machine:
         errors = [self._scalar(EXP, value) for value in exponent]
         errors[label] -= 1 << 17
         shift = 19 - self.W
-        errors = [error + 2 ** (shift - 1) - 1 + value % 2 >> shift for error, value in zip(errors, exponent)]
+        errors = [
+            error + 2 ** (shift - 1) - 1 + value % 2 >> shift for error, value in zip(errors, exponent, strict=True)
+        ]
         return logarithm + (distance[label] << (16 - z_frac)), errors
 
     def _probe(self, f: dict[str, int]) -> Iterator[tuple[int, int, int]]:
