@@ -135,7 +135,7 @@ class UpdateUnit(wiring.Component):
 
     Cycles: :func:`dither.arch.timing.execution_cycles`.
 
-    Resources (ECP5, R = 4, without the tables): about 1580 LUT4, 200 carry cells, 2100 flip-flops,
+    Resources (ECP5, R = 4, without the tables): about 1820 LUT4, 240 carry cells, 2470 flip-flops,
     two multipliers.
 
     Attributes
