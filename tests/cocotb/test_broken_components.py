@@ -249,6 +249,7 @@ SUITES = {
             Change("no rounding", "unit.results.rounded", only(">>", lambda old: (old << 1) - 1 >> 1)),
             Change("derivatives without a logarithm", "unit.entropy.common", value(lambda old: Const(0))),
             Change("logarithms in sums", "unit.entropy.common", only(Const, lambda old: Const(1 << 12))),
+            Change("halves go up", "unit.entropy.up", value(lambda old: Const(1))),
             Change("labels' classes are like others", "unit.entropy.derivative", value(lambda old: old & 0xFFFF)),
             Change("losses are kept in every mode", "unit.results.write__en", only("&", lambda old: old.operands[0])),
             Change("a derivative for all lanes", "unit.result__enable", value(lambda old: old.any().replicate(2))),
@@ -263,6 +264,8 @@ SUITES = {
         (
             Change("Adam's exponent is one more", "unit.exponent", value(lambda old: old + 1)),
             Change("no rounding", "unit.shifter.result", value(lambda old: (old << 1) - 1 >> 1)),
+            Change("first moments stand still", "unit.unit", value(lambda old: Const(0))),
+            Change("second moments have one scale", "unit.wide", only(SwitchValue, lambda old: old.cases[0][1])),
             Change("zeros have a sign", "unit.drive", value(lambda old: old | 1)),
             Change("averages take the gradient", "unit.by_sign", value(lambda old: Const(0))),
             Change("gradients stay", "unit.gradient_write__enable", value(lambda old: Const(0))),

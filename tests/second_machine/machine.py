@@ -34,6 +34,11 @@ def scaled(value: int, shift: int) -> int:
     return rnd(value, shift) if shift > 0 else value << -shift
 
 
+def step(value: int, shift: int) -> int:
+    """``rnd``, but one unit towards the value where that is nothing."""
+    return rnd(value, shift) or sign(value)
+
+
 def sign(value: int) -> int:
     """1, 0 or -1."""
     return (value > 0) - (value < 0)
@@ -399,9 +404,14 @@ class Machine:
         e = total.bit_length() - 1
         mantissa = (total << 16 >> e) & 0xFFFF
         logarithm = self._scalar(LOG, mantissa) + (e - 17) * 45426
-        errors = [self._scalar(EXP, min(value + rnd(logarithm, 4), 65535)) for value in exponent]
+        exponent = [min(value + rnd(logarithm, 4), 65535) for value in exponent]
+        errors = [self._scalar(EXP, value) for value in exponent]
         errors[label] -= 1 << 17
-        return logarithm + (distance[label] << (16 - z_frac)), [rnd(value, 19 - self.W) for value in errors]
+        shift = 19 - self.W
+        errors = [
+            error + 2 ** (shift - 1) - 1 + value % 2 >> shift for error, value in zip(errors, exponent, strict=True)
+        ]
+        return logarithm + (distance[label] << (16 - z_frac)), errors
 
     def _probe(self, f: dict[str, int]) -> Iterator[tuple[int, int, int]]:
         """Word, row and xi of a tensor's parameters."""
@@ -452,17 +462,19 @@ class Machine:
             case "SIGN":
                 return sign(h) * 4096, m, v
             case "MOMENTUM":
-                m = self._clip(m - rnd(m, f["decay1"]) + (h << 10), 32, "update")
+                m = self._clip(m - step(m, f["decay1"]) + (h << 10), 32, "update")
             case "SIGN_MOMENTUM":
-                m = self._clip(m + rnd((sign(h) * 4096 << 10) - m, f["decay1"]), 32, "update")
+                m = self._clip(m + step((sign(h) * 4096 << 10) - m, f["decay1"]), 32, "update")
             case "ADAM":
-                m = self._clip(m + rnd((h << 10) - m, f["decay1"]), 32, "update")
-                v += rnd(min(h * h, (1 << 32) - 1) - v, f["decay2"])
-                n = v + 1
+                m = self._clip(m + step((h << 15) - m, f["decay1"]), 32, "update")
+                square = (v - 2**31) << 14 if v >= 2**31 else v
+                square += rnd((min(h * h, 2**32 - 2) << 13) - square, f["decay2"])
+                n = max(square + (2**11 >> f["decay2"]), 1)
                 e = n.bit_length() - 1
                 mantissa = (n << 15 >> e) & 0x7FFF
-                root = self._scalar(RSQRT, ((e & 1) << 15) + mantissa)
-                return self._clip(rnd(m * root, 15 + (e >> 1)), 18, "update"), m, v
+                root = self._scalar(RSQRT, ((e + 1 & 1) << 15) + mantissa)
+                v = 2**31 + rnd(square, 14) if square >= 2**31 else square
+                return self._clip(rnd(m * root, 13 + (e + 1 >> 1)), 18, "update"), m, v
         return self._clip(rnd(m, 10), 18, "update"), m, v
 
     def _dither(self, f: dict[str, int]) -> None:

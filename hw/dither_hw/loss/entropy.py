@@ -227,5 +227,10 @@ class CrossEntropy(wiring.Component):
         # no carry is needed.
         less = Signal(signed(SCALAR_VALUE_BITS + 1))
         m.d.comb += less.eq(Cat(y[:_ONE], y[_ONE] ^ hit, hit & ~y[_ONE]))
-        m.d.comb += self.derivative.eq(((less >> (_ONE + 1 - self.config.width)) + 1) >> 1)
+        # It is rounded; halves go up where the exponent was odd.
+        cut = _ONE + 1 - self.config.width
+        odd = delay_line(m, self.scalar.x[0], INTERPOLATOR_LATENCY, "odd")[-1]
+        up = Signal()
+        m.d.comb += up.eq(odd | ~less[cut] | less[:cut].any())
+        m.d.comb += self.derivative.eq(((less >> cut) + up) >> 1)
         return common

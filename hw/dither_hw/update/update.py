@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, Rule
+from dither.arch.moments import ADAM_FRAC, COARSE_SHIFT, EPSILON, MOMENT_FRAC, ROOT_SHIFT, SQUARE_FRAC, WIDE_BITS
 from dither.arch.tables import SCALAR_INPUT_BITS, SCALAR_VALUE_BITS, ScalarTable
 from dither.arch.timing import INTERPOLATOR_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY, UPDATE_INTERVAL, UPDATE_LATENCY
 
@@ -22,7 +23,10 @@ _SHIFTED_BITS = 17
 _SHIFTED_PRODUCT_BITS = 36
 _DIRECTION_BITS = 18
 _SIGN_UNIT = 4096
-_MOMENT_FRAC = 10
+_FINE_BITS = MASTER_BITS - 1
+"""Bits of a second moment's word in which it counts, on either scale."""
+_HALF_SHIFT = 16
+"""Where the leading one of a second moment is brought, above a mantissa and a bit that is cut."""
 _NEAR_ROWS = 4
 _SELECTION = 1
 """Cycles between the two levels in which a row is chosen from a part of a word."""
@@ -131,7 +135,7 @@ class UpdateUnit(wiring.Component):
 
     Cycles: :func:`dither.arch.timing.execution_cycles`.
 
-    Resources (ECP5, R = 4, without the tables): about 1580 LUT4, 200 carry cells, 2100 flip-flops,
+    Resources (ECP5, R = 4, without the tables): about 1820 LUT4, 240 carry cells, 2470 flip-flops,
     two multipliers.
 
     Attributes
@@ -211,47 +215,62 @@ class UpdateUnit(wiring.Component):
         sign = Mux(signal == 0, 0, Mux(signal[-1], -_SIGN_UNIT, _SIGN_UNIT))
         drive = schedule.keep(Mux(by_sign, sign, signal), t_h, "drive")
 
-        # First moment. MOMENTUM: (m + (s << 10)) - rnd(m, b); ADAM, SIGN_MOMENTUM: m + rnd((s <<
-        # 10) - m, b).
+        # First moment. MOMENTUM: (m + (s << 10)) - step(m, b); SIGN_MOMENTUM: m + step((s << 10) -
+        # m, b); ADAM likewise, with s << 15. A step is rounded, but is one unit where that is none.
         moment1 = pipeline.read("moment1", t_h).at(t_h + 1).as_signed()
-        raised = drive.at(t_h + 1) << _MOMENT_FRAC
+        raised = Mux(adam, drive.at(t_h + 1) << ADAM_FRAC, drive.at(t_h + 1) << MOMENT_FRAC)
         t = t_h + 1
         change = schedule.keep(Mux(momentum, moment1, raised - moment1), t, "change1")
         base = schedule.keep(Mux(momentum, moment1 + raised, moment1), t, "base1")
         t = shifts.reserve(t + 1)
         shifts.use(t, change.at(t), fields.decay1)
+        way = change.at(t)
+        unit = schedule.keep(Mux(way[-1], -1, way.any()).as_signed(), t, "unit")
         t += shifter.LATENCY
-        moved = schedule.keep(base.at(t) + Mux(momentum, ~shifted, shifted) + momentum, t, "moved1")
+        step = schedule.keep(Mux(shifted.any(), shifted, unit.at(t)), t, "step")
+        t += 1
+        moved = schedule.keep(
+            base.at(t) + Mux(momentum, ~step.at(t).as_signed(), step.at(t).as_signed()) + momentum, t, "moved1"
+        )
         moment1 = pipeline.saturate(moved.at(t + 1), MASTER_BITS, t + 1, "moment1_new", with_moment)
         pipeline.write("moment1", moment1.at(t + 2), t + 2, with_moment)
         t_moment1 = t + 2
 
-        # Second moment: v + rnd(min(h * h, 2**32 - 1) - v, c).
+        # Second moment, unpacked: v + rnd((min(h * h, 2**32 - 2) << 13) - v, c).
         magnitude = schedule.keep(Mux(h.at(t_h)[-1], -h.at(t_h), h.at(t_h))[:_SHIFTED_BITS], t_h, "magnitude")
         t = products.reserve(t_h + 1)
         products.use(t, magnitude.at(t), magnitude.at(t))
         t += multiplier.LATENCY
-        square = schedule.keep(
-            multiplier.product[:MASTER_BITS] | multiplier.product[MASTER_BITS].replicate(MASTER_BITS), t, "square"
-        )
-        moment2 = pipeline.read("moment2", t)
+        limit = multiplier.product[MASTER_BITS].replicate(MASTER_BITS - 1) << 1
+        square = schedule.keep(multiplier.product[:MASTER_BITS] | limit, t, "square")
+        word = pipeline.read("moment2", t - 1).at(t)
+        fine = word[:_FINE_BITS]
+        wide = schedule.keep(Mux(word[-1], fine << COARSE_SHIFT, fine), t, "wide")
         t += 1
-        change = schedule.keep(square.at(t) - moment2.at(t), t, "change2")
+        change = schedule.keep((square.at(t) << SQUARE_FRAC) - wide.at(t), t, "change2")
         t = shifts.reserve(t + 1)
         shifts.use(t, change.at(t), fields.decay2)
         t += shifter.LATENCY
-        moment2 = schedule.keep((moment2.at(t) + shifted)[:MASTER_BITS], t, "moment2_new")
-        pipeline.write("moment2", moment2.at(t + 1), t + 1, adam)
-
-        # n = v + 1, e = floor(log2 n), 1/sqrt from the mantissa: (n << 15) >> e, without its
-        # leading one.
+        wide = schedule.keep((wide.at(t) + shifter.result)[:WIDE_BITS], t, "wide_new")
         t += 1
-        n = schedule.keep(moment2.at(t) + 1, t, "n")
+        coarse = (wide.at(t) + (1 << COARSE_SHIFT - 1))[COARSE_SHIFT:]
+        packed = Mux(wide.at(t)[_FINE_BITS:].any(), Cat(coarse[:_FINE_BITS], 1), wide.at(t)[:MASTER_BITS])
+        pipeline.write("moment2", schedule.keep(packed, t, "moment2_new").at(t + 1), t + 1, adam)
+
+        # n = max(v + epsilon, 1), e = floor(log2 n), 1/sqrt from the mantissa, the 15 bits below
+        # n's leading one: (n << 16) >> e, or n >> (e - 16), without that one and a bit. Zero is
+        # taken for 1 by itself. e goes up to 44, so e - 16, where it is not negative, is e without
+        # bit 4.
+        epsilon = Signal(range(EPSILON + 1))
+        m.d.comb += epsilon.eq(EPSILON >> fields.decay2)
+        n = schedule.keep((wide.at(t) + epsilon)[:WIDE_BITS], t, "n")
         exponent = _leading_one(schedule, n, t + 1)
         t = shifts.reserve(t + 3)
-        shifts.use(t, n.at(t) << _MANTISSA_BITS, exponent.at(t))
+        large = exponent.at(t)[4:].any()
+        shifts.use(t, Mux(large, n.at(t), n.at(t) << _HALF_SHIFT), Cat(exponent.at(t)[:4], exponent.at(t)[5]))
         t += shifter.LATENCY - 1
-        argument = schedule.keep(Cat(shifter.floor[:_MANTISSA_BITS], exponent.at(t)[0]), t, "argument")
+        # The moment's own exponent is odd where e, which counts from its lowest bit, is even.
+        argument = schedule.keep(Cat(shifter.floor[1 : 1 + _MANTISSA_BITS], ~exponent.at(t)[0]), t, "argument")
         # The multiplier takes the root in the cycle in which it comes from the table.
         t = products.reserve(t + 1 + INTERPOLATOR_LATENCY)
         asked = t - INTERPOLATOR_LATENCY
@@ -261,16 +280,17 @@ class UpdateUnit(wiring.Component):
             self.scalar.x.eq(argument.at(asked)),
         ]
 
-        # Direction. ADAM: sat18(rnd(m * r, 15 + (e >> 1))); others with a moment: sat18(rnd(m,
+        # Direction. ADAM: sat18(rnd(m * r, 13 + (e + 1 >> 1))); others with a moment: sat18(rnd(m,
         # 10)); the rest: s.
         products.use(t, moment1.at(t).as_signed(), self.scalar.y)
         t += multiplier.LATENCY
         ratio = schedule.keep(multiplier.product, t, "ratio")
+        halved = schedule.keep(ROOT_SHIFT + exponent.at(t)[1:] + exponent.at(t)[0], t, "halved")
         t = shifts.reserve(max(t, t_moment1) + 1)
         shifts.use(
             t,
             Mux(adam, ratio.at(t), moment1.at(t).as_signed()),
-            Mux(adam, _MANTISSA_BITS + exponent.at(t)[1:], _MOMENT_FRAC),
+            Mux(adam, halved.at(t), MOMENT_FRAC),
         )
         t += shifter.LATENCY
         clipped = pipeline.saturate(shifted, _DIRECTION_BITS, t, "clipped", with_moment)

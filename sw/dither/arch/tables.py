@@ -2,10 +2,14 @@
 
 A table has ``2**table_bits`` segments. An input of n bits is split in an index (its upper
 ``table_bits``) and a fraction f (the other F bits):
-``y = value[index] + ((slope[index] * f + 2**(F-1)) >> F)``, then clipped. Every builder here rounds
-the function at the segments' ends and takes differences as slopes, so neighbouring segments meet:
+``y = value[index] + ((slope[index] * f + 2**(F-1)) >> F)``, then clipped. Builders here round the
+function at the segments' ends and take differences as slopes, so neighbouring segments meet:
 ``value[i] + slope[i] == value[i+1]``. The error is then at most ``h**2 / 8 * max|y''|`` (chord of a
 segment of width h) plus one unit (half for the ends, half for the interpolation).
+
+Chords of a function that bends one way are all off to one side. LOSS sums many exponentials, and
+its derivatives should not add up to more than zero, so the tables of exp and log are moved by what
+their chords are off on average; see :func:`scalar_tables`.
 """
 
 from __future__ import annotations
@@ -121,6 +125,10 @@ def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inpu
     return np.clip(result, 0, (1 << SCALAR_VALUE_BITS) - 1)
 
 
+_CENTRED = (ScalarTable.EXP, ScalarTable.LOG)
+"""Tables whose errors cancel in sums over many inputs: those of LOSS."""
+
+
 def _table_bits(values: ArrayLike) -> int:
     length = len(np.asarray(values))
     if length < 2 or length & (length - 1):
@@ -173,6 +181,11 @@ def tanh_table(input_format: FixedPoint, output_format: FixedPoint, table_bits: 
 def scalar_tables(table_bits: int) -> Table:
     """Returns the contents of the scalar-table memory: exp, log and rsqrt, one behind the other.
 
+    Those of exp and log are right on average: each end of a segment is moved by the mean of what
+    the chords at either side of it are off. The very beginning is exact, because the largest output
+    of a sample stands there, so the first segment ends lower, or higher, by as much again, and does
+    not meet the second. Their largest errors are those of chords times 4/3.
+
     :param table_bits: log2 of the segments of each table.
     :returns: values (18 bits unsigned) and slopes (18 bits signed), int64 of shape (3 *
         2**table_bits,) each, in address order.
@@ -180,7 +193,22 @@ def scalar_tables(table_bits: int) -> Table:
     """
     if not 1 <= table_bits < SCALAR_INPUT_BITS:
         raise ValueError(f"table_bits must be from 1 to {SCALAR_INPUT_BITS - 1}, not {table_bits}")
-    ends = np.linspace(0, 1, (1 << table_bits) + 1)
-    nodes = [np.floor(_SCALAR_FUNCTIONS[table](ends) + 0.5).astype(np.int64) for table in ScalarTable]
-    values = np.concatenate([table[:-1] for table in nodes])
-    return values, np.concatenate([np.diff(table) for table in nodes])
+    both = [_segments(table, table_bits) for table in ScalarTable]
+    return np.concatenate([values for values, _ in both]), np.concatenate([slopes for _, slopes in both])
+
+
+def _segments(table: ScalarTable, table_bits: int) -> Table:
+    """Values and slopes of one scalar table."""
+    halves = _SCALAR_FUNCTIONS[table](np.linspace(0, 1, (2 << table_bits) + 1))
+    exact, middle = halves[::2], halves[1::2]
+    start, end = exact[:-1].copy(), exact[1:].copy()
+    if table in _CENTRED:
+        # How far the chord of each segment is off on average, by Simpson's rule.
+        off = (start - 2 * middle + end) / 3
+        shared = (off[:-1] + off[1:]) / 2
+        start[1:] -= shared
+        end[:-1] -= shared
+        end[-1] -= off[-1]
+        end[0] = exact[1] - 2 * off[0]
+    values = np.floor(start + 0.5).astype(np.int64)
+    return values, np.floor(end + 0.5).astype(np.int64) - values

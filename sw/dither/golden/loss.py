@@ -78,7 +78,10 @@ def _cross_entropy(
     probability = np.minimum(exponent + shift_round(logarithm, 16 - _EXP_FRAC), highest)
     derivatives = scalar_lookup(*tables, ScalarTable.EXP, probability)
     derivatives[labels, lanes] -= 1 << _ONE
-    return losses, shift_round(derivatives, _ONE + 2 - width)
+    shift = _ONE + 2 - width
+    # Halves go up or down with the lowest bit of the exponent, which is as good as random. Half-up
+    # would add half a unit every 2**shift times.
+    return losses, (derivatives + ((1 << (shift - 1)) - 1) + (probability & 1)) >> shift
 
 
 def loss(

@@ -11,13 +11,15 @@ from ..arch.config import EngineConfig
 from ..arch.isa import Rule
 from .estimators import DEFAULT, ESTIMATORS
 
-__all__ = ["DISTRIBUTIONS", "LOCAL_LOSSES", "SCHEDULES", "SHRINKAGES", "SIDES", "Recipe"]
+__all__ = ["DISTRIBUTIONS", "LOCAL_LOSSES", "SCHEDULES", "SHRINKAGES", "SIDES", "SLOWEST_DECAY", "Recipe"]
 
 DISTRIBUTIONS = ("rademacher", "uniform", "gaussian")
 SHRINKAGES = ("none", "linear", "root")
 SIDES = ("one", "two")
 SCHEDULES = ("constant", "cosine", "halving")
 LOCAL_LOSSES = ("l2", "l1")
+SLOWEST_DECAY = 12
+"""Moments have fraction bits enough for decays up to this one (docs/arithmetic.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,11 @@ class Recipe:
             require(good, f"{name} must be a positive number from 1e-9 to 1e9, not {value!r}")
         for name in ("decay1", "decay2"):
             value = getattr(self, name)
-            require(type(value) is int and 1 <= value <= 15, f"{name} must be from 1 to 15, not {value!r}")
+            good = type(value) is int and 1 <= value <= SLOWEST_DECAY
+            require(good, f"{name} must be from 1 to {SLOWEST_DECAY}, not {value!r}")
+        # A direction is below 32; Adam's may come to 2**(decay2 / 2 - decay1) * sqrt(4/3).
+        good = self.rule is not Rule.ADAM or self.decay2 < 10 + 2 * self.decay1
+        require(good, f"decay2 must be at most {9 + 2 * self.decay1} with decay1 {self.decay1}, not {self.decay2}")
         slowness = self.feedback_slowness
         good = type(slowness) is int and 0 <= slowness <= 15
         require(good, f"feedback_slowness must be from 0 to 15, not {slowness!r}")

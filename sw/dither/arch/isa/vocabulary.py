@@ -65,7 +65,7 @@ class Memory(IntEnum):
     MOMENT1 = 3
     """First moments: R numbers of 32 bits, signed, row 0 lowest."""
     MOMENT2 = 4
-    """Second moments: R numbers of 32 bits, unsigned, row 0 lowest."""
+    """Second moments: R numbers of 32 bits, unsigned, row 0 lowest, packed (see the arithmetic)."""
     WEIGHT = 5
     """Working weights: R numbers of W bits, each sign-extended in a slot of 32 bits."""
     ACTIVATION_TABLE = 6

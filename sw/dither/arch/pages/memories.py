@@ -53,7 +53,7 @@ _WORDS = {
     Memory.MASTER: ("`parameter_depth`", f"R masters of {MASTER_BITS} bits, signed"),
     Memory.GRADIENT: ("`parameter_depth`", f"R gradient accumulators of {GRADIENT_BITS} bits, signed"),
     Memory.MOMENT1: ("`parameter_depth`", f"R first moments of {MASTER_BITS} bits, signed"),
-    Memory.MOMENT2: ("`parameter_depth`", f"R second moments of {MASTER_BITS} bits, unsigned"),
+    Memory.MOMENT2: ("`parameter_depth`", f"R second moments, words of {MASTER_BITS} bits, unsigned"),
     Memory.WEIGHT: ("`parameter_depth`", "R working weights of W bits, signed"),
     Memory.ACTIVATION_TABLE: (
         "`activation_tables` · 2^`table_bits`",

@@ -18,8 +18,8 @@ from ...recipe import Recipe
 __all__ = ["CALIBRATION_TILES", "GRADIENT_TARGET_BITS", "FloatProbes", "Losses", "shift_to_target"]
 
 GRADIENT_TARGET_BITS = 9
-"""UPDATE's first shift aims at numbers of an RMS of ``2**9``: 7 bits below their 17-bit clip, 9
-above Adam's epsilon.
+"""UPDATE's first shift aims at numbers of an RMS of ``2**9``: 7 bits below their 17-bit clip, and
+far above Adam's epsilon, which gradients of few units feel.
 """
 CALIBRATION_PROBES = 8
 CALIBRATION_TILES = 4

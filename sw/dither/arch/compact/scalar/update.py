@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...config import EngineConfig
 from ...isa import Memory, Rule
+from ...moments import ADAM_FRAC, COARSE_SHIFT, EPSILON, LARGEST_SQUARE, MOMENT_FRAC, ROOT_SHIFT, SQUARE_FRAC
 from ...tables import ScalarTable
 from .arithmetic import ZEROS, Arithmetic, copy, copy_sign, lookup
 from .assembler import CONTROL, CP, NONE, SH, STATE, STATE_NEXT, A, Assembler, P, Q, Register
@@ -37,9 +38,9 @@ class _Registers:
     m: tuple[Register, ...]
     """The old first moment, sign-extended to three words."""
     t: tuple[Register, ...]
-    """The shifted gradient with ten more fraction bits."""
+    """The shifted gradient with a first moment's fraction bits."""
     x: Register
-    """The upper word of a long product's signed factor."""
+    """The upper word of a long product's signed factor; before, a first moment's least step."""
     shift: Register
     """By which the long product is shifted; negative if another product follows. No shift sees the
     sign.
@@ -114,7 +115,8 @@ def _begin(code: Assembler, regs: _Registers) -> None:
 
 def _gradient(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic) -> None:
     """h = sat17(rnd(g, gradient_shift)); g = 0; for the rules of signs, h = 4096 * sign(h). On to
-    the direction for the rules without moments; for the others, t = h << 10."""
+    the direction for the rules without moments; for the others, t = h << 10, or for ADAM h << 15.
+    """
     w, (t0, t1) = shared.w, regs.t
     # Three words a parameter where MASTER has two; P does not see the highest bit, which may be
     # anything.
@@ -145,7 +147,8 @@ def _gradient(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmet
     _choose(code, Rule.SGD, Rule.SIGN)
     code.jump("UPDATE direction", Jump.F)
     _choose(code, Rule.ADAM)
-    code.load(SH, 10)
+    code.load(SH, MOMENT_FRAC)
+    code.load(SH, ADAM_FRAC, When.F)
     code.load(A, w[1])
     code.funnel(Q, w[0])
     code.load(t1, Q)
@@ -156,10 +159,10 @@ def _gradient(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmet
 
 
 def _adam(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic) -> None:
-    """v + rnd(min(h**2, 2**32 - 1) - v, c); then the reciprocal root of n = v + 1, and by what the
-    product is shifted."""
+    """v + rnd((min(h**2, 2**32 - 2) << 13) - v, c), v being unpacked; then the reciprocal root of n
+    = max(v + epsilon, 1), and by what the product is shifted."""
     w, n = shared.w, shared.n
-    # |h| has 16 bits, but for -2**16, which seems to be 0: its square is 2**32 - 1 then, all ones.
+    # |h| has 16 bits, but for -2**16, which seems to be 0: its square is taken for 2**32 - 2 then.
     code.xor(A, w[1])
     code.sub(Q, w[1])
     code.load(shared.factor, Q)
@@ -170,38 +173,105 @@ def _adam(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic) 
     code.or_(w[2], Q)
     code.load(NONE, w[0], flag=Flag.ZERO)
     code.sex(A, regs.t[1])
-    code.or_(w[1], w[1], When.F)
     code.or_(w[2], w[2], When.F)
-
-    _point(code, areas, regs, Memory.MOMENT2)
-    code.load(A, w[1])
-    code.sub(w[1], STATE_NEXT)
-    code.load(A, w[2])
-    code.sbc(w[2], STATE)
+    code.and_(A, LARGEST_SQUARE & 0xFFFF)
+    code.or_(w[1], w[1], When.F)
+    code.load(SH, SQUARE_FRAC)
     code.load(A, 0)
-    code.sbc(Q, 0)
-    code.load(w[3], Q)  # no bit of w[4] can come to the lower 32
+    code.funnel(Q, w[2])
+    code.load(w[3], Q)
+    code.load(A, w[2])
+    code.funnel(Q, w[1])
+    code.load(w[2], Q)
+    code.load(A, w[1])
+    code.funnel(Q, 0)
+    code.load(w[1], Q)
+
+    # v to n, either scale.
+    _point(code, areas, regs, Memory.MOMENT2)
+    code.load(n[0], STATE_NEXT)
+    code.load(n[1], STATE, flag=Flag.SIGN)
+    copy(code, n[2], 0)
+    code.load(SH, COARSE_SHIFT)
+    code.load(A, n[1])
+    code.and_(Q, _TOP - 1)
+    code.load(A, 0)
+    code.funnel(n[2], Q, When.F)
+    code.load(A, n[1])
+    code.funnel(Q, n[0])
+    code.load(n[1], Q, When.F)
+    code.load(A, n[0])
+    code.funnel(Q, 0)
+    code.load(n[0], Q, When.F)
+
+    code.load(A, w[1])
+    code.sub(Q, n[0])
+    code.load(w[1], Q)
+    code.load(A, w[2])
+    code.sbc(Q, n[1])
+    code.load(w[2], Q)
+    code.load(A, w[3])
+    code.sbc(Q, n[2])
+    code.load(w[3], Q)
+    copy_sign(code, w[4], w[3])
     code.load(Q, regs.decay2)
     code.call("shift")
-    _point(code, areas, regs, Memory.MOMENT2)
-    code.load(A, w[0])
-    code.add(w[0], STATE)
-    code.load(STATE_NEXT, w[0])
+    for index in range(3):
+        code.load(A, w[index])
+        (code.adc if index else code.add)(n[index], n[index])
+    for index in range(3):
+        copy(code, w[index], n[index])
+
+    # Rounded to the coarse scale, in case it needs that, and packed.
+    code.load(A, 1 << COARSE_SHIFT - 1)
+    code.add(w[0], w[0])
+    code.load(A, 0)
+    code.adc(w[1], w[1])
+    code.adc(w[2], w[2])
+    code.load(SH, 16 - COARSE_SHIFT)
     code.load(A, w[1])
-    code.adc(w[1], STATE)
+    code.funnel(w[0], w[0])
+    code.load(A, w[2])
+    code.funnel(w[1], w[1])
+    code.load(A, _TOP)
+    code.or_(w[1], w[1])
+    code.sex(A, n[1])
+    code.or_(NONE, n[2], flag=Flag.ZERO)
+    copy(code, w[0], n[0], When.F)
+    copy(code, w[1], n[1], When.F)
+    _point(code, areas, regs, Memory.MOMENT2)
+    code.load(STATE_NEXT, w[0])
     code.load(STATE, w[1])
 
-    code.inc(Q, w[0])
-    code.load(n[0], Q)
+    # Epsilon: EPSILON >> decay2, which the funnel makes of twice as much by a shift to the left.
+    code.load(A, 15)
+    code.sub(SH, regs.decay2)
     code.load(A, 0)
-    code.adc(Q, w[1])
-    code.load(n[1], Q)
-    code.adc(Q, 0)
-    code.load(n[2], Q)
+    code.funnel(Q, 2 * EPSILON)
+    code.load(A, Q)
+    code.add(n[0], n[0])
+    code.load(A, 0)
+    code.adc(n[1], n[1])
+    code.adc(n[2], n[2])
+    # 45 bits are too many to be normalised: where there are more than 32, twelve are cut. The
+    # shift is 13 + ((e + 1) >> 1), e = 32 less the leading zeros, and 12 more where bits were cut.
+    # Nothing but zeros is normalised to e = 0 and no fraction, as 1 is.
+    code.load(NONE, n[2], flag=Flag.ZERO)
+    code.load(Q, ZEROS + 32 + 1 + 2 * ROOT_SHIFT)
+    code.load(regs.shift, Q)
+    code.load(Q, ZEROS + 32 + 1 + 2 * ROOT_SHIFT + 12)
+    code.load(regs.shift, Q, When.NOT_F)
+    code.load(SH, 4)
+    code.load(A, n[1])
+    code.funnel(n[0], n[0], When.NOT_F)
+    code.load(A, n[2])
+    code.funnel(n[1], n[1], When.NOT_F)
+    code.load(A, 0)
+    code.funnel(n[2], n[2], When.NOT_F)
     code.call("normalise")
-    # e = 32 less the leading zeros. The shift is 15 + (e >> 1), which subtraction's carry marks
-    # negative; e's lowest bit, which is carry now, goes on top of the fraction.
-    code.load(A, ZEROS + 32 + 2 * 15)
+    # Subtraction's carry marks the shift negative; the lowest bit of e + 1, which is carry now,
+    # goes on top of the fraction.
+    code.load(A, regs.shift)
     code.sub(Q, shared.zeros)
     code.ror(Q, Q)
     code.load(regs.shift, Q)
@@ -213,17 +283,21 @@ def _adam(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic) 
 def _moment(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic) -> None:
     """The first moment; on to the product for ADAM, else u = sat18(rnd(m, 10)).
 
-    MOMENTUM: m - rnd(m, b) + t; the others: m + rnd(t - m, b). MOMENTUM is done like the others,
+    MOMENTUM: m - step(m, b) + t; the others: m + step(t - m, b). MOMENTUM is done like the others,
     with m + t for m, so that -m is left to round: -rnd(m, b) = rnd(-m - 1, b) for b > 0, because
     half-up turned round is half-down, which the unit less undoes. It comes from leaving out the
-    carry of the subtraction.
+    carry of the subtraction. A step that rounds to zero is one unit, unless there is no way to go:
+    m is zero for MOMENTUM, t - m for the others. What is shifted has its sign in any case.
     """
-    w, m, (t0, t1) = shared.w, regs.m, regs.t
+    w, m, (t0, t1), unit = shared.w, regs.m, regs.t, regs.x
     code.label("UPDATE first moment")
     _point(code, areas, regs, Memory.MOMENT1)
     code.load(m[0], STATE_NEXT)
     code.load(m[1], STATE)
     copy_sign(code, m[2], m[1])
+    code.load(A, m[0])
+    code.or_(Q, m[1])
+    code.load(unit, Q)
     code.load(SH, regs.rule)
     _choose(code, Rule.MOMENTUM)
     code.load(A, t0)
@@ -244,8 +318,24 @@ def _moment(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic
     code.sbc(Q, m[2])
     code.load(w[3], Q)
     code.load(w[4], Q)
+    code.load(A, w[1])
+    code.or_(A, w[2])
+    code.or_(Q, w[3])
+    code.load(unit, Q, When.NOT_F)
+    code.sex(A, w[4])
+    code.or_(Q, 1)
+    code.load(NONE, unit, flag=Flag.ZERO)
+    code.load(Q, 0, When.F)
+    code.load(unit, Q)
     code.load(Q, regs.decay1)
     code.call("shift")
+    code.load(A, w[0])
+    code.or_(A, w[1])
+    code.or_(NONE, w[2], flag=Flag.ZERO)
+    copy(code, w[0], unit, When.F)
+    code.sex(Q, unit)
+    code.load(w[1], Q, When.F)
+    code.load(w[2], Q, When.F)
     for index in range(3):
         code.load(A, m[index])
         (code.adc if index else code.add)(w[index], w[index])
@@ -258,7 +348,7 @@ def _moment(code: Assembler, areas: Layout, regs: _Registers, shared: Arithmetic
     _choose(code, Rule.ADAM)
     code.jump("UPDATE product", Jump.F)
     copy(code, w[4], w[2])
-    code.load(Q, 10)
+    code.load(Q, MOMENT_FRAC)
     code.call("shift again")
 
 
