@@ -1,8 +1,10 @@
-"""Convolutions and recurrent layers on the simulated RTL: the golden machine's bits, in the cycles
-predicted.
+"""Convolutions, recurrent layers and layers that run in chunks on the simulated RTL: the golden
+machine's bits, in the cycles predicted.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +12,13 @@ import pytest
 from dither.arch.config import EngineConfig
 from dither.compiler import Labelled, compile
 from dither.golden import GoldenMachine, predict
-from dither.nn.models import RNN, Conv2d, Dense, Model
+from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain
 from dither.recipe import Recipe
 from dither.train.session import Session
 from dither_sim.verilated import VerilatedDevice
 
 ENGINE = EngineConfig(
-    rows=2, lanes=8, activation_depth=512, parameter_depth=256, program_depth=2048, table_bits=6, activation_tables=1
+    rows=2, lanes=8, activation_depth=400, parameter_depth=352, program_depth=2048, table_bits=6, activation_tables=1
 )
 MODELS = {
     "convolutions": Model(
@@ -27,8 +29,12 @@ MODELS = {
         )
     ),
     "recurrence": Model((RNN(inputs=4, outputs=5, steps=6), Dense(5, 3))),
+    "local learning in chunks": Model(
+        (TensorTrain((8, 6), (8, 10), 3, "relu"), TensorTrain((8, 10), (1, 3), 2, "none")),
+    ),
 }
 RECIPE = Recipe(batch=16, tile=8, mu=2**-6, rate=2**-7)
+LOCAL = replace(RECIPE, estimator=("mirror", "exact"), activity_mu=2**-4)
 STEPS = 2
 
 
@@ -45,7 +51,9 @@ def test_training_gives_the_golden_bits(rtl: VerilatedDevice, name: str) -> None
     rng = np.random.default_rng(0)
     inputs, labels = rng.uniform(-1, 1, (STEPS, 16, model.inputs)), rng.integers(0, 3, (STEPS, 16))
     parameters = model.initial_parameters(1)
-    compiled = compile(model, Labelled(inputs[0], labels[0]), RECIPE, ENGINE, parameters)
+    recipe = LOCAL if name.startswith("local") else RECIPE
+    compiled = compile(model, Labelled(inputs[0], labels[0]), recipe, ENGINE, parameters)
+    assert (compiled.memory.layers[0].chunks > 1) == (recipe is LOCAL)
     found = []
     for device in (rtl, GoldenMachine(ENGINE)):
         session = Session(device, compiled)

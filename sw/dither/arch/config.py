@@ -11,8 +11,11 @@ from typing import Any
 from .family import COMPACT, FULL, Family
 from .isa import GRADIENT_BITS
 
-__all__ = ["PRESETS", "EngineConfig", "engine", "engine_name", "preset"]
+__all__ = ["ARITHMETIC", "PRESETS", "EngineConfig", "engine", "engine_name", "preset"]
 
+ARITHMETIC = 2
+"""Version of the arithmetic: it goes up when a program gives other bits than before, so that
+drivers refuse engines, and runs refuse checkpoints, of another one."""
 _ROWS = (1, 2, 4, 8)
 _WIDTHS = (16, 18)
 
@@ -195,13 +198,17 @@ class EngineConfig:
             raise ValueError(f"unknown engine parameters: {', '.join(unknown)}")
         return cls(**values)
 
+    @property
+    def canonical(self) -> str:
+        """Text of all parameters and :data:`ARITHMETIC`, as JSON with sorted keys."""
+        return json.dumps(self.to_dict() | {"arithmetic": ARITHMETIC}, sort_keys=True)
+
     def digest(self) -> str:
         """Returns eight hexadecimal digits by which a driver recognises this configuration.
 
-        They are the beginning of the SHA-256 of :meth:`to_dict` as JSON with sorted keys.
+        They are the beginning of the SHA-256 of :attr:`canonical`.
         """
-        canonical = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:8]
 
 
 PRESETS: dict[str, EngineConfig] = {

@@ -73,10 +73,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBar:
-    """How a program uses one memory: its depth, used words and regions.
-
-    Regions that take turns in the same words overlap.
-    """
+    """How a program uses one memory: its depth, used words and regions, over time."""
 
     name: str
     """Name of the memory, for people."""
@@ -85,10 +82,14 @@ class MemoryBar:
     used: int
     """Number of words that the program uses."""
     regions: list[tuple[str, int, int, float, float, int]]
-    """Regions of the memory, to be drawn one over the other.
+    """Regions of the memory.
 
     Each is a name, base, words, left end and width in percent of the depth, and number of the
     colour.
+    """
+    rows: list[tuple[str, list[int]]]
+    """What a lane group's program passes through, and the numbers of the regions that hold their
+    words meanwhile; a single row without a name where nothing changes.
     """
 
 
@@ -262,4 +263,13 @@ def _memory(memory: dict[str, Any]) -> MemoryBar:
         (part["name"], part["base"], part["words"], 100 * part["base"] / depth, 100 * part["words"] / depth, number % 9)
         for number, part in enumerate(memory["regions"])
     ]
-    return MemoryBar(memory["name"], depth, memory["used"], regions)
+    rows: list[tuple[str, list[int]]] = []
+    for moment in memory.get("moments") or [""]:
+        live = [
+            number
+            for number, part in enumerate(memory["regions"])
+            if not part.get("moments") or moment in part["moments"]
+        ]
+        if not rows or rows[-1][1] != live:
+            rows.append((moment, live))
+    return MemoryBar(memory["name"], depth, memory["used"], regions, rows)

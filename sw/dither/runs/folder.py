@@ -44,7 +44,7 @@ KEPT_CHECKPOINTS = 3
 """Number of newest checkpoints that are kept."""
 _WAITS = (0.05, 0.2, 1.0)
 """Seconds that readers wait for somebody who cuts the folder back, before they complain."""
-_REGION = {"name": str, "base": COUNT, "words": COUNT}
+_REGION = {"name": str, "base": COUNT, "words": COUNT, "moments?": [str]}
 _DESCRIPTION = {
     "tensors": [{"name": str, "shape": [range(1 << 31)], "frac": int}],
     "task?": str,
@@ -69,7 +69,7 @@ _DESCRIPTION = {
     "network?": (None, str),
     "initial?": (None, str),
     "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
-    "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION]}],
+    "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
     "versions?": {str: str},
     "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
     "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],

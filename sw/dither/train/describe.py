@@ -59,19 +59,30 @@ def describe_plan(compiled: Compiled) -> dict[str, Any]:
 def describe_memories(compiled: Compiled) -> list[dict[str, Any]]:
     """Returns each memory's depth, used words and regions, as JSON data.
 
-    Regions of scratch memory may overlap.
+    Activation memory is shared over time: it has ``moments`` too, and a region without any of its
+    own stands there in all of them.
     """
     engine, activations = compiled.engine, compiled.memory
     placed = [*compiled.tensors.values(), *(tensor for tensor, _ in compiled.fixed)]
     tensors = [{"name": t.name, "base": t.base, "words": t.words} for t in placed]
     used = sum(tensor.words for tensor in placed)
-    regions = [{"name": r.name, "base": r.base, "words": r.words} for r in activations.regions if r.words]
+    regions = [
+        {"name": r.name, "base": r.base, "words": r.words, "moments": sorted(r.moments)}
+        for r in activations.regions
+        if r.words
+    ]
     starts = sorted(compiled.entries.items(), key=lambda item: item[1])
     ends = [*(address for _, address in starts[1:]), len(compiled.program)]
     code = [{"name": "forward pass", "base": 0, "words": starts[0][1]}]
     code += [{"name": name, "base": base, "words": end - base} for (name, base), end in zip(starts, ends, strict=True)]
     return [
-        {"name": "activations", "depth": engine.activation_depth, "used": activations.words, "regions": regions},
+        {
+            "name": "activations",
+            "depth": engine.activation_depth,
+            "used": activations.words,
+            "regions": regions,
+            "moments": list(activations.moments),
+        },
         {"name": "parameters", "depth": engine.parameter_depth, "used": used, "regions": tensors},
         {"name": "program", "depth": engine.program_depth, "used": len(compiled.program), "regions": code},
     ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arch.config import EngineConfig, engine_name, preset
+from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State
 from ..devices import Status, Waves, board_engine, build_device, is_line
@@ -334,6 +334,7 @@ class Prepared:
             "model": chosen.model.to_dict(),
             "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {
+                "arithmetic": ARITHMETIC,
                 "width": chosen.engine.width,
                 "table_bits": chosen.engine.table_bits,
                 "loss_frac": compiled.formats.loss_frac,

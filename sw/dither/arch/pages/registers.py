@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from .. import config as config_module
-from ..config import PRESETS, EngineConfig
+from ..config import ARITHMETIC, PRESETS, EngineConfig
 from ..regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from .markdown import attribute_docs, document, table
 
@@ -51,10 +49,11 @@ def register_page() -> str:
         "runs.",
         "## The digest of a configuration",
         "The register `configuration` tells a driver for which engine its program must be made. Its value is made like "
-        "this: write all parameters of the engine as a JSON object of integers, names in alphabetical order, one space "
-        "behind each colon and each comma and no other; take the SHA-256 of these ASCII characters; its first eight "
+        f"this: write all parameters of the engine, and `arithmetic`, the version of the arithmetic ({ARITHMETIC}), as "
+        "a JSON object of integers, names in alphabetical order, one space behind each colon and each comma and no "
+        "other; take the SHA-256 of these ASCII characters; its first eight "
         f"hexadecimal digits are the number. For the engine `{_EXAMPLE}` the text is, on one line,",
-        f"```\n{json.dumps(example.to_dict(), sort_keys=True)}\n```",
+        f"```\n{example.canonical}\n```",
         f"and the digest `{example.digest()}`. The parameters, in the order of a board's identity "
         "([link](protocol.md)):",
         table(["parameter", "default", "meaning"], parameters),

@@ -133,7 +133,7 @@ def matrix_formats(
     """
     width, steps = signs.width, matrix.steps
     weights = [FixedPoint.reaching(math.ldexp(peak(values[each.tensor]), WEIGHT_HEADROOM), width) for each in steps]
-    state = step * np.random.default_rng(0).choice((-1.0, 1.0), (len(errors), steps[0].P * steps[0].K))
+    state = step * np.random.default_rng(0).choice((-1.0, 1.0), (len(errors), steps[0].P * steps[0].K * steps[0].S))
     sums = [signs]
     for number, (each, weight) in enumerate(zip(steps[:-1], weights, strict=False)):
         state = reference.contract(each, values[each.tensor], state)
