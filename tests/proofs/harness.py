@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, ClockDomain, Fragment, Instance, Module, Shape, Signal, Value, ValueCastable
+from amaranth.hdl import Assert, Assume, Cat, ClockDomain, Fragment, Instance, Module, Shape, Signal, Value, ValueCastable
 from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib import wiring
 
@@ -78,6 +78,7 @@ class Bench:
     def __init__(self, component: Any, fault: Change | None) -> None:
         self.m = Module()
         self.dut = component
+        self.twin: Any = None
         self._faulty = fault is not None
         self._free: list[Signal] = []
         domain = ClockDomain("sync", reset_less=True)
@@ -107,12 +108,13 @@ class Bench:
 
     def free(self, shape: Any, name: str) -> Any:
         """Returns a signal whose value the solver chooses anew in every cycle."""
-        signal = Signal(shape, name=name)
+        signal = Signal(shape, name=_word(name))
         self._free.append(Value.cast(signal))
         return signal
 
     def constant(self, shape: Any, name: str) -> Signal:
         """Returns a signal with a value that the solver chooses once."""
+        name = _word(name)
         signal = Signal(shape, name=name)
         self.m.submodules[f"any_{name}"] = Instance(
             "$anyconst", p_WIDTH=Shape.cast(shape).width, o_Y=Value.cast(signal)
@@ -128,7 +130,7 @@ class Bench:
 
         :param what: it in a few words; the table of faults shows them.
         """
-        self.m.d.comb += Assert(condition, what.replace(" ", "_"))
+        self.m.d.comb += Assert(condition, _word(what))
 
     def invariant(self, condition: Any, what: str) -> None:
         """Says how registers of the component hang together, so that induction starts from states
@@ -145,7 +147,7 @@ class Bench:
 
     def past(self, value: Any, cycles: int = 1, *, name: str | None = None) -> Any:
         """Returns what a value was some cycles ago, and zero before the start."""
-        label = name or f"past_{getattr(value, 'name', 'value')}"
+        label = _word(name or f"past_{getattr(value, 'name', 'value')}")
         for i in range(cycles):
             late = Signal.like(value, name=f"{label}_{i}")
             self.m.d.sync += late.eq(value)
@@ -156,12 +158,22 @@ class Bench:
         """Puts another of the same component beside the first one.
 
         Returns the registers of both, in pairs; equal numbers in all of them are an equal state.
+        Memories of both hold the same as long as they were asked and told the same, which is
+        checked; so it is assumed that they answer the same.
 
         :param component: the second one, not yet elaborated; its inputs are for the specification to
             drive.
         """
         twin = Fragment.get(component, None)
         self.m.submodules.twin = twin
+        self.twin = component
+        for mine, other in zip(_memories(self._inner), _memories(twin), strict=True):
+            for port, copy in zip(mine._write_ports, other._write_ports, strict=True):
+                told, same = (Cat(p._en, p._addr, p._data) for p in (port, copy))
+                self.invariant(told == same, "memories are told the same")
+            for port, copy in zip(mine._read_ports, other._read_ports, strict=True):
+                self.invariant(Cat(port._en, port._addr) == Cat(copy._en, copy._addr), "memories are asked the same")
+                self.assume(port._data == copy._data)
         return list(zip(_registers(self._inner), _registers(twin), strict=True))
 
     def registers(self) -> list[Signal]:
@@ -169,17 +181,30 @@ class Bench:
         return _registers(self._inner)
 
     def register(self, name: str) -> Signal:
-        """Returns a signal of the component, ``submodule.submodule.signal``.
+        """Returns a signal of the component, ``submodule.submodule.signal``; registers come first.
+
+        Amaranth calls signals without a name of their own ``$signal``.
 
         :raises KeyError: if there is no such signal, or more than one.
         """
         *path, last = name.split(".")
         fragment = self._part(path)
-        found = {id(s): s for d in fragment.statements.values() for s in d._lhs_signals() if s.name == last}
-        if len(found) != 1:
-            names = sorted({s.name for d in fragment.statements.values() for s in d._lhs_signals()})
-            raise KeyError(f"{name}: {len(found)} such signals among {', '.join(names)}")
-        return next(iter(found.values()))
+        signals = [s for driven in fragment.statements.values() for s in driven._lhs_signals()]
+        kept = [*fragment.statements["sync"]._lhs_signals()] if "sync" in fragment.statements else []
+        for choice in (kept, signals):
+            found = [s for s in choice if s.name == last]
+            if len(found) == 1:
+                return found[0]
+        raise KeyError(f"{name}: {len(found)} such signals among {', '.join(sorted({s.name for s in signals}))}")
+
+    def state(self, *names: str, machine: str = "fsm") -> Value:
+        """Returns whether a state machine of the component is in one of these states.
+
+        :param machine: its name, ``submodule.submodule.fsm``.
+        """
+        signal = self.register(f"{machine}_state")
+        numbers = {signal.decoder(n).partition("/")[0]: n for n in range(1 << len(signal)) if _decodes(signal, n)}
+        return signal.matches(*(numbers[name] for name in names))
 
     def cell(self, memory: str, address: Value) -> Value:
         """Returns the word that a memory of the component holds at an address.
@@ -202,6 +227,26 @@ class Bench:
                 raise KeyError(f"{step}: there are {', '.join(map(str, names))}")
             fragment = names[step]
         return fragment
+
+
+def _memories(fragment: Any) -> list[MemoryInstance]:
+    """All memories below a fragment, in order."""
+    own = [fragment] if isinstance(fragment, MemoryInstance) else []
+    return [*own, *(memory for child, _, _ in fragment.subfragments for memory in _memories(child))]
+
+
+def _word(name: str) -> str:
+    """A name that tools take for one word."""
+    return name.replace(" ", "_").replace(".", "_").replace("$", "_")
+
+
+def _decodes(signal: Signal, number: int) -> bool:
+    """Whether a state machine has a state of this number."""
+    try:
+        signal.decoder(number)
+    except KeyError:
+        return False
+    return True
 
 
 def _registers(fragment: Any) -> list[Signal]:
