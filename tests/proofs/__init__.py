@@ -1,1 +1,1 @@
-"""Formal proofs of the gateware: a component, a plain specification, and a fault that must be found."""
+"""Formal proofs of the gateware: a component, its specification, faults that must be found."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Mux, Signal, Value
 
 from dither.arch.config import EngineConfig
 from dither_hw.link.bridge import Bridge
@@ -31,7 +31,7 @@ def one_beat(bench: Bench, source: Any, target: Any, reset: Value, name: str) ->
 
 
 def specify(bench: Bench) -> None:
-    m, dut = bench.m, bench.dut
+    dut = bench.dut
     late = [bench.past(dut.link.reset, i, name=f"reset{i}") for i in range(1, 4)]
     reset = dut.link.reset
     for past in late:
@@ -54,7 +54,7 @@ PROOFS = (
         "bridge",
         "Both streams give each beat that they take once, unchanged and in order, and nothing else; a reset empties "
         "them. Payloads hold until they are taken.",
-        "beats of 32 bits",
+        "beats of 48 bits",
         lambda: Bridge(CONFIG),
         specify,
         faults=(

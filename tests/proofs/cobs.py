@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Mux, Signal, Value
 
 from dither_hw.link.cobs import CobsDecoder, FrameMemory
 from tests.benches.mutation import Change
@@ -116,7 +116,9 @@ PROOFS = (
         "payloads of 0 to 3 bytes",
         FrameMemory,
         frames,
-        faults=(Change("the code counts from zero", "code", lambda old, c, m: Const(0) if isinstance(old, Const) else None),),
+        faults=(
+            Change("the code counts from zero", "code", lambda old, c, m: Const(0) if isinstance(old, Const) else None),
+        ),
         depth=58,
         bounded=True,
         slow=True,

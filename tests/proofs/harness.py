@@ -19,14 +19,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Assume, Cat, ClockDomain, Fragment, Instance, Module, Shape, Signal, Value, ValueCastable
+from amaranth.hdl import (
+    Assert,
+    Assume,
+    Cat,
+    ClockDomain,
+    Fragment,
+    Instance,
+    Module,
+    Shape,
+    Signal,
+    Value,
+)
 from amaranth.hdl._mem import MemoryInstance
-from amaranth.lib import wiring
 
 from dither.tools.cache import cached, digest
 from dither.tools.collector import collector_paused
@@ -50,6 +59,8 @@ prep -flatten -top top
 [files]
 top.il
 """
+_FORM = 1
+"""Number of the form in which outcomes are kept; another one makes all of them anew."""
 _TIMEOUT = 1200
 """Seconds after which a proof counts as undecided."""
 
@@ -161,8 +172,8 @@ class Bench:
         Memories of both hold the same as long as they were asked and told the same, which is
         checked; so it is assumed that they answer the same.
 
-        :param component: the second one, not yet elaborated; its inputs are for the specification to
-            drive.
+        :param component: the second one, not yet elaborated; the specification drives its
+            inputs.
         """
         twin = Fragment.get(component, None)
         self.m.submodules.twin = twin
@@ -211,10 +222,7 @@ class Bench:
 
         :param memory: ``submodule.submodule``.
         """
-        instance = self._part(memory.split("."))
-        if not isinstance(instance, MemoryInstance):
-            inner = [child for child, _, _ in instance.subfragments if isinstance(child, MemoryInstance)]
-            (instance,) = inner
+        (instance,) = _memories(self._part(memory.split(".")))
         word = Signal(Shape.cast(instance._data.shape).width, name=f"cell_{memory.replace('.', '_')}")
         instance.read_port(domain="comb", addr=Value.cast(address), data=word, en=Value.cast(1), transparent_for=())
         return word
@@ -323,17 +331,17 @@ def run(proof: Proof, fault: Change | None = None) -> Outcome:
     def build(directory: Path) -> None:
         outcome = _decide(text, script)
         if outcome.result == "undecided":
-            raise _Undecided(outcome)
+            raise _UndecidedError(outcome)
         (directory / "outcome.json").write_text(json.dumps(vars(outcome)))
 
     try:
-        place = cached("proof", digest(text, script, tools.version), build)
-    except _Undecided as said:
+        place = cached("proof", digest(text, script, tools.version, _FORM), build)
+    except _UndecidedError as said:
         return said.outcome
     return Outcome(**json.loads((place / "outcome.json").read_text()))
 
 
-class _Undecided(Exception):
+class _UndecidedError(Exception):
     """What is not to be kept."""
 
     def __init__(self, outcome: Outcome) -> None:

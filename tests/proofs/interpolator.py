@@ -10,7 +10,6 @@ from amaranth.lib import data
 from dither.arch.timing import BLOCK_RAM_LATENCY, INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY
 from dither_hw.tables.interpolator import Interpolator
 from tests.benches.mutation import Change
-from tests.cocotb.faults import only
 
 from .harness import Bench, Proof
 
@@ -58,7 +57,9 @@ def specify(value: Shape, slope: int, fraction: int) -> Callable[[Bench], None]:
             bench.check(dut.y == known.y, "value")
             bench.check(dut.clipped == known.clipped, "clipped")
 
-        writes = [bench.register(f"memory.{name}") for name in ("write_enable0_copy", "write_addr0_copy", "write_data0")]
+        writes = [
+            bench.register(f"memory.{name}") for name in ("write_enable0_copy", "write_addr0_copy", "write_data0")
+        ]
         bench.invariant((writes[0] & (writes[1] == address)) == written, "write")
         bench.invariant(~writes[0] | (writes[1] < depth), "address")
         bench.invariant(~written | (writes[2] == bits), "data")
@@ -67,15 +68,15 @@ def specify(value: Shape, slope: int, fraction: int) -> Callable[[Bench], None]:
     return body
 
 
-def _proof(name: str, size: str, value: Shape, slope: int, index: int, fraction: int, tables: int, fault: Change) -> Proof:
+def _proof(
+    name: str, size: str, value: Shape, slope: int, index: int, fraction: int, tables: int, fault: Change
+) -> Proof:
     return Proof(
         name,
         "Six cycles behind an argument comes the value of the entry that was written last, plus its slope times the "
         "fraction, rounded half-up and clipped.",
         size,
-        lambda: Interpolator(
-            index_bits=index, fraction_bits=fraction, value=value, slope_width=slope, tables=tables
-        ),
+        lambda: Interpolator(index_bits=index, fraction_bits=fraction, value=value, slope_width=slope, tables=tables),
         specify(value, slope, fraction),
         faults=(fault,),
         depth=INTERPOLATOR_LATENCY + 2,

@@ -1,12 +1,8 @@
-"""Packing and unpacking are each other's inverse: what the other end packs and unpacks by definition, comes out."""
+"""What the other end of the link packs by definition comes out, and it unpacks what goes in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-
+from amaranth.hdl import Cat, Const, Mux, Signal
 from amaranth.hdl._ast import Concat
 
 from dither.arch.config import EngineConfig
@@ -30,7 +26,7 @@ def unpack(bench: Bench) -> None:
     width, chunks = CONFIG.width, beat_chunks(CONFIG)
     size = width * chunks
     beat = Signal(size)
-    chunk, place, within, full = Signal(range(chunks + 1)), Signal(range(width)), Signal(), Signal()
+    chunk, place, within = Signal(range(chunks + 1)), Signal(range(width)), Signal()
     held = Signal()
     with m.If(dut.input.valid & dut.input.ready):
         m.d.sync += [beat.eq(dut.input.payload), held.eq(1), chunk.eq(0)]
@@ -85,7 +81,7 @@ def unpack(bench: Bench) -> None:
     bench.invariant(~within | (held & ~complete), "within a chunk")
     bench.invariant(within | (place == 0), "between chunks")
     bench.invariant(done == (complete & held), "done")
-    bench.invariant(its_chunk == Mux(complete, 0, chunk) , "chunk")
+    bench.invariant(its_chunk == Mux(complete, 0, chunk), "chunk")
     # What is left of the beat stands lowest; it moves a cycle after the chunk ends.
     rest = Signal(size)
     m.d.comb += rest.eq(beat >> (chunk * width)[:8])
@@ -98,9 +94,7 @@ def unpack(bench: Bench) -> None:
     none = Cat(~rest[i * width : (i + 1) * width].any() for i in range(chunks))
     left = Const((1 << chunks) - 1, chunks) >> chunk
     bench.invariant(~busy | its_fresh | ((zeros & left) == (none & left)), "zeros")
-    bench.invariant(
-        ~busy | its_fresh | (ending == Mux(within, place == width - 1, none[0])), "ending"
-    )
+    bench.invariant(~busy | its_fresh | (ending == Mux(within, place == width - 1, none[0])), "ending")
 
 
 def pack(bench: Bench) -> None:
@@ -181,7 +175,9 @@ def pack(bench: Bench) -> None:
     bench.invariant(bit == bench.past(dut.bit, name="bit"), "bit")
     bench.invariant(its_within == then_within, "within")
     bench.invariant(its_place == then_place, "place")
-    bench.invariant(least == Mux(then_within, chunks - 1 - then_chunk + width - then_place, chunks - then_chunk), "least")
+    behind = Mux(then_within, chunks - 1 - then_chunk + width - then_place, chunks - then_chunk)
+    behind = Mux(then_within, chunks - 1 - then_chunk + width - then_place, chunks - then_chunk)
+    bench.invariant(least == behind, "least")
     bench.invariant(done == (then_chunk == chunks), "done")
     bench.invariant(dut.held == ((then_chunk != 0) | then_within), "held")
     bench.invariant(~turning | done, "turning")
@@ -220,7 +216,11 @@ PROOFS = (
         lambda: Packer(CONFIG),
         unpack,
         faults=(
-            Change("only the first chunk's zeros count", "zeros", lambda old, c, m: old[0] if isinstance(old, Concat) else None),
+            Change(
+                "only the first chunk's zeros count",
+                "zeros",
+                lambda old, c, m: old[0] if isinstance(old, Concat) else None,
+            ),
             Change("the last chunk is lost", "last", only("==", lambda old: old | (old.operands[0] == 1))),
         ),
         depth=4,
@@ -228,8 +228,8 @@ PROOFS = (
     ),
     Proof(
         "unpacking of input",
-        "The beats that leave the unpacker are those that were packed by the definition of the stream: every beat once, "
-        "in order, whole, whatever is left out; no byte is asked for in vain.",
+        "The beats that leave the unpacker are those that were packed by the definition of the stream: every beat "
+        "once, in order, whole, whatever is left out; no byte is asked for in vain.",
         f"beats of {beat_chunks(CONFIG)} chunks of 16 bits",
         lambda: Unpacker(CONFIG),
         pack,

@@ -39,9 +39,7 @@ PROOFS = (
         "48 bits to 18, every shift",
         lambda: Requantiser(width=WIDTH, output=OUTPUT),
         specify,
-        faults=(
-            Change("rounds down", "total", lambda old, component, m: old - 1),
-        ),
+        faults=(Change("rounds down", "total", lambda old, component, m: old - 1),),
         depth=REQUANTISER_LATENCY + 2,
     ),
 )

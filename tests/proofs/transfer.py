@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from amaranth.hdl import Cat, Const, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Mux, Signal, Value, signed
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import INSTRUCTIONS, Memory
@@ -75,7 +74,9 @@ def specify(config: EngineConfig) -> Callable[[Bench], None]:
         due, where, what = Signal(), Signal.like(dut.place), Signal.like(dut.input.payload)
         m.d.sync += [due.eq(writes), where.eq(place), what.eq(dut.input.payload)]
         bench.check(dut.write_enable == due, "every beat is written once")
-        bench.check(~due | ((dut.place == where) & (dut.write_data == what)), "a beat is written unchanged in its place")
+        bench.check(
+            ~due | ((dut.place == where) & (dut.write_data == what)), "a beat is written unchanged in its place"
+        )
 
         scalar = Signal(signed(config.beat_width))
         m.d.comb += scalar.eq(dut.operand)
@@ -85,7 +86,9 @@ def specify(config: EngineConfig) -> Callable[[Bench], None]:
         m.d.sync += ends.eq(taken & load & last)
         bench.check(dut.done == (ends | (last & (given | (taken & pull)))), "it is done with the last beat")
         bench.check(~(dut.done & pull) | (dut.result == dut.input.payload[:32]), "PULL gives the last beat")
-        bench.check(dut.waiting == ((dut.input.ready & ~dut.input.valid) | (dut.output.valid & ~dut.output.ready)), "it waits")
+        bench.check(
+            dut.waiting == ((dut.input.ready & ~dut.input.valid) | (dut.output.valid & ~dut.output.ready)), "it waits"
+        )
         # Nobody waits for ever: it asks within a few cycles.
         patience = Signal(range(STORE_INTERVAL + 2))
         m.d.sync += patience.eq(Mux(active & ~dut.start & ~dut.input.ready & ~dut.output.valid, patience + 1, 0))
@@ -125,6 +128,7 @@ def _proof(name: str, size: str, config: EngineConfig, faults: tuple[Change, ...
         faults=faults,
         depth=MEMORY_LATENCY + STORED_LATENCY + 5,
         fault_depth=24,
+        slow=True,
     )
 
 
