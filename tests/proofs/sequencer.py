@@ -11,6 +11,7 @@ from dither.arch.timing import BLOCK_RAM_LATENCY, SHORTEST_FETCH
 from dither_hw.base.interfaces import instruction_view
 from dither_hw.control.sequencer import INSTRUCTION_WORDS, UNITS, Sequencer
 from tests.benches.mutation import Change
+from tests.cocotb.faults import only
 
 from .harness import Bench, Proof
 
@@ -109,9 +110,8 @@ def specify(bench: Bench) -> None:
                     wrong()
                 with m.Else():
                     m.d.sync += [level.eq(level - 1), pc.eq(Array(addresses)[top])]
-            with m.Default():
-                with m.If(~known):
-                    wrong()
+            with m.Default(), m.If(~known):
+                wrong()
     with m.If(doomed):
         wrong()
     with m.If(ends):
@@ -119,6 +119,7 @@ def specify(bench: Bench) -> None:
     bench.check(dut.busy == busy, "a program runs from its start to its end")
     bench.check(dut.fault == fault, "a fault is shown if there was one")
     bench.check(~(fetch & (index == 0)) | doomed | (dut.program_addr == pc), "the next instruction is the right one")
+    bench.check(~busy | ~fault, "no fault is shown while a program runs")
     unit = _by_opcode(
         opcode, [(form.opcode, 1 << UNITS[form.name].value) for form in INSTRUCTIONS if form.name in UNITS], 0
     )
@@ -180,7 +181,7 @@ PROOFS = (
         Sequencer,
         specify,
         faults=(
-            Change("a RETURN may end a loop", "fails", lambda old, c, m: None),
+            Change("a RETURN may end a loop, an END a call", "fails", only("|", lambda old: old.operands[0])),
             Change("no loop is barren", "barren", lambda old, c, m: Const(0)),
         ),
         depth=5,
