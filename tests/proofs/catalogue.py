@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from . import bridge, cobs, generator, interpolator, loops, packing, requantiser, serial, streams, transfer
+from . import (
+    bridge,
+    cobs,
+    generator,
+    intake,
+    interpolator,
+    judge,
+    loops,
+    packing,
+    requantiser,
+    sequencer,
+    serial,
+    streams,
+    transfer,
+)
 
 __all__ = ["PROOFS"]
 
 PROOFS = tuple(
     proof
-    for module in (requantiser, interpolator, generator, loops, transfer, streams, bridge, packing, cobs, serial)
+    for module in (
+        requantiser,
+        interpolator,
+        generator,
+        loops,
+        sequencer,
+        transfer,
+        streams,
+        bridge,
+        packing,
+        cobs,
+        intake,
+        judge,
+        serial,
+    )
     for proof in module.PROOFS
 )
 """Every proof, in the order of the page about them."""

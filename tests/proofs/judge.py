@@ -62,7 +62,9 @@ def specify(bench: Bench) -> None:
     is_a = {request.name: kind == request.value for request in RequestType}
     known = Cat(*is_a.values()).any()
     sequenced = is_a["WRITE"] | is_a["DATA"] | is_a["START"]
-    length = Mux(is_a["PING"], 0, Mux(is_a["WRITE"], dut.bodyless | ~dut.words, Mux(is_a["DATA"], dut.bodyless, ~dut.bodyless)))
+    length = Mux(
+        is_a["PING"], 0, Mux(is_a["WRITE"], dut.bodyless | ~dut.words, Mux(is_a["DATA"], dut.bodyless, ~dut.bodyless))
+    )
     count = Mux(
         is_a["READ"],
         (argument == 0) | (argument > MAX_READ_WORDS),
@@ -188,8 +190,12 @@ PROOFS = (
         Judge,
         specify,
         faults=(
-            Change("a WRITE needs no whole words", "malformed", only("|", lambda old: old.operands[0])),
-            Change("a FETCH that is not remembered acknowledges", "acknowledge", only("&", lambda old: old.operands[0])),
+            Change(
+                "only the first condition about a length counts", "malformed", only("|", lambda old: old.operands[0])
+            ),
+            Change(
+                "a FETCH that is not remembered acknowledges", "acknowledge", only("&", lambda old: old.operands[0])
+            ),
         ),
         depth=3,
         fault_depth=180,
