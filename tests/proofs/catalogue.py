@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     bridge,
+    buffers,
     cobs,
     generator,
     intake,
@@ -35,6 +36,7 @@ PROOFS = tuple(
         cobs,
         intake,
         judge,
+        buffers,
         serial,
     )
     for proof in module.PROOFS

@@ -157,7 +157,11 @@ class Bench:
         self.check(~Value.cast(condition).any() | Value.cast(consequence).any(), what)
 
     def past(self, value: Any, cycles: int = 1, *, name: str | None = None) -> Any:
-        """Returns what a value was some cycles ago, and zero before the start."""
+        """Returns what a value was some cycles ago, and zero before the start.
+
+        Call it outside of the module's branches, where its registers would stand still.
+        """
+        assert not self.m.domain._depth, "past within a branch"
         label = _word(name or f"past_{getattr(value, 'name', 'value')}")
         for i in range(cycles):
             late = Signal.like(value, name=f"{label}_{i}")
@@ -226,6 +230,14 @@ class Bench:
         word = Signal(Shape.cast(instance._data.shape).width, name=f"cell_{memory.replace('.', '_')}")
         instance.read_port(domain="comb", addr=Value.cast(address), data=word, en=Value.cast(1), transparent_for=())
         return word
+
+    def answer(self, memory: str) -> Value:
+        """Returns what the first read port of a memory of the component shows.
+
+        :param memory: ``submodule.submodule``.
+        """
+        (instance,) = _memories(self._part(memory.split(".")))
+        return Value.cast(instance._read_ports[0]._data)
 
     def _part(self, path: Iterable[str]) -> Any:
         fragment = self._inner
