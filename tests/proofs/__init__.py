@@ -1,0 +1,1 @@
+"""Formal proofs of the gateware: a component, its specification, faults that must be found."""
