@@ -55,8 +55,8 @@ ALLOWED = {
     "dither_hw.engine": "dither.arch base contract control loss memory tables update",
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
-    "dither_hw.board": "dither.arch dither.boards dither.link engines link",
-    "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
+    "dither_hw.board": "dither.arch dither.boards dither.link engines link vendor",
+    "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board vendor",
     # Simulation.
     "dither_sim.fabrics": "",
     "dither_sim.registers": "",

