@@ -61,9 +61,10 @@ ALLOWED = {
     "dither_sim.fabrics": "",
     "dither_sim.registers": "",
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
-    "dither_sim.netlist": "dither.arch dither.tools fabrics",
-    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
-    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
+    "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
+    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines fabrics netlist verilog",
+    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board fabrics netlist "
+    "verilated verilog",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -73,18 +73,19 @@ class RingMemory(wiring.Component):
             m.d.comb += self.word.eq(word)
             return m
         if vendor.family(platform) == vendor.GOWIN:
-            for number in range(_LANES):
-                byte = gowin.block_ram(
-                    m,
-                    name=f"lane{number}",
-                    depth=self.size // _LANES,
-                    write_enable=self.enable & self.write & (lane == number),
-                    write_addr=addr,
-                    write_data=self.data,
-                    read_enable=self.enable & ~self.write,
-                    read_addr=addr,
-                )
-                m.d.comb += self.word[number * _BYTE : (number + 1) * _BYTE].eq(byte)
+            # The halves of a word have nine bits.
+            read = gowin.block_ram(
+                m,
+                name="ring",
+                depth=self.size // _LANES,
+                write_enable=self.enable & self.write,
+                write_addr=addr,
+                write_data=Cat(self.data, 0, self.data, 0),
+                byte_enables=Cat(~lane, lane),
+                read_enable=self.enable & ~self.write,
+                read_addr=addr,
+            )
+            m.d.comb += self.word.eq(Cat(read[:_BYTE], read[_BYTE + 1 : -1]))
             return m
         memory = Memory(shape=_LANES * _BYTE, depth=self.size // _LANES, init=[], attrs={"ram_style": "block"})
         m.submodules.memory = memory

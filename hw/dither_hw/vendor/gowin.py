@@ -21,7 +21,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.vendor import GowinPlatform
 
-from .flow import BlockRamLayout, Flow
+from .flow import BLOCK_RAM_MODES, BlockRamLayout, Flow
 from .frequencies import exact, within
 
 __all__ = ["FLOW", "Pll", "PllLimits", "PllSettings", "TangNano20kPlatform", "block_ram", "pll_limits", "pll_settings"]
@@ -42,6 +42,7 @@ def block_ram(
     write_data: Value,
     read_addr: Value,
     read_enable: Value | None = None,
+    byte_enables: Value | None = None,
     init: Sequence[int] = (),
 ) -> Value:
     """Makes a memory of block RAMs, one port to write and one to read; returns the word read.
@@ -57,10 +58,15 @@ def block_ram(
     :param name: prefix of their names.
     :param depth: number of words.
     :param read_enable: whether to read; by default in every cycle.
+    :param byte_enables: which half of a word of 18 bits to write; by default both.
     :param init: words that are not zero at first, from address 0 on.
     """
     bits = len(write_data)
     layout = BlockRamLayout.of(depth, bits)
+    if byte_enables is not None:
+        width, address_bits = BLOCK_RAM_MODES[0]
+        assert bits == width
+        layout = BlockRamLayout(width, address_bits, 1, -(-depth // (1 << address_bits)))
     low = layout.address_bits
     reads: Value = Const(1, 1) if read_enable is None else read_enable
     parts = []
@@ -79,6 +85,7 @@ def block_ram(
                 contents=[value >> place & ((1 << layout.width) - 1) for value in own],
                 write=(enable, write_addr[:low], write_data[place : place + layout.width]),
                 read=(reads, read_addr[:low]),
+                bytes_written=Const(0b11, 2) if byte_enables is None else byte_enables,
                 output=output,
             )
             columns.append(output)
@@ -100,6 +107,7 @@ def _dual_port(
     contents: Sequence[int],
     write: tuple[Value, Value, Value],
     read: tuple[Value, Value],
+    bytes_written: Value,
     output: Signal,
 ) -> Instance:
     """Makes one block RAM whose port A writes and whose port B reads.
@@ -107,6 +115,7 @@ def _dual_port(
     :param contents: its first words.
     :param write: enable, address, data.
     :param read: enable, address.
+    :param bytes_written: which half of a word of 18 bits is written.
     """
     width, shift = layout.width, _ADDRESS_BITS - layout.address_bits
     wide = width >= _WIDE
@@ -123,7 +132,7 @@ def _dual_port(
         for i in range(_INIT_PARAMETERS)
     }
     # In the widest mode the lowest address bits of a write are its byte enables.
-    low = Const(0b11 if width == 2 * _WIDE else 0, shift)
+    low = Cat(bytes_written, Const(0, shift - 2)) if width == 2 * _WIDE else Const(0, shift)
     zero, one = Const(0, 1), Const(1, 1)
     return Instance(
         "SDPX9B" if wide else "SDPB",
