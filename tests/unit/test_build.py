@@ -196,7 +196,7 @@ def test_gowin(place: Path) -> None:
     assert made.report["resources"]["multipliers"] == {"used": 1, "available": 20}
     assert made.report["resources"]["block_ram"] == {"used": 0, "available": 26}
     assert made.report["resources"]["pll"] == {"used": 1, "available": 2}
-    assert made.report["resources"]["ff"]["used"] > 100
+    assert made.report["resources"]["ff"]["used"] > 80
     assert 'IO_LOC "uart_0__rx__io" 18;' in (made.folder / "top.cst").read_text()
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "nextpnr.json",
