@@ -62,7 +62,8 @@ ALLOWED = {
     "dither_sim.registers": "",
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
     "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
-    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines fabrics netlist verilog",
+    "dither_sim.cxxrtl": "dither.arch dither.tools",
+    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
     "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board fabrics netlist "
     "verilated verilog",
 }

