@@ -73,6 +73,7 @@ def test_which_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(toolchain, "verilator", missing)
     assert toolchain.simulator() == toolchain.CXXRTL
+    assert toolchain.simulator_version().startswith("CXXRTL of Yosys 0.")
     monkeypatch.setenv("DITHER_SIMULATOR", "verilator")
     assert toolchain.simulator() == toolchain.VERILATOR
     monkeypatch.setenv("DITHER_SIMULATOR", "icarus")

@@ -39,6 +39,7 @@ __all__ = [
     "programmer",
     "run_yosys",
     "simulator",
+    "simulator_version",
     "tool_command",
     "tool_version",
     "verilator",
@@ -135,6 +136,16 @@ def simulator() -> str:
     except DeviceError:
         return CXXRTL
     return VERILATOR
+
+
+def simulator_version() -> str:
+    """Returns the name and version of what compiles simulations, for people.
+
+    :raises DeviceError: if it is missing.
+    """
+    if simulator() == VERILATOR:
+        return f"Verilator {verilator().version}"
+    return f"CXXRTL of Yosys {yosys_version()}"
 
 
 @cache
