@@ -54,6 +54,8 @@ _SLOW = ["-O0"]
 _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
 _CLOCKED = Path(__file__).with_name("clocked.h")
 """Header that all harnesses include."""
+_CXXRTL = ["-DCXXRTL_NDEBUG"]
+"""Without checks: addresses may pass a memory's end where nobody uses what is read there."""
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
@@ -122,7 +124,7 @@ def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_sta
     key = digest(
         [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
         [dict(harness.parameters), dict(harness.macros), Path(cxxrtl.__file__).read_text()],
-        [_COMMON, _FAST, _LINK],
+        [_COMMON, _FAST, _LINK, _CXXRTL],
         [toolchain.yosys_version(), toolchain.compiler_identity()],
     )
 
@@ -130,7 +132,7 @@ def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_sta
         on_status(f"writing the {harness.design} as C++")
         include = cxxrtl.write_model(directory, verilog, harness.bench.read_text(), harness.parameters)
         on_status(f"compiling the {harness.design} by CXXRTL: minutes for large engines (kept for the next time)")
-        flags = [*_COMMON, *_FAST, f"-I{include}", "-I."]
+        flags = [*_COMMON, *_FAST, *_CXXRTL, f"-I{include}", "-I."]
         own = [*_defines({**harness.macros, "DITHER_TRACE": 0}), f"-I{_CLOCKED.parent}"]
         _compile(directory, [harness.code], [*flags, *own])
         _compile(directory, [directory / cxxrtl.CPP], flags)
