@@ -300,5 +300,5 @@ def amaranth_tools() -> None:
     """Tells Amaranth where the Python packages' tools are, unless the environment already does."""
     scripts = Path(sys.executable).parent
     for name, tool in FPGA_TOOLS.items():
-        path = scripts / f"yowasp-{name}"
+        path = scripts / (name if tool.call else f"yowasp-{name}")
         os.environ.setdefault(tool.variable, str(path) if path.is_file() else path.name)
