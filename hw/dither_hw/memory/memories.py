@@ -36,7 +36,7 @@ class BankedMemory(wiring.Component):
     :data:`dither.arch.timing.BLOCK_RAM_LATENCY`, and what is read must have been written one cycle
     earlier than in other memories.
 
-    Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.ecp5.BlockRamLayout.of`, and
+    Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.flow.BlockRamLayout.of`, and
     a flip-flop for each bit of a write and of an address.
 
     Attributes
