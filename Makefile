@@ -64,7 +64,7 @@ repeat-results-rtl: $(VENV)/stamp ## the same on the simulated gateware: one ste
 bench: $(VENV)/stamp ## utilisation and speed, as ratios within one run
 	$(BIN)/dither bench
 
-boards: $(BOARDS:%=board-%) ## make every board's bitstream (70 minutes of a processor; -j2 helps)
+boards: $(BOARDS:%=board-%) ## make every board's bitstream (80 minutes of a processor; -j2 helps)
 
 board-%: $(VENV)/stamp ## make one board's bitstream and check its budgets
 	$(BIN)/dither build --board $*

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CELL_MODELS", "ECP5", "ICE40UP5K", "Fabric"]
+__all__ = ["CELL_MODELS", "ECP5", "GW1N", "GW2A", "ICE40UP5K", "Fabric"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,14 @@ ICE40UP5K = Fabric("iCE40UP5K")
 ECP5 = Fabric("LFE5U-85F")
 """The largest ECP5, in simulations."""
 
-CELL_MODELS = {ECP5: Path(__file__).with_name("ecp5.sv")}
+GW2A = Fabric("GW2AR-LV18QN88C8/I7")
+"""The GW2AR-18 of the Tang Nano 20K, in simulations."""
+GW1N = Fabric("GW1NR-LV9QN88PC6/I5")
+"""The GW1NR-9 of the Tang Nano 9K, in simulations."""
+
+_GOWIN = Path(__file__).with_name("gowin.sv")
+CELL_MODELS = {ECP5: Path(__file__).with_name("ecp5.sv"), GW1N: _GOWIN, GW2A: _GOWIN}
 """SystemVerilog files with this project's own models of cells that the gateware instantiates.
 
-Yosys has no models of an ECP5's multipliers and block RAMs.
+Yosys has no models of multipliers and block RAMs of these FPGAs.
 """

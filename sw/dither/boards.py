@@ -47,6 +47,8 @@ MAX_BAUD = 3_000_000
 _RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
 PLATFORM_PACKAGE = "amaranth_boards"
 """The Python package that boards' platforms are taken from."""
+OWN_PLATFORMS = "dither_hw.vendor"
+"""The gateware's own package with platforms, of boards that :data:`PLATFORM_PACKAGE` lacks."""
 PLATFORM_VARIABLE = "DITHER_PLATFORM_PACKAGES"
 """Names further ones, with commas between."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -140,9 +142,7 @@ class Programmer:
     """Program and arguments that get a bitstream onto the board."""
 
     tool: str
-    """One of :data:`dither.tools.toolchain.PROGRAMMERS`, looked up in ``PATH``; the bitstream's
-    path comes last.
-    """
+    """One of :data:`dither.tools.toolchain.PROGRAMMERS`; the bitstream's path comes last."""
     load: tuple[str, ...] = ()
     """Arguments that load into the FPGA."""
     flash: tuple[str, ...] | None = None
@@ -339,7 +339,8 @@ class _Table:
 def _platform(table: _Table) -> str:
     platform = table.text("platform", _CLASS, "module:class")
     known = [PLATFORM_PACKAGE, *filter(None, os.environ.get(PLATFORM_VARIABLE, "").split(","))]
-    if platform.partition(":")[0].partition(".")[0] not in known:
+    module = platform.partition(":")[0]
+    if module.partition(".")[0] not in known and not module.startswith(f"{OWN_PLATFORMS}."):
         raise table.wrong(
             "platform",
             f"must be a module of {' or '.join(known)}, not {platform!r}, as importing a module runs it; if you trust "

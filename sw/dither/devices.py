@@ -98,7 +98,7 @@ def tools() -> list[tuple[str, str, bool]]:
 
     finders: dict[str, Callable[[], str]] = {
         "Yosys": toolchain.yosys_version,
-        "Verilator": lambda: str(toolchain.verilator().version),
+        "simulator": toolchain.simulator_version,
         "C++ compiler": lambda: f"{toolchain.compiler()} ({toolchain.compiler_version()})",
         "make": toolchain.make,
     }

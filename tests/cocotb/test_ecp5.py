@@ -10,7 +10,7 @@ from dither.arch.config import EngineConfig
 from dither_hw.contract.contract import ContractUnit
 from dither_hw.engine import Engine
 from dither_hw.memory.memories import BankedMemory
-from dither_hw.vendor.ecp5 import BLOCK_RAM_MODES
+from dither_hw.vendor.flow import BLOCK_RAM_MODES
 from dither_sim.fabrics import ECP5
 from tests.benches.runner import run_bench
 

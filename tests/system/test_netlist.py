@@ -1,5 +1,5 @@
-"""What synthesis makes of the gateware, simulated with the models of an iCE40's cells, against the
-golden machine.
+"""What synthesis makes of the gateware, simulated with models of the cells, against the golden
+machine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dither.arch.config import EngineConfig
 from dither.arch.device import Device
 from dither.arch.isa import Memory
 from dither.arch.streams import Expect
@@ -22,7 +23,11 @@ from dither.link.driver import LinkDevice
 from dither.train.experiment import Experiment
 from dither.train.session import Session, pack_state
 from dither.train.tasks import load_task
+from dither_hw.board.board import create_platform
+from dither_hw.engines import make_engine
+from dither_hw.vendor import device_of
 from dither_sim.board import BoardSimulation, SimulatedTransport
+from dither_sim.fabrics import GW1N, GW2A, ICE40UP5K, Fabric
 from dither_sim.netlist import cell_models, emit_netlist
 from dither_sim.verilated import Pauses, VerilatedDevice
 from tests.programs import programs
@@ -33,10 +38,11 @@ ENGINE = BOARD.engine
 """Holds the digits' network."""
 
 
-def test_streams_and_registers_of_a_netlist() -> None:
+@pytest.mark.parametrize("fabric", [ICE40UP5K, GW1N], ids=["iCE40", "Gowin"])
+def test_streams_and_registers_of_a_netlist(fabric: Fabric) -> None:
     sent = segment(CONFIG, 100)
     pauses = Pauses(idle=100, back_pressure=100)
-    with VerilatedDevice(CONFIG, engine=Echo(CONFIG), netlist=True, pauses=pauses) as device:
+    with VerilatedDevice(CONFIG, engine=Echo(CONFIG), netlist=True, fabric=fabric, pauses=pauses) as device:
         assert device.name == "netlist"
         result = device.run(100, [sent], [Expect(Memory.ACTIVATION, 100)])
     assert np.array_equal(result.outputs[0], ~sent.values)
@@ -52,12 +58,13 @@ def test_a_netlist_has_nothing_but_cells() -> None:
     assert not re.search(r"^\s*(always|initial|reg)\b", text, re.MULTILINE)
 
 
-def test_models_of_lookup_tables_are_the_synthesisers() -> None:
-    """The one rewritten model, read as Verilog's own words: a tree that ends in each bit of the
-    table, in order.
+@pytest.mark.parametrize(("fabric", "cell"), [(ICE40UP5K, "SB_LUT4"), (GW2A, "LUT4")], ids=["iCE40", "Gowin"])
+def test_models_of_lookup_tables_are_the_synthesisers(fabric: Fabric, cell: str) -> None:
+    """The rewritten models, read as Verilog's own words: a tree that ends in each bit of the table,
+    in order.
     """
-    (expression,) = re.findall(r"module SB_LUT4 .*?assign O = (.*?);", cell_models(), re.DOTALL)
-    python = re.sub(r"LUT_INIT\[(\d+)\]", r"\1", expression)
+    (expression,) = re.findall(rf"module {cell} .*?assign [OF] = (.*?);", cell_models(fabric), re.DOTALL)
+    python = re.sub(r"(?:LUT_)?INIT\[(\d+)\]", r"\1", expression)
     while match := re.search(r"\((I\d) \? ([^()]+) : ([^()]+)\)", python):
         python = python.replace(match[0], f"[{match[2]} if {match[1]} else {match[3]}][0]")
     for number in range(16):
@@ -79,13 +86,13 @@ class Step(NamedTuple):
     state: dict[str, bytes]
 
 
-def train(device: Device) -> Step:
+def train(device: Device, config: EngineConfig = ENGINE) -> Step:
     """The digits' task with its own recipe."""
     experiment, task = (
-        Experiment.of_task("digits", device="golden", engine=ENGINE, steps=1, recipe={}),
+        Experiment.of_task("digits", device="golden", engine=config, steps=1, recipe={}),
         load_task("digits"),
     )
-    compiled = experiment.compile(task, ENGINE)
+    compiled = experiment.compile(task, config)
     session = Session(device, compiled)
     session.load(compiled.commands.initial_state(experiment.initial_parameters))
     losses = session.train(0, *task.batches(experiment.recipe).take(0, 1))
@@ -116,6 +123,20 @@ def test_a_training_step_on_a_boards_netlist() -> None:
     ):
         assert train(device) == train(GoldenMachine(ENGINE))
         assert not simulation.standing.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tang-nano-9k", "tang-nano-20k"])
+def test_a_training_step_on_the_netlist_of_gowins_cells(name: str) -> None:
+    """The engine of each, with the block RAMs and multipliers that its bitstream has."""
+    config, fabric = board(name).engine, Fabric(device_of(create_platform(board(name))))
+    text = emit_netlist(make_engine(config), "engine", fabric).removeprefix(cell_models(fabric))
+    assert len(re.findall(r"^  MULT18X18 ", text, re.MULTILINE)) >= config.multipliers
+    assert not re.search(r"^\s*(always|initial|reg)\b", text, re.MULTILINE)
+    with VerilatedDevice(config, netlist=True, fabric=fabric) as device:
+        step = train(device, config)
+    assert step == train(GoldenMachine(config), config)
+    assert step.counters["cycles_contract"] > 100_000
 
 
 @pytest.mark.slow

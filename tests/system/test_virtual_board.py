@@ -464,4 +464,4 @@ def test_command_line_wants_a_board(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["virtual-board", "--engine", "1x4", "--baud", "3000000", "--clock", "10000000"]) == 2
     assert "3000000 baud needs a clock of" in capsys.readouterr().err
     assert main(["virtual-board", "--board", "ulx3s-85f", "--netlist"]) == 2
-    assert "there are models of an iCE40's cells only" in capsys.readouterr().err
+    assert "there are models of the cells of iCE40 and Gowin's FPGAs only" in capsys.readouterr().err

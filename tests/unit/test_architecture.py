@@ -55,15 +55,17 @@ ALLOWED = {
     "dither_hw.engine": "dither.arch base contract control loss memory tables update",
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
-    "dither_hw.board": "dither.arch dither.boards dither.link engines link",
-    "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
+    "dither_hw.board": "dither.arch dither.boards dither.link engines link vendor",
+    "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board vendor",
     # Simulation.
     "dither_sim.fabrics": "",
     "dither_sim.registers": "",
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
-    "dither_sim.netlist": "dither.arch dither.tools fabrics",
-    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
-    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
+    "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
+    "dither_sim.cxxrtl": "dither.arch dither.tools",
+    "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
+    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board fabrics netlist "
+    "verilated verilog",
 }
 
 

@@ -147,8 +147,8 @@ def test_platforms_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("platform", "message"),
     [
-        ("os:abort", "os:abort is no platform of Amaranth for ECP5 or iCE40"),
-        ("amaranth_boards.resources:UARTResource", "UARTResource is no platform of Amaranth for ECP5 or iCE40"),
+        ("os:abort", "os:abort is no platform of Amaranth for ECP5, Gowin or iCE40"),
+        ("amaranth_boards.resources:UARTResource", "UARTResource is no platform of Amaranth for ECP5, Gowin or iCE40"),
         ("amaranth_boards.arty_a7:ArtyA7_35Platform", "ArtyA7_35Platform is no platform of Amaranth for ECP5"),
         ("amaranth.vendor:LatticePlatform", "LatticePlatform is no whole platform"),
     ],

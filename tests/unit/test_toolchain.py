@@ -75,7 +75,9 @@ def test_amaranth_finds_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("YOSYS", raising=False)
     monkeypatch.setenv("NEXTPNR_ECP5", "mine")
+    monkeypatch.delenv("GOWIN_PACK", raising=False)
     toolchain.amaranth_tools()
+    assert Path(os.environ["GOWIN_PACK"]).name == "gowin_pack"
     assert find_yosys(lambda version: version >= (0, 40)).version() >= (0, 70)
     assert os.environ["NEXTPNR_ECP5"] == "mine"
 

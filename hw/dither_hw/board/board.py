@@ -12,11 +12,10 @@ from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Module, 
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
-from amaranth.vendor import LatticePlatform, SiliconBluePlatform
 
 from dither.boards import Board, BoardError
 
-from .pll import Ecp5Pll, Ice40Pll
+from .. import vendor
 
 __all__ = ["BoardTop", "Core", "StartUp", "board_core", "create_platform"]
 
@@ -67,10 +66,13 @@ def create_platform(board: Board) -> Any:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BoardError(f"{board.name}: platform: {error}") from None
-    if not (isinstance(kind, type) and issubclass(kind, (LatticePlatform, SiliconBluePlatform))):
-        raise BoardError(f"{board.name}: platform: {board.platform} is no platform of Amaranth for ECP5 or iCE40")
+    if not (isinstance(kind, type) and issubclass(kind, tuple(flow.platform for flow in vendor.FLOWS))):
+        *others, last = (flow.title for flow in vendor.FLOWS)
+        raise BoardError(
+            f"{board.name}: platform: {board.platform} is no platform of Amaranth for {', '.join(others)} or {last}"
+        )
     try:
-        platform = kind()
+        platform: Any = kind()
     except (NotImplementedError, TypeError) as error:
         raise BoardError(f"{board.name}: platform: {board.platform} is no whole platform: {error}") from None
     uart = board.uart
@@ -160,22 +162,22 @@ class BoardTop(Elaboratable):
         input_hz, output_hz = round(resource.clock.frequency), self.board.clock.hz
         pin = platform.request(name, 0, dir="-")
         clock, locked = Signal(name="engine_clock"), Signal()
-        on_pad = platform.device.startswith("iCE40") and self.board.clock.pll == "pad" and input_hz != output_hz
+        flow = vendor.flow(platform)
+        assert flow is not None, "create_platform takes no others"
+        multiplied = input_hz != output_hz
+        on_pad = flow.pad_pll and self.board.clock.pll == "pad" and multiplied
         source: Value = Const(0)
         if not on_pad:
             m.submodules.clock_pin = buffer = io.Buffer("i", pin)
             source = buffer.i
         try:
-            if input_hz == output_hz:
-                m.d.comb += [clock.eq(source), locked.eq(1)]
-            elif platform.device.startswith("iCE40"):
-                m.submodules.pll = ice40 = Ice40Pll(
-                    input_hz, output_hz, pin=pin.io if on_pad else None, clock_in=source
+            if multiplied:
+                m.submodules.pll = pll = flow.pll(
+                    input_hz, output_hz, vendor.device_of(platform), pin.io if on_pad else None
                 )
-                m.d.comb += [clock.eq(ice40.clock_out), locked.eq(ice40.locked)]
+                m.d.comb += [pll.clock_in.eq(source), clock.eq(pll.clock_out), locked.eq(pll.locked)]
             else:
-                m.submodules.pll = ecp5 = Ecp5Pll(input_hz, output_hz)
-                m.d.comb += [ecp5.clock_in.eq(source), clock.eq(ecp5.clock_out), locked.eq(ecp5.locked)]
+                m.d.comb += [clock.eq(source), locked.eq(1)]
         except ValueError as error:
             raise BoardError(f"{self.board.name}: clock.hz: {error}") from None
         if platform.default_rst is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,6 @@ from matplotlib.patches import Patch
 __all__ = ["PlacedCell", "draw", "read_cells", "unit_of"]
 
 _BEL = re.compile(r"X(\d+)/Y(\d+)/")
-_KINDS = {
-    "TRELLIS_COMB": "logic",
-    "TRELLIS_FF": "logic",
-    "TRELLIS_RAMW": "logic",
-    "ICESTORM_LC": "logic",
-    "MULT18X18D": "multiplier",
-    "ALU54B": "multiplier",
-    "ICESTORM_DSP": "multiplier",
-    "DP16KD": "block RAM",
-    "ICESTORM_RAM": "block RAM",
-    "ICESTORM_SPRAM": "block RAM",
-    "TRELLIS_IO": "pin",
-    "SB_IO": "pin",
-}
 _MARKS = {"multiplier": ("s", 16), "block RAM": ("D", 12), "pin": ("o", 14)}
 _COLORS = ("#2f5fd0", "#c65a24", "#6b9a8b", "#c9a24b", "#8d5bb5", "#4a9fb5", "#a63d5f", "#7f8c3d", "#b58863", "#5c6bc0")
 _OTHER = "#9a9ca5"
@@ -49,13 +36,16 @@ class PlacedCell:
     y: int
 
 
-def read_cells(placed: Path) -> list[PlacedCell]:
-    """Returns the cells that the picture shows, from what nextpnr writes with ``--write``."""
+def read_cells(placed: Path, kinds: Mapping[str, str]) -> list[PlacedCell]:
+    """Returns the cells that the picture shows, from what nextpnr writes with ``--write``.
+
+    :param kinds: what the picture shows a cell as, by its type.
+    """
     found = []
     for name, cell in json.loads(placed.read_text())["modules"]["top"]["cells"].items():
         match = _BEL.match(cell["attributes"].get("NEXTPNR_BEL", ""))
-        if match and cell["type"] in _KINDS:
-            found.append(PlacedCell(unit_of(name), _KINDS[cell["type"]], int(match[1]), int(match[2])))
+        if match and cell["type"] in kinds:
+            found.append(PlacedCell(unit_of(name), kinds[cell["type"]], int(match[1]), int(match[2])))
     return found
 
 

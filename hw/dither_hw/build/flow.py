@@ -82,7 +82,7 @@ def build(
     with _Draft(out) as draft:
         bitstream = pack(design, board, best, draft)
         _keep(design, netlist, best, draft)
-        usage = read_usage(design.family, read_report(best.folder / "report.json")["utilization"], netlist / "top.json")
+        usage = read_usage(design.flow, read_report(best.folder / "report.json")["utilization"], netlist / "top.json")
         found = verdicts(board, best.timing.fmax_mhz, usage)
         report = {
             "board": board.name,
@@ -133,7 +133,7 @@ def _keep(design: Design, netlist: Path, best: Placement, draft: Path) -> None:
     shutil.copy(netlist / "log", draft / "yosys.log")
     shutil.copy(best.folder / "log", draft / "nextpnr.log")
     shutil.copy(best.folder / "report.json", draft / "nextpnr.json")
-    (draft / design.pins_file).write_text(design.pins)
+    (draft / design.flow.pins).write_text(design.pins)
 
 
 class _Draft:

@@ -9,31 +9,9 @@ from typing import Any
 
 from dither.boards import Board
 
+from ..vendor import Flow
+
 __all__ = ["Usage", "Verdict", "count_cells", "read_usage", "verdicts"]
-
-_BLOCKS = {
-    "ecp5": {
-        "lut4": "TRELLIS_COMB",
-        "ff": "TRELLIS_FF",
-        "multipliers": "MULT18X18D",
-        "block_ram": "DP16KD",
-        "pll": "EHXPLLL",
-        "pins": "TRELLIS_IO",
-    },
-    "ice40": {
-        "lut4": "ICESTORM_LC",
-        "ff": "ICESTORM_LC",
-        "multipliers": "ICESTORM_DSP",
-        "block_ram": "ICESTORM_RAM",
-        "large_ram": "ICESTORM_SPRAM",
-        "pll": "ICESTORM_PLL",
-        "pins": "SB_IO",
-    },
-}
-"""nextpnr's names of the kinds of blocks that are counted, by family.
-
-A logic cell of an iCE40 has a LUT and a flip-flop, and counts as LUT.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +45,18 @@ class Verdict:
         return {**asdict(self), "text": self.text}
 
 
-def read_usage(family: str, utilization: dict[str, dict[str, int]], netlist: Path) -> dict[str, Usage]:
+def read_usage(flow: Flow, utilization: dict[str, dict[str, int]], netlist: Path) -> dict[str, Usage]:
     """Returns how many blocks of each kind are used and available.
 
     :param utilization: the part of this name of nextpnr's report.
-    :param netlist: Yosys' JSON, for the flip-flops of an iCE40, which nextpnr counts together with
-        their LUTs.
+    :param netlist: Yosys' JSON, for the flip-flops of families where nextpnr does not count them.
     """
     usage = {}
-    for name, block in _BLOCKS[family].items():
-        entry = utilization.get(block, {"used": 0, "available": 0})
-        usage[name] = Usage(entry["used"], entry["available"])
-    if family == "ice40":
-        usage["ff"] = Usage(count_cells(netlist, "SB_DFF"), usage["ff"].available)
+    for name, kinds in flow.blocks.items():
+        entries = [utilization.get(kind, {"used": 0, "available": 0}) for kind in kinds]
+        usage[name] = Usage(sum(entry["used"] for entry in entries), entries[0]["available"])
+    if flow.flip_flops:
+        usage["ff"] = Usage(count_cells(netlist, flow.flip_flops), usage["ff"].available)
     return usage
 
 

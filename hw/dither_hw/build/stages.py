@@ -25,7 +25,6 @@ from .timing import Timing, read_timing
 
 __all__ = ["Placement", "pack", "place", "synthesise"]
 
-_PACK_OPTIONS = {"ecp5": ("--compress",), "ice40": ()}
 _PLACED = "placed.json"
 _FORGIVING = ("--timing-allow-fail",)
 """Option of nextpnr by which a placement that misses the clock is no failure.
@@ -42,8 +41,8 @@ class Placement:
     folder: Path
     """The placement's folder in the cache.
 
-    It holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and ``top.config`` or
-    ``top.asc``.
+    It holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and what the packer
+    reads, ``flow.placed``.
     """
     timing: Timing
     seconds: float
@@ -101,7 +100,7 @@ def place(
     :param again: whether to place even if the cache has the placements.
     :raises DeviceError: if nextpnr fails, as for a design that does not fit.
     """
-    tool = design.tools[1]
+    tool = design.flow.tools[1]
     command = [*tool_command(tool), *_place_options(design, board)]
     content = (netlist / "top.json").read_bytes()
     placed = _arranged(content, design.device)
@@ -116,16 +115,17 @@ def place(
     def one(seed: int, processes: Processes) -> Placement:
         def build(directory: Path) -> None:
             (directory / "top.json").write_bytes(_fixed(content, placed))
-            (directory / design.pins_file).write_text(design.pins)
+            (directory / design.flow.pins).write_text(design.pins)
             teller = Teller(listener, f"seed {seed}", nextpnr_phase)
             processes.run(f"{tool} with seed {seed}", [*command, "--seed", str(seed)], directory, teller.line)
             timing = read_timing(directory / "report.json", board.clock.hz)
             (directory / "seconds").write_text(f"{teller.seconds:.1f}")
             (directory / "cells.json").write_text(
-                json.dumps([astuple(cell) for cell in read_cells(directory / _PLACED)])
+                json.dumps([astuple(cell) for cell in read_cells(directory / _PLACED, design.flow.kinds)])
             )
-            # With all its wires it is the largest file of all.
-            (directory / _PLACED).unlink()
+            if design.flow.placed != _PLACED:
+                # With all its wires it is the largest file of all.
+                (directory / _PLACED).unlink()
             (directory / "top.json").unlink()
             teller.tell(f"{timing.fmax_mhz:.1f} MHz", done=True)
 
@@ -158,15 +158,12 @@ def _fixed(netlist: bytes, sites: dict[str, str]) -> bytes:
 
 
 def _place_options(design: Design, board: Board) -> list[str]:
-    pins = ["--lpf", design.pins_file] if design.family == "ecp5" else ["--pcf", design.pins_file]
-    result = ["--textcfg", "top.config"] if design.family == "ecp5" else ["--asc", "top.asc"]
     frequency = f"{board.clock.hz / 1e6:.6f}".rstrip("0").rstrip(".")
     return [
         *design.place_options,
         "--json",
         "top.json",
-        *pins,
-        *result,
+        *design.flow.files,
         "--freq",
         frequency,
         "--report",
@@ -181,16 +178,15 @@ def _place_options(design: Design, board: Board) -> list[str]:
 
 
 def pack(design: Design, board: Board, placement: Placement, directory: Path) -> Path:
-    """Writes the bitstream into a directory, as ``top.bit`` or ``top.bin``; returns its path.
+    """Writes the bitstream into a directory; returns its path.
 
     :raises DeviceError: if the packer fails.
     """
-    tool = design.tools[2]
-    ecp5 = design.family == "ecp5"
-    source, name = ("top.config", "top.bit") if ecp5 else ("top.asc", "top.bin")
-    options = (*_PACK_OPTIONS[design.family], *board.build.pack)
-    shutil.copy(placement.folder / source, directory / source)
+    flow = design.flow
+    tool = flow.tools[2]
+    arguments = flow.pack(design.place_options, board.build.pack)
+    shutil.copy(placement.folder / flow.placed, directory / flow.placed)
     with Processes() as processes:
-        processes.run(tool, [*tool_command(tool), *options, source, name], directory)
-    (directory / source).unlink()
-    return directory / name
+        processes.run(tool, [*tool_command(tool), *arguments], directory)
+    (directory / flow.placed).unlink()
+    return directory / flow.bitstream

@@ -10,9 +10,11 @@ from amaranth.hdl import Cat, Elaboratable, Module, Mux, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
+from dither.arch.compact.scalar.layout import SCRATCH_WORDS, layout
 from dither.arch.compact.sequencer.words import Job
 from dither.arch.config import EngineConfig
 
+from .. import vendor
 from ..base.interfaces import EnginePorts
 from ..vendor import ice40_memory
 from .contract import ContractDatapath
@@ -61,7 +63,10 @@ class CompactEngine(wiring.Component):
         for name, part in {"host": host, "sequencer": sequencer, "path": path, "scalar": scalar}.items():
             m.submodules[name] = ResetInserter(fresh)(part)
         m.d.comb += sequencer.fresh.eq(fresh)
-        m.submodules.state = state = WideMemory(depth=ice40_memory.SPRAM_DEPTH, bits=ice40_memory.WORD_BITS)
+        # Where memories come in small blocks, as many as are needed.
+        gowin = vendor.family(platform) == vendor.GOWIN
+        depth = layout(config).scratch + SCRATCH_WORDS if gowin else ice40_memory.SPRAM_DEPTH
+        m.submodules.state = state = WideMemory(depth=depth, bits=ice40_memory.WORD_BITS)
         scalar_works = Signal()
         m.d.comb += [
             scalar_works.eq(sequencer.job == Job.SCALAR_WORK),

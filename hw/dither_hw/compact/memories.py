@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .. import vendor
-from ..vendor import ice40_memory
+from ..vendor import gowin, ice40_memory
 
 __all__ = ["BlockMemory", "WideMemory"]
 
@@ -62,6 +62,19 @@ class BlockMemory(wiring.Component):
                 init=self.init,
             )
             return m
+        if vendor.family(platform) == vendor.GOWIN:
+            read = gowin.block_ram(
+                m,
+                name="memory",
+                depth=self.depth,
+                write_enable=self.write,
+                write_addr=self.write_addr,
+                write_data=self.write_data,
+                read_addr=self.addr,
+                init=self.init,
+            )
+            m.d.comb += self.word.eq(read)
+            return m
         m.submodules.memory = memory = Memory(shape=self.bits, depth=self.depth, init=self.init)
         read, write = memory.read_port(), memory.write_port()
         met = Signal()
@@ -103,6 +116,18 @@ class WideMemory(wiring.Component):
                 ice40_memory.single_port_ram(
                     m, name=f"ram{i}", addr=self.addr, write=self.write, data=self.data[part], word=self.word[part]
                 )
+            return m
+        if vendor.family(platform) == vendor.GOWIN:
+            read = gowin.block_ram(
+                m,
+                name="memory",
+                depth=self.depth,
+                write_enable=self.write,
+                write_addr=self.addr,
+                write_data=self.data,
+                read_addr=self.addr,
+            )
+            m.d.comb += self.word.eq(read)
             return m
         m.submodules.memory = memory = Memory(shape=self.bits, depth=self.depth, init=[])
         read, write = memory.read_port(), memory.write_port()

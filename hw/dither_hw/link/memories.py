@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .. import vendor
-from ..vendor import ice40_memory
+from ..vendor import gowin, ice40_memory
 
 __all__ = ["BitMemory", "ByteMemory", "RingMemory"]
 
@@ -71,6 +71,21 @@ class RingMemory(wiring.Component):
                 m, enable=self.enable, write=self.write, lane=lane, addr=addr, data=self.data
             )
             m.d.comb += self.word.eq(word)
+            return m
+        if vendor.family(platform) == vendor.GOWIN:
+            # The halves of a word have nine bits.
+            read = gowin.block_ram(
+                m,
+                name="ring",
+                depth=self.size // _LANES,
+                write_enable=self.enable & self.write,
+                write_addr=addr,
+                write_data=Cat(self.data, 0, self.data, 0),
+                byte_enables=Cat(~lane, lane),
+                read_enable=self.enable & ~self.write,
+                read_addr=addr,
+            )
+            m.d.comb += self.word.eq(Cat(read[:_BYTE], read[_BYTE + 1 : -1]))
             return m
         memory = Memory(shape=_LANES * _BYTE, depth=self.size // _LANES, init=[], attrs={"ram_style": "block"})
         m.submodules.memory = memory
@@ -133,6 +148,20 @@ class ByteMemory(wiring.Component):
                 init=self._init,
             )
             m.d.comb += self.read_data.eq(read_data)
+            return m
+        if vendor.family(platform) == vendor.GOWIN:
+            byte = gowin.block_ram(
+                m,
+                name="bytes",
+                depth=self.size,
+                write_enable=self.write_enable,
+                write_addr=self.write_addr,
+                write_data=self.write_data,
+                read_enable=self.read_enable,
+                read_addr=self.read_addr,
+                init=self._init,
+            )
+            m.d.comb += self.read_data.eq(byte)
             return m
         memory = Memory(shape=_BYTE, depth=self.size, init=self._init, attrs={"ram_style": "block"})
         m.submodules.memory = memory

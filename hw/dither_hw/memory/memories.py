@@ -13,7 +13,7 @@ from dither.arch.timing import BLOCK_RAM_LATENCY
 
 from .. import vendor
 from ..base.interfaces import ADDRESS_BITS, ReadPort, WritePort
-from ..vendor import ecp5
+from ..vendor import ecp5, gowin
 
 __all__ = ["BankedMemory"]
 
@@ -36,7 +36,7 @@ class BankedMemory(wiring.Component):
     :data:`dither.arch.timing.BLOCK_RAM_LATENCY`, and what is read must have been written one cycle
     earlier than in other memories.
 
-    Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.ecp5.BlockRamLayout.of`, and
+    Resources: for each bank, the block RAMs of :meth:`dither_hw.vendor.flow.BlockRamLayout.of`, and
     a flip-flop for each bit of a write and of an address.
 
     Attributes
@@ -90,6 +90,18 @@ class BankedMemory(wiring.Component):
                     read_addr=own_addr,
                     name=f"bank{i}",
                 )
+            elif vendor.family(platform) == vendor.GOWIN:
+                read = gowin.block_ram(
+                    m,
+                    depth=self.depth,
+                    write_enable=enable,
+                    write_addr=addr,
+                    write_data=value,
+                    read_addr=own_addr,
+                    name=f"bank{i}",
+                )
+                word = Signal(self.bits, name=f"bank{i}_read", reset_less=True)
+                m.d.sync += word.eq(read)
             else:
                 word = self._bank(m, i, enable, addr, value, own_addr, simulated=platform is None)
             m.d.comb += self.part(self.read.data, i).eq(word)

@@ -8,10 +8,18 @@ Lattice TN1267 (sysDSP), TN1264 (memory); the port map of DP16KD is that of Yosy
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.vendor import LatticePlatform
 
-__all__ = ["BLOCK_RAM_MODES", "BlockRamLayout", "block_ram", "masked_adder", "multiplier"]
+from .flow import BlockRamLayout, Flow
+from .frequencies import exact, within
+
+__all__ = ["FLOW", "Pll", "PllSettings", "block_ram", "masked_adder", "multiplier", "pll_settings"]
 
 MULTIPLIER_BITS = 18
 _MASKED_SUM = 0xA6AA
@@ -20,9 +28,12 @@ _MASKED_SUM = 0xA6AA
 With D, it gives A xor B, or A where C; without D, it gives A, which is also the carry where both
 operands agree.
 """
+_PLL_INPUT = (8_000_000, 400_000_000)
+_PLL_COMPARED = (3_125_000, 400_000_000)
+_PLL_OSCILLATOR = (400_000_000, 800_000_000)
+_PLL_MIDDLE = 600_000_000
+_PLL_OUTPUT = (10_000_000, 400_000_000)
 _ADDRESS_BITS = 14
-BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
-"""Pairs of data bits and address bits with which a block RAM can be used, the widest first."""
 
 
 def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal) -> None:
@@ -82,40 +93,6 @@ def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal)
             f"p_INJECT1_{k}": "NO" for k in range(2)
         }
         m.submodules += Instance("CCU2C", o_COUT=carry, **parameters, **ports)
-
-
-@dataclass(frozen=True, slots=True)
-class BlockRamLayout:
-    """Says how a memory is cut into block RAMs.
-
-    Columns stand side by side for the width, segments one behind the other for the depth.
-    """
-
-    width: int
-    """Data bits of each block RAM."""
-    address_bits: int
-    columns: int
-    segments: int
-
-    @property
-    def blocks(self) -> int:
-        """Number of block RAMs that make up the memory."""
-        return self.columns * self.segments
-
-    @classmethod
-    def of(cls, depth: int, bits: int) -> BlockRamLayout:
-        """Returns the layout with the fewest block RAMs for a memory.
-
-        Of layouts with equally many, it is the one with the fewest segments to choose from.
-
-        :param depth: number of words.
-        :param bits: bits of a word.
-        """
-        layouts = [
-            cls(width, address_bits, -(-bits // width), -(-depth // (1 << address_bits)))
-            for width, address_bits in BLOCK_RAM_MODES
-        ]
-        return min(layouts, key=lambda layout: (layout.blocks, layout.segments))
 
 
 def block_ram(
@@ -202,3 +179,170 @@ def _dp16kd(
         "GSR": "DISABLED",
     }
     return Instance("DP16KD", **{f"p_{name}": value for name, value in parameters.items()}, **ports)
+
+
+@dataclass(frozen=True, slots=True)
+class PllSettings:
+    """Dividers of an EHXPLLL with feedback from its first output.
+
+    ``out = in / reference * feedback``.
+    """
+
+    reference: int
+    """Divider of the input clock, ``CLKI_DIV``: 1 to 128."""
+    feedback: int
+    """Divider of the feedback, ``CLKFB_DIV``: 1 to 80."""
+    output: int
+    """Divider of the output, ``CLKOP_DIV``: 1 to 128.
+
+    The oscillator runs at ``out * output``.
+    """
+
+
+def pll_settings(input_hz: int, output_hz: int) -> PllSettings:
+    """Returns settings that make exactly ``output_hz`` of ``input_hz``.
+
+    Of several, they are those with the highest compared frequency, because that jitters least, and
+    of these those with the oscillator nearest to the middle of its range.
+
+    :raises ValueError: if there are none, naming the nearest frequencies that can be had.
+    """
+    within("PLL input", input_hz, _PLL_INPUT)
+    within("PLL output", output_hz, _PLL_OUTPUT)
+    found: dict[Fraction, PllSettings] = {}
+    for reference in range(1, 129):
+        compared = Fraction(input_hz, reference)
+        if not _PLL_COMPARED[0] <= compared <= _PLL_COMPARED[1]:
+            continue
+        for feedback in range(1, 81):
+            out = compared * feedback
+            output = max(1, round(_PLL_MIDDLE / out))
+            good = _PLL_OSCILLATOR[0] <= out * output <= _PLL_OSCILLATOR[1]
+            if good and out not in found and _PLL_OUTPUT[0] <= out <= _PLL_OUTPUT[1]:
+                found[out] = PllSettings(reference, feedback, output)
+    return exact(found, input_hz, output_hz)
+
+
+class Pll(wiring.Component):
+    """Makes the engine's clock with one EHXPLLL of an ECP5.
+
+    Attributes
+    ----------
+    clock_in, clock_out : In(1), Out(1)
+        The clock before and after.
+    locked : Out(1)
+        ``clock_out`` is steady; asynchronous.
+
+    :param input_hz: rate of the clock before.
+    :param output_hz: rate of the clock after.
+    """
+
+    def __init__(self, input_hz: int, output_hz: int) -> None:
+        self.settings = pll_settings(input_hz, output_hz)
+        self._frequencies = (f"{input_hz / 1e6:g}", f"{output_hz / 1e6:g}")
+        super().__init__({"clock_in": In(1), "clock_out": Out(1), "locked": Out(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_FREQUENCY_PIN_CLKI=self._frequencies[0],
+            a_FREQUENCY_PIN_CLKOP=self._frequencies[1],
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA",
+            p_OUTDIVIDER_MUXB="DIVB",
+            p_OUTDIVIDER_MUXC="DIVC",
+            p_OUTDIVIDER_MUXD="DIVD",
+            p_CLKI_DIV=self.settings.reference,
+            p_CLKFB_DIV=self.settings.feedback,
+            p_FEEDBK_PATH="CLKOP",
+            p_CLKOP_ENABLE="ENABLED",
+            p_CLKOP_DIV=self.settings.output,
+            p_CLKOP_CPHASE=self.settings.output - 1,
+            p_CLKOP_FPHASE=0,
+            i_RST=0,
+            i_STDBY=0,
+            i_CLKI=self.clock_in,
+            o_CLKOP=self.clock_out,
+            i_CLKFB=self.clock_out,
+            i_PHASESEL0=0,
+            i_PHASESEL1=0,
+            i_PHASEDIR=1,
+            i_PHASESTEP=1,
+            i_PHASELOADREG=1,
+            i_PLLWAKESYNC=0,
+            i_ENCLKOP=0,
+            o_LOCK=self.locked,
+        )
+        return m
+
+
+_DEVICES = {
+    f"LFE5{kind}-{size}F": f"--{prefix}{size}k"
+    for kind, prefix in (("U", ""), ("UM", "um-"), ("UM5G", "um5g-"))
+    for size in (12, 25, 45, 85)
+    if size != 12 or kind == "U"
+}
+_PACKAGES = {
+    "BG256": "CABGA256",
+    "MG285": "CSFBGA285",
+    "BG381": "CABGA381",
+    "BG554": "CABGA554",
+    "BG756": "CABGA756",
+}
+_PLACEMENT = ("--router", "router2", "--tmg-ripup", "--placer-heap-timingweight", "60")
+"""Options for placing and routing.
+
+The router is one that half-full chips need; it takes up again connections that make detours around
+others, of which a single one can cost a seventh of the clock. Timing has six times its default
+weight: with a hundred lanes in between, a placer tears units apart that would be fast, because few
+of their wires are critical at a time.
+"""
+
+
+def _part(platform: Any) -> tuple[str, ...] | None:
+    device, package = platform.device, platform.package
+    if device not in _DEVICES or package not in _PACKAGES:
+        return None
+    return (_DEVICES[device], "--package", _PACKAGES[package], "--speed", platform.speed, *_PLACEMENT)
+
+
+FLOW = Flow(
+    name="ecp5",
+    title="ECP5",
+    platform=LatticePlatform,
+    tools=("yosys", "nextpnr-ecp5", "ecppack"),
+    pins="top.lpf",
+    placed="top.config",
+    bitstream="top.bit",
+    part=_part,
+    synthesis=lambda device, options: f"synth_ecp5 -top top {options}",
+    files=("--lpf", "top.lpf", "--textcfg", "top.config"),
+    pack=lambda place, options: ["--compress", *options, "top.config", "top.bit"],
+    blocks={
+        "lut4": ("TRELLIS_COMB",),
+        "ff": ("TRELLIS_FF",),
+        "multipliers": ("MULT18X18D",),
+        "block_ram": ("DP16KD",),
+        "pll": ("EHXPLLL",),
+        "pins": ("TRELLIS_IO",),
+    },
+    kinds={
+        "TRELLIS_COMB": "logic",
+        "TRELLIS_FF": "logic",
+        "TRELLIS_RAMW": "logic",
+        "MULT18X18D": "multiplier",
+        "ALU54B": "multiplier",
+        "DP16KD": "block RAM",
+        "TRELLIS_IO": "pin",
+    },
+    pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz),
+)
+"""The way to an ECP5's bitstream."""

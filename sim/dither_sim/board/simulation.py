@@ -14,6 +14,7 @@ from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
 from dither.tools.files import AnyPath
 
+from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilated.build import TRACE_FORMATS, Harness, build_library
 from ..verilog import emit, emit_part
@@ -81,6 +82,7 @@ class BoardSimulation:
         not given.
     :param netlist: whether to simulate what synthesis makes of it, see :mod:`dither_sim.netlist`,
         not its description.
+    :param fabric: the FPGA of the netlist.
     :param synthesis: the board's own options of the synthesis.
     :param line: the host's end of the line.
     :param waves: a file for waveforms, ``.vcd`` or ``.fst``, from switching on to :meth:`close`.
@@ -102,6 +104,7 @@ class BoardSimulation:
         output_bytes: int = 1024,
         core: Any = None,
         netlist: bool = False,
+        fabric: Fabric = ICE40UP5K,
         synthesis: Sequence[str] = (),
         line: Line | None = None,
         waves: AnyPath | None = None,
@@ -126,7 +129,7 @@ class BoardSimulation:
         on_status("elaborating the board")
         if netlist:
             made = _core(config, arguments) if core is None else core
-            verilog = emit_netlist(made, "board", options=synthesis)
+            verilog = emit_netlist(made, "board", fabric, options=synthesis)
         elif core is not None:
             verilog = emit(core, "board")
         else:

