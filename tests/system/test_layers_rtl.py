@@ -18,7 +18,7 @@ from dither.train.session import Session
 from dither_sim.verilated import VerilatedDevice
 
 ENGINE = EngineConfig(
-    rows=2, lanes=8, activation_depth=400, parameter_depth=416, program_depth=2048, table_bits=6, activation_tables=1
+    rows=2, lanes=8, activation_depth=352, parameter_depth=416, program_depth=2048, table_bits=6, activation_tables=1
 )
 MODELS = {
     "convolutions": Model(
