@@ -173,6 +173,7 @@ PROOFS = (
         lambda: TransferUnit(PARTS),
         transfer(PARTS),
         faults=(Change("it counts payloads that are none", "part", lambda old, c, m: old + c.input.payload[0]),),
+        slow=True,
         depth=2,
         fault_depth=14,
     ),
