@@ -21,6 +21,7 @@ ALLOWED = {
     # The contract that all machines share, and tools that know nothing of it but its errors.
     "dither.arch": "",
     "dither.tools": "arch",
+    "dither.store": "arch",
     # What is to be learnt, and how.
     "dither.nn": "tools",
     "dither.physics": "",
@@ -55,6 +56,7 @@ ALLOWED = {
     "dither_hw.engine": "dither.arch base contract control loss memory tables update",
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
+    "dither_hw.sdram": "dither.store",
     "dither_hw.board": "dither.arch dither.boards dither.link engines link",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
     # Simulation.
@@ -63,6 +65,7 @@ ALLOWED = {
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
     "dither_sim.netlist": "dither.arch dither.tools fabrics",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
+    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram verilated verilog",
     "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
 }
 
