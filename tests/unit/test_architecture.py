@@ -57,6 +57,7 @@ ALLOWED = {
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
     "dither_hw.sdram": "dither.store",
+    "dither_hw.store": "dither.arch dither.store sdram",
     "dither_hw.board": "dither.arch dither.boards dither.link engines link",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
     # Simulation.
@@ -65,7 +66,7 @@ ALLOWED = {
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
     "dither_sim.netlist": "dither.arch dither.tools fabrics",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
-    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram verilated verilog",
+    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
     "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
 }
 

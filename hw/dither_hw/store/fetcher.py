@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -127,10 +129,9 @@ class SampleFetcher(wiring.Component):
         wrong = Signal()
         wrong_number = Signal(NUMBER_BITS)
         with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [self.busy.eq(1), lane.eq(0), finished.eq(0), self.over.eq(0)]
-                    m.next = "LOOK_UP"
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [self.busy.eq(1), lane.eq(0), finished.eq(0), self.over.eq(0)]
+                m.next = "LOOK_UP"
             with m.State("LOOK_UP"):
                 m.d.sync += [
                     indexing.eq(1),
@@ -149,7 +150,9 @@ class SampleFetcher(wiring.Component):
             with m.State("KEEP"):
                 none = Signal()
                 m.d.comb += [
-                    none.eq(absent | (indexed_entry.blocks == 0)),
+                    none.eq(
+                        absent | (indexed_entry.blocks == 0) | indexed_entry.first[self.address_bits - block :].any()
+                    ),
                     place.en.eq(1),
                     place.data.eq(entry),
                     number_write.en.eq(1),
@@ -189,10 +192,30 @@ class SampleFetcher(wiring.Component):
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
 
-        self._answers(m, order, check_read, check_write, number_read, indexing, wrong, wrong_number)
+        self._answers(
+            m,
+            order=order,
+            check_read=check_read,
+            check_write=check_write,
+            number_read=number_read,
+            indexing=indexing,
+            wrong=wrong,
+            wrong_number=wrong_number,
+        )
         return m
 
-    def _answers(self, m, order, check_read, check_write, number_read, indexing, wrong, wrong_number) -> None:  # type: ignore[no-untyped-def]
+    def _answers(
+        self,
+        m: Module,
+        *,
+        order: SyncFIFO,
+        check_read: Any,
+        check_write: Any,
+        number_read: Any,
+        indexing: Signal,
+        wrong: Signal,
+        wrong_number: Signal,
+    ) -> None:
         """Takes the words of blocks, a cycle after they came."""
         lane_bits = (self.lanes - 1).bit_length()
         valid, word = Signal(), Signal(self.width)
@@ -204,7 +227,9 @@ class SampleFetcher(wiring.Component):
         begun = Signal(self.lanes)
         """The lane's CRC has been begun."""
         first = ~begun.bit_select(lane, 1)
-        so_far = Mux(count == 0, Mux(first, ~number, check_read.data), check)
+        begin = Signal(CRC_BITS)
+        m.d.comb += begin.eq(Cat(~number, Const(-1, CRC_BITS - NUMBER_BITS)))
+        so_far = Mux(count == 0, Mux(first, begin, check_read.data), check)
         following = Signal(CRC_BITS)
         last = Signal()
         m.d.comb += [

@@ -97,9 +97,7 @@ class LaneQueues(wiring.Component):
         position = Array(Signal(range(queue), name=f"position{i}") for i in slots)
         end = Array(Signal(range(QUEUE_BLOCKS), name=f"end{i}") for i in slots)
         """Number of the block that is filled."""
-        full, held = (
-            [Signal(range(QUEUE_BLOCKS + 1), name=f"{name}{i}") for i in slots] for name in ("full", "held")
-        )
+        full, held = ([Signal(range(QUEUE_BLOCKS + 1), name=f"{name}{i}") for i in slots] for name in ("full", "held"))
         """Blocks that are filled, and those besides that are on their way; begun ones count."""
 
         m.submodules.memory = memory = Memory(

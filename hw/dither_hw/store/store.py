@@ -130,7 +130,7 @@ class SampleStore(wiring.Component):
 
         own = Signal()
         m.d.comb += [
-            own.eq(some | fetcher.busy | unpacker.busy | unpacker.output.valid),
+            own.eq(some | fetcher.busy | unpacker.busy | unpacker.pending),
             self.holds.eq(own),
             self.output.valid.eq(unpacker.output.valid | (self.input.valid & ~number & ~own)),
             self.output.payload.eq(Mux(unpacker.output.valid, unpacker.output.payload, beat)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
@@ -54,6 +54,8 @@ class SampleUnpacker(wiring.Component):
         A pulse that begins a group; only while not ``busy``.
     busy : Out(1)
         Words are still to be unpacked; beats may wait longer in ``output``.
+    pending : Out(1)
+        There are beats that were not taken from ``output`` yet.
     fields : In
         The fields of a sample, as many words in all as ``words``.
     words : In(16)
@@ -80,6 +82,7 @@ class SampleUnpacker(wiring.Component):
             {
                 "start": In(1),
                 "busy": Out(1),
+                "pending": Out(1),
                 "fields": In(data.ArrayLayout(FIELD, MAX_FIELDS)),
                 "words": In(range(MAX_WORDS + 1)),
                 "table_write": In(1),
@@ -166,7 +169,10 @@ class SampleUnpacker(wiring.Component):
             with m.If(place == GROUP - 1):
                 m.d.sync += load.eq(1)
             with m.If(field_left == 1):
-                m.d.sync += [field.eq(field + 1), field_left.eq(Array(self.fields[i].words for i in range(MAX_FIELDS))[field + 1])]
+                m.d.sync += [
+                    field.eq(field + 1),
+                    field_left.eq(Array(self.fields[i].words for i in range(MAX_FIELDS))[field + 1]),
+                ]
             with m.If(left == 1):
                 m.d.sync += self.busy.eq(0)
         with m.If(self.start):
@@ -181,10 +187,32 @@ class SampleUnpacker(wiring.Component):
                 field.eq(0),
                 field_left.eq(self.fields[0].words),
             ]
-        self._values(m, step, emits, byte, literal, self.fields[field].kind, turn, turns, credit, begins)
+        self._values(
+            m,
+            step=step,
+            emits=emits,
+            literal=literal,
+            kind=self.fields[field].kind,
+            turn=turn,
+            turns=turns,
+            credit=credit,
+            begins=begins,
+        )
         return m
 
-    def _values(self, m, step, emits, byte, literal, kind, turn, turns, credit, begins) -> None:  # type: ignore[no-untyped-def]
+    def _values(
+        self,
+        m: Module,
+        *,
+        step: Signal,
+        emits: Signal,
+        literal: Signal,
+        kind: Value,
+        turn: Signal,
+        turns: int,
+        credit: Signal,
+        begins: Signal,
+    ) -> None:
         """Turns bytes into values and those into beats, four cycles later."""
         config, width = self.config, self.config.width
         size = _BYTE * literal_bytes(width)
@@ -233,5 +261,6 @@ class SampleUnpacker(wiring.Component):
             self.output.payload.eq(beats.r_data),
             beats.r_en.eq(self.output.ready),
             taken.eq(self.output.valid & self.output.ready),
+            self.pending.eq(credit != _AHEAD),
         ]
         m.d.sync += credit.eq(credit + taken - (step & begins))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from dither.arch.config import EngineConfig
 from dither.store.chip import Chip, Rule
 from dither.store.image import StoreWrites, number_beats, store_writes
-from dither.store.layout import BLOCK_BYTES, StoreImage
-from dither.store.registers import DATA_WORDS, Status, address
+from dither.store.layout import StoreImage
+from dither.store.registers import DATA_WINDOW, DATA_WORDS, Status, address
 from dither_hw.store.store import SampleStore
+from dither_hw.store.unpacker import units_of
 
 from ..verilated.build import Harness, build_library
 from ..verilog import emit
@@ -61,7 +62,7 @@ class StoreSimulation:
         component: Any = None,
         on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.config, self.chip = config, chip
+        self.config, self.chip, self.units = config, chip, units_of(config)
         made = SampleStore(config, chip, clock_hz) if component is None else component
         verilog = CHIP_MODEL.read_text() + emit(made, "store")
         harness = Harness(
@@ -101,8 +102,8 @@ class StoreSimulation:
         writes: StoreWrites = store_writes(image)
         for place, values in writes:
             for start in range(0, len(values), DATA_WORDS):
-                offset = start if place < address("store_control") or place >= 0x4400 else 0
-                self.write(place + offset, values[start : start + DATA_WORDS], pause)
+                at = place if place == DATA_WINDOW else place + start
+                self.write(at, values[start : start + DATA_WORDS], pause)
         self.wait()
         return self.read("store_check")
 

@@ -145,12 +145,12 @@ class Chip:
 
     @property
     def words(self) -> int:
-        """Number of words."""
+        """Number of words that all banks together hold."""
         return self.banks * self.rows * self.columns
 
     @property
     def bytes(self) -> int:
-        """Number of bytes."""
+        """Number of bytes that all banks together hold."""
         return self.words * self.width // 8
 
     def timing(self, clock_hz: float) -> Timing:

@@ -73,7 +73,7 @@ class Field:
     """Neighbouring words of a sample that are coded in one way."""
 
     words: int
-    """Number of words."""
+    """Number of words that are coded in this way."""
     kind: int
     """Number of the page that the words' codes are for, or :data:`LITERAL`."""
 
@@ -106,7 +106,7 @@ class StoreImage:
     layout: Layout
     """How words are coded."""
     samples: int
-    """Number of samples."""
+    """Number of samples that the index has entries for."""
     data: bytes
     """Contents of the memory, whole blocks: the index, then samples in order."""
 
@@ -195,8 +195,10 @@ def pack_samples(samples: Integers, layout: Layout) -> StoreImage:
         column += field.words
 
     ends = starts + blocks * BLOCK_BYTES - _CHECK_BYTES
-    view = memoryview(memory)
-    checks = [zlib.crc32(view[start:last], number) for number, (start, last) in enumerate(zip(starts, ends, strict=True))]
+    view = memoryview(memory.data)
+    checks = [
+        zlib.crc32(view[start:last], number) for number, (start, last) in enumerate(zip(starts, ends, strict=True))
+    ]
     memory[ends[:, None] + np.arange(_CHECK_BYTES)] = np.array(checks, "<u4").view(np.uint8).reshape(count, -1)
     return StoreImage(layout, count, memory.tobytes())
 

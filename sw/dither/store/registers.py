@@ -29,7 +29,7 @@ class Status(IntFlag):
     WORKING = 2
     """Words are still on their way into the memory, or are being read for ``store_verify``."""
     DAMAGED = 4
-    """A sample was damaged, or not there, since the session began or ``store_place`` was written."""
+    """A sample was damaged or not there, since the session began or ``store_place`` was written."""
 
 
 REGISTERS: tuple[Register, ...] = (
