@@ -31,8 +31,8 @@ ALLOWED = {
     "dither.golden": "arch",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
-    "dither.link": "arch golden",
-    "dither.boards": "arch link tools",
+    "dither.link": "arch golden store",
+    "dither.boards": "arch link store tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
@@ -58,7 +58,7 @@ ALLOWED = {
     "dither_hw.link": "dither.arch dither.link base vendor",
     "dither_hw.sdram": "dither.store",
     "dither_hw.store": "dither.arch dither.store sdram",
-    "dither_hw.board": "dither.arch dither.boards dither.link engines link",
+    "dither_hw.board": "dither.arch dither.boards dither.link dither.store engines link sdram store",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board",
     # Simulation.
     "dither_sim.fabrics": "",
@@ -67,7 +67,8 @@ ALLOWED = {
     "dither_sim.netlist": "dither.arch dither.tools fabrics",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines netlist verilog",
     "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
-    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board netlist verilated verilog",
+    "dither_sim.board": "dither.arch dither.link dither.store dither.tools dither.train dither_hw.board memory netlist "
+    "verilated verilog",
 }
 
 
