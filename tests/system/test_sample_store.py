@@ -159,6 +159,7 @@ def test_bits_that_change_in_the_chip_are_seen(case: Case) -> None:
         assert case.store.read("store_damaged") == number
         case.store.upset(place, bits)
         case.store.reset()
+        case.store.write(address("store_control"), [1])
         assert not case.store.standing.damaged
         found, _ = case.store.run(number_beats(case.config, numbers), len(wanted), 0, PATIENCE)
         assert np.array_equal(found, wanted)
@@ -185,7 +186,7 @@ def test_a_reset_ends_a_group(case: Case, after: int) -> None:
     beats = number_beats(case.config, numbers)
     case.store.run(beats[: len(beats) - 3], len(wanted), 0, after)
     case.store.reset()
-    case.store.idle(after % 7)
+    case.store.write(address("store_control"), [1], after % 7)
     found, _ = case.store.run(beats, len(wanted), 0, PATIENCE)
     assert np.array_equal(found, wanted)
     assert not case.store.standing.damaged

@@ -40,7 +40,8 @@ class SampleStore(wiring.Component):
     Attributes
     ----------
     reset : In(1)
-        Forgets groups that are under way, and that a sample was damaged; the memory stays.
+        Forgets groups that are under way, that a sample was damaged, and ``store_control``; memory
+        and layout stay.
     input, output : In(stream), Out(stream)
         Beats from the link, and those for the engine.
     host_addr, host_write, host_wdata, host_rdata
@@ -142,7 +143,7 @@ class SampleStore(wiring.Component):
         m.d.comb += fetcher.room.eq(unpacker.room)
 
         with m.If(self.reset):
-            m.d.sync += [some.eq(0), complete.eq(0), lane.eq(0), part.eq(0), draining.eq(fetcher.busy)]
+            m.d.sync += [control.eq(0), some.eq(0), complete.eq(0), lane.eq(0), part.eq(0), draining.eq(fetcher.busy)]
         with m.Elif(~fetcher.busy):
             m.d.sync += draining.eq(0)
         self._damage(m, fetcher.damaged & ~draining, fetcher.damaged_number, unpacker.dry)

@@ -135,8 +135,8 @@ class LinkDevice:
             transport.close()
             raise
         self._shelf: Shelf | None = None
-        self._naming: bool | None = None
-        """Whether the store takes beats for numbers of samples; None if that is not known."""
+        self._naming = False
+        """Whether the store takes beats for numbers of samples; not so in a new session."""
         self._last: NDArray[np.uint32] | None = None
         self._position = 0
         self._ready = True
@@ -261,8 +261,7 @@ class LinkDevice:
     def _name(self, inputs: Sequence[Segment]) -> Sequence[Segment | Named]:
         """Returns the segments to be sent, with names for those that the store holds."""
         named = None if self._shelf is None else self._shelf.named(inputs)
-        if self._shelf is not None and self._naming != (named is not None):
-            self._naming = None
+        if self._naming != (named is not None):
             self._write(store.address("store_control"), [named is not None])
             self._naming = named is not None
         return inputs if named is None else named
@@ -333,7 +332,7 @@ class LinkDevice:
         except LinkError as error:
             self._lost = error
             raise
-        self._last, self._position, self._ready, self._naming = None, 0, True, None
+        self._last, self._position, self._ready, self._naming = None, 0, True, False
 
     def _check_buffers(self) -> None:
         for name, needed in (("input", max(_WORD_BYTES, longest_beat(self.config))), ("output", 1)):

@@ -33,7 +33,7 @@ class Status(IntFlag):
 
 
 REGISTERS: tuple[Register, ...] = (
-    Register("store_control", 0x4000, "write", "bit 0: beats with bit 35 are numbers of samples"),
+    Register("store_control", 0x4000, "write", "bit 0: beats with bit 35 are numbers of samples; 0 in a new session"),
     Register("store_place", 0x4001, "write", "number of the 32-bit word that goes to memory next; clears the check"),
     Register("store_verify", 0x4002, "write", "reads so many blocks from block 0 on into the check"),
     Register("store_samples", 0x4003, "write", "number of samples of the data set"),
