@@ -66,6 +66,8 @@ def _choose(
         "output_bytes": found.link.output_bytes,
         "synthesis": found.build.synthesis,
     }
+    if found.memory is not None and engine is None and not netlist:
+        options["memory"] = found.memory.chip
     return _Chosen(engine or found.engine, options)
 
 
