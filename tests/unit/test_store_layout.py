@@ -25,7 +25,7 @@ from dither.store.layout import (
 def images(count: int, seed: int = 1) -> np.ndarray:
     """Samples like MNIST's: bytes in an engine's format, a fifth of them not zero, and a label."""
     random = np.random.default_rng(seed)
-    samples = np.where(random.random((count, 785)) < 0.19, random.integers(1, 256, (count, 785)), 0) * 512
+    samples = np.where(random.random((count, 785)) < 0.19, random.integers(1, 256, (count, 785)), 0) * 512 - 4096
     samples[:, -1] = np.arange(count) % 10
     return samples
 
@@ -50,18 +50,20 @@ def test_what_is_packed_comes_out_again(data: st.DataObject) -> None:
 def test_many_values_stand_there_themselves() -> None:
     samples = np.zeros((600, 5), np.int64)
     samples[:, 1] = np.arange(600) - 300
+    samples[:, 2:] = -7
     layout = choose_layout(samples, 18)
-    assert layout.fields == (Field(1, 0), Field(1, LITERAL), Field(3, 1))
+    assert layout.fields == (Field(1, 0, 0), Field(1, LITERAL, -300), Field(3, 2, -7))
     image = pack_samples(samples, layout)
     assert all((unpack_sample(image.data, number, layout) == samples[number]).all() for number in range(600))
 
 
-def test_images_take_a_byte_for_each_pixel_that_is_not_zero() -> None:
+def test_images_take_a_byte_for_each_pixel_that_is_no_background() -> None:
     samples = images(400)
     layout = choose_layout(samples, 18)
-    assert layout.fields == (Field(784, 0), Field(1, 1))
+    assert layout.fields == (Field(784, 0, -4096), Field(1, 1, 0))
     image = pack_samples(samples, layout)
-    exact = sum(-(-(99 + np.count_nonzero(sample) + 4) // BLOCK_BYTES) for sample in samples) * BLOCK_BYTES
+    others = samples != layout.backgrounds()
+    exact = sum(-(-(99 + np.count_nonzero(sample) + 4) // BLOCK_BYTES) for sample in others) * BLOCK_BYTES
     assert len(image.data) == exact + 400 * ENTRY_BYTES
 
 
@@ -100,6 +102,6 @@ def test_what_does_not_fit_is_refused() -> None:
         pack_samples(np.array([[-1]]), layout)
     with pytest.raises(ValueError, match=r"this layout is for samples of 1 words, not 2"):
         pack_samples(np.array([[0, 0]]), layout)
-    long = np.ones((1, 40_000), np.int64)
-    with pytest.raises(ValueError, match=r"a sample has 1407 blocks of 32 bytes; the most is 1023"):
+    long = np.arange(40_000)[None]
+    with pytest.raises(ValueError, match=r"a sample has 3907 blocks of 32 bytes; the most is 1023"):
         pack_samples(long, choose_layout(long, 18))

@@ -173,6 +173,10 @@ class SampleStore(wiring.Component):
             m.d.comb += unpacker.fields[number].eq(field)
             with m.If(self._written(f"store_field{number}")):
                 m.d.sync += field.eq(self.host_wdata)
+            background = Signal(self.config.width, name=f"background{number}")
+            m.d.comb += unpacker.backgrounds[number].eq(background)
+            with m.If(self._written(f"store_background{number}")):
+                m.d.sync += background.eq(self.host_wdata)
         words = Signal.like(unpacker.words)
         m.d.sync += words.eq(sum(unpacker.fields[number].words for number in range(MAX_FIELDS)))
         samples = Signal(NUMBER_BITS)

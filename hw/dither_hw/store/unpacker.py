@@ -16,7 +16,7 @@ from .lanes import LaneQueues
 __all__ = ["FIELD", "SampleUnpacker", "units_of"]
 
 FIELD = data.StructLayout({"words": 16, "kind": 3})
-"""The description of a field of a sample."""
+"""The description of a field of a sample, but for its background."""
 _BYTE = 8
 _AHEAD = 8
 """Number of beats that may be under way, from the first byte asked for to the engine."""
@@ -58,6 +58,8 @@ class SampleUnpacker(wiring.Component):
         There are beats that were not taken from ``output`` yet.
     fields : In
         The fields of a sample, as many words in all as ``words``.
+    backgrounds : In
+        For each field, the value of its words that are left out.
     words : In(16)
         The number of words of a sample, at least one.
     table_write, table_address, table_value : In
@@ -84,6 +86,7 @@ class SampleUnpacker(wiring.Component):
                 "busy": Out(1),
                 "pending": Out(1),
                 "fields": In(data.ArrayLayout(FIELD, MAX_FIELDS)),
+                "backgrounds": In(data.ArrayLayout(config.width, MAX_FIELDS)),
                 "words": In(range(MAX_WORDS + 1)),
                 "table_write": In(1),
                 "table_address": In(range(PAGES * PAGE_ENTRIES)),
@@ -193,6 +196,7 @@ class SampleUnpacker(wiring.Component):
             emits=emits,
             literal=literal,
             kind=self.fields[field].kind,
+            background=self.backgrounds[field],
             turn=turn,
             turns=turns,
             credit=credit,
@@ -208,6 +212,7 @@ class SampleUnpacker(wiring.Component):
         emits: Signal,
         literal: Signal,
         kind: Value,
+        background: Value,
         turn: Signal,
         turns: int,
         credit: Signal,
@@ -222,6 +227,8 @@ class SampleUnpacker(wiring.Component):
         itself = Signal(2)
         m.d.sync += [turned[0].eq(turn), turned[1].eq(turned[0]), turned[2].eq(turned[1])]
         m.d.sync += itself.eq(Cat(literal, itself))
+        absent = [Signal(width, name=f"absent{i}") for i in range(2)]
+        m.d.sync += [absent[0].eq(background), absent[1].eq(absent[0])]
         page = Signal(range(PAGES))
         m.d.sync += page.eq(kind)
         beat = Signal(config.part_lanes * width)
@@ -245,7 +252,7 @@ class SampleUnpacker(wiring.Component):
             whole = Signal(width, name=f"whole{number}")
             value = Signal(width, name=f"value{number}")
             m.d.sync += whole.eq(bytes_[:width])
-            m.d.sync += value.eq(Mux(itself[1], whole, read.data) & present[1].replicate(width))
+            m.d.sync += value.eq(Mux(present[1], Mux(itself[1], whole, read.data), absent[1]))
             for j in range(turns):
                 with m.If(emitted[2] & (turned[2] == j)):
                     start = (j * self.units + number) * width

@@ -30,6 +30,7 @@ def store_writes(image: StoreImage) -> StoreWrites:
     return [
         (address("store_samples"), [image.samples]),
         (address("store_field0"), fields + [0] * (MAX_FIELDS - len(fields))),
+        (address("store_background0"), [field.background & mask for field in image.layout.fields]),
         (TABLE_WINDOW, [value & mask for value in image.layout.table]),
         (address("store_place"), [0]),
         (DATA_WINDOW, np.frombuffer(image.data, "<u4").tolist()),

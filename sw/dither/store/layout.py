@@ -1,4 +1,4 @@
-"""The format of data sets in a board's memory: an index, and samples without their zeros.
+"""The format of data sets in a board's memory: an index, and samples without their background.
 
 docs/protocol.md, "The sample store", describes it. Here are a packer and the model that gateware is
 held against.
@@ -7,6 +7,7 @@ held against.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ class Field:
     """Number of words that are coded in this way."""
     kind: int
     """Number of the page that the words' codes are for, or :data:`LITERAL`."""
+    background: int = 0
+    """Value of words that are left out: the one that is there most often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,14 @@ class Layout:
 
     def kinds(self) -> Integers:
         """Returns the kind of each word, shape (words,)."""
-        return np.repeat([field.kind for field in self.fields], [field.words for field in self.fields])
+        return self._each([field.kind for field in self.fields])
+
+    def backgrounds(self) -> Integers:
+        """Returns the value of each word that is left out, shape (words,)."""
+        return self._each([field.background for field in self.fields])
+
+    def _each(self, values: list[int]) -> Integers:
+        return np.repeat(np.array(values, np.int64), [field.words for field in self.fields])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,8 @@ class StoreImage:
 def choose_layout(samples: Integers, width: int) -> Layout:
     """Returns a layout for samples: codes of a byte where a page suffices, else the values.
 
-    Neighbouring words share a page as long as all their values that are not zero fit it.
+    Neighbouring words share a page as long as all their values fit it, but for the most frequent
+    one, which is left out.
 
     :param samples: integers of shape (samples, words).
     :param width: bits of a word.
@@ -130,26 +141,38 @@ def choose_layout(samples: Integers, width: int) -> Layout:
     most = 1 << (width - 1)
     if samples.min() < -most or samples.max() >= most:
         raise ValueError(f"a sample has a value from {samples.min()} to {samples.max()}, too large for {width} bits")
-    fields: list[Field] = []
-    pages: list[set[int]] = []
+    runs: list[tuple[int, Counter[int]]] = []
+    """Number of words of each run, and how often it has each value."""
     for column in range(samples.shape[1]):
-        values = set(np.unique(samples[:, column]).tolist()) - {0}
-        literal = len(values) > PAGE_ENTRIES
-        if fields and literal and fields[-1].kind == LITERAL:
-            fields[-1] = Field(fields[-1].words + 1, LITERAL)
-        elif fields and not literal and fields[-1].kind != LITERAL and len(pages[-1] | values) <= PAGE_ENTRIES:
-            pages[-1] |= values
-            fields[-1] = Field(fields[-1].words + 1, fields[-1].kind)
+        values, often = np.unique(samples[:, column], return_counts=True)
+        counts = Counter(dict(zip(values.tolist(), often.tolist(), strict=True)))
+        words, before = runs[-1] if runs else (0, None)
+        if (
+            before is not None
+            and _literal(before) == _literal(counts)
+            and (_literal(counts) or len(before.keys() | counts.keys()) <= PAGE_ENTRIES + 1)
+        ):
+            before.update(counts)
+            runs[-1] = words + 1, before
         else:
-            if not literal:
-                pages.append(values)
-            fields.append(Field(1, LITERAL if literal else len(pages) - 1))
-    if len(fields) > MAX_FIELDS or len(pages) > PAGES:
-        fields, pages = [Field(samples.shape[1], LITERAL)], []
+            runs.append((1, counts))
+    if len(runs) > MAX_FIELDS:
+        values, often = np.unique(samples, return_counts=True)
+        runs = [(samples.shape[1], Counter(dict(zip(values.tolist(), often.tolist(), strict=True))))]
+    fields: list[Field] = []
     table = np.zeros((PAGES, PAGE_ENTRIES), np.int64)
-    for page, values in enumerate(pages):
-        table[page, : len(values)] = sorted(values)
+    for number, (words, found) in enumerate(runs):
+        background = max(found, key=lambda value: (found[value], -value))
+        if not _literal(found):
+            others = sorted(found.keys() - {background})
+            table[number, : len(others)] = others
+        fields.append(Field(words, LITERAL if _literal(found) else number, background))
     return Layout(width, tuple(fields), tuple(table.ravel().tolist()))
+
+
+def _literal(counts: Counter[int]) -> bool:
+    """Whether so many values do not fit a page, even without the most frequent one."""
+    return len(counts) > PAGE_ENTRIES + 1
 
 
 def pack_samples(samples: Integers, layout: Layout) -> StoreImage:
@@ -161,7 +184,7 @@ def pack_samples(samples: Integers, layout: Layout) -> StoreImage:
     count, words = samples.shape
     if words != layout.words:
         raise ValueError(f"this layout is for samples of {layout.words} words, not {words}")
-    present = samples != 0
+    present = samples != layout.backgrounds()
     sizes = np.where(layout.kinds() == LITERAL, literal_bytes(layout.width), 1)
     lengths = present * sizes
     # A value stands behind all values before it, and behind the flags of its own group.
@@ -237,12 +260,13 @@ def unpack_sample(memory: bytes, number: int, layout: Layout) -> Integers:
     body = check_sample(memory, number)
     position, flags = 0, 0
     words: list[int] = []
-    for index, kind in enumerate(layout.kinds().tolist()):
+    kinds = zip(layout.kinds().tolist(), layout.backgrounds().tolist(), strict=True)
+    for index, (kind, background) in enumerate(kinds):
         if index % GROUP == 0:
             flags = body[position]
             position += 1
         if not flags >> index % GROUP & 1:
-            words.append(0)
+            words.append(background)
         elif kind == LITERAL:
             size = literal_bytes(layout.width)
             value = int.from_bytes(body[position : position + size], "little")

@@ -41,6 +41,10 @@ REGISTERS: tuple[Register, ...] = (
         Register(f"store_field{number}", 0x4004 + number, "write", "bits 0-15: words of the field; 16-18: its kind")
         for number in range(MAX_FIELDS)
     ),
+    *(
+        Register(f"store_background{number}", 0x4010 + number, "write", "value of the field's words that are left out")
+        for number in range(MAX_FIELDS)
+    ),
     Register("store_status", 0x4008, "read", "bit 0: memory ready; bit 1: working; bit 2: a sample was damaged"),
     Register("store_check", 0x4009, "read", "CRC-32 of the words stored, or read, since the check was cleared"),
     Register("store_damaged", 0x400A, "read", "number of the first sample that was damaged"),
