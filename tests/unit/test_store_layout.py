@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dither.arch.device import DeviceError
+from dither.arch.regmap import COUNTER_BASE, COUNTERS, PROGRAM_WINDOW
 from dither.store.layout import (
     BLOCK_BYTES,
     ENTRY_BYTES,
@@ -20,6 +23,9 @@ from dither.store.layout import (
     unpack_sample,
     words_of,
 )
+from dither.store.registers import DATA_WINDOW, REGISTERS, STORE_BASE, TABLE_WINDOW
+
+ROOT = Path(__file__).parents[2]
 
 
 def images(count: int, seed: int = 1) -> np.ndarray:
@@ -105,3 +111,13 @@ def test_what_does_not_fit_is_refused() -> None:
     long = np.arange(40_000)[None]
     with pytest.raises(ValueError, match=r"a sample has 3907 blocks of 32 bytes; the most is 1023"):
         pack_samples(long, choose_layout(long, 18))
+
+
+def test_registers_stand_in_the_protocol_and_apart_from_the_engine_s() -> None:
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    for register in REGISTERS:
+        assert f"| {register.address:04X} | `{register.name}` | {register.access} | {register.doc} |" in text
+    addresses = [register.address for register in REGISTERS]
+    assert len(set(addresses)) == len(addresses)
+    assert COUNTER_BASE + len(COUNTERS) <= STORE_BASE <= min(addresses)
+    assert max(addresses) < DATA_WINDOW < TABLE_WINDOW < PROGRAM_WINDOW
