@@ -15,13 +15,14 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig, preset
 from .arch.device import DeviceError
 from .link.protocol import BOARD_NAME_BYTES
+from .store.chip import Chip, chip
 from .tools.files import AnyPath
 from .tools.options import refusal
 from .tools.toolchain import PROGRAMMERS
@@ -34,6 +35,7 @@ __all__ = [
     "Build",
     "Clock",
     "Link",
+    "MemoryChip",
     "Programmer",
     "Uart",
     "board",
@@ -106,6 +108,18 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryChip:
+    """An SDRAM chip beside the FPGA, which holds data sets."""
+
+    chip: Chip
+    """The chip, or the slowest of those that such boards have."""
+    resource: str = "sdram"
+    """Name of the platform's resource."""
+    number: int = 0
+    """Number of the platform's resource."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """Options of the tools that make the bitstream."""
 
@@ -173,6 +187,8 @@ class Board:
     """Limits that a build must keep."""
     program: Programmer
     """Program that loads bitstreams into the board."""
+    memory: MemoryChip | None = None
+    """Chip that holds data sets; None if samples are streamed."""
     notes: str = ""
     """Remarks for people: what to know before using it."""
 
@@ -181,7 +197,9 @@ class Board:
 
         What is only for people is left out.
         """
+        memory = self.memory
         return {
+            **({} if memory is None else {"memory": [asdict(memory.chip), memory.resource, memory.number]}),
             "platform": self.platform,
             "engine": self.engine.to_dict(),
             "clock": [self.clock.hz, self.clock.resource, self.clock.pll],
@@ -261,6 +279,7 @@ def load_board(path: AnyPath) -> Board:
         clock=_clock(top.table("clock")),
         uart=_uart(top.table("uart")),
         link=_link(top.table("link")),
+        memory=_memory(top.table("memory", optional=True)),
         build=_build(top.table("build", optional=True)),
         budget=_budget(top.table("budget", optional=True)),
         program=_programmer(top.table("program")),
@@ -392,6 +411,18 @@ def _link(table: _Table) -> Link:
         if size & (size - 1):
             raise table.wrong(name, f"must be a power of two, not {size}")
     return Link(**sizes)
+
+
+def _memory(table: _Table) -> MemoryChip | None:
+    name = table.take("chip", str, "text", None)
+    if name is None:
+        return None
+    resource, number = table.text("resource", default="sdram"), table.integer("number", 0, 99, 0)
+    table.words("resource", [resource])
+    try:
+        return MemoryChip(chip=chip(name), resource=resource, number=number)
+    except DeviceError as error:
+        raise table.wrong("chip", str(error)) from None
 
 
 def _build(table: _Table) -> Build:

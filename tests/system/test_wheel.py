@@ -47,7 +47,9 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         for path in (ROOT / root).rglob("*")
         if path.is_file() and not {"__pycache__", "dither.egg-info"} & set(path.parts)
     }
-    boards = {f"dither/constraints/{path.name}" for path in (ROOT / "constraints").iterdir()}
+    constraints = ROOT / "constraints"
+    files = (path for path in constraints.rglob("*") if path.is_file())
+    boards = {f"dither/constraints/{path.relative_to(constraints)}" for path in files}
     assert {name for name in names if ".dist-info/" not in name} == sources | boards
 
 

@@ -21,6 +21,7 @@ ALLOWED = {
     # The contract that all machines share, and tools that know nothing of it but its errors.
     "dither.arch": "",
     "dither.tools": "arch",
+    "dither.store": "arch",
     # What is to be learnt, and how.
     "dither.nn": "tools",
     "dither.physics": "",
@@ -30,8 +31,8 @@ ALLOWED = {
     "dither.golden": "arch",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
-    "dither.link": "arch golden",
-    "dither.boards": "arch link tools",
+    "dither.link": "arch golden store",
+    "dither.boards": "arch link store tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
@@ -55,7 +56,9 @@ ALLOWED = {
     "dither_hw.engine": "dither.arch base contract control loss memory tables update",
     "dither_hw.engines": "dither.arch compact engine",
     "dither_hw.link": "dither.arch dither.link base vendor",
-    "dither_hw.board": "dither.arch dither.boards dither.link engines link vendor",
+    "dither_hw.sdram": "dither.store",
+    "dither_hw.store": "dither.arch dither.store sdram",
+    "dither_hw.board": "dither.arch dither.boards dither.link dither.store engines link sdram store vendor",
     "dither_hw.build": "dither.arch dither.boards dither.report dither.tools board vendor",
     # Simulation.
     "dither_sim.fabrics": "",
@@ -64,8 +67,9 @@ ALLOWED = {
     "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
     "dither_sim.cxxrtl": "dither.arch dither.tools",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
-    "dither_sim.board": "dither.arch dither.link dither.tools dither.train dither_hw.board fabrics netlist "
-    "verilated verilog",
+    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
+    "dither_sim.board": "dither.arch dither.link dither.store dither.tools dither.train dither_hw.board fabrics memory "
+    "netlist verilated verilog",
 }
 
 

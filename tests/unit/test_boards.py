@@ -18,6 +18,7 @@ from dither.arch.config import preset
 from dither.boards import Board, BoardError, board, board_folder, boards, load_board
 from dither.cli.boards import boards as boards_command
 from dither.cli.build import build as build_command
+from dither.store.chip import chip
 from dither.tools.options import OPTIONS
 from dither.tools.toolchain import PROGRAMMERS
 from dither_hw.board.board import create_platform
@@ -67,6 +68,17 @@ def test_a_board_has_defaults(tmp_path: Path) -> None:
     assert (found.build.seeds, found.budget.lut4, found.program.flash) == ((1,), None, None)
 
 
+def test_a_memory_chip(tmp_path: Path) -> None:
+    plain = load_board(write(tmp_path, GOOD))
+    assert plain.memory is None
+    text = GOOD.replace("[program]", '[memory]\nchip = "mt48lc16m16a2-75"\n[program]')
+    found = load_board(write(tmp_path, text))
+    assert found.memory is not None
+    assert (found.memory.chip, found.memory.resource, found.memory.number) == (chip("mt48lc16m16a2-75"), "sdram", 0)
+    # What is built depends on the chip, and only where there is one.
+    assert set(found.describe()) - set(plain.describe()) == {"memory"}
+
+
 def test_presets(tmp_path: Path) -> None:
     text = GOOD.replace("rows = 2", 'preset = "2x16"')
     found = load_board(write(tmp_path, text)).engine
@@ -96,6 +108,13 @@ def test_presets(tmp_path: Path) -> None:
             "[build]\nseeds = [1, 1]\n[program]",
             "build.seeds: must be different positive integers, not [1, 1]",
         ),
+        (
+            "[program]",
+            '[memory]\nchip = "x"\n[program]',
+            "memory.chip: unknown memory chip 'x'; known: as4c32m16sb-7, ",
+        ),
+        ("[program]", "[memory]\nchip = 1\n[program]", "memory.chip: must be text, not 1"),
+        ("[program]", '[memory]\nsize = "x"\n[program]', "memory.size: is not known"),
         ("[program]", "[build]\nplace = [1]\n[program]", "build.place: must be a list of texts, not [1]"),
         ("[program]", "[budget]\nfmax_mhz = 0\n[program]", "budget.fmax_mhz: must be positive, not 0"),
         ("[program]", "[budget]\nlut4 = -1\n[program]", "budget.lut4: must be from 0 to 1048576, not -1"),
@@ -203,8 +222,8 @@ def test_boards_of_an_installed_package(tmp_path: Path) -> None:
     """Where the package is not in its repository, the boards' files lie in the package."""
     package = tmp_path / "dither"
     shutil.copytree(Path(boards_module.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (package / "constraints").iterdir():
-        path.unlink()
+    shutil.rmtree(package / "constraints")
+    (package / "constraints").mkdir()
     call = [sys.executable, "-c", "from dither.boards import board_folder, boards; print(board_folder(), *boards())"]
 
     def said() -> str:

@@ -50,6 +50,7 @@ def board_core(board: Board, build_id: int) -> Any:
             build_id=build_id,
             input_bytes=board.link.input_bytes,
             output_bytes=board.link.output_bytes,
+            memory=None if board.memory is None else board.memory.chip,
             board=board.name,
         )
     except ValueError as error:
@@ -79,7 +80,9 @@ def create_platform(board: Board) -> Any:
     if uart.rx is not None and uart.tx is not None:
         pins = Subsignal("rx", Pins(uart.rx, dir="i")), Subsignal("tx", Pins(uart.tx, dir="o"))
         platform.add_resources([Resource(uart.resource, uart.number, *pins, Attrs(**uart.attributes))])
+    memory = board.memory
     for key, resource, number in (
+        *(() if memory is None else (("memory", memory.resource, memory.number),)),
         ("uart", uart.resource, uart.number),
         ("clock", board.clock.resource or platform.default_clk, 0),
     ):
@@ -149,6 +152,8 @@ class BoardTop(Elaboratable):
         m.submodules.rx_pin = rx_pin = io.Buffer("i", pins.rx)
         m.submodules.tx_pin = tx_pin = io.Buffer("o", pins.tx)
         m.d.comb += [core.reset.eq(reset), core.rx.eq(rx_pin.i), tx_pin.o.eq(core.tx)]
+        if hasattr(core, "memory"):
+            self._memory(m, platform, core.memory)
         for number, status in enumerate((core.busy, core.error)):
             self._indicator(m, platform, number, status)
         return m
@@ -192,6 +197,35 @@ class BoardTop(Elaboratable):
             start.steady.eq(locked),
         ]
         return start.reset
+
+    def _memory(self, m: Module, platform: Any, memory: Any) -> None:
+        """Connects the memory chip's pins, each through a register beside it.
+
+        The chip's clock is the engine's turned over: its edges come in the middle of the cycles in
+        which all other pins hold still.
+        """
+        assert self.board.memory is not None
+        pins = platform.request(self.board.memory.resource, self.board.memory.number, dir="-")
+        m.submodules.memory_clock = clock = io.DDRBuffer("o", pins.clk)
+        m.d.comb += [clock.o[0].eq(0), clock.o[1].eq(1)]
+        ras, cas, we = memory.command.as_value()
+        outputs: dict[str, Value] = {
+            "ras": ras,
+            "cas": cas,
+            "we": we,
+            "ba": memory.bank,
+            "a": memory.address,
+            # Always on and never masked, where a board connects these pins at all.
+            "clk_en": Const(1),
+            "cs": Const(1),
+            "dqm": Const(0),
+        }
+        for name, value in outputs.items():
+            if (port := getattr(pins, name, None)) is not None:
+                m.submodules[f"memory_{name}_pin"] = pin = io.FFBuffer("o", port)
+                m.d.comb += pin.o.eq(value)
+        m.submodules.memory_dq_pin = data = io.FFBuffer("io", pins.dq)
+        m.d.comb += [data.o.eq(memory.write), data.oe.eq(memory.drive), memory.read.eq(data.i)]
 
     def _indicator(self, m: Module, platform: Any, number: int, status: Value) -> None:
         """Shows ``status`` on the board's LED of this number, if there is one with its own pin."""

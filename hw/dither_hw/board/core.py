@@ -10,10 +10,13 @@ from amaranth.lib.wiring import In, Out
 
 from dither.arch.config import EngineConfig
 from dither.link.protocol import CRC_SLACK, Identity
+from dither.store.chip import Chip
 
 from ..engines import make_engine
 from ..link.bridge import Bridge
 from ..link.link import Link
+from ..sdram.controller import SdramPins
+from ..store.store import SampleStore
 
 __all__ = ["BoardCore"]
 
@@ -43,6 +46,8 @@ class BoardCore(wiring.Component):
     :param build_id: 64 bits that the board tells besides.
     :param input_bytes: size of the input buffer, a power of two.
     :param output_bytes: size of the output buffer, a power of two.
+    :param memory: a memory chip, for which the core has a sample store and the port ``memory``
+        (:class:`~dither_hw.sdram.controller.SdramPins`); None without.
     :param engine: a component with an engine's ports, to be used instead of the engine that
         ``config`` describes.
     """
@@ -57,6 +62,7 @@ class BoardCore(wiring.Component):
         build_id: int = 0,
         input_bytes: int = 8192,
         output_bytes: int = 1024,
+        memory: Chip | None = None,
         engine: Any = None,
     ) -> None:
         self.identity = Identity.of(
@@ -78,9 +84,13 @@ class BoardCore(wiring.Component):
             output_bytes=output_bytes,
             read_cycles=config.family.host_read_cycles + (0 if self._bridge is None else self._bridge.READ_CYCLES),
         )
+        if memory is not None and self._bridge is None:
+            raise ValueError("a sample store is for engines that are not compact")
         self._engine = make_engine(config) if engine is None else engine
+        self._store = None if memory is None else SampleStore(config, memory, clock_hz)
         super().__init__(
             {
+                **({} if memory is None else {"memory": Out(SdramPins(memory))}),
                 "reset": In(1),
                 "rx": In(1),
                 "tx": Out(1, init=1),
@@ -100,8 +110,12 @@ class BoardCore(wiring.Component):
         near: Any = engine
         if self._bridge is not None:
             m.submodules.bridge = bridge = self._bridge
-            wiring.connect(m, bridge.engine, engine)
-            m.d.comb += link.holds.eq(bridge.holds)
+            if self._store is None:
+                wiring.connect(m, bridge.engine, engine)
+                m.d.comb += link.holds.eq(bridge.holds)
+            else:
+                self._connect_store(m, bridge.engine)
+                m.d.comb += link.holds.eq(bridge.holds | self._store.holds)
             near = bridge.link
         m.d.comb += [
             near.reset.eq(reset | link.reset),
@@ -121,3 +135,25 @@ class BoardCore(wiring.Component):
         wiring.connect(m, link.input, near.input)
         wiring.connect(m, near.output, link.output)
         return m
+
+    def _connect_store(self, m: Module, port: Any) -> None:
+        """Puts the store between the bridge's port for the engine and the engine.
+
+        Its registers lie beside the engine's, which read as zero there and the other way round.
+        """
+        m.submodules.store = store = self._store
+        engine = self._engine
+        assert store is not None
+        for name in ("reset", "host_addr", "host_write", "host_wdata"):
+            m.d.comb += getattr(engine, name).eq(getattr(port, name))
+        for name in ("reset", "host_addr", "host_write", "host_wdata"):
+            m.d.comb += getattr(store, name).eq(getattr(port, name))
+        m.d.comb += [
+            port.host_rdata.eq(engine.host_rdata | store.host_rdata),
+            port.busy.eq(engine.busy),
+            port.fault.eq(engine.fault | store.damaged),
+        ]
+        wiring.connect(m, wiring.flipped(self.memory), store.pins)
+        wiring.connect(m, port.input, store.input)
+        wiring.connect(m, store.output, engine.input)
+        wiring.connect(m, engine.output, port.output)

@@ -162,6 +162,21 @@ API uint64_t dither_board_receive(void* handle, uint8_t* bytes, uint64_t room) {
     return count;
 }
 
+#if DITHER_MEMORY
+// Changes bits of a word in the memory chip, as nature might.
+API void dither_board_upset(void* handle, uint32_t address, uint32_t bits) {
+    auto& harness = *static_cast<Harness*>(handle);
+    harness.model->upset = 1;
+    harness.model->upset_address = address;
+    harness.model->upset_bits = bits;
+    harness.tick();
+    harness.model->upset = 0;
+}
+
+// A bit for each of the chip's rules that was broken.
+API uint32_t dither_board_broken(void* handle) { return static_cast<Harness*>(handle)->model->broken; }
+#endif
+
 // Cycles, bytes to the board, bytes from the board, broken bytes from the board, bytes still waiting, bytes not yet taken,
 // and the ports busy, error, session.
 API void dither_board_progress(void* handle, uint64_t* numbers) {

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from dither.arch.streams import pack, physical_beats
 from dither.link.driver import LinkDevice
 from dither.train.experiment import Experiment
@@ -50,6 +52,9 @@ def measure_steps(
         session.load(compiled.commands.initial_state(experiment.initial_parameters))
         inputs, targets = task.batches(experiment.recipe).take(0, experiment.steps)
         given = [None] * len(inputs) if targets is None else targets
+        if simulation.memory is not None and targets is not None:
+            on_status("loading the samples of these steps into the board's memory")
+            session.keep(np.concatenate(inputs), np.concatenate(targets))
         command = compiled.commands.train(0, list(zip(inputs, given, strict=True)))
         on_status(f"training {experiment.steps} steps")
         line, sent, fetched = simulation.standing, device.payload_sent, device.payload_fetched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ import numpy as np
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
+from dither.store.chip import Chip, Rule
 from dither.tools.files import AnyPath
 
 from ..fabrics import ICE40UP5K, Fabric
+from ..memory.chips import CHIP_MODEL, chip_parameters
 from ..netlist import emit_netlist
 from ..verilated.build import TRACE_FORMATS, Harness, build_library
 from ..verilog import emit, emit_part
@@ -23,6 +25,12 @@ __all__ = ["BoardSimulation", "Line", "Standing"]
 
 _HARNESS = Harness(
     design="board", bench=Path(__file__).with_name("bench.sv"), code=Path(__file__).with_name("harness.cpp")
+)
+_MEMORY_HARNESS = Harness(
+    design="board",
+    bench=Path(__file__).with_name("bench_memory.sv"),
+    code=Path(__file__).with_name("harness.cpp"),
+    macros={"DITHER_MEMORY": 1},
 )
 _MODULE, _CLASS = "dither_hw.board.core", "BoardCore"
 _MIN_CYCLES_PER_BIT = 4
@@ -78,6 +86,7 @@ class BoardSimulation:
     :param build_id: the number that the board tells.
     :param input_bytes: size of the input buffer.
     :param output_bytes: size of the output buffer.
+    :param memory: the memory chip beside the board, for a sample store; None without.
     :param core: the component to simulate; ``dither_hw.board.core.BoardCore`` with all of these if
         not given.
     :param netlist: whether to simulate what synthesis makes of it, see :mod:`dither_sim.netlist`,
@@ -102,6 +111,7 @@ class BoardSimulation:
         build_id: int = 0,
         input_bytes: int = 8192,
         output_bytes: int = 1024,
+        memory: Chip | None = None,
         core: Any = None,
         netlist: bool = False,
         fabric: Fabric = ICE40UP5K,
@@ -126,6 +136,10 @@ class BoardSimulation:
             "input_bytes": input_bytes,
             "output_bytes": output_bytes,
         }
+        harness, self.memory = _HARNESS, memory
+        if memory is not None:
+            arguments["memory"] = memory
+            harness = replace(_MEMORY_HARNESS, parameters=chip_parameters(memory, clock_hz))
         on_status("elaborating the board")
         if netlist:
             made = _core(config, arguments) if core is None else core
@@ -133,10 +147,12 @@ class BoardSimulation:
         elif core is not None:
             verilog = emit(core, "board")
         else:
-            key = {"config": config.to_dict(), **arguments}
+            key = {"config": config.to_dict(), **arguments, **({} if memory is None else {"memory": asdict(memory)})}
             verilog = emit_part(_MODULE, _CLASS, "board", key, config=config, **arguments)
-        library = build_library(verilog, _HARNESS, None if waves is None else waves.suffix, on_status)
-        self._library = _load(library)
+        if memory is not None:
+            verilog = CHIP_MODEL.read_text() + verilog
+        library = build_library(verilog, harness, None if waves is None else waves.suffix, on_status)
+        self._library = _load(library, memory is not None)
         self._create()
 
     def _create(self) -> None:
@@ -184,6 +200,24 @@ class BoardSimulation:
         *counts, busy, error, session = numbers.tolist()
         return Standing._make([*counts, bool(busy), bool(error), bool(session)])
 
+    def upset(self, byte: int, bits: int) -> None:
+        """Changes bits of a byte in the memory chip, as nature might.
+
+        :raises DeviceError: if the board has no memory chip.
+        """
+        if self.memory is None:
+            raise DeviceError("this board has no memory chip")
+        size = self.memory.width // 8
+        self._library.dither_board_upset(self._open_handle(), byte // size, bits << 8 * (byte % size))
+
+    @property
+    def broken(self) -> frozenset[Rule]:
+        """The rules of the memory chip that were broken; none without a chip."""
+        if self.memory is None:
+            return frozenset()
+        found = self._library.dither_board_broken(self._open_handle())
+        return frozenset(rule for rule in Rule if found >> rule & 1)
+
     @property
     def cycles(self) -> int:
         """Number of clock cycles since the board was switched on."""
@@ -213,7 +247,7 @@ def _core(config: EngineConfig, arguments: dict[str, Any]) -> Any:
     return BoardCore(config, **arguments)
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def _load(path: Path, memory: bool) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     handle, number, word = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
     text, buffer = ctypes.c_char_p, ctypes.c_char_p
@@ -226,6 +260,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "receive": (number, [handle, buffer, number]),
         "progress": (None, [handle, numbers]),
     }
+    if memory:
+        signatures |= {"upset": (None, [handle, word, word]), "broken": (word, [handle])}
     for name, (result, arguments) in signatures.items():
         function = getattr(library, f"dither_board_{name}")
         function.restype, function.argtypes = result, arguments

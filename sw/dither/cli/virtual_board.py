@@ -71,6 +71,8 @@ def _choose(
     }
     if netlist:
         options["fabric"] = _part("dither_sim.fabrics").Fabric(device)
+    if found.memory is not None and engine is None and not netlist:
+        options["memory"] = found.memory.chip
     return _Chosen(engine or found.engine, options)
 
 

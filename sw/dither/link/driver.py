@@ -15,6 +15,9 @@ from ..arch.isa import WORD_BITS
 from ..arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from ..arch.streams import Expect, Segment, physical_beats, unpack
 from ..golden.cycles import predict
+from ..store import registers as store
+from ..store.image import store_writes
+from ..store.layout import BLOCK_BYTES, choose_layout, pack_samples
 from .exchange import RELOAD, Exchange, LinkError, Response, Statistics
 from .packing import longest_beat, unpack_output
 from .protocol import (
@@ -28,6 +31,7 @@ from .protocol import (
     RequestType,
     config_fields,
 )
+from .shelf import Named, Shelf
 from .transport import Transport
 from .upload import Upload
 from .watch import UNPREDICTED, Watch, working_cycles
@@ -130,6 +134,9 @@ class LinkDevice:
         except BaseException:
             transport.close()
             raise
+        self._shelf: Shelf | None = None
+        self._naming = False
+        """Whether the store takes beats for numbers of samples; not so in a new session."""
         self._last: NDArray[np.uint32] | None = None
         self._position = 0
         self._ready = True
@@ -173,17 +180,102 @@ class LinkDevice:
             raise DeviceError(f"a program of {len(words)} words does not fit into {self.config.program_depth}")
         self._prepare()
         self._program, self._ready = None, False
+        self._write(PROGRAM_WINDOW, words)
+        self._program, self._ready = list(words), True
+
+    def _write(self, address: int, values: Sequence[int], window: bool = False) -> None:
+        """Writes values to registers from an address on, or all of them into a window there."""
         try:
             # A WRITE's words wait in the input buffer.
             size = min(MAX_REQUEST_BODY, self.identity.input) // _WORD_BYTES
-            for start in range(0, len(words), size):
-                part = [int(word) & 0xFFFFFFFF for word in words[start : start + size]]
-                self._exchange.submit(RequestType.WRITE, PROGRAM_WINDOW + start, struct.pack(f"<{len(part)}I", *part))
+            for start in range(0, len(values), size):
+                part = [int(value) & 0xFFFFFFFF for value in values[start : start + size]]
+                at = address if window else address + start
+                self._exchange.submit(RequestType.WRITE, at, struct.pack(f"<{len(part)}I", *part))
                 self._exchange.flush()
         except LinkError as error:
             self._lost = error
             raise
-        self._program, self._ready = list(words), True
+
+    @property
+    def store_bytes(self) -> int:
+        """Number of bytes of the board's sample store; 0 if it has none.
+
+        :raises LinkError: if the board is lost.
+        """
+        return self.read(store.address("store_blocks"))[0] * BLOCK_BYTES
+
+    def keep(
+        self, samples: NDArray[np.int64], on_progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> bool:
+        """Puts samples into the board's store, so that programs that take them need only name them.
+
+        Samples that were kept before are forgotten.
+
+        :param samples: the words that lanes are loaded with, shape (samples, words).
+        :param on_progress: called with the bytes that are there, and all there will be.
+        :returns: whether the board has a store, and room for them.
+        :raises DeviceError: if the memory does not hold what was written into it.
+        :raises LinkError: if the board is lost.
+        """
+        room = self.store_bytes
+        if not room or not len(samples):
+            return False
+        try:
+            image = pack_samples(samples, choose_layout(samples, self.config.width))
+        except ValueError:
+            return False
+        if len(image.data) > room:
+            return False
+        self._shelf = None
+        self._settle_store(store.Status.READY)
+        for address, values in store_writes(image):
+            if address != store.DATA_WINDOW:
+                self._write(address, values)
+                continue
+            for start in range(0, len(values), store.DATA_WORDS):
+                self._write(address, values[start : start + store.DATA_WORDS], window=True)
+                on_progress(min(len(image.data), (start + store.DATA_WORDS) * _WORD_BYTES), len(image.data))
+        self._check_store(image.check, "was sent")
+        self._write(store.address("store_verify"), [len(image.data) // BLOCK_BYTES])
+        self._check_store(image.check, "was stored")
+        self._shelf = Shelf(image, samples)
+        return True
+
+    def _settle_store(self, wanted: store.Status) -> None:
+        """Waits until the store is ready and has nothing to do."""
+        begun = self._now()
+        mask = store.Status.READY | store.Status.WORKING
+        while store.Status(self.read(store.address("store_status"))[0]) & mask != wanted:
+            if self._now() - begun > self._exchange.patience:
+                raise DeviceError(f"{self.name}: the memory chip does not get ready; check its pins and clock")
+
+    def _check_store(self, check: int, what: str) -> None:
+        self._settle_store(store.Status.READY)
+        found = self.read(store.address("store_check"))[0]
+        if found != check:
+            raise DeviceError(
+                f"{self.name}: the memory does not hold what {what} (CRC {found:08x} instead of {check:08x}); try again"
+            )
+
+    def _name(self, inputs: Sequence[Segment]) -> Sequence[Segment | Named]:
+        """Returns the segments to be sent, with names for those that the store holds."""
+        named = None if self._shelf is None else self._shelf.named(inputs)
+        if self._naming != (named is not None):
+            self._write(store.address("store_control"), [named is not None])
+            self._naming = named is not None
+        return inputs if named is None else named
+
+    def _damage(self) -> str | None:
+        """Says which sample was damaged, if one was."""
+        if self._shelf is None:
+            return None
+        # Not by ``read``: within a run that would begin a new session, and that forgets the damage.
+        if not self._registers(store.address("store_status"), 1)[0] & store.Status.DAMAGED:
+            return None
+        number = self._registers(store.address("store_damaged"), 1)[0]
+        self._shelf = None
+        return f"sample {number} is damaged in the board's memory; start again from the last checkpoint"
 
     def run(self, entry: int, inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> RunResult:
         """Runs the program from word ``entry`` until it reaches HALT; Ctrl-C may interrupt it.
@@ -195,7 +287,7 @@ class LinkDevice:
         :raises LinkError: if the board is lost; the device is of no use then.
         """
         self._prepare()
-        given = Upload(self.config, inputs, self._last)
+        given = Upload(self.config, self._name(inputs), self._last)
         watch = Watch(
             self.name, self._counters, lambda: self._cycles(entry, inputs), self._exchange.patience, self._now
         )
@@ -240,7 +332,7 @@ class LinkDevice:
         except LinkError as error:
             self._lost = error
             raise
-        self._last, self._position, self._ready = None, 0, True
+        self._last, self._position, self._ready, self._naming = None, 0, True, False
 
     def _check_buffers(self) -> None:
         for name, needed in (("input", max(_WORD_BYTES, longest_beat(self.config))), ("output", 1)):
@@ -330,6 +422,8 @@ class LinkDevice:
     def _finish(self, given: Upload, last: Response) -> None:
         """Checks that a program ended well: without a fault, and with all of its input consumed."""
         if last.flags & Flag.FAULT:
+            if (damage := self._damage()) is not None:
+                raise DeviceError(damage)
             raise DeviceError("the program faulted: unknown opcode, or stack overflow or underflow")
         if not self._all_taken(given, last):
             raise DeviceError(f"the program consumed fewer than the {given.beats} beats it was given")

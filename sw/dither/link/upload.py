@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.streams import Segment, pack, physical_beats, slots
+from ..store.image import number_beats
 from .packing import pack_input
+from .shelf import Named
 
 __all__ = ["Upload"]
 
@@ -25,20 +27,27 @@ class Upload:
     """The packed bytes of input segments, to be taken piece by piece.
 
     :param config: configuration of the engine.
-    :param inputs: segments in the order in which the program takes them.
+    :param inputs: segments in the order in which the program takes them; some may be named only.
     :param previous: the last word's beats sent in this session, as from
         :func:`~dither.link.packing.beats_before`; None if none were.
     :raises DeviceError: if a segment's values have another shape than its kind needs.
     """
 
-    def __init__(self, config: EngineConfig, inputs: Sequence[Segment], previous: NDArray[np.uint32] | None) -> None:
+    def __init__(
+        self, config: EngineConfig, inputs: Sequence[Segment | Named], previous: NDArray[np.uint32] | None
+    ) -> None:
         for segment in inputs:
+            if isinstance(segment, Named):
+                continue
             count, shape = slots(config, segment.kind)[0], np.shape(segment.values)
             if len(shape) != 2 or shape[1] != count:
                 kind = "scalars" if segment.kind is None else segment.kind.name
                 raise DeviceError(f"a segment of {kind} needs {count} slots a beat, not shape {shape}")
-        self.beats = sum(physical_beats(config, segment) for segment in inputs)
-        """Number of beats of all segments together."""
+        self.beats = sum(
+            segment.words * config.word_parts if isinstance(segment, Named) else physical_beats(config, segment)
+            for segment in inputs
+        )
+        """Number of beats of all segments together, as the engine takes them."""
         self.last = previous
         """Beats of the last word packed so far."""
         self._config = config
@@ -60,17 +69,29 @@ class Upload:
         self._held = self._held[len(part) :]
         return part
 
-    def _pack(self, inputs: Sequence[Segment]) -> Iterator[bytes]:
+    def _beats(self, group: list[Segment] | Named) -> NDArray[np.uint32]:
+        if isinstance(group, Named):
+            return number_beats(self._config, group.numbers)
+        return pack(self._config, group)
+
+    def _pack(self, inputs: Sequence[Segment | Named]) -> Iterator[bytes]:
         for group in _groups(inputs):
-            packed, self.last = pack_input(self._config, pack(self._config, group), self.last)
+            beats = self._beats(group)
+            packed, self.last = pack_input(self._config, beats, self.last)
             yield packed
 
 
-def _groups(inputs: Sequence[Segment]) -> Iterator[list[Segment]]:
+def _groups(inputs: Sequence[Segment | Named]) -> Iterator[list[Segment] | Named]:
     """Cuts and joins segments, so that each group has about as many words as are packed at once."""
     group: list[Segment] = []
     beats = 0
     for segment in inputs:
+        if isinstance(segment, Named):
+            if group:
+                yield group
+                group, beats = [], 0
+            yield segment
+            continue
         for start in range(0, len(segment.values), _PIECE):
             part = segment.values[start : start + _PIECE]
             group.append(Segment(segment.kind, part))

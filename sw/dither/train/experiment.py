@@ -28,6 +28,7 @@ from ..tools.files import AnyPath
 from .activations import activation_ranges
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
+from .sampler import DataBatches
 from .session import Session, unpack_state
 from .tasks import TrainingTask, load_task
 
@@ -234,7 +235,11 @@ class Experiment:
         for phase in range(1, len(self.course)):
             # What cannot be compiled is refused now rather than in the middle of the run.
             self.compile(task, self.engine, phase)
-        return Prepared(self, task, Session(device, compiled, reported, **limit))
+        session = Session(device, compiled, reported, **limit)
+        batches = task.batches(self.recipe)
+        if isinstance(batches, DataBatches):
+            session.keep(batches.inputs, batches.labels, status)
+        return Prepared(self, task, session)
 
     def _require_numerics(self, machine: EngineConfig) -> None:
         for name in ("width", "table_bits"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..arch.device import Device, DeviceError
 from ..arch.regmap import COUNTERS
 from ..compiler import Command, Compiled, Evaluation, State
 from ..golden import predict
+from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
 __all__ = ["Session", "pack_state", "state_shapes", "unpack_state"]
@@ -132,6 +133,34 @@ class Session:
         """Returns masters and moments as they are in the device."""
         outputs, _ = self._run(self.compiled.commands.store_state())
         return self.compiled.commands.read_state(outputs)
+
+    def keep(
+        self,
+        inputs: NDArray[np.floating[Any]],
+        targets: NDArray[Any],
+        status: Callable[[str], None] = lambda text: None,
+    ) -> bool:
+        """Puts samples into the device's memory, where it has one; then training only names them.
+
+        Nothing depends on it but time: samples that are not kept are sent, with the same results.
+
+        :param inputs: shape (samples, features).
+        :param targets: shape (samples,) or (samples, outputs).
+        :param status: called with what is going on, as it takes long.
+        :returns: whether the device keeps them.
+        :raises DeviceError: if its memory does not work.
+        """
+        if not isinstance(self.device, LinkDevice) or not self.device.store_bytes:
+            return False
+        rows = self.compiled.samples.words(inputs, targets)
+        # Lanes that are left over in a step's last group hold a sample without a label.
+        idle = np.zeros((1, rows.shape[1]), np.int64)
+        idle[:, self.compiled.samples.label] = -1
+
+        def tell(done: int, total: int) -> None:
+            status(f"sending the data set to the board: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+        return self.device.keep(np.concatenate([rows, idle]), tell)
 
     def train(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0

@@ -1,0 +1,1 @@
+"""A simulated SDRAM chip that finds every broken rule, and a controller in front of it."""
