@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
 from dither.report.results import render_results
@@ -21,7 +22,16 @@ def folders() -> list[Path]:
     return sorted(file.parent for file in RESULTS.glob("*/result.json"))
 
 
-@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
+def first_steps() -> list[ParameterSet]:
+    """All records; that of a sparse grid's 925 nodes takes minutes to find number formats for."""
+    slow = {"hjb-sparse"}
+    return [
+        pytest.param(folder, id=folder.name, marks=[pytest.mark.slow] if folder.name in slow else [])
+        for folder in folders()
+    ]
+
+
+@pytest.mark.parametrize("folder", first_steps())
 def test_first_steps_give_the_recorded_digests(folder: Path, request: pytest.FixtureRequest) -> None:
     record = load_record(folder)
     if record.get("kind") == FIRST_ORDER:
