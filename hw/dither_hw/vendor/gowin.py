@@ -348,7 +348,7 @@ FLOW = Flow(
 class TangNano20kPlatform(GowinPlatform):
     """Amaranth's platform for Sipeed's Tang Nano 20K, with the pins that a build here may use.
 
-    Source of the pins: Sipeed's schematic of the board, revision 3921.
+    The pins are those of LiteX's and Apycula's public descriptions of the board, which agree.
     """
 
     part = "GW2AR-LV18QN88C8/I7"
