@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from dither.arch.config import EngineConfig
 from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
 from dither.report.results import render_results
 from tests.conftest import ROOT
@@ -40,6 +41,15 @@ def test_first_steps_give_the_recorded_digests(folder: Path, request: pytest.Fix
     data = request.getfixturevalue("mnist") if record["task"] == "mnist" else None
     check = check_record(folder, steps=steps, data=data)
     assert check.found == check.recorded[:steps]
+
+
+@pytest.mark.parametrize(("rows", "parameter_depth"), [(8, 1024), (4, 2048)])
+def test_mnist_trains_in_a_boards_memories(rows: int, parameter_depth: int, mnist: Path) -> None:
+    """The default recipe runs in chunks there, and gives the bits of the record's deep engine."""
+    engine = EngineConfig(rows=rows, lanes=16, parameter_depth=parameter_depth, program_depth=2048)
+    assert engine.activation_depth == 4096
+    check = check_record(RESULTS / "mnist-mirror", engine=engine, data=mnist)
+    assert check.identical
 
 
 @pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
