@@ -37,6 +37,7 @@ def test_contract() -> None:
     run_bench(ContractUnit(CONFIG), "bench_contract", name="ecp5_contract", parameters=parameters, fabric=ECP5)
 
 
+@pytest.mark.slow
 def test_whole_programs() -> None:
     parameters = {"config": CONFIG, "patterns": [("always", "always"), ("bursts", "bursts")], "count": 2}
     run_bench(Engine(CONFIG), "bench_engine", name="ecp5_engine", parameters=parameters, fabric=ECP5)

@@ -32,6 +32,7 @@ def test_block_ram(bits: int, depth: int) -> None:
     run_bench(memory, "bench_memories", name=f"gowin_memory_{bits}x{depth}", parameters=parameters, fabric=GW2A)
 
 
+@pytest.mark.slow
 def test_whole_programs() -> None:
     parameters = {"config": CONFIG, "patterns": [("always", "always"), ("bursts", "bursts")], "count": 2}
     run_bench(Engine(CONFIG), "bench_engine", name="gowin_engine", parameters=parameters, fabric=GW2A)
