@@ -18,7 +18,7 @@ from dither.tools.files import AnyPath
 from ..fabrics import ICE40UP5K, Fabric
 from ..memory.chips import CHIP_MODEL, chip_parameters
 from ..netlist import emit_netlist
-from ..verilated.build import TRACE_FORMATS, Harness, build_library
+from ..verilated.build import TRACE_FORMATS, Harness, Signature, build_library, load_library
 from ..verilog import emit, emit_part
 
 __all__ = ["BoardSimulation", "Line", "Standing"]
@@ -248,11 +248,10 @@ def _core(config: EngineConfig, arguments: dict[str, Any]) -> Any:
 
 
 def _load(path: Path, memory: bool) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
     handle, number, word = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
     text, buffer = ctypes.c_char_p, ctypes.c_char_p
     numbers = np.ctypeslib.ndpointer(np.uint64, flags="C_CONTIGUOUS")
-    signatures: dict[str, tuple[Any, list[Any]]] = {
+    signatures: dict[str, Signature] = {
         "create": (handle, [number, word, word, text]),
         "destroy": (None, [handle]),
         "send": (None, [handle, text, number]),
@@ -262,7 +261,4 @@ def _load(path: Path, memory: bool) -> ctypes.CDLL:
     }
     if memory:
         signatures |= {"upset": (None, [handle, word, word]), "broken": (word, [handle])}
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, f"dither_board_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
+    return load_library(path, "dither_board", signatures)

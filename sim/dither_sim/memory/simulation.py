@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dither.arch.device import DeviceError
 from dither.store.chip import Chip, Rule
 from dither_hw.sdram.controller import SdramController, address_bits
 
-from ..verilated.build import Harness, build_library
+from ..verilated.build import Harness, Signature, build_library, load_library
 from ..verilog import emit
 from .chips import CHIP_MODEL, chip_parameters
 
@@ -131,10 +130,9 @@ class MemorySimulation:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
     handle, number, word, flag = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int
     numbers = np.ctypeslib.ndpointer(np.uint64, flags="C_CONTIGUOUS")
-    signatures: dict[str, tuple[Any, list[Any]]] = {
+    signatures: dict[str, Signature] = {
         "create": (handle, [word, word]),
         "destroy": (None, [handle]),
         "random": (flag, [handle, number, word, word, word, flag]),
@@ -143,10 +141,4 @@ def _load(path: Path) -> ctypes.CDLL:
         "upset": (None, [handle, word, word]),
         "progress": (None, [handle, numbers]),
     }
-    for name, (result, arguments) in signatures.items():
-        try:
-            function = getattr(library, f"dither_memory_{name}")
-        except AttributeError:
-            raise DeviceError(f"{path}: no function {name}; delete the cache") from None
-        function.restype, function.argtypes = result, arguments
-    return library
+    return load_library(path, "dither_memory", signatures)

@@ -18,7 +18,7 @@ from dither.store.registers import DATA_WINDOW, DATA_WORDS, Status, address
 from dither_hw.store.store import SampleStore
 from dither_hw.store.unpacker import units_of
 
-from ..verilated.build import Harness, build_library
+from ..verilated.build import Harness, Signature, build_library, load_library
 from ..verilog import emit
 from .chips import CHIP_MODEL, chip_parameters
 
@@ -168,10 +168,9 @@ class StoreSimulation:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
     handle, number, word, flag = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_int
     words, numbers = (np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS") for kind in (np.uint32, np.uint64))
-    signatures: dict[str, tuple[Any, list[Any]]] = {
+    signatures: dict[str, Signature] = {
         "create": (handle, []),
         "destroy": (None, [handle]),
         "idle": (None, [handle, number]),
@@ -182,7 +181,4 @@ def _load(path: Path) -> ctypes.CDLL:
         "run": (number, [handle, words, number, word, words, numbers, number, number, flag]),
         "progress": (None, [handle, numbers]),
     }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, f"dither_store_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
+    return load_library(path, "dither_store", signatures)

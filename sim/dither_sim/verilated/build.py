@@ -8,6 +8,7 @@ once for all models.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dither.arch.device import DeviceError
 from dither.tools import toolchain
@@ -22,7 +24,10 @@ from dither.tools.cache import cached, digest
 
 from .. import cxxrtl
 
-__all__ = ["TRACE_FORMATS", "Harness", "build_library"]
+__all__ = ["TRACE_FORMATS", "Harness", "Signature", "build_library", "load_library"]
+
+Signature = tuple[Any, list[Any]]
+"""What a function of a harness returns, and the types of its arguments."""
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
 """Formats of waveforms: file suffixes, and the numbers that harnesses know them by."""
@@ -205,3 +210,20 @@ def _call(command: list[str], directory: Path, environment: dict[str, str] | Non
         said = (done.stderr + done.stdout).strip().splitlines()
         reason = next((line for line in said if "error" in line.lower()), f"exit code {done.returncode}")
         raise DeviceError(f"{Path(command[0]).name} failed: {reason}")
+
+
+def load_library(path: Path, prefix: str, signatures: Mapping[str, Signature]) -> ctypes.CDLL:
+    """Loads a compiled harness and says what its functions take and return.
+
+    :param prefix: what the names of its functions begin with.
+    :param signatures: result and arguments by the rest of the name.
+    :raises DeviceError: if it cannot be loaded, or lacks one of the functions.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+        for name, (result, arguments) in signatures.items():
+            function = getattr(library, f"{prefix}_{name}")
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise DeviceError(f"the simulator cannot be loaded ({error}); remove {path.parent} to make it again") from None
+    return library

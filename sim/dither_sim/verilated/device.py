@@ -24,7 +24,7 @@ from dither.tools.files import AnyPath
 from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
-from .build import TRACE_FORMATS, Harness, build_library
+from .build import TRACE_FORMATS, Harness, Signature, build_library, load_library
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
 
@@ -280,15 +280,11 @@ def _harness(config: EngineConfig) -> Harness:
 
 
 def _load(path: Path) -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise DeviceError(f"the simulator cannot be loaded ({error}); remove {path.parent} to make it again") from None
     handle, number = ctypes.c_void_p, ctypes.c_uint64
     words = np.ctypeslib.ndpointer(np.uint32, flags="C_CONTIGUOUS")
     numbers = np.ctypeslib.ndpointer(np.uint64, flags="C_CONTIGUOUS")
     word = ctypes.c_uint32
-    signatures: dict[str, tuple[Any, list[Any]]] = {
+    signatures: dict[str, Signature] = {
         "create": (handle, []),
         "destroy": (None, [handle]),
         "reset": (None, [handle]),
@@ -299,9 +295,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "progress": (None, [handle, numbers]),
         "spin": (None, [handle, number]),
     }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, f"dither_{name}")
-        function.restype, function.argtypes = result, arguments
+    library = load_library(path, "dither", signatures)
     for name, more in (("trace_open", [ctypes.c_char_p]), ("trace_close", [])):
         if function := getattr(library, f"dither_{name}", None):
             function.restype, function.argtypes = None, [handle, *more]

@@ -62,7 +62,6 @@ class LearnedMatrix(LocalEstimator):
             values, errors = self.initial(), layer.errors
             signs = np.random.default_rng(0).choice((-1.0, 1.0), layer.mine.shape)
             responses = layer.outputs[-1] - layer.moved(signs)
-            error = error_format(model, self.formats)
             forms = matrix_formats(
                 self.matrix,
                 values,
@@ -70,20 +69,16 @@ class LearnedMatrix(LocalEstimator):
                 2.0**self.step_exponent,
                 self.formats.output,
                 responses,
-                error,
+                error_format(model, self.formats),
                 errors,
             )
-            first = self.matrix.steps[0]
-            carried = adjoints.adjoint(first, values[first.tensor], self._in_front(errors))
+            first, *_ = steps = self.matrix.steps
+            carried = adjoints.adjoint(first, values[first.tensor], adjoints.adjoints(steps, values, errors)[0])
             largest = max(largest, peak(carried))
         found = FixedPoint.reaching(math.ldexp(largest, HEADROOM), self.width)
         if forms.carried:
             found = FixedPoint(self.width, min(found.frac, forms.weights[0].frac + forms.carried[0].frac))
         return Typical(found, signal, matrix=forms)
-
-    def _in_front(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Output errors carried back by a train's first values, behind its first step."""
-        return adjoints.adjoints(self.matrix.steps, self.initial(), errors)[0]
 
     @property
     def signs_format(self) -> FixedPoint:
@@ -155,18 +150,13 @@ class LearnedMatrix(LocalEstimator):
         )
 
     def splits(self, chunks: int) -> bool:
-        rows = self.setting.engine.rows
-        split = self.matrix.split_steps(chunks)
-        if not self.matrix.train:
-            return self.matrix.steps[0].K % (chunks * rows) == 0
-        return split > 0
+        return self.matrix.splits(chunks, self.setting.engine.rows)
 
     @property
     def signal_stride(self) -> int:
         return self.matrix_code.stride(self.chunks)
 
     def signal(self, asm: Assembler) -> None:
-        split = self.chunks > 1 and not self.at_once
         self.write_matrix(asm)
         self.matrix_code.carry(
             asm,
@@ -175,7 +165,7 @@ class LearnedMatrix(LocalEstimator):
             [self.region(f"carried {number}") for number in range(len(self.matrix.steps) - 1)],
             self.s.base,
             self.form.signal,
-            self.chunks if split else 1,
+            self.chunks if self.in_parts else 1,
             self.signal_index,
         )
 

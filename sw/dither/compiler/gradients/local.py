@@ -252,14 +252,19 @@ class LocalEstimator(Estimator, GradientCode):
         return self.places.memory.layers[self.position].chunks
 
     @property
+    def in_parts(self) -> bool:
+        """Whether the signal is made for each chunk by itself."""
+        return self.chunks > 1 and self.splits(self.chunks)
+
+    @property
     def at_once(self) -> bool:
         """Whether the signal is made at once though the layer runs in chunks."""
-        return self.chunks > 1 and not self.splits(self.chunks)
+        return self.chunks > 1 and not self.in_parts
 
     @property
     def signal_index(self) -> int:
         """The register that says how far the chunk at hand is, for what its signal is made of."""
-        return CHUNK_SIGNAL if self.chunks > 1 and not self.at_once else ZERO
+        return CHUNK_SIGNAL if self.in_parts else ZERO
 
     @property
     def y(self) -> Words:
@@ -374,12 +379,13 @@ class LocalEstimator(Estimator, GradientCode):
 
     def emit(self, asm: Assembler) -> None:
         self._transpose(asm, Sharing.LAYERS)
-        split = self.chunks > 1 and not self.at_once
         strides = chunk_strides(self.plan, self.chunks, self.places.tensors) if self.chunks > 1 else {}
-        if not split:
+        if self.in_parts:
+            strides[CHUNK_SIGNAL] = self.signal_stride
+        else:
             self.signal(asm)
-        with each_chunk(asm, self.chunks, strides | ({CHUNK_SIGNAL: self.signal_stride} if split else {})):
-            if split:
+        with each_chunk(asm, self.chunks, strides):
+            if self.in_parts:
                 self.signal(asm)
             self._derive(asm)
             self._again(asm)

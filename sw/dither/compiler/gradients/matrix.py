@@ -86,6 +86,14 @@ class MatrixPlan:
             found += 1
         return found
 
+    def splits(self, chunks: int, rows: int) -> bool:
+        """Whether what it carries back can be made for each of some chunks by itself, on an engine
+        of so many rows.
+        """
+        if self.train:
+            return self.split_steps(chunks) > 0
+        return self.steps[0].K % (chunks * rows) == 0
+
 
 def matrix_plan(model: Model, position: int, recipe: Recipe) -> MatrixPlan:
     """The matrix from a layer's outputs to the network's, by the recipe's ``feedback_ranks``."""
@@ -194,13 +202,6 @@ class MatrixCode:
                 nest = replace(nest, outer=(rows // self.engine.rows, *nest.outer[1:]), last_rows=self.engine.rows)
                 nest = replace(nest, w=replace(nest.w, index=index))
             asm.add(nest.contract(self.engine, Drain(shift)))
-
-    def splits(self, chunks: int) -> bool:
-        """Whether its results can be made for each of so many chunks by itself."""
-        first = self.matrix.steps[0]
-        if len(self.matrix.steps) == 1:
-            return first.K % (chunks * self.engine.rows) == 0
-        return self.matrix.split_steps(chunks) > 0
 
     def stride(self, chunks: int) -> int:
         """What the register that names a chunk advances by from one to the next."""
