@@ -40,8 +40,9 @@ ALLOWED = {
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
+    "dither.diagrams": "arch compiler golden train",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "
+    "dither.cli": "arch baselines bench boards compiler data devices diagrams link nn recipe report runs tools train "
     "dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",

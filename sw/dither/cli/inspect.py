@@ -15,6 +15,7 @@ from ..arch.config import PRESETS, EngineConfig
 from ..arch.isa import decode_program
 from ..arch.pages import PAGES
 from ..devices import tools
+from ..diagrams import DIAGRAMS
 from ..link.transport import serial_ports
 from ..tools.files import write_atomically
 from ..train.describe import versions
@@ -68,9 +69,12 @@ def info() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
 @click.pass_context
 def docs(context: click.Context, out: Path, check: bool) -> None:
-    """Write the reference pages: instruction set, registers, memories and streams, timing. They
-    derive from data in dither.arch."""
-    texts = {out / name: make() for name, make in PAGES.items()}
+    """Write the pages and diagrams of docs that derive from data.
+
+    The pages are instruction set, registers, memories and streams, timing, packages; the diagrams
+    are drawn from the same data, and from a program that is compiled for them.
+    """
+    texts = {out / name: make() for name, make in {**PAGES, **DIAGRAMS}.items()}
     if check:
         stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
         for page in texts:
@@ -78,7 +82,7 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
         context.exit(1 if stale else 0)
     for page, text in texts.items():
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            page.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(page, partial(_write, text))
         except OSError as error:
             raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
