@@ -15,6 +15,7 @@ from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..boards import Board, BoardError
 from ..tools.toolchain import programmer
+from .answers import Answer, answering
 from .boards import BOARD
 from .building import BuildDisplay
 
@@ -45,8 +46,10 @@ def _overrides(context: click.Context, parameter: click.Parameter, values: tuple
 Examples:
   dither build --board icebreaker                      build/icebreaker/top.bin, report.html
   dither build --board ulx3s-85f --seeds 4 --jobs 2    the best of four placements
+  dither build --board icebreaker --junit budget.xml   a case for each budget
 """,
 )
+@answering("build")
 @_BOARD
 @click.option(
     "--seeds",
@@ -81,6 +84,7 @@ def build(
     out: Path | None,
     force: bool,
     overrides: dict[str, int],
+    answer: Answer,
 ) -> None:
     """Make a board's bitstream from its gateware with open tools, and a report of what it takes.
 
@@ -103,12 +107,14 @@ def build(
             listener=display.listen,
         )
     for verdict in result.verdicts:
-        click.echo(verdict.text, err=not verdict.kept)
+        answer.echo(verdict.text, err=not verdict.kept)
+        answer.case(f"{board.name}: {verdict.name}", failure=None if verdict.kept else verdict.text)
         tried = len(result.report["seeds"])
         if verdict.name == "fmax_mhz" and not verdict.kept and tried < _MOST_SEEDS:
             more = min(2 * tried, _MOST_SEEDS)
             click.echo(f"another placement may be faster: --seeds {more} tries {more}", err=True)
-    click.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
+    answer.values = {"folder": result.folder, "kept": result.kept, **result.report}
+    answer.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
     if not result.kept:
         context.exit(1)
 

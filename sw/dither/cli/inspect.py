@@ -21,17 +21,31 @@ from ..tools.files import write_atomically
 from ..train.describe import versions
 from ..train.experiment import Experiment
 from ..train.tasks import load_task, task_names
+from .answers import Answer, answering
 from .values import ENGINE, Suggesting
 
 __all__ = ["disassemble", "docs", "info"]
 
 
 @click.command()
-def info() -> None:
+@answering("info")
+def info(answer: Answer) -> None:
     """Show the engine presets, the tasks, versions, tools and serial ports.
 
     The tools are those that --device rtl needs.
     """
+    found, ports = tools(), serial_ports()
+    answer.values = {
+        "engines": {name: {"digest": config.digest(), **config.to_dict()} for name, config in PRESETS.items()},
+        "tasks": task_names(),
+        "versions": versions(),
+        "tools": {tool: {"usable": good, "found": what} for tool, what, good in found},
+        "ports": [{"path": port.path, "description": port.description, "bridge": port.bridge} for port in ports],
+    }
+    for tool, what, good in found:
+        answer.case(tool, skipped=None if good else what)
+    if answer.as_json:
+        return
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
@@ -50,9 +64,9 @@ def info() -> None:
     console.print("\n[bold]tasks[/]    " + ", ".join(task_names()))
     console.print("[bold]versions[/] " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     console.print("\n[bold]tools of the simulated gateware[/]")
-    for tool, found, good in tools():
-        console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {found}", soft_wrap=True)
-    console.print("\n[bold]serial ports[/]" + ("" if (ports := serial_ports()) else "\n  none"))
+    for tool, what, good in found:
+        console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {what}", soft_wrap=True)
+    console.print("\n[bold]serial ports[/]" + ("" if ports else "\n  none"))
     for port in ports:
         note = "" if port.bridge else " (not a bridge that boards have)"
         console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
