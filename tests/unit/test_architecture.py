@@ -29,20 +29,24 @@ ALLOWED = {
     "dither.recipe": "arch",
     # From there to a program, and machines that execute it.
     "dither.golden": "arch",
+    "dither.native": "arch golden tools",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
-    "dither.devices": "arch golden link tools",
+    "dither.bitstreams": "boards tools",
+    "dither.devices": "arch golden link native tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
+    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
+    "dither.diagrams": "arch compiler golden train",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "
-    "dither_hw.build",
+    "dither.cli": "arch baselines bench bitstreams boards compiler data devices diagrams link nn recipe report runs "
+    "tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

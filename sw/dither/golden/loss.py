@@ -13,7 +13,18 @@ from ..arch.fixedpoint import saturate, shift_round
 from ..arch.isa import Instruction, LossKind, LossMode
 from ..arch.tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
 
-__all__ = ["EXP_FRAC", "EXP_ONE", "LN2", "LOSS_BITS", "MAX_FRAC", "LossPlan", "LossResult", "floor_log2", "loss", "no_tables"]
+__all__ = [
+    "EXP_FRAC",
+    "EXP_ONE",
+    "LN2",
+    "LOSS_BITS",
+    "MAX_FRAC",
+    "LossPlan",
+    "LossResult",
+    "floor_log2",
+    "loss",
+    "no_tables",
+]
 
 LN2 = 45426
 """Natural logarithm of 2 with 16 fraction bits."""

@@ -22,7 +22,17 @@ from ..arch.moments import (
 from ..arch.tables import ScalarTable, scalar_lookup
 from .loss import floor_log2
 
-__all__ = ["DIRECTION_BITS", "RATE_BITS", "RECIPROCAL_BITS", "SHIFTED_BITS", "SIGN_UNIT", "Updated", "adam_direction", "step", "update"]
+__all__ = [
+    "DIRECTION_BITS",
+    "RATE_BITS",
+    "RECIPROCAL_BITS",
+    "SHIFTED_BITS",
+    "SIGN_UNIT",
+    "Updated",
+    "adam_direction",
+    "step",
+    "update",
+]
 
 SHIFTED_BITS = 17
 """Number of bits, signed, that a shifted gradient is clipped to."""

@@ -1,4 +1,4 @@
-"""The native machine: the golden machine's bits and counters from compiled C++, several times as fast."""
+"""The native machine: the golden machine's bits and counters, computed by compiled C++."""
 
 from .machine import NativeMachine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..arch.isa import STACK_DEPTH
 from ..tools import toolchain
 from ..tools.cache import cached, digest
-from ..tools.compiled import COMMON, LINK, compile_all, link, load_library
+from ..tools.compiled import COMMON, LINK, Signature, compile_all, link, load_library
 from .facts import header
 
 __all__ = ["Hooks", "Outcome", "Range", "Segment", "library"]
@@ -82,7 +82,7 @@ def _key() -> str:
 def _load(path: Path) -> ctypes.CDLL:
     machine, number, numbers = ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)
     words = ctypes.POINTER(ctypes.c_int32)
-    signatures = {
+    signatures: dict[str, Signature] = {
         "new": (machine, [words, number, Hooks]),
         "delete": (None, [machine]),
         "forget": (None, [machine]),

@@ -81,4 +81,5 @@ def _lines() -> Iterator[str]:
 
 
 def _enumeration(name: str, members: dict[str, int]) -> str:
-    return f"namespace {name.lower()} {{ enum {{ {', '.join(f'{key} = {value}' for key, value in members.items())} }}; }}"
+    inside = ", ".join(f"{key} = {value}" for key, value in members.items())
+    return f"namespace {name.lower()} {{ enum {{ {inside} }}; }}"

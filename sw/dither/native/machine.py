@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -222,18 +223,13 @@ def _alive(machine: weakref.ref[NativeMachine]) -> NativeMachine:
     return found
 
 
-class _naming:
+@contextmanager
+def _naming(address: int, instruction: Instruction) -> Iterator[None]:
     """Says in what is raised within a ``with`` block which instruction it was."""
-
-    def __init__(self, address: int, instruction: Instruction) -> None:
-        self._where = f"fault at word {address} ({instruction.name})"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, DeviceError):
-            raise DeviceError(f"{self._where}: {error}") from error
+    try:
+        yield
+    except DeviceError as error:
+        raise DeviceError(f"fault at word {address} ({instruction.name}): {error}") from error
 
 
 def _pointer(values: NDArray[np.int64]) -> Any:
