@@ -1,5 +1,5 @@
-"""The native machine leaves the golden machine's bits, in streams, memories, counters and ranges, and
-faults where that one does, with the same words.
+"""The native machine leaves the golden machine's bits: in streams, memories, counters, ranges; and
+it faults where that one does, with the same words.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ ALLOWED = {
     "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
     "dither_sim.cxxrtl": "dither.arch dither.tools",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
-    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
+    "dither_sim.memory": "dither.arch dither.store dither.tools dither_hw.sdram dither_hw.store verilated verilog",
     "dither_sim.board": "dither.arch dither.link dither.store dither.tools dither.train dither_hw.board fabrics memory "
     "netlist verilated verilog",
 }
