@@ -28,11 +28,10 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
     auto copy = [&](auto &numbers, int width) {
         for (size_t i = 0; i < size; i++) numbers[first + i] = wrapped(values[i], width);
     };
-    auto copy_entries = [&](Array<int32_t> (&entries)[2], int value_mask, int value_width, int slope_width) {
+    auto copy_entries = [&](Array<int64_t> &entries, bool sign, int width) {
         for (int i = 0; i < count; i++) {
-            int64_t value = values[2 * i];
-            entries[0][base + i] = value_mask ? value & value_mask : wrapped(value, value_width);
-            entries[1][base + i] = wrapped(values[2 * i + 1], slope_width);
+            const int64_t value = sign ? wrapped(values[2 * i], width) : values[2 * i] & ((1 << width) - 1);
+            entries[base + i] = int64_t(uint64_t(wrapped(values[2 * i + 1], width)) << 32 | uint32_t(value));
         }
     };
     switch (kind) {
@@ -47,10 +46,8 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
             copy(weight, config.width);
             weights_written(base, count);
             break;
-        case memory::ACTIVATION_TABLE: copy_entries(activation_entries_, 0, config.width, config.width); break;
-        case memory::SCALAR_TABLE:
-            copy_entries(scalar_entries_, (1 << facts::SCALAR_VALUE_BITS) - 1, 0, facts::SCALAR_VALUE_BITS);
-            break;
+        case memory::ACTIVATION_TABLE: copy_entries(activation_entries_, true, config.width); break;
+        case memory::SCALAR_TABLE: copy_entries(scalar_entries_, false, facts::SCALAR_VALUE_BITS); break;
     }
 }
 

@@ -28,20 +28,21 @@ struct Aligned {
 template <class Number>
 using Array = std::vector<Number, Aligned<Number>>;
 
-// A table's entries: value and slope at the beginning of each segment.
+// A table's entries: for each segment the value at its beginning, and its slope in the upper half.
 struct Table {
-    const int32_t *values, *slopes;
+    const int64_t *entries;
     int fraction_bits;
 
     // The interpolation for unsigned inputs, not yet clipped.
     INLINE Int8 at(Int8 input) const {
-        Int8 index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
-        Int8 rise = picked(slopes, index) * fraction + (1 << (fraction_bits - 1));
-        return picked(values, index) + (rise >> fraction_bits);
+        const Int8 fraction = input & ((1 << fraction_bits) - 1);
+        const Long8 entry = picked(entries, input >> fraction_bits);
+        return low_halves(entry) + ((high_halves(entry) * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
     }
     INLINE int32_t at(int32_t input) const {
-        int32_t index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
-        return values[index] + ((slopes[index] * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
+        const int32_t fraction = input & ((1 << fraction_bits) - 1);
+        const int64_t entry = entries[input >> fraction_bits];
+        return int32_t(entry) + ((int32_t(entry >> 32) * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
     }
 };
 
@@ -65,9 +66,8 @@ class Memories {
           gradient(master.size()),
           kept(groups * GROUP),
           activation_(size_t(groups) * config.activation_depth * GROUP),
-          activation_entries_{Array<int32_t>(config.activation_tables << config.table_bits),
-                              Array<int32_t>(config.activation_tables << config.table_bits)},
-          scalar_entries_{Array<int32_t>(3 << config.table_bits), Array<int32_t>(3 << config.table_bits)} {}
+          activation_entries_(config.activation_tables << config.table_bits),
+          scalar_entries_(3 << config.table_bits) {}
 
     // All words of a group, eight numbers each.
     float *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
@@ -99,13 +99,12 @@ class Memories {
     uint64_t version(int begin, int end) const;
 
   private:
-    Table table(const Array<int32_t> (&entries)[2], int number, int input_bits) const {
-        return {entries[0].data() + (number << config.table_bits), entries[1].data() + (number << config.table_bits),
-                input_bits - config.table_bits};
+    Table table(const Array<int64_t> &entries, int number, int input_bits) const {
+        return {entries.data() + (number << config.table_bits), input_bits - config.table_bits};
     }
 
     Array<float> activation_;
-    Array<int32_t> activation_entries_[2], scalar_entries_[2];
+    Array<int64_t> activation_entries_, scalar_entries_;
     std::vector<Written> written_;
     uint64_t version_ = 0;
 };
