@@ -74,17 +74,15 @@ INLINE unsigned lanes_of(Int8 mask) {
 INLINE int count(unsigned bits) { return __builtin_popcount(bits); }
 
 // entries[index], lane by lane.
-INLINE Long8 picked(const int64_t *entries, Int8 index) {
-#if defined(__AVX512F__)
-    return (Long8)_mm512_i32gather_epi64((__m256i)index, entries, 8);
+INLINE Int8 picked(const int32_t *entries, Int8 index) {
+#if defined(__AVX2__)
+    return (Int8)_mm256_i32gather_epi32(entries, (__m256i)index, 4);
 #else
-    Long8 found;
+    Int8 found;
     for (int i = 0; i < GROUP; i++) found[i] = entries[index[i]];
     return found;
 #endif
 }
-INLINE Int8 low_halves(Long8 value) { return __builtin_convertvector(value, Int8); }
-INLINE Int8 high_halves(Long8 value) { return __builtin_convertvector(value >> 32, Int8); }
 
 // The sum of each of eight vectors' lanes.
 INLINE Double8 sums_of(const Double8 *eight) {
