@@ -33,6 +33,7 @@ ALLOWED = {
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
+    "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
@@ -42,8 +43,8 @@ ALLOWED = {
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices diagrams link nn recipe report runs tools train "
-    "dither_hw.build",
+    "dither.cli": "arch baselines bench bitstreams boards compiler data devices diagrams link nn recipe report runs "
+    "tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",
