@@ -58,7 +58,6 @@ Examples:
   dither train hjb --stencil central:0.125
 """,
 )
-@answering("train")
 @click.argument("task", type=Suggesting("task", task_names()), required=False)
 @click.option(
     "--device",
@@ -164,6 +163,7 @@ Examples:
     metavar="FILE:FIRST-LAST",
     help="Write waveforms of these device commands (--device rtl): 4 trains step 0.",
 )
+@answering("train")
 @click.pass_context
 def train(context: click.Context, /, resume: Path | None, answer: Answer, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
