@@ -40,6 +40,7 @@ ALLOWED = {
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
+    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
     # People.
