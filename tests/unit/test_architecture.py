@@ -29,12 +29,13 @@ ALLOWED = {
     "dither.recipe": "arch",
     # From there to a program, and machines that execute it.
     "dither.golden": "arch",
+    "dither.native": "arch golden tools",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
     "dither.bitstreams": "boards tools",
-    "dither.devices": "arch golden link tools",
+    "dither.devices": "arch golden link native tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
@@ -70,7 +71,7 @@ ALLOWED = {
     "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
     "dither_sim.cxxrtl": "dither.arch dither.tools",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
-    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
+    "dither_sim.memory": "dither.arch dither.store dither.tools dither_hw.sdram dither_hw.store verilated verilog",
     "dither_sim.board": "dither.arch dither.link dither.store dither.tools dither.train dither_hw.board fabrics memory "
     "netlist verilated verilog",
 }
