@@ -34,12 +34,13 @@ ALLOWED = {
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
     "dither.devices": "arch golden link tools",
+    "dither.inference": "arch compiler data devices tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
-    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
+    "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     # People.
     "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "

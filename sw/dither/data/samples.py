@@ -212,9 +212,13 @@ def _table(path: Path, features: int | None) -> Samples:
         raise DataError(f"{path} is larger than {LARGEST >> 20} MiB; put its numbers into an .npz file")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            first = next(csv.reader(file), [])
+            rows = csv.reader(file)
+            first = next(rows, [])
+            odd = next((rows.line_num for row in rows if row and len(row) != len(first)), None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no text with commas ({error})") from None
+    if odd is not None:
+        raise DataError(f"{path} has {len(first)} columns in its first line, but not in line {odd}")
     cells = [cell.strip() for cell in first]
     named = not all(_number(cell) for cell in cells[:-1] or cells)
     labelled = features is None or len(cells) != features
