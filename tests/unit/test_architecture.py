@@ -33,6 +33,7 @@ ALLOWED = {
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
+    "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link tools",
     "dither.inference": "arch compiler data devices tools",
     # Training, and what it leaves behind.
@@ -42,9 +43,10 @@ ALLOWED = {
     "dither.baselines": "nn physics pytorch report runs tools train",
     "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
+    "dither.diagrams": "arch compiler golden train",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "
-    "dither_hw.build",
+    "dither.cli": "arch baselines bench bitstreams boards compiler data devices diagrams link nn recipe report runs "
+    "tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

@@ -87,6 +87,7 @@ def _mnist_from(folder: Path | None, found: Path) -> Task:
             # Nothing goes back through time: the state of every time step gets the error at the
             # network's outputs.
             "mnist-rnn": {"estimator": ("feedback", "exact")},
+            "mnist-rnn-states": {"estimator": ("target", "exact"), "projection": 6.0, "hidden_headroom": 4},
         },
         scaling=Scaling((127.5,), (127.5,)),
     )
