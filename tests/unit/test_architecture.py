@@ -35,7 +35,7 @@ ALLOWED = {
     "dither.boards": "arch link store tools",
     "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link tools",
-    "dither.inference": "arch compiler data devices tools",
+    "dither.inference": "arch compiler data devices nn pytorch tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",

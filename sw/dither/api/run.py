@@ -18,6 +18,7 @@ from ..runs.metrics import ACCURACY
 from ..tools.files import AnyPath
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment, roomy
+from ..train.task import TaskError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,17 +101,57 @@ class Run(RunFolder):
                 # A run of an older version: its formats follow from its task.
                 experiment = Experiment.of_run(self)
                 forward = formats_to_dict(experiment.compile(experiment.load(), experiment.roomy).formats)
-            config = roomy(EngineConfig.from_dict(values["engine"]), LANES)
             held = compile_inference(
-                Model.from_dict(values["model"]), formats_from_dict(forward), engine or config, self.masters()
+                Model.from_dict(values["model"]),
+                formats_from_dict(forward),
+                engine or roomy(self.engine, LANES),
+                self.masters(),
             )
-            classes = values.get("classes") or (range(held.outputs) if self.metric is ACCURACY else None)
-            scaling = Scaling.from_dict(values["scaling"]) if values.get("scaling") else AS_THEY_ARE
-        except CompileError:
+            return Bundle(held, values.get("title", self.path.name), self.scaling, self.classes)
+        except (CompileError, TaskError):
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{self.path / 'run.json'} does not describe the network: {error}") from None
-        return Bundle(held, values.get("title", self.path.name), scaling, None if classes is None else tuple(classes))
+
+    @property
+    def engine(self) -> EngineConfig:
+        """Engine that decided the run's number formats and whose cycles were counted.
+
+        :raises RunError: if ``run.json`` lacks it.
+        """
+        try:
+            return EngineConfig.from_dict(self.description["engine"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path / 'run.json'} does not describe an engine: {error}") from None
+
+    @property
+    def scaling(self) -> Scaling:
+        """How samples as they are become inputs of the network."""
+        values = self.description.get("scaling")
+        return Scaling.from_dict(values) if values else AS_THEY_ARE
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """Label of each class, in the order of the network's outputs; None for an equation."""
+        if self.metric is not ACCURACY:
+            return None
+        return tuple(self.description.get("classes") or range(self.description["sizes"][-1]))
+
+    def export(self, path: AnyPath, engine: EngineConfig | None = None) -> Path:
+        """Writes the trained network to a file whose suffix decides what it becomes.
+
+        ``.npz`` is an archive of NumPy, ``.pt`` a state for PyTorch, ``.onnx`` a graph for other
+        runtimes, ``.bundle`` a program with parameters that devices run without training.
+
+        :param engine: engine of a bundle; the run's own if None.
+        :raises BundleError: if there is no such kind of file, or it cannot be written.
+        :raises ImportError: if the package that the format needs is not installed.
+        :raises CompileError: if a bundle's program does not fit the engine.
+        """
+        from ..inference.export import BUNDLE, write_network
+
+        own = Path(path).suffix == BUNDLE
+        return write_network(path, self.network(), self.bundle(engine or (self.engine if own else None)))
 
     def outputs(self, x: ArrayLike, device: str = "golden") -> NDArray[np.float64]:
         """Returns the network's outputs, computed in fixed point as the engine does.
@@ -141,8 +182,7 @@ class Run(RunFolder):
         """
         outputs = self.outputs(x)
         if self.metric is ACCURACY:
-            classes = np.array(self.description.get("classes") or range(outputs.shape[1]))
-            return np.asarray(classes[outputs.argmax(axis=1)])
+            return np.asarray(np.array(self.classes)[outputs.argmax(axis=1)])
         task = Experiment.of_run(self).load()
         self.require(isinstance(task, EquationTask), "is of no equation")
         solution = cast(EquationTask, task).problem.solution_of(np.asarray(x, np.float64), outputs[:, 0])

@@ -50,6 +50,11 @@ class Samples:
     scaling: Scaling | None = None
     """How inputs are scaled; None if that is not said."""
 
+    @property
+    def named(self) -> NDArray[Any] | None:
+        """Labels by the names of their classes, shape (samples,); None if there are none."""
+        return self.labels if self.labels is None or self.classes is None else np.array(self.classes)[self.labels]
+
 
 def as_inputs(values: ArrayLike, where: str, features: int | None = None) -> NDArray[Any]:
     """Returns inputs as a matrix of numbers, shape (samples, features).
