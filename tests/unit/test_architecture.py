@@ -36,12 +36,13 @@ ALLOWED = {
     "dither.boards": "arch link store tools",
     "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link native tools",
+    "dither.inference": "arch compiler data devices nn pytorch tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
-    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
+    "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
     # People.
