@@ -199,6 +199,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
                 device=experiment.device,
                 board=prepared.board,
                 command=prepared.experiment.command,
+                source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
         finished = _train(console, trainer)
