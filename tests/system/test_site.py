@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,21 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         assert (tmp_path / "site" / "_images" / f"{name}.svg").is_file()
     found = (tmp_path / "site" / "explanation" / "step.html").read_text()
     assert "10,381" in found
+
+
+def examples() -> list[str]:
+    """Every command line that the help of a command gives as an example."""
+    return re.findall(r"^\$ dither (.*?)(?:  # .*)?$", command_page(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", examples())
+def test_examples_of_the_help_are_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in ("CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
+    (tmp_path / "heat.py").touch()
+    # What stands behind a pipe or && is for the shell.
+    name, *words = shlex.split(re.split(r" [|&]", line)[0])
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    command.make_context(name, words)
