@@ -113,19 +113,30 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "10,381" in found
 
 
-def examples() -> list[str]:
-    """Every command line that the help of a command gives as an example."""
-    return re.findall(r"^\$ dither (.*?)(?:  # .*)?$", command_page(), re.MULTILINE)
+def written() -> list[str]:
+    """Every command line of dither in a block of code, on any page and in the help of commands."""
+    pages = [path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
+    lines = set()
+    for text in [command_page(), *pages]:
+        inside = False
+        for line in text.replace("\\\n", " ").splitlines():
+            inside ^= line.startswith("```")
+            match = re.match(r"(?:\$ | {4})?dither (\S.*)", line)
+            if match and not line.endswith("[OPTIONS]") and (inside or line.startswith("    ")):
+                lines.add(re.sub(r"\s+# .*| {2,}.*", "", match[1]).strip())
+    return sorted(lines)
 
 
-@pytest.mark.parametrize("line", examples())
-def test_examples_of_the_help_are_commands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("line", written())
+def test_commands_that_are_written_down_are_commands(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for kind in ("CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
     (tmp_path / "heat.py").touch()
-    # What stands behind a pipe or && is for the shell.
-    name, *words = shlex.split(re.split(r" [|&]", line)[0])
+    # What stands behind a pipe, && or > is for the shell.
+    name, *words = shlex.split(re.split(r" (?:[|&>]|\.\.\.)", line)[0])
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     command.make_context(name, words)
