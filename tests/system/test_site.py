@@ -14,8 +14,11 @@ import click
 import pytest
 
 import dither
+from dither.boards import PLATFORM_VARIABLE
 from dither.cli import cli
 from dither.cli.page import command_page
+from dither.data import DATA_VARIABLE
+from dither.tools.toolchain import FPGA_TOOLS
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "tutorials" / "digits-to-board.ipynb"
@@ -44,6 +47,15 @@ def test_the_python_page_has_every_name() -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text()
     listed = re.findall(r"^\.\. auto\w+:: dither\.(?:[\w.]+\.)?(\w+)$", page, re.MULTILINE)
     assert sorted(listed) == sorted(dither.__all__)
+
+
+def test_the_page_of_environment_variables_has_all_of_them() -> None:
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    listed = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page))
+    asked = {DATA_VARIABLE, PLATFORM_VARIABLE}
+    sources = "".join(path.read_text() for path in (ROOT / "sw").rglob("*.py"))
+    asked |= set(re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', sources)) - {"PATH"}
+    assert listed == asked | {tool.variable for tool in FPGA_TOOLS.values()}
 
 
 def test_every_page_can_be_reached() -> None:
