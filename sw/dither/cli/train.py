@@ -50,7 +50,7 @@ Examples:
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
   dither train digits --device /dev/ttyUSB0        on a board
-  dither train --resume runs/seven --device golden the same run on another machine
+  dither train --resume runs/seven --device golden    the same run on another machine
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
   dither train mnist --model mnist-mlp --engine 8x32-deep
