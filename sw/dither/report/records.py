@@ -27,7 +27,6 @@ from ..tools.files import AnyPath, make_folders, write_atomically
 from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
-from ..train.tasks import load_task
 from .yardsticks import yardstick
 
 __all__ = [
@@ -225,7 +224,7 @@ def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:
 
 def _equation(experiment: Experiment) -> dict[str, Any]:
     """Returns what else a record says of a differential equation."""
-    task = load_task(experiment.task, experiment.stencil, experiment.data)
+    task = experiment.load()
     if not isinstance(task, EquationTask):
         return {}
     nothing = np.zeros(len(task.test_points))
