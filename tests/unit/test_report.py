@@ -77,12 +77,16 @@ def description(**changes: Any) -> dict[str, Any]:
 def make(path: Path, rows: int = 5, **changes: Any) -> RunFolder:
     run = RunFolder.create(path, description(**changes))
     for number in range(rows):
-        step = 10 * number
-        record = (np.arange(9) - 4) * (step + 1) << 20
-        run.append(
-            CurveRow(step, step * 64, step * 640, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record)), record
-        )
+        add(run, number)
     return run
+
+
+def add(run: RunFolder, number: int) -> None:
+    """Logs one more step."""
+    step = 10 * number
+    record = (np.arange(9) - 4) * (step + 1) << 20
+    row = CurveRow(step, step * 64, step * 640, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record))
+    run.append(row, record)
 
 
 def test_page_is_whole_and_self_contained(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def summary(path: list[Stop]) -> str:
     wires, total = sum(stop.wire_ns for stop in path), sum(stop.wire_ns + stop.cell_ns for stop in path)
     ends = {unit_of(first.cell), unit_of(last.cell), "top"}
     between = [unit for unit in dict.fromkeys(unit_of(stop.cell) for stop in path[1:-1]) if unit not in ends]
-    way = f" by way of {' and '.join(between)}" if between else ""
+    way = f" by way of {' and '.join(filter(None, (', '.join(between[:-1]), between[-1])))}" if between else ""
     goal = "back to it" if first.cell == last.cell else f"to {short_name(last.cell)}"
     return (
         f"The slowest path leads from {short_name(first.cell)}{way} {goal}: {total:.1f} ns, "

@@ -125,6 +125,8 @@ class Confusion:
     """Number of optimiser steps that the network had done."""
     counts: list[list[int]]
     """Number of samples of each class (rows) that were taken for each class (columns)."""
+    names: list[str]
+    """Names of the classes."""
 
     def weight(self, row: int, column: int) -> float:
         """Returns a cell's depth of colour from 0 to 1.
@@ -251,7 +253,7 @@ def collect(run: RunFolder) -> Facts:
             memories=[_memory(memory) for memory in description["memories"]],
             engine=_settings(description["engine"], EngineConfig().to_dict()),
             recipe=_settings(description["recipe"], Recipe().to_dict()),
-            confusion=_confusion(description.get("confusion")),
+            confusion=_confusion(description.get("confusion"), description.get("classes")),
             yardstick=yardstick(description, run.metric),
             seconds=progress["seconds"],
         )
@@ -342,9 +344,11 @@ def _settings(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Se
     return sorted(found, key=lambda each: not each.own)
 
 
-def _confusion(entry: Mapping[str, Any] | None) -> Confusion | None:
+def _confusion(entry: Mapping[str, Any] | None, names: list[Any] | None) -> Confusion | None:
     if entry is None or not 2 <= len(entry["counts"]) <= _MOST_CLASSES:
         return None
-    if any(len(line) != len(entry["counts"]) for line in entry["counts"]):
-        raise ValueError("a confusion matrix that is not square")
-    return Confusion(entry["step"], entry["counts"])
+    counts = entry["counts"]
+    called = [str(name) for name in names or range(len(counts))]
+    if any(len(line) != len(counts) for line in (*counts, called)):
+        raise ValueError("a confusion matrix of other classes")
+    return Confusion(entry["step"], counts, called)
