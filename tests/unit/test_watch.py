@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dither.cli import main
@@ -42,7 +45,7 @@ def test_the_page_follows_the_run_and_ends_with_it(tmp_path: Path) -> None:
     seen: list[int] = []
     path = watch(run.path, seen=lambda run: seen.append(len(run.curve())), wait=life)
     assert life.pages == [None, None, True, True, True]
-    assert seen == [1, 2]
+    assert seen == [1, 2, 2]
     assert path == run.path / "report.html"
     assert MARK not in path.read_text()
     assert "Under way" not in path.read_text()
@@ -95,3 +98,42 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert said[1] == "step 10: loss 1, accuracy 10.00%"
     assert said[-1] == f"report: {run.path / 'report.html'}"
     assert main(["report", str(tmp_path), "--watch"]) == 2
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """What event files say, by tag and step."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    for file in folder.iterdir():
+        data = file.read_bytes()
+        while data:
+            (size,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + size])
+            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+            data = data[16 + size :]
+    return found
+
+
+def test_event_files_follow_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboardX")
+    run = make(tmp_path / "run", rows=2)
+    monkeypatch.setattr(time, "sleep", Life(run, "log", "end"))
+    command = ["report", str(run.path), "--tensorboard", str(tmp_path / "events")]
+    assert main([*command, "--watch"]) == 0
+    expected = {
+        (name, row.step): np.float32(value)
+        for row in run.curve()
+        for name, value in (("loss/held-out", row.loss), ("loss/training", row.train_loss), ("accuracy", row.metric))
+    }
+    assert len(expected) == 9
+    assert scalars(tmp_path / "events" / "run") == expected
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "again")]) == 0
+    assert scalars(tmp_path / "again" / "run") == expected
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert main([*command[:-1], str(tmp_path / "never")]) == 2
+    assert "pip install 'dither[tensorboard]'" in capsys.readouterr().err

@@ -31,7 +31,7 @@ class Stop:
     net: str
     """Name of the net that leads there; empty for the first cell."""
     cells: int = 1
-    """Number of cells."""
+    """Number of cells that the stop stands for: more than one of a carry chain."""
 
 
 def stops(path: Iterable[Mapping[str, Any]]) -> list[Stop]:

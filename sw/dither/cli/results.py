@@ -72,7 +72,8 @@ def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
     epilog="""\b
 Examples:
   dither report runs/digits-golden-1
-  dither report runs/mnist-golden-1 --watch     while it trains, in another terminal
+  dither report runs/mnist-golden-1 --watch                       while it trains, in another terminal
+  dither report runs/mnist-golden-1 --watch --tensorboard events  the same for TensorBoard (an optional extra)
 """,
 )
 @click.argument("run", type=click.Path(path_type=Path))
@@ -85,23 +86,39 @@ Examples:
     is_flag=True,
     help="Make it again as long as the run goes on; the page in the browser shows itself anew. Ctrl-C ends that.",
 )
-def report(run: Path, out: Path | None, watched: bool) -> None:
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the curve as event files too, to DIR/NAME for a run of that name.",
+)
+def report(run: Path, out: Path | None, watched: bool, tensorboard: Path | None) -> None:
     """Write the report of RUN: curves, engine, plan, cycles, ranges, memory map.
 
     A finished run has one already; this makes it again, or makes one of an interrupted run, or of
     one that is under way.
     """
     from ..report import write_report
+    from ..report.tensorboard import Events
     from ..report.watch import watch
+
+    opened, steps = RunFolder.open(run), [-1]
+    events = Events(tensorboard / run.resolve().name) if tensorboard else None
+
+    def seen(run: RunFolder) -> None:
+        last = run.curve()[-1]
+        if watched and last.step != steps[-1]:
+            steps.append(last.step)
+            click.echo(f"step {last.step}: loss {last.loss:.4g}, {run.metric.title} {run.metric.text(last.metric)}")
+        if events:
+            events.add(run)
 
     if watched:
         click.echo(f"watching {run}: open {out or run / 'report.html'} in a browser; Ctrl-C ends this")
-        path = watch(run, out, seen=_seen)
+        path = watch(run, out, seen=seen)
     else:
-        path = write_report(RunFolder.open(run), out)
+        path = write_report(opened, out)
+        seen(opened)
+    if events:
+        events.close()
     click.echo(f"report: {path}")
-
-
-def _seen(run: RunFolder) -> None:
-    last = run.curve()[-1]
-    click.echo(f"step {last.step}: loss {last.loss:.4g}, {run.metric.title} {run.metric.text(last.metric)}")

@@ -38,7 +38,7 @@ class Verdict:
     """What the clips of a run mean for it."""
 
     text: str
-    """One sentence."""
+    """What the clips mean, in one sentence."""
     serious: bool
     """Whether there is something to mend."""
 

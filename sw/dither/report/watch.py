@@ -31,7 +31,7 @@ def watch(
     page that no longer shows itself anew.
 
     :param out: file to write; ``report.html`` in the folder if None.
-    :param seen: called with the run whenever a page has been written.
+    :param seen: called with the run whenever a page has been written, the last one included.
     :param wait: called with the seconds to wait.
     :returns: path of the last page.
     :raises RunError: as :func:`~dither.report.write_report`.
@@ -44,12 +44,12 @@ def watch(
             busy = run.busy
             state = run.state
             try:
-                if not busy:
-                    return write_report(run, out)
-                if state != before and run.curve():
-                    write_report(run, out, REFRESH)
+                if not busy or (state != before and run.curve()):
+                    page = write_report(run, out, REFRESH if busy else None)
                     before = state
                     seen(run)
+                    if not busy:
+                        return page
                 complaint = ""
             except RunError as error:
                 # Who resumes a run cuts it back first: only what stays wrong is wrong.
