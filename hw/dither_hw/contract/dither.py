@@ -33,11 +33,11 @@ class DitherUnit(wiring.Component):
     factors are read meanwhile.
 
     Cycles: :func:`dither.arch.timing.execution_cycles`. From a word's address to its write:
-    :data:`~dither.arch.timing.MEMORY_LATENCY` + 2 cycles. No word is visited twice, so the result
+    :data:`~dither.arch.timing.MEMORY_LATENCY` + 3 cycles. No word is visited twice, so the result
     may be written in place of the input.
 
     Resources (ECP5, L = 32, W = 18, the generator included): about 2350 LUT4, 460 carry cells, 2230
-    flip-flops; for each lane, two registers of W bits, one of W+1 and an adder.
+    flip-flops; for each lane, three registers of W bits, one of W+1 and an adder.
 
     Attributes
     ----------
@@ -85,9 +85,9 @@ class DitherUnit(wiring.Component):
         layout = data.StructLayout({"valid": 1, "last": 1})
         source = Signal(layout)
         m.d.comb += [source.valid.eq(issue), source.last.eq(issue & last)]
-        stages = delay_line(m, source, MEMORY_LATENCY + 2, "stage")
-        arrived, summed, saturated = stages[MEMORY_LATENCY:]
-        signs = self._signs(m, arrived.valid)
+        stages = delay_line(m, source, MEMORY_LATENCY + 3, "stage")
+        taken, summed, saturated = stages[MEMORY_LATENCY + 1 :]
+        signs = self._signs(m, taken.valid)
         self._compute(m, signs, preparing, summed.valid)
 
         target = Signal(ADDRESS_BITS)
@@ -126,7 +126,7 @@ class DitherUnit(wiring.Component):
         return issue, last, preparing
 
     def _signs(self, m: Module, using: Value) -> Value:
-        """Returns the arrived word's signs; the next word's follow a cycle of ``using``."""
+        """Returns the signs of the word at hand; the next word's follow a cycle of ``using``."""
         lanes = self.config.lanes
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         number = Signal(_BLOCK_NUMBER_BITS, reset_less=True)
@@ -175,16 +175,20 @@ class DitherUnit(wiring.Component):
         return bits[:lanes]
 
     def _compute(self, m: Module, signs: Value, preparing: Value, summed: Value) -> None:
-        """Adds signed factors to the arrived word, clips the sums and counts the clips."""
+        """Adds signed factors to the word at hand, clips the sums and counts the clips.
+
+        The word is the one that came from the memory in the cycle before.
+        """
         lanes, width = self.config.lanes, self.config.width
-        factors = Signal(lanes * width, reset_less=True)
+        word, factors = (Signal(lanes * width, name=name, reset_less=True) for name in ("word", "factors"))
+        m.d.sync += word.eq(self.activation.data)
         with m.If(preparing):  # the last one is the factors' word
-            m.d.sync += factors.eq(self.activation.data)
+            m.d.sync += factors.eq(word)
         sums = Signal(data.ArrayLayout(signed(width + 1), lanes), reset_less=True)
         clipped = Signal(lanes)
         for lane in range(lanes):
             part = slice(lane * width, (lane + 1) * width)
-            x, factor = self.activation.data[part], factors[part]
+            x, factor = word[part], factors[part]
             still, minus = Signal(name=f"still{lane}"), Signal(name=f"minus{lane}")
             m.d.comb += [
                 still.eq(self.fields.gate & (x[-1] | ~x.any())),
