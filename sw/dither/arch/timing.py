@@ -356,10 +356,10 @@ def dither_start(config: EngineConfig) -> int:
 
     The signs of the first word stand in two blocks of the generator. Shifting them into place takes
     up to :data:`DITHER_ALIGNMENT` cycles, and with many lanes the third block may be needed before
-    it could be there.
+    it could be there. The next block starts a cycle after the one before was taken.
     """
     generation = generator_cycles(config.rounds_per_cycle)
-    return 1 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS - 1)
+    return 2 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS)
 
 
 def _dither(config: EngineConfig, instruction: Instruction) -> int:

@@ -27,7 +27,7 @@ EXECUTION: dict[str, str] = {
     "UPDATE": "1 + UPDATE_INTERVAL * (R * count - 1) + UPDATE_LATENCY + 1",
     "CORRELATE": f"{_TILES} * (R + {_NEST}) + idle) - idle + ISSUE_LATENCY + MEMORY_LATENCY + OPERAND_LATENCY + "
     "MULTIPLIER_LATENCY + a + 2",
-    "DITHER": "1 + 2 * G + max(DITHER_ALIGNMENT, G + L - 65) + count + MEMORY_LATENCY + 3",
+    "DITHER": "2 + 2 * G + max(DITHER_ALIGNMENT, G + L - 64) + count + MEMORY_LATENCY + 3",
     "TRANSPOSE": "1 + ceil(inner / R) * ceil(columns / R) * R + MEMORY_LATENCY + columns - (ceil(columns / R) - 1) * R",
 }
 """Cycles of execution by instruction, as expressions of Python; what their letters mean stands
