@@ -64,7 +64,7 @@ def test_a_table_without_labels_where_the_number_of_features_is_known(tmp_path: 
     (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
     assert read_samples(tmp_path / "a.csv", 3).labels is None
     assert read_samples(tmp_path / "a.csv", 2).labels is not None
-    with pytest.raises(DataError, match="has 2 features, the network takes 4"):
+    with pytest.raises(DataError, match="has 3 columns, but the network takes 4 features"):
         read_samples(tmp_path / "a.csv", 4)
 
 

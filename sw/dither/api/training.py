@@ -132,7 +132,7 @@ def train(
     RunFolder.refuse_used(path)
     prepared = experiment.prepare()
     try:
-        run = Run.create(path, prepared.describe())
+        run = Run.create(path, prepared.describe(path))
         try:
             trainer = prepared.trainer(run)
             trainer.start()

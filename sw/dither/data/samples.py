@@ -229,6 +229,10 @@ def _table(path: Path, features: int | None) -> Samples:
     labelled = features is None or len(cells) != features
     names = [cell.lower() for cell in cells] if named else []
     column = next((names.index(name) for name in LABEL_COLUMNS if name in names), len(cells) - 1)
+    if features is not None and len(cells) not in (features, features + 1):
+        raise DataError(
+            f"{path} has {len(cells)} columns, but the network takes {features} features, with labels or without"
+        )
     if len(cells) < 1 + labelled:
         raise DataError(f"{path} needs columns of numbers and a last one of labels, separated by commas")
     inputs = [number for number in range(len(cells)) if not labelled or number != column]

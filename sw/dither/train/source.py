@@ -49,7 +49,7 @@ class Source:
         if match := _CODE.fullmatch(text):
             return cls(Path(match["path"]), match["part"])
         path = Path(text)
-        named = path.suffix in (".npz", ".csv") or len(path.parts) > 1 or path.is_dir()
+        named = path.suffix in (".npz", ".csv", ".toml") or len(path.parts) > 1 or path.is_dir()
         return cls(path) if named else None
 
     def __str__(self) -> str:
