@@ -75,6 +75,7 @@ _DESCRIPTION = {
     "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
     "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
     "versions?": {str: str},
+    "confusion?": {"step": COUNT, "counts": [[COUNT]]},
     "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
     "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
 }

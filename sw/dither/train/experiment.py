@@ -19,7 +19,7 @@ from ..arch.config import ARITHMETIC, EngineConfig, engine, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
-from ..devices import Status, Waves, board_engine, build_device, is_line
+from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
 from ..nn.models import MODELS, Model, Parameters, named_model
 from ..nn.network import Network
@@ -47,7 +47,7 @@ SAMPLES = "data.npz"
 _PRESETS = ("2x16", "4x32", "8x32-deep")
 """Engines that a program is tried on, in this order, where neither task nor user names one."""
 _ROOMY = 1 << 15
-"""Depth of the golden machine's memories in words; software has room."""
+"""Depth of memories in words where machines are software, which has room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``golden``, ``rtl``, or a line to a board."""
+    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
@@ -194,13 +194,13 @@ class Experiment:
     def machine(self) -> EngineConfig:
         """Engine configuration that the device has.
 
-        A golden machine has :attr:`roomy`, a board its own, and simulated RTL :attr:`engine`.
+        Machines in software have :attr:`roomy`, a board its own, and simulated RTL :attr:`engine`.
         """
-        return self.roomy if self.device == "golden" else self.board or self.engine
+        return self.roomy if self.device in SOFTWARE else self.board or self.engine
 
     @property
     def roomy(self) -> EngineConfig:
-        """Engine configuration that golden machines are fast with.
+        """Engine configuration that golden and native machines are fast with.
 
         A whole tile fits into its lanes, and its memories are large.
         """
