@@ -49,6 +49,8 @@ class Samples:
     """Names of the classes if labels are numbers from 0; None if labels are the names."""
     scaling: Scaling | None = None
     """How inputs are scaled; None if that is not said."""
+    name: str | None = None
+    """Name for people, where a file says one."""
 
     @property
     def named(self) -> NDArray[Any] | None:
@@ -134,6 +136,7 @@ def write_samples(path: AnyPath, samples: Samples) -> None:
     if samples.test is not None:
         arrays |= {"x_test": samples.test.inputs, "y_test": samples.test.labels}
     meta = {
+        "name": samples.name,
         "classes": samples.classes and list(samples.classes),
         "scaling": samples.scaling and samples.scaling.to_dict(),
     }
@@ -207,7 +210,9 @@ def _archive(path: Path, features: int | None) -> Samples:
     try:
         said = json.loads(meta.tobytes())
         scaling = said["scaling"] and Scaling.from_dict(said["scaling"])
-        return replace(found, classes=said["classes"] and tuple(said["classes"]), scaling=scaling)
+        if said["name"] is not None and not re.fullmatch(r"[\w.-]{1,80}", said["name"]):
+            raise ValueError(f"its name is {said['name']!r}")
+        return replace(found, classes=said["classes"] and tuple(said["classes"]), scaling=scaling, name=said["name"])
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path} says nothing usable of its classes and scaling: {error}") from None
 

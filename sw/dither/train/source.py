@@ -74,7 +74,8 @@ def load_own(source: Source, stencil: str | None = None) -> Task | EquationTask:
     if stencil is not None:
         raise TaskError(f"{source} is no differential equation; leave the stencil out")
     try:
-        return labelled_task(_name(source.path), read_samples(source.path), str(source))
+        samples = read_samples(source.path)
+        return labelled_task(samples.name or _name(source.path), samples, str(source))
     except DataError as error:
         raise TaskError(str(error)) from None
 
