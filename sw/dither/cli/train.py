@@ -21,8 +21,9 @@ from ..compiler import CompileError
 from ..data import DATA_VARIABLE
 from ..devices import board_engine, is_line
 from ..nn.models import MODELS
-from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, Recipe
+from ..recipe import DISTRIBUTIONS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, WORDS, Recipe
 from ..runs import RunFolder, default_folder
+from ..train.config import CONFIG, read_config
 from ..train.experiment import Experiment
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
@@ -37,6 +38,8 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended."""
+_CONFIGURED = ("device", "engine", "steps", "log_every", "checkpoint_every", "stencil", "data", "network", "then")
+"""Options that stand in a configuration file under the same name."""
 _RESUMED = ("resume", "task", "steps", "data", "device", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
@@ -59,6 +62,7 @@ Examples:
   dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files
   dither train data.csv --model 128,64 --steps 2000
   dither train heat.py:Heat                        one's own equation, or task: FILE.py is run
+  dither train runs/seven/run.toml --seed 8        all choices of a run, but one
   dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
@@ -84,7 +88,13 @@ Examples:
     metavar="N",
     default=1,
     show_default=True,
-    help="Seed of initial values, sample order and probes.",
+    help=WORDS["seed"],
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help=f"Take what no option says from this file, such as a run's {CONFIG}; dither train FILE does so too.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New run folder.  [default: runs/TASK-DEVICE-N]")
 @click.option(
@@ -122,39 +132,37 @@ Examples:
     metavar="SPEC",
     help="Derivatives of a differential equation: central:H, sparse:SIGMA[:LEVEL] or stein:SIGMA[:SAMPLES[:SEED]].",
 )
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
-@click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
-@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes for each tile and group of tensors; by layer.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help=WORDS["batch"])
+@click.option("--tile", type=click.IntRange(1), metavar="N", help=WORDS["tile"])
+@click.option("--probes", type=PROBES, metavar="N[,N...]", help=WORDS["probes"])
 @click.option(
     "--estimator",
     type=ESTIMATOR,
     metavar="NAME[,NAME...]",
-    help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
+    help=WORDS["estimator"],
 )
-@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Distribution of the probes of parameters.")
-@click.option(
-    "--shrinkage", type=click.Choice(SHRINKAGES), help="How the rate is lowered for few probes in many dimensions."
-)
-@click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
-@click.option("--mu", type=float, metavar="X", help="How far a probe moves parameters.")
-@click.option("--activity-mu", type=float, metavar="X", help="How far a probe moves activities.")
-@click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
+@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help=WORDS["distribution"])
+@click.option("--shrinkage", type=click.Choice(SHRINKAGES), help=WORDS["shrinkage"])
+@click.option("--sides", type=click.Choice(SIDES), help=WORDS["sides"])
+@click.option("--mu", type=float, metavar="X", help=WORDS["mu"])
+@click.option("--activity-mu", type=float, metavar="X", help=WORDS["activity_mu"])
+@click.option("--feedback-slowness", type=int, metavar="N", help=WORDS["feedback_slowness"])
 @click.option(
     "--feedback-ranks",
     type=int,
     metavar="N",
-    help="Learned feedback as tensor trains of rank N; 0 as plain matrices; left out, like the layer behind.",
+    help=WORDS["feedback_ranks"],
 )
-@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Loss of the estimator target.")
-@click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
-@click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")
-@click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
-@click.option("--decay1", type=int, metavar="N", help="Momentum's and Adam's beta1 = 1 - 2**-N.")
-@click.option("--decay2", type=int, metavar="N", help="Adam's beta2 = 1 - 2**-N.")
-@click.option("--shared-probe", is_flag=True, default=None, help="All tiles of a step use the same probes.")
-@click.option("--rate", type=float, metavar="X", help="Learning rate.")
-@click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
-@click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help="Steps of the schedule.")
+@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help=WORDS["local_loss"])
+@click.option("--projection", type=float, metavar="X", help=WORDS["projection"])
+@click.option("--hidden-headroom", type=int, metavar="N", help=WORDS["hidden_headroom"])
+@click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help=WORDS["rule"])
+@click.option("--decay1", type=int, metavar="N", help=WORDS["decay1"])
+@click.option("--decay2", type=int, metavar="N", help=WORDS["decay2"])
+@click.option("--shared-probe", is_flag=True, default=None, help=WORDS["shared_probe"])
+@click.option("--rate", type=float, metavar="X", help=WORDS["rate"])
+@click.option("--schedule", type=click.Choice(SCHEDULES), help=WORDS["schedule"])
+@click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help=WORDS["schedule_steps"])
 @click.option(
     "--then",
     multiple=True,
@@ -177,6 +185,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
     checkpoint; a second Ctrl-C at once, with the last checkpoint there is.
     """
     console = answer.console(soft_wrap=True)
+    _configure(context, options)
     if resume is not None:
         experiment, run = _resumed(context, resume, options)
     else:
@@ -188,7 +197,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
         with _refusals(), console.status("compiling") as status:
             prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
         if run is None:
-            run = RunFolder.create(path, prepared.describe())
+            run = RunFolder.create(path, prepared.describe(path))
             trainer = prepared.trainer(run)
             trainer.start()
         else:
@@ -198,7 +207,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
                 steps=experiment.steps,
                 device=experiment.device,
                 board=prepared.board,
-                command=prepared.experiment.command,
+                command=experiment.command(run.path),
                 source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
@@ -235,9 +244,32 @@ def _fresh(options: dict[str, Any]) -> Experiment:
             stencil=options["stencil"],
             data=options["data"],
             network=options["network"],
+            model=options.get("model"),
             then=options["then"],
         )
     return replace(experiment, board=engine) if is_line(device) else experiment
+
+
+def _configure(context: click.Context, options: dict[str, Any]) -> None:
+    """Adds to the options what a configuration file says and the command line does not."""
+    file = options.pop("config")
+    if file is None and (options["task"] or "").endswith(".toml"):
+        file, options["task"] = options["task"], None
+    if file is None:
+        return
+    values = read_config(file)
+    recipe = values.pop("recipe", {})
+    model = values.pop("model", None)
+    if not _given(context, "network") and model is not None and "network" not in values:
+        options["model"] = model
+    if options["task"] is None:
+        options["task"] = values["task"]
+    for name in (*_CONFIGURED, *RECIPE):
+        found = recipe if name in RECIPE else values
+        if name in found and not _given(context, name):
+            options[name] = found[name]
+    if unknown := sorted(set(recipe) - set(RECIPE)):
+        raise click.UsageError(f"{file}: the recipe has no field {unknown[0]!r}")
 
 
 def _given(context: click.Context, name: str | None) -> bool:

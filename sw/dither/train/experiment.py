@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
+from ..arch.config import ARITHMETIC, EngineConfig, engine, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
@@ -26,8 +26,9 @@ from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
-from ..tools.files import AnyPath
+from ..tools.files import AnyPath, write_atomically
 from .activations import activation_ranges
+from .config import CONFIG, config_text
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
 from .own import classifier, classifier_recipe, content_digest
@@ -285,6 +286,21 @@ class Experiment:
             session.keep(batches.inputs, batches.labels, status)
         return Prepared(self, task, session)
 
+    @property
+    def _optional(self) -> bool:
+        """Whether options alone say everything: arrays and networks of programs have no name."""
+        if self.samples is not None or (self.parameters is not None and self.network is None):
+            return False
+        try:
+            named = self.board is not None or engine(engine_name(self.engine)) == self.engine
+            if self.network is not None and Path(self.network).suffix:
+                return named
+            task = self.load()
+            model = task.model if self.network is None else _network(self.network, None, task)[0]
+        except ValueError:
+            return False
+        return named and model == self.model
+
     def _require_numerics(self, machine: EngineConfig) -> None:
         for name in ("width", "table_bits"):
             ours, theirs = getattr(self.engine, name), getattr(machine, name)
@@ -294,9 +310,14 @@ class Experiment:
                     f"{machine.digest()}): it could not give the same bits"
                 )
 
-    @property
-    def command(self) -> str:
-        """Command line that makes the same run again."""
+    def command(self, folder: AnyPath | None = None) -> str:
+        """Returns the command line that makes the same run again.
+
+        :param folder: the run's folder, whose configuration file it names where options cannot say
+            everything.
+        """
+        if folder is not None and not self._optional:
+            return shlex.join(["dither", "train", str(Path(folder, CONFIG))])
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
         words = [
             "dither",
@@ -419,8 +440,11 @@ class Prepared:
     session: Session
     """Device with the program of the first phase loaded."""
 
-    def describe(self) -> dict[str, Any]:
-        """Returns the content of ``run.json`` for a new run."""
+    def describe(self, folder: AnyPath | None = None) -> dict[str, Any]:
+        """Returns the content of ``run.json`` for a new run.
+
+        :param folder: the run's folder; None for one that has none.
+        """
         chosen, compiled = self.experiment, self.session.reported
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
@@ -429,7 +453,7 @@ class Prepared:
             "source": self.source,
             "title": f"{self.task.name}: {self.task.title}",
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            "command": chosen.command,
+            "command": chosen.command(folder),
             "device": chosen.device,
             "board": self.board,
             "steps": chosen.steps,
@@ -465,6 +489,27 @@ class Prepared:
             "versions": versions(),
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
         }
+
+    def _config(self) -> str:
+        """Returns the content of ``run.toml``."""
+        chosen, source = self.experiment, self.source
+        task = chosen.task
+        if source is not None:
+            path = source["path"] or f"{chosen.name}.py"  # A program's object: there will be a file, or there won't.
+            task = str(Source(Path(path), source["part"]))
+        return config_text(
+            task=task,
+            device=chosen.device,
+            config=chosen.engine,
+            steps=chosen.steps,
+            log_every=chosen.log_every,
+            checkpoint_every=chosen.checkpoint_every,
+            model=chosen.model,
+            course=chosen.course,
+            stencil=chosen.stencil,
+            data=chosen.data,
+            network=None if chosen.parameters is None else INITIAL,
+        )
 
     @property
     def source(self) -> dict[str, str | None] | None:
@@ -510,6 +555,9 @@ class Prepared:
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
         if chosen.samples is not None:
             write_samples(run.path / SAMPLES, chosen.samples)
+        if not (run.path / CONFIG).exists():
+            text = self._config()
+            write_atomically(run.path / CONFIG, lambda file: file.write(text.encode()))
         return Trainer(
             task=self.task,
             session=self.session,
