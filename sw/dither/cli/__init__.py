@@ -22,6 +22,7 @@ UNUSABLE = 2
 
 COMMANDS = {
     "train": Entry("train", "train", "Train a network, by forward passes only."),
+    "fit": Entry("fit", "fit", "Say what fits a board or engine, and what it takes there."),
     "compare": Entry("results", "compare", "Say whether two runs are identical, bit by bit."),
     "report": Entry("results", "report", "Write a run's report, one page that needs nothing else."),
     "record": Entry("records", "record", "Keep a finished run's result, curve and first digests."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 from rich.console import Console
@@ -139,16 +141,26 @@ Examples:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
 @click.pass_context
 def results(context: click.Context, folder: Path, check: bool) -> None:
-    """Write FOLDER/README.md, which sets all records in FOLDER side by side."""
+    """Write FOLDER/README.md, which sets all records in FOLDER side by side.
+
+    FOLDER/records.json has them in short: from it dither fit knows what was reached.
+    """
+    from ..fit import recorded
     from ..report.results import render_results
 
-    page, text = folder / "README.md", render_results(folder)
+    texts = {folder / "README.md": render_results(folder), folder / recorded.FILE: recorded.summary(folder)}
     if check:
-        current = page.read_text() if page.is_file() else None
-        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither results ' + str(folder)}")
-        context.exit(0 if current == text else 1)
-    try:
-        write_atomically(page, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
-    click.echo(f"wrote {page}")
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        for page in texts:
+            click.echo(f"{page}: {f'out of date; run: dither results {folder}' if page in stale else 'up to date'}")
+        context.exit(1 if stale else 0)
+    for page, text in texts.items():
+        try:
+            write_atomically(page, partial(_write, text))
+        except OSError as error:
+            raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
+        click.echo(f"wrote {page}")
+
+
+def _write(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())

@@ -7,7 +7,7 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
-from .errors import CompileError
+from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
 from .layout.tensors import Layout, Tensor
@@ -31,6 +31,7 @@ __all__ = [
     "Layout",
     "Objective",
     "Proof",
+    "ShortageError",
     "State",
     "Step",
     "StepReport",

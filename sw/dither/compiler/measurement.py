@@ -76,6 +76,7 @@ def measured(
         parameter_depth=_DEPTH,
         program_depth=_DEPTH,
         local_learning=1,
+        word_parts=1,
         compact=0,
     )
     trial = replace(setting, recipe=small, engine=nominal)

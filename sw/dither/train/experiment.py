@@ -19,7 +19,7 @@ from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State
 from ..devices import Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
-from ..nn.models import MODELS, Model, Parameters, named_model
+from ..nn.models import MODELS, Model, Parameters, named_model, with_ranks
 from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
@@ -72,6 +72,10 @@ class Experiment:
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
     board: EngineConfig | None = None
     """Engine of the board that is the device; None for others or before the board is asked."""
+    engine_of: str | None = None
+    """Name or file of the board that :attr:`engine` was taken from; None if from none."""
+    ranks: int | None = None
+    """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
 
     @classmethod
     def of_task(
@@ -90,6 +94,8 @@ class Experiment:
         network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
+        engine_of: str | None = None,
+        ranks: int | None = None,
     ) -> Experiment:
         """Makes an experiment from a task's model and recipe, with changes.
 
@@ -103,6 +109,8 @@ class Experiment:
             ones.
         :param model: instead of the task's model, without a name.
         :param parameters: initial parameters; random ones if None.
+        :param engine_of: name or file of the board that has ``engine``, if it is one's.
+        :param ranks: largest inner ranks of the model's tensor trains, if it shall be smaller.
         :raises TaskError: if the task or the stencil is unknown, or data cannot be read.
         :raises ValueError: if the changed recipe is invalid, or there is no such network.
         """
@@ -110,6 +118,10 @@ class Experiment:
         if network is not None:
             network = os.fspath(network)
             model, parameters = _network(network, parameters)
+        if ranks is not None:
+            if parameters is not None:
+                raise ValueError("ranks cannot be given for a network whose parameters are")
+            model = with_ranks(model or found.model, ranks)
         first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
         return cls(
             task=task,
@@ -125,6 +137,8 @@ class Experiment:
             data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
+            engine_of=engine_of,
+            ranks=ranks,
         )
 
     @classmethod
@@ -154,6 +168,8 @@ class Experiment:
                 data=None if data is None else Path(data),
                 network=values.get("network"),
                 parameters=_initial(run),
+                engine_of=values.get("engine_of"),
+                ranks=values.get("ranks"),
             )
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
@@ -254,6 +270,8 @@ class Experiment:
     def command(self) -> str:
         """Command line that makes the same run again."""
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
+        if self.engine_of is not None:
+            named = ["--board", self.engine_of]
         words = [
             "dither",
             "train",
@@ -270,6 +288,8 @@ class Experiment:
             words += ["--stencil", self.stencil]
         if self.network is not None:
             words += ["--model", self.network]
+        if self.ranks is not None:
+            words += ["--ranks", str(self.ranks)]
         defaults = load_task(self.task, data=self.data).recipe_for(self.network).to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
@@ -334,6 +354,7 @@ class Prepared:
             "seed": chosen.recipe.seed,
             "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
+            "engine_of": chosen.engine_of,
             "recipe": chosen.recipe.to_dict(),
             "phases": [phase.to_dict() for phase in chosen.phases],
             "model": chosen.model.to_dict(),
@@ -350,6 +371,7 @@ class Prepared:
             "metric": self.task.metric.name,
             "stencil": chosen.stencil,
             "network": chosen.network,
+            "ranks": chosen.ranks,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},
