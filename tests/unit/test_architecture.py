@@ -33,17 +33,20 @@ ALLOWED = {
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
+    "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
+    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
+    "dither.diagrams": "arch compiler golden train",
     # People.
     "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
-    "dither.cli": "arch baselines bench boards data devices fit link nn recipe report runs tools train "
-    "dither_hw.build",
+    "dither.cli": "arch baselines bench bitstreams boards data devices diagrams fit link nn recipe report runs "
+    "tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

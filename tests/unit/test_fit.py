@@ -13,7 +13,7 @@ from dither.arch.config import EngineConfig, preset
 from dither.boards import boards, load_board
 from dither.cli import main
 from dither.compiler import CompileError, ShortageError
-from dither.fit import answer, assess, known_results, overview, overview_digest, recording, suggestions, summary
+from dither.fit import assess, examine, known_results, overview, overview_digest, recording, suggestions, summary
 from dither.fit.tables import markdown_table, with_tables
 from dither.golden import GoldenMachine
 from dither.link.upload import Upload
@@ -63,7 +63,7 @@ def test_the_words_that_are_named_are_the_fewest(estimator):
 def test_cycles_of_a_step_are_those_that_the_machine_counts(board):
     engine = boards()[board].engine
     experiment, task = digits(engine, batch=32, tile=32, probes=2), load_task("digits")
-    found = answer(experiment, task, boards()[board])
+    found = examine(experiment, task, boards()[board])
     assert found.fits
     compiled = experiment.compile(task, engine)
     session = Session(GoldenMachine(engine), compiled)
@@ -76,7 +76,7 @@ def test_cycles_of_a_step_are_those_that_the_machine_counts(board):
 def test_bytes_on_the_line_are_those_that_the_driver_packs():
     board = boards()["ulx3s-25f"]
     experiment, task = digits(board.engine), load_task("digits")
-    (line,) = answer(experiment, task, board).lines
+    (line,) = examine(experiment, task, board).lines
     compiled = experiment.compile(task, board.engine)
     inputs, targets = task.batches(experiment.recipe).take(0, 1)
     upload = Upload(board.engine, compiled.commands.train(0, [(inputs[0], targets[0])]).inputs, None)
@@ -90,7 +90,7 @@ def test_a_slower_line_makes_the_engine_wait_and_a_store_does_not():
     fast = boards()["ulx3s-85f"]
     slow = replace(fast, uart=replace(fast.uart, baud=115_200))
     experiment, task = digits(fast.engine), load_task("digits")
-    lines = [answer(experiment, task, board).lines[0] for board in (fast, slow)]
+    lines = [examine(experiment, task, board).lines[0] for board in (fast, slow)]
     assert lines[0].bytes == lines[1].bytes
     assert lines[1].step_seconds == pytest.approx(lines[0].step_seconds * 3_000_000 / 115_200)
     assert lines[1].wait_share > lines[0].wait_share > 0
@@ -99,7 +99,7 @@ def test_a_slower_line_makes_the_engine_wait_and_a_store_does_not():
     file.write_text(re.sub(r"\n# \[memory\]\n# (chip = .*)\n", r"\n[memory]\n\1\n", text))
     if load_board(file).memory is None:
         file.write_text(text)
-    stored = answer(experiment, task, load_board(file)).lines[0]
+    stored = examine(experiment, task, load_board(file)).lines[0]
     assert stored.stored
     assert stored.bytes < lines[0].bytes / 4
     assert stored.once_bytes > 1437 * 32
@@ -108,20 +108,20 @@ def test_a_slower_line_makes_the_engine_wait_and_a_store_does_not():
 def test_what_an_engine_lacks_is_named(capsys):
     experiment = digits(boards()["ulx3s-25f"].engine, estimator=["mirror", "exact"], probes=1, hidden_headroom=7)
     task = load_task("digits")
-    found = answer(experiment, task, boards()["ulx3s-25f"])
+    found = examine(experiment, task, boards()["ulx3s-25f"])
     assert not found.fits
     assert {use.what for use in found.uses if not use.fits} >= {"local learning"}
     near = suggestions(found, task, ("digits", "--estimator", "mirror,exact"))
     kinds = {each.kind: each for each in near}
     assert {"recorded", "changed"} <= set(kinds)
-    assert all(each.answer.fits for each in near)
-    assert kinds["recorded"].answer.known is not None
+    assert all(each.finding.fits for each in near)
+    assert kinds["recorded"].finding.known is not None
     assert kinds["changed"].command.startswith("dither train digits --board ulx3s-25f")
 
 
 def test_compact_engines_refuse_what_no_memory_gives():
     experiment = digits(preset("1x8-compact"), estimator=["mirror", "exact"], probes=1, hidden_headroom=7)
-    found = answer(experiment, load_task("digits"), boards()["icebreaker"])
+    found = examine(experiment, load_task("digits"), boards()["icebreaker"])
     assert not found.fits
     assert "local_learning" in found.refusal
 
@@ -130,7 +130,7 @@ def test_wide_probes_want_an_engine_that_has_them():
     experiment, task = digits(boards()["ulx3s-25f"].engine, distribution="gaussian"), load_task("digits")
     with pytest.raises(CompileError, match="gaussian probes need an engine with wide_probes"):
         experiment.compile(task, experiment.engine)
-    assert "wide probes" in {use.what for use in answer(experiment, task).uses if not use.fits}
+    assert "wide probes" in {use.what for use in examine(experiment, task).uses if not use.fits}
 
 
 def test_records_of_the_package_are_current():
@@ -164,10 +164,10 @@ def test_phases_take_the_time_of_all_of_them():
         steps=15,
     )
     task = load_task("digits")
-    found = answer(both, task, board)
+    found = examine(both, task, board)
     one, two = found.step_seconds
     assert found.seconds(15) == pytest.approx(10 * one + 5 * two)
-    assert found.seconds(4) == pytest.approx(answer(first, task, board).seconds(4))
+    assert found.seconds(4) == pytest.approx(examine(first, task, board).seconds(4))
 
 
 def test_smaller_ranks_make_smaller_networks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from ..fit import overview, overview_digest
 from ..fit.tables import learning_rows, markdown_table, with_tables
 from ..tools.files import write_atomically
 from ..train.tasks import task_names
+from .answers import Answer, answering
 from .group import suggest
 from .values import Suggesting
 
@@ -60,6 +62,7 @@ Examples:
   dither boards --learn --task digits
 """,
 )
+@answering("boards")
 @click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
 @click.option("--learn", is_flag=True, help="What each of them learns: the best recorded recipes that fit, and time.")
 @click.option(
@@ -77,14 +80,28 @@ Examples:
     metavar="FILE",
     help="Make --learn's tables in this page again; may be repeated.",
 )
-def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Path, ...]) -> None:
+def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
     if (tasks or pages) and not learn:
         raise click.UsageError("--task and --into go with --learn")
     if learn:
-        _learn(markdown, tasks or tuple(task_names()), pages)
+        _learn(markdown, tasks or tuple(task_names()), pages, answer)
         return
-    rows = [_row(board) for board in all_boards().values()]
+    rows = []
+    for board in all_boards().values():
+        rows.append(_row(board))
+        answer.case(board.name)
+        answer.values[board.name] = {
+            "title": board.title,
+            "engine": board.engine.to_dict(),
+            "engine_digest": board.engine.digest(),
+            "clock_hz": board.clock.hz,
+            "baud": board.uart.baud,
+            "memory": None if board.memory is None else board.memory.chip.name,
+            "budget": asdict(board.budget),
+        }
+    if answer.as_json:
+        return
     if markdown:
         lines = [_HEADINGS, ["---"] * len(_HEADINGS), *rows]
         click.echo("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -96,17 +113,23 @@ def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Pat
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...]) -> None:
+def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
     found = all_boards()
     with Console(stderr=True).status("looking at recorded results") as status:
         cells = overview(found, tasks, lambda text: status.update(escape(text)))
+    for cell in cells:
+        answer.values.setdefault(cell.board.name, {})[cell.task] = (
+            None if cell.finding is None else cell.finding.to_dict()
+        )
     for page in pages:
         text = with_tables(page.read_text(encoding="utf-8"), cells, overview_digest(found))
         try:
             write_atomically(page, partial(_write, text))
         except OSError as error:
             raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
-        click.echo(f"wrote {page}")
+        answer.echo(f"wrote {page}")
+    if answer.as_json:
+        return
     if markdown:
         click.echo(markdown_table(cells))
     elif not pages:

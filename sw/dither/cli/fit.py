@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .answers import Answer, answering
 from .fitting import show
 from .train import RECIPE, fresh, train
 
@@ -24,9 +25,9 @@ Examples:
   dither fit hjb --board icebreaker --json
 """,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@answering("fit")
 @click.pass_context
-def fit(context: click.Context, /, as_json: bool, **options: Any) -> None:
+def fit(context: click.Context, /, answer: Answer, **options: Any) -> None:
     """Say whether a training fits a board or an engine, and what it takes there.
 
     That is: memory by memory, cycles and seconds of a step, the line's share, the time to recorded
@@ -36,7 +37,7 @@ def fit(context: click.Context, /, as_json: bool, **options: Any) -> None:
     board are named that do. Exit code 0: it fits. 1: it does not.
     """
     experiment = fresh({"device": "golden", "log_every": None, "checkpoint_every": 200, **options})
-    context.exit(show(experiment, options["board"], as_json=as_json))
+    context.exit(show(experiment, options["board"], answer))
 
 
 fit.params += [parameter for parameter in train.params if parameter.name in _SHARED]

@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-import json
-
-import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..arch.config import engine_name
 from ..boards import Board
-from ..fit import UNITS, Answer, Suggestion, answer, suggestions
+from ..fit import UNITS, Finding, Suggestion, examine, suggestions
 from ..fit.recorded import plain_options
 from ..report.text import duration
 from ..train.experiment import Experiment
-from ..train.tasks import load_task
+from .answers import Answer
 from .boards import BOARD
 from .group import refusals
 
 __all__ = ["show"]
 
 
-def show(experiment: Experiment, board_name: str | None, *, as_json: bool) -> int:
+def show(experiment: Experiment, board_name: str | None, answer: Answer) -> int:
     """Prints whether an experiment fits its engine, and what does where it does not.
 
     :param board_name: name or file of the board that the engine is of; None if it is of none.
+    :param answer: takes the same as JSON data.
     :returns: the exit code: 0 if it fits, 1 if it does not.
     """
     board: Board | None = None if board_name is None else BOARD.convert(board_name, None, None)
-    console, status_console = Console(soft_wrap=True, highlight=False), Console(stderr=True)
+    console, status_console = answer.console(soft_wrap=True, highlight=False), Console(stderr=True)
     near: list[Suggestion] = []
     with refusals(), status_console.status("loading the task") as status:
-        task = load_task(experiment.task, experiment.stencil, experiment.data)
+        task = experiment.load()
         status.update("compiling")
-        found = answer(experiment, task, board)
+        found = examine(experiment, task, board)
         if not found.fits:
             near = suggestions(
                 found, task, tuple(plain_options(experiment.command)), lambda text: status.update(escape(text))
             )
-    if as_json:
-        others = [{"kind": each.kind, "command": each.command, **each.answer.to_dict()} for each in near]
-        click.echo(json.dumps(found.to_dict() | {"nearest": others}, indent=2))
-    else:
+    others = [{"kind": each.kind, "command": each.command, **each.finding.to_dict()} for each in near]
+    answer.values = found.to_dict() | {"nearest": others}
+    lacking = found.refusal or ", ".join(
+        f"{use.what}: {use.needed} of {use.there}" for use in found.uses if not use.fits
+    )
+    answer.case(f"{experiment.task} fits {_place(found)}", failure=None if found.fits else lacking)
+    if not answer.as_json:
         _print(console, found, near)
     return 0 if found.fits else 1
 
 
-def _print(console: Console, found: Answer, near: list[Suggestion]) -> None:
+def _print(console: Console, found: Finding, near: list[Suggestion]) -> None:
     verdict = "[bold green]fits[/]" if found.fits else "[bold red]does not fit[/]"
     console.print(f"{escape(found.experiment.task)} on {escape(_place(found))}: {verdict}")
     if found.uses:
@@ -58,10 +59,10 @@ def _print(console: Console, found: Answer, near: list[Suggestion]) -> None:
         console.print(f"  {escape(line)}")
     for each in near:
         console.print(f"\n{_KINDS[each.kind]}\n  [bold]{escape(each.command)}[/]")
-        for line in _times(each.answer):
+        for line in _times(each.finding):
             console.print(f"  {escape(line)}")
-        if found.phases[0].step_cycles and each.answer.phases[0].step_cycles and each.kind != "board":
-            ratio = each.answer.phases[0].step_cycles / found.phases[0].step_cycles
+        if found.phases[0].step_cycles and each.finding.phases[0].step_cycles and each.kind != "board":
+            ratio = each.finding.phases[0].step_cycles / found.phases[0].step_cycles
             console.print(f"  {ratio:.2g} times the cycles a step of what was asked for")
     if not found.fits and not near:
         console.print("\nnothing near it fits: no recorded recipe, no smaller ranks, no board of dither boards")
@@ -74,14 +75,14 @@ _KINDS = {
 }
 
 
-def _place(found: Answer) -> str:
+def _place(found: Finding) -> str:
     engine, board = found.experiment.engine, found.board
     if board is None:
         return f"{engine_name(engine)} ({engine.geometry} engine, {engine.width} bits)"
     return f"{board.name} ({engine.geometry} engine, {engine.width} bits, {board.clock.hz / 1e6:g} MHz)"
 
 
-def _uses(found: Answer) -> Table:
+def _uses(found: Finding) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=True)
     table.add_column("  what", no_wrap=True)
     for heading in ("needed", "there"):
@@ -95,7 +96,7 @@ def _uses(found: Answer) -> Table:
     return table
 
 
-def _times(found: Answer) -> list[str]:
+def _times(found: Finding) -> list[str]:
     """Returns lines about cycles and seconds, the line, and what is recorded."""
     lines = []
     several = len(found.phases) > 1

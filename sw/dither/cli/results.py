@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from ..runs import RunFolder
 from ..runs.compare import compare as compare_runs
+from .answers import Answer, answering
 
 __all__ = ["compare", "report"]
 
@@ -19,8 +20,10 @@ __all__ = ["compare", "report"]
 Examples:
   dither compare runs/digits-golden-1 runs/digits-rtl-1
   dither compare A B --no-plot && echo same bits
+  dither compare A B --no-plot --json --junit compare.xml
 """,
 )
+@answering("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -28,11 +31,11 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("compare.png"),
     show_default=True,
-    help="Draw both learning curves to this file (.png, .svg or .pdf).",
+    help="Draw both learning curves and their differences to this file (.png, .svg or .pdf).",
 )
 @click.option("--no-plot", is_flag=True, help="Draw nothing.")
 @click.pass_context
-def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool) -> None:
+def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool, answer: Answer) -> None:
     """Compare the runs A and B: every parameter at every logged step, without tolerance.
 
     Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named.
@@ -40,7 +43,9 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool)
     """
     runs = RunFolder.open(a), RunFolder.open(b)
     result = compare_runs(*runs)
-    console = Console(soft_wrap=True, highlight=False)
+    console = answer.console(soft_wrap=True, highlight=False)
+    answer.values = {"a": a, "b": b, "identical": result.identical, **asdict(result)}
+    answer.case(f"{a} and {b} are identical", failure=result.reason)
     if result.identical:
         what = f"{result.steps} logged steps × {result.parameters} parameters, every bit equal"
         console.print(f"[bold green]identical[/]: {what}")
@@ -53,9 +58,10 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool)
 
 
 def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
-    from ..report.plots import learning_curves, save_figure
+    from ..report.plots import comparison, save_figure
 
-    figure = learning_curves([(str(run.path), run.curve()) for run in runs], runs[0].metric)
+    first, second = runs
+    figure = comparison((str(first.path), first.curve()), (str(second.path), second.curve()), first.metric)
     try:
         save_figure(figure, path)
     except (OSError, ValueError) as error:

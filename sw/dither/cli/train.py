@@ -24,11 +24,12 @@ from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKA
 from ..runs import RunFolder, default_folder
 from ..train.experiment import Experiment
 from ..train.loop import Trainer
-from ..train.tasks import task_names
+from ..train.tasks import FORMS, task_names
+from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
 from .progress import Display
-from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
+from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
@@ -37,7 +38,7 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended."""
-_RESUMED = ("resume", "steps", "data", "device")
+_RESUMED = ("resume", "task", "steps", "data", "device", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -56,9 +57,14 @@ Examples:
   dither train mnist --model mnist-mlp --engine 8x32-deep
   dither train hjb                                 a differential equation in 20 dimensions
   dither train hjb --stencil central:0.125
+  dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files
+  dither train data.csv --model 128,64 --steps 2000
+  dither train heat.py:Heat                        one's own equation, or task: FILE.py is run
+  dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()), required=False)
+@answering("train")
+@click.argument("task", type=TASK, required=False)
 @click.option(
     "--device",
     type=DEVICE,
@@ -95,7 +101,7 @@ Examples:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with this run; only --steps, --device and --data may be given with it.",
+    help="Go on with this run; only --steps, --device, --data, and where its TASK is now, may be given with it.",
 )
 @click.option(
     "--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.  [default: the task's]"
@@ -117,8 +123,9 @@ Examples:
 @click.option(
     "--model",
     "network",
-    metavar="NAME|FILE",
-    help=f"Another network than the task's: {', '.join(MODELS)}, or a file with initial parameters.",
+    metavar="NAME|SIZES|FILE",
+    help=f"Another network than the task's: {', '.join(MODELS)}, sizes of hidden layers such as 64,32, or a file with "
+    "initial parameters.",
 )
 @click.option(
     "--stencil",
@@ -175,24 +182,24 @@ Examples:
     help="Write waveforms of these device commands (--device rtl): 4 trains step 0.",
 )
 @click.pass_context
-def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
+def train(context: click.Context, /, resume: Path | None, answer: Answer, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
 
     Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a
     checkpoint; a second Ctrl-C at once, with the last checkpoint there is.
     """
-    console = Console(soft_wrap=True)
+    console = answer.console(soft_wrap=True)
     if options["dry_run"]:
         from .fitting import show
 
         if resume is not None:
             raise click.UsageError("--resume goes on with a run that fits; --dry-run asks about a new one")
-        context.exit(show(fresh(options), options["board"], as_json=False))
+        context.exit(show(fresh(options), options["board"], answer))
     if resume is not None:
         experiment, run = _resumed(context, resume, options)
     else:
         experiment, run = fresh(options), None
-        path = options["out"] or default_folder(experiment.task, experiment.device)
+        path = options["out"] or default_folder(experiment.name, experiment.device)
         RunFolder.refuse_used(path)
     prepared = None
     try:
@@ -215,7 +222,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         finished = _train(console, trainer)
         if finished:
             prepared.finish(run)
-        _finish(context, console, run, finished)
+        _finish(context, console, run, finished, answer)
     except DeviceError as error:
         raise DeviceError(str(error).replace("--resume RUN", f"--resume {path if run is None else run.path}")) from None
     finally:
@@ -228,7 +235,9 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
 def fresh(options: dict[str, Any]) -> Experiment:
     """Returns the experiment that the options of a new run ask for."""
     if options["task"] is None:
-        raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}")
+        raise click.UsageError(
+            f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}; or {FORMS}"
+        )
     device, engine, board = options["device"], options["engine"], options["board"]
     if board is not None:
         if engine is not None:
@@ -271,7 +280,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
     run = RunFolder.open(path, writing=True)
     with refusals():
         device = options["device"] if _given(context, "device") else None
-        experiment = Experiment.of_run(run, options["steps"], options["data"], device)
+        experiment = Experiment.of_run(run, options["steps"], options["data"], device, options["task"])
     return experiment, run
 
 
@@ -302,17 +311,33 @@ def _interruptions() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool) -> None:
+def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool, answer: Answer) -> None:
     from ..report import write_report
 
     page = write_report(run)
+    last = run.curve()[-1]
+    answer.values = {
+        "run": run.path,
+        "task": run.description["task"],
+        "device": run.description["device"],
+        "finished": finished,
+        "step": last.step,
+        "loss": last.loss,
+        run.metric.name: last.metric,
+        "digest": last.digest,
+        "forwards": last.forwards,
+        "seconds": run.description["progress"]["seconds"],
+        "counters": run.description["progress"]["counters"],
+        "report": page,
+    }
+    name = f"train {run.description['task']} on {run.description['device']}: {run.path}"
+    answer.case(name, error=None if finished else "interrupted")
     if not finished:
         step = run.load_checkpoint().step
         print(
             f"dither: interrupted; step {step} is saved, go on with: dither train --resume {run.path}", file=sys.stderr
         )
         context.exit(INTERRUPTED)
-    last = run.curve()[-1]
     console.print(
         f"[bold green]done[/]: {run.metric.title} {run.metric.text(last.metric)}, loss {last.loss:.4g}, "
         f"digest {last.digest}",

@@ -5,8 +5,8 @@ take over a board's line; ``recorded`` what was reached with it before; ``neares
 would make it fit; ``overview`` asks all that of every board.
 """
 
-from .answer import Answer, answer
 from .assess import UNITS, Assessment, Use, assess
+from .finding import Finding, examine
 from .line import Line, line_of
 from .nearest import Suggestion, suggestions
 from .overview import Cell, overview, overview_digest
@@ -14,15 +14,15 @@ from .recorded import Known, known_results, recording, summary
 
 __all__ = [
     "UNITS",
-    "Answer",
     "Assessment",
     "Cell",
+    "Finding",
     "Known",
     "Line",
     "Suggestion",
     "Use",
-    "answer",
     "assess",
+    "examine",
     "known_results",
     "line_of",
     "overview",

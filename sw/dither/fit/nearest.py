@@ -16,8 +16,8 @@ from ..nn.models import Model, with_ranks
 from ..recipe import ESTIMATORS, Recipe
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask
-from .answer import Answer, answer
 from .assess import UNITS
+from .finding import Finding, examine
 from .recorded import known_results
 
 __all__ = ["Suggestion", "suggestions"]
@@ -35,7 +35,7 @@ class Suggestion:
 
     kind: str
     """``recorded``, ``changed`` or ``board``."""
-    answer: Answer
+    finding: Finding
     """What it takes, on which engine or board."""
     options: tuple[str, ...]
     """Words behind ``dither train`` that ask for it."""
@@ -43,13 +43,13 @@ class Suggestion:
     @property
     def command(self) -> str:
         """The command line that trains so."""
-        board = self.answer.board
-        engine = ["--engine", engine_name(self.answer.experiment.engine)] if board is None else ["--board", board.name]
+        board = self.finding.board
+        engine = ["--engine", engine_name(self.finding.experiment.engine)] if board is None else ["--board", board.name]
         return shlex.join(["dither", "train", self.options[0], *engine, *self.options[1:]])
 
 
 def suggestions(
-    found: Answer, task: TrainingTask, options: tuple[str, ...], status: Callable[[str], None] = lambda text: None
+    found: Finding, task: TrainingTask, options: tuple[str, ...], status: Callable[[str], None] = lambda text: None
 ) -> list[Suggestion]:
     """Returns what fits in the place of a training that does not: at most one of each kind.
 
@@ -57,7 +57,7 @@ def suggestions(
     of a ladder, on which each rung is a smaller network or a poorer gradient than the one above.
     A board is the smallest that holds the training as it is.
 
-    :param found: the answer about the training that does not fit.
+    :param found: what was found about the training that does not fit.
     :param options: words behind ``dither train`` that ask for it, without board and engine.
     :param status: called with what is going on, as it takes long.
     """
@@ -69,7 +69,7 @@ def suggestions(
         if number == _MOST:
             break
         status(f"trying {' '.join(words)}")
-        trial = answer(experiment, task, found.board)
+        trial = examine(experiment, task, found.board)
         if trial.fits:
             results.append(Suggestion("changed", trial, (*options, *words)))
             break
@@ -79,7 +79,7 @@ def suggestions(
     return results
 
 
-def _recorded(found: Answer, task: TrainingTask) -> Suggestion | None:
+def _recorded(found: Finding, task: TrainingTask) -> Suggestion | None:
     """Returns the best recorded recipe of the same task, derivatives and numbers that fits."""
     asked = found.experiment
     near = [each for each in known_results() if each.alike(asked)]
@@ -88,7 +88,7 @@ def _recorded(found: Answer, task: TrainingTask) -> Suggestion | None:
         recipe = each.phases[0].recipe
         phases = each.phases if len(each.phases) > 1 else ()
         trial = replace(asked, model=each.model, recipe=recipe, phases=phases, steps=each.steps, parameters=None)
-        result = answer(trial, task, found.board)
+        result = examine(trial, task, found.board)
         if result.fits:
             return Suggestion("recorded", result, each.options)
     return None
@@ -147,7 +147,7 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _board(found: Answer, task: TrainingTask, options: tuple[str, ...]) -> Suggestion | None:
+def _board(found: Finding, task: TrainingTask, options: tuple[str, ...]) -> Suggestion | None:
     """Returns the board with fewest multipliers, and the slowest clock, that holds the training."""
     asked, tried = found.experiment, [found.experiment.engine]
     for board in sorted(boards().values(), key=lambda each: (each.engine.multipliers, each.clock.hz, each.name)):
@@ -155,7 +155,7 @@ def _board(found: Answer, task: TrainingTask, options: tuple[str, ...]) -> Sugge
         if board.engine in tried or any(not getattr(board.engine, parameter) for parameter in lacking):
             continue
         tried.append(board.engine)
-        result = answer(replace(asked, engine=board.engine), task, board)
+        result = examine(replace(asked, engine=board.engine), task, board)
         if result.fits:
             return Suggestion("board", result, options)
     return None

@@ -12,8 +12,8 @@ from ..compiler import Compiled
 from ..tools.cache import digest
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask, load_task
-from .answer import Answer, answer
 from .assess import Assessment, fitting
+from .finding import Finding, examine
 from .recorded import Known, known_results
 
 __all__ = ["Cell", "overview", "overview_digest"]
@@ -27,18 +27,18 @@ class Cell:
     """Board that is to learn it."""
     task: str
     """Name of the task."""
-    answer: Answer | None
+    finding: Finding | None
     """What the best recorded result takes there; None if no recorded recipe fits the engine."""
 
     @property
     def known(self) -> Known | None:
         """The recorded result; None if no recorded recipe fits the engine."""
-        return None if self.answer is None else self.answer.known
+        return None if self.finding is None else self.finding.known
 
     @property
     def seconds(self) -> float | None:
         """Seconds of the whole recorded training on the board."""
-        return None if self.answer is None or self.known is None else self.answer.seconds(self.known.steps)
+        return None if self.finding is None or self.known is None else self.finding.seconds(self.known.steps)
 
 
 def overview(
@@ -56,7 +56,7 @@ def overview(
     """
     cells = []
     for name in tasks:
-        found: dict[str, list[Answer]] = {board: [] for board in boards}
+        found: dict[str, list[Finding]] = {board: [] for board in boards}
         for known in known_results():
             if known.task != name:
                 continue
@@ -70,7 +70,7 @@ def overview(
                 if board.engine not in engines:
                     engines[board.engine] = _phases(experiment, task)
                 if (phases := engines[board.engine]) is not None:
-                    result = answer(experiment, task, board, phases)
+                    result = examine(experiment, task, board, phases)
                     found[board.name].append(replace(result, known=known))
         cells += [Cell(board, name, _best(found[board.name])) for board in boards.values()]
     order = list(boards)
@@ -125,10 +125,10 @@ def _compile(experiment: Experiment, task: TrainingTask, phase: int, engine: Eng
     return experiment.compile(task, engine, phase)
 
 
-def _best(answers: list[Answer]) -> Answer | None:
-    def order(each: Answer) -> tuple[float, float]:
+def _best(found: list[Finding]) -> Finding | None:
+    def order(each: Finding) -> tuple[float, float]:
         assert each.known is not None
         worth = each.known.final if each.known.metric.lower else -each.known.final
         return worth, each.seconds(each.known.steps) or 0.0
 
-    return min(answers, key=order, default=None)
+    return min(found, key=order, default=None)

@@ -36,7 +36,7 @@ def learning_rows(cells: Sequence[Cell], names: Sequence[str] = ()) -> list[list
 
 
 def _any(cells: Sequence[Cell], task: str) -> bool:
-    return any(cell.answer is not None for cell in cells if cell.task == task)
+    return any(cell.finding is not None for cell in cells if cell.task == task)
 
 
 def _text(cell: Cell) -> str:

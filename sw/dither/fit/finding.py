@@ -1,4 +1,4 @@
-"""The answer to *does it fit?*: one training on one engine or board, and all that it takes."""
+"""Does it fit? One training on one engine or board, and all that it takes there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .assess import Assessment, Use, assess
 from .line import Line, line_of
 from .recorded import Known, recording
 
-__all__ = ["LEVELS", "Answer", "Reached", "answer"]
+__all__ = ["LEVELS", "Finding", "Reached", "examine"]
 
 LEVELS = (0.80, 0.90, 0.95, 0.97)
 """Accuracies, besides the last one, that people ask the time of."""
@@ -34,7 +34,7 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Finding:
     """Whether a training fits an engine, and what it takes there."""
 
     experiment: Experiment
@@ -99,7 +99,7 @@ class Answer:
         return (*found, Reached(metric.text(last[1]), last[0], self.seconds(last[0])))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the answer as JSON data."""
+        """Returns all of it as JSON data."""
         return {
             "task": self.experiment.task,
             "board": None if self.board is None else self.board.name,
@@ -129,12 +129,12 @@ class Answer:
         }
 
 
-def answer(
+def examine(
     experiment: Experiment,
     task: TrainingTask,
     board: Board | None = None,
     phases: tuple[Assessment, ...] | None = None,
-) -> Answer:
+) -> Finding:
     """Returns whether a training fits its engine, and what it takes there.
 
     :param experiment: the training; its device is not used.
@@ -158,7 +158,7 @@ def answer(
             lines.append(
                 line_of(board, found.compiled, cycles, inputs[0], None if targets is None else targets[0], kept)
             )
-    return Answer(experiment, board, phases, tuple(lines), recording(experiment))
+    return Finding(experiment, board, phases, tuple(lines), recording(experiment))
 
 
 def _compiles(experiment: Experiment, task: TrainingTask, phase: int) -> Callable[[EngineConfig], Compiled]:
