@@ -10,6 +10,7 @@ from .compiled import Compiled
 from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
+from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
 from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
@@ -25,6 +26,7 @@ __all__ = [
     "Figures",
     "Formats",
     "Headroom",
+    "Inference",
     "Labelled",
     "LayerFormats",
     "LayerPlan",
@@ -37,6 +39,9 @@ __all__ = [
     "StepReport",
     "Tensor",
     "compile",
+    "compile_inference",
+    "formats_from_dict",
+    "formats_to_dict",
     "layer_orders",
     "plan_layers",
 ]
