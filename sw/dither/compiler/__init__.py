@@ -7,6 +7,7 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
+from .emitter import Exchange
 from .errors import CompileError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
@@ -14,6 +15,7 @@ from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
+from .sharing import SharedCommands, fewest_bytes
 
 __all__ = [
     "Collocation",
@@ -22,6 +24,7 @@ __all__ = [
     "CompileError",
     "Compiled",
     "Evaluation",
+    "Exchange",
     "Figures",
     "Formats",
     "Headroom",
@@ -31,11 +34,13 @@ __all__ = [
     "Layout",
     "Objective",
     "Proof",
+    "SharedCommands",
     "State",
     "Step",
     "StepReport",
     "Tensor",
     "compile",
+    "fewest_bytes",
     "layer_orders",
     "plan_layers",
 ]

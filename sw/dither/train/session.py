@@ -90,11 +90,12 @@ class Session:
         What it takes to begin and end a command is left out, so that sums do not depend on how
         steps are divided into commands.
         """
+        trains = [each for each in (compiled, self.reported) if "train" in each.entries]
         # A command of n steps costs n times one step, and a little to begin and end.
-        one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
+        one, two = (_training_cost(self.reported, steps) if trains else {} for steps in (1, 2))
         self._step = {name: two[name] - one[name] for name in one}
         self._overhead = {name: one[name] - self._step[name] for name in one}
-        self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
+        self.steps_per_command = min([longest, *map(_steps_within_counters, trains)])
         """Greatest number of steps that :meth:`train` should be given at once."""
         device.write_program(compiled.program)
         self._run(compiled.commands.setup())
