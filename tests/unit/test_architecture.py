@@ -41,7 +41,8 @@ ALLOWED = {
     "dither.baselines": "nn physics pytorch report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "
+    "dither.cluster": "arch compiler data devices tools train",
+    "dither.cli": "arch baselines bench boards cluster compiler data devices link nn recipe report runs tools train "
     "dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",

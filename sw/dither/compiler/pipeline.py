@@ -168,13 +168,13 @@ class _Build:
             fixed=sum(tensors[name].words for name in fixed),
             zeroed=zeroed,
         )
-        words, entries = assembled(emitter, engine)
+        assembly, entries = assembled(emitter, engine)
         return Compiled(
             model=model,
             recipe=setting.recipe,
             engine=engine,
             emitter=emitter,
-            program=words,
+            program=assembly,
             entries=entries,
             plans=plans,
             memory=memory,

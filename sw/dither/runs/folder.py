@@ -52,6 +52,8 @@ _DESCRIPTION = {
     "created?": str,
     "command?": str,
     "device?": str,
+    "devices?": [str],
+    "shared?": dict,
     "board?": (None, dict),
     "steps?": POSITIVE,
     "log_every?": POSITIVE,

@@ -72,6 +72,8 @@ class Experiment:
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
     board: EngineConfig | None = None
     """Engine of the board that is the device; None for others or before the board is asked."""
+    devices: tuple[str, ...] = ()
+    """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
 
     @classmethod
     def of_task(
@@ -138,25 +140,58 @@ class Experiment:
         :param data: the folder of the task's files, for a task that has any.
         :raises RunError: if ``run.json`` lacks something.
         """
-        values = run.description
         try:
-            return cls(
-                task=values["task"],
-                model=Model.from_dict(values["model"]),
-                recipe=Recipe.from_dict(values["recipe"]),
-                engine=EngineConfig.from_dict(values["engine"]),
-                device=device or values["device"],
-                steps=steps or values["steps"],
-                log_every=values["log_every"],
-                checkpoint_every=values["checkpoint_every"],
-                stencil=values.get("stencil"),
-                phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
-                data=None if data is None else Path(data),
-                network=values.get("network"),
-                parameters=_initial(run),
-            )
+            found = cls.of_choices(run.description, _initial(run))
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
+        return replace(
+            found,
+            steps=steps or found.steps,
+            data=None if data is None else Path(data),
+            device=device or found.device,
+            devices=() if device else found.devices,
+        )
+
+    @classmethod
+    def of_choices(cls, values: Mapping[str, Any], parameters: Parameters | None) -> Experiment:
+        """Makes an experiment from what :meth:`choices` returned, or a ``run.json`` that has it.
+
+        :param parameters: the initial parameters that the run was given, if any.
+        :raises LookupError: if something is missing; ValueError, TypeError or another of their kind
+            if it makes no sense.
+        """
+        return cls(
+            task=values["task"],
+            model=Model.from_dict(values["model"]),
+            recipe=Recipe.from_dict(values["recipe"]),
+            engine=EngineConfig.from_dict(values["engine"]),
+            device=values["device"],
+            steps=values["steps"],
+            log_every=values["log_every"],
+            checkpoint_every=values["checkpoint_every"],
+            stencil=values.get("stencil"),
+            phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
+            network=values.get("network"),
+            parameters=parameters,
+            devices=tuple(values.get("devices", ())),
+        )
+
+    def choices(self) -> dict[str, Any]:
+        """Returns all choices but paths and parameters, as JSON data."""
+        return {
+            "task": self.task,
+            "device": self.device,
+            **({"devices": list(self.devices)} if self.devices else {}),
+            "steps": self.steps,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+            "engine": self.engine.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "phases": [phase.to_dict() for phase in self.phases],
+            "model": self.model.to_dict(),
+            "stencil": self.stencil,
+            "network": self.network,
+        }
 
     @property
     def machine(self) -> EngineConfig:
@@ -226,7 +261,7 @@ class Experiment:
         """
         if self.board is None and is_line(self.device):
             return replace(self, board=board_engine(self.device)).prepare(waves, status)
-        self._require_numerics(self.machine)
+        self.require_numerics()
         task = load_task(self.task, self.stencil, self.data)
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
@@ -241,7 +276,12 @@ class Experiment:
             session.keep(batches.inputs, batches.labels, status)
         return Prepared(self, task, session)
 
-    def _require_numerics(self, machine: EngineConfig) -> None:
+    def require_numerics(self) -> None:
+        """Makes sure that the device can give the experiment's bits.
+
+        :raises DeviceError: if its numbers have other widths.
+        """
+        machine = self.machine
         for name in ("width", "table_bits"):
             ours, theirs = getattr(self.engine, name), getattr(machine, name)
             if ours != theirs:
@@ -258,8 +298,7 @@ class Experiment:
             "dither",
             "train",
             self.task,
-            "--device",
-            self.device,
+            *(["--devices", ",".join(self.devices)] if self.devices else ["--device", self.device]),
             *named,
             "--steps",
             str(self.steps),
@@ -322,21 +361,13 @@ class Prepared:
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
         return {
-            "task": chosen.task,
             "title": f"{self.task.name}: {self.task.title}",
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             "command": chosen.command,
-            "device": chosen.device,
+            **chosen.choices(),
             "board": self.board,
-            "steps": chosen.steps,
-            "log_every": chosen.log_every,
-            "checkpoint_every": chosen.checkpoint_every,
             "seed": chosen.recipe.seed,
-            "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
-            "recipe": chosen.recipe.to_dict(),
-            "phases": [phase.to_dict() for phase in chosen.phases],
-            "model": chosen.model.to_dict(),
             "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {
                 "arithmetic": ARITHMETIC,
@@ -348,8 +379,6 @@ class Prepared:
             },
             "samples": dict(self.task.samples),
             "metric": self.task.metric.name,
-            "stencil": chosen.stencil,
-            "network": chosen.network,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},
@@ -357,6 +386,7 @@ class Prepared:
             "memories": describe_memories(compiled),
             "versions": versions(),
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
+            **self.session.facts(),
         }
 
     @property
@@ -407,7 +437,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return Session(now.device, own, reported, longest=now.longest)
+        return now.successor(own, reported)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
@@ -421,10 +451,11 @@ class Prepared:
         """Returns one line for people: model, engine, device and amount of work."""
         chosen = self.experiment
         return (
-            f"{chosen.model}; {chosen.engine.geometry} engine, {chosen.device}; {chosen.steps} steps of "
+            f"{chosen.model}; {chosen.engine.geometry} engine, {', '.join(chosen.devices) or chosen.device}; "
+            f"{chosen.steps} steps of "
             f"{chosen.recipe.batch} samples, {self.session.forwards_per_step // chosen.recipe.batch} forwards each"
         )
 
     def close(self) -> None:
         """Gives the device back, which cannot be used afterwards."""
-        self.session.device.close()
+        self.session.close()

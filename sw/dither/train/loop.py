@@ -14,7 +14,7 @@ from ..recipe.phases import Phase, Plateau
 from ..runs import CurveRow, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY, Metric
 from ..tools.forms import COUNT, misfit
-from .session import Session, pack_state, state_shapes, unpack_state
+from .session import Session, StoppedError, pack_state, state_shapes, unpack_state
 from .tasks import TrainingTask
 
 __all__ = ["Progress", "Trainer"]
@@ -149,7 +149,8 @@ class Trainer:
         """Trains on to the last step and returns whether that was reached.
 
         :param report: called after each chunk.
-        :param stop: called after each chunk; True ends the run early, with a checkpoint.
+        :param stop: called after each chunk, and while a step has to wait; True ends the run early,
+            with a checkpoint.
         :raises DeviceError: if the device fails.
         :raises RunError: if the folder cannot be written.
         """
@@ -158,7 +159,12 @@ class Trainer:
             boundary = min(self._next(self.log_every), self._next(self.checkpoint_every), self._end_of_phase())
             count = min(size, boundary - self.step, self.session.steps_per_command)
             begun = time.monotonic()
-            losses = self._chunk(count)
+            self.session.stop = stop
+            try:
+                losses = self._chunk(count)
+            except StoppedError:
+                self._checkpoint()
+                break
             taken = time.monotonic() - begun
             size = max(1, min(2 * size, int(count * CHUNK_SECONDS / max(taken, 1e-3))))
             if self.step % self.log_every == 0 or self.step == self.steps:
@@ -264,7 +270,8 @@ class Trainer:
         self._publish()
 
     def _publish(self) -> None:
-        self.run.update(progress={"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)})
+        progress = {"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)}
+        self.run.update(progress=progress, **self.session.facts())
 
     def _progress(self, train_loss: float) -> Progress:
         assert self._row is not None
