@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import ssl
+import subprocess
+import sys
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +19,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="install dither[cluster]")
 
+from dither.arch.device import DeviceError
 from dither.cluster.session import prepare
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment, Prepared
@@ -64,19 +70,20 @@ def shared(chosen: Experiment, *devices: str, said: list[str] | None = None, **s
 
 
 class Killer(threading.Thread):
-    """Kills workers at random instants, until it is told to end."""
+    """Kills devices that are ready at random instants, until it is told to end."""
 
     def __init__(self, prepared: Prepared, seed: int, pause: float) -> None:
         super().__init__(daemon=True)
-        self.office, self.random, self.pause = prepared.session.crew.office, np.random.default_rng(seed), pause
+        self.crew, self.random, self.pause = prepared.session.crew, np.random.default_rng(seed), pause
         self.kills = 0
         self.over = threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(self.random.exponential(self.pause)):
-            there = list(self.office.processes().values())
-            if there:
-                os.kill(int(self.random.choice(there)), signal.SIGKILL)
+            processes = self.crew.office.processes()
+            ready = [peer.name for peer in list(self.crew.peers.values()) if peer.ready and peer.name in processes]
+            if ready:
+                os.kill(processes[self.random.choice(ready)], signal.SIGKILL)
                 self.kills += 1
 
 
@@ -84,10 +91,153 @@ class Killer(threading.Thread):
 def test_two_devices_give_the_bits_of_one(tmp_path, name, recipe):
     chosen = experiment(recipe)
     prepared = shared(chosen, "golden", "golden")
-    assert prepared.session.facts()["shared"]["exchange"] == {"probes": "seeds and scalars", "mirror": "gradient sums"}[name]
+    assert (
+        prepared.session.facts()["shared"]["exchange"]
+        == {"probes": "seeds and scalars", "mirror": "gradient sums"}[name]
+    )
     assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
 
 
+@pytest.mark.slow
+def test_altered_answers_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.1)
+    chosen = experiment(MIRROR, steps=6)
+    said: list[str] = []
+    prepared = shared(chosen, "golden", "golden", said=said)
+    crew, random, altered = prepared.session.crew, np.random.default_rng(1), []
+    fetch = crew._fetch
+
+    def disturbed(peer, job):
+        message = fetch(peer, job)
+        if job.kind == "share" and isinstance(message, bytes) and random.random() < 0.4:
+            place = int(random.integers(len(message)))
+            altered.append(place)
+            return message[:place] + bytes([message[place] ^ int(random.integers(1, 256))]) + message[place + 1 :]
+        return message
+
+    monkeypatch.setattr(crew, "_fetch", disturbed)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+    assert altered
+    assert sum("refused" in text for text in said) == len(altered)
+
+
+@pytest.mark.slow
+def test_old_and_foreign_answers_change_nothing(tmp_path, monkeypatch):
+    # Whole and sealed, but to another question: what somebody could do who keeps what he has seen.
+    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.1)
+    chosen = experiment(PROBES, steps=6)
+    said: list[str] = []
+    prepared = shared(chosen, "golden", "golden", said=said)
+    crew, random, seen, replayed = prepared.session.crew, np.random.default_rng(2), [], []
+    fetch = crew._fetch
+
+    def disturbed(peer, job):
+        message = fetch(peer, job)
+        if job.kind != "share" or not isinstance(message, bytes):
+            return message
+        seen.append(message)
+        if len(seen) > 1 and random.random() < 0.4:
+            replayed.append(message)
+            return seen[int(random.integers(len(seen) - 1))]
+        return message
+
+    monkeypatch.setattr(crew, "_fetch", disturbed)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+    assert replayed
+    assert sum("another question" in text for text in said) == len(replayed)
+
+
+@pytest.mark.slow
+def test_a_device_with_other_parameters_is_found_out(tmp_path, monkeypatch):
+    chosen = experiment(PROBES)
+    prepared = shared(chosen, "golden", "golden")
+    monkeypatch.setattr("dither.cluster.session.state_digest", lambda state: "0" * 64)
+    with pytest.raises(DeviceError, match="has other parameters"):
+        finish(prepared, tmp_path / "shared")
+    monkeypatch.undo()
+    # Nothing of the steps since the last check is in the curve; from there, the run goes on.
+    assert finish(shared(chosen, "golden"), tmp_path / "shared", resume=True) == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_without_devices_a_run_waits_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.cluster.crew._PATIENCE_SECONDS", 0.2)
+    chosen = experiment(MIRROR)
+    said: list[str] = []
+    prepared = shared(chosen, said=said)
+    run = RunFolder.create(tmp_path / "shared", prepared.describe())
+    trainer = prepared.trainer(run)
+    trainer.start()
+    assert not trainer.train(
+        report=lambda progress: None, stop=lambda: any("all devices are gone" in text for text in said)
+    )
+    assert run.load_checkpoint().step == 0
+    prepared.close()
+    run.close()
+
+    # Now one joins from another process, late, and another takes its place.
+    prepared = shared(chosen, said=said)
+    words = ["worker", "--device", "golden", "--cluster", prepared.session.crew.office.address]
+    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
+    workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        found = finish(prepared, tmp_path / "shared", resume=True)
+        for worker in workers:
+            told, _ = worker.communicate(timeout=60)
+            assert "golden belongs to the run" in told
+            assert worker.returncode == 0
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert found == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_phases_change_what_travels(tmp_path):
+    chosen = experiment(PROBES, then=["after=4,estimator=coordinate"])
+    assert finish(shared(chosen, "golden", "golden"), tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+
+
+@pytest.fixture
+def certificates(tmp_path) -> Path:
+    """A folder of an authority of its own, and a certificate that it has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates")
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
+    for words in (
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority"],
+        ["req", *key, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=table"],
+        ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-out", "cert.pem"],
+    ):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def hung_up(place: tuple[str, int], wrap: Callable[[socket.socket], socket.socket]) -> bool:
+    """Whether somebody hangs up on who speaks to him, without a word."""
+    with socket.create_connection(place) as line:
+        try:
+            secure = wrap(line)
+            secure.sendall(b"x" * 64)
+            return not secure.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return True
+
+
+def test_with_certificates_there_are_no_strangers(tmp_path, certificates):
+    chosen = experiment(PROBES, steps=2)
+    prepared = shared(chosen, "golden", address="tls://127.0.0.1:0", tls=certificates)
+    host, port = "127.0.0.1", int(prepared.session.crew.office.address.rpartition(":")[2])
+    stranger = ssl.create_default_context(cafile=certificates / "ca.pem")
+    stranger.check_hostname = False
+    for wrap in (stranger.wrap_socket, lambda line: line):  # without a certificate; without TLS
+        assert hung_up((host, port), wrap)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
 def test_a_killed_device_changes_nothing(tmp_path):
     chosen = experiment(PROBES, steps=24)
     said: list[str] = []
