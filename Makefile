@@ -53,7 +53,7 @@ docs: $(VENV)/stamp ## regenerate the pages that derive from data
 	$(BIN)/dither docs
 
 results: $(VENV)/stamp ## make the page of recorded results again from its records
-	$(BIN)/dither results $(RESULTS)
+	$(BIN)/dither results $(RESULTS) --yardsticks sw/dither/report/yardsticks.json
 
 repeat-results: $(VENV)/stamp ## repeat the first steps of every recorded result on the golden machine (MNIST: see DITHER_DATA)
 	$(BIN)/dither repeat $(RESULTS)/*/

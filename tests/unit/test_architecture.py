@@ -39,6 +39,7 @@ ALLOWED = {
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
+    "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     # People.
     "dither.cluster": "arch compiler data devices tools train",

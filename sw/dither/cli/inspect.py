@@ -19,8 +19,8 @@ from ..link.transport import serial_ports
 from ..tools.files import write_atomically
 from ..train.describe import versions
 from ..train.experiment import Experiment
-from ..train.tasks import load_task, task_names
-from .values import ENGINE, Suggesting
+from ..train.tasks import task_names
+from .values import ENGINE, TASK
 
 __all__ = ["disassemble", "docs", "info"]
 
@@ -95,7 +95,7 @@ Examples:
   dither disassemble digits --engine 1x8 | less
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()))
+@click.argument("task", type=TASK)
 @click.option(
     "--engine",
     type=ENGINE,
@@ -112,7 +112,7 @@ def disassemble(task: str, engine: EngineConfig | None, data: Path | None) -> No
     """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
     experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={}, data=data)
     try:
-        compiled = experiment.compile(load_task(task, data=data), experiment.engine)
+        compiled = experiment.compile(experiment.load(), experiment.engine)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     names = {address: name for name, address in compiled.entries.items()}

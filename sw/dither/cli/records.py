@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import click
 from rich.console import Console
@@ -137,18 +139,35 @@ Examples:
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/results"))
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@click.option(
+    "--yardsticks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write this file too: what reports of runs compare accuracies and errors with.",
+)
 @click.pass_context
-def results(context: click.Context, folder: Path, check: bool) -> None:
-    """Write FOLDER/README.md, which sets all records in FOLDER side by side."""
-    from ..report.results import render_results
+def results(context: click.Context, folder: Path, check: bool, yardsticks: Path | None) -> None:
+    """Write FOLDER/README.md, which sets all records in FOLDER side by side, and its pictures."""
+    from ..report.pictures import draw_results
+    from ..report.results import load_records, render_results
+    from ..report.results import yardsticks as best_baselines
+    from ..report.yardsticks import render_yardsticks
 
     page, text = folder / "README.md", render_results(folder)
     if check:
         current = page.read_text() if page.is_file() else None
         click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither results ' + str(folder)}")
         context.exit(0 if current == text else 1)
-    try:
-        write_atomically(page, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
-    click.echo(f"wrote {page}")
+    made = {**draw_results(folder), page: text.encode()}
+    if yardsticks is not None:
+        made[yardsticks] = render_yardsticks(best_baselines(load_records(folder))).encode()
+    for path, content in made.items():
+        try:
+            write_atomically(path, partial(_write, content))
+        except OSError as error:
+            raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
+    click.echo(f"wrote {page} and {len(made) - 1} files beside it")
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

@@ -28,7 +28,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("compare.png"),
     show_default=True,
-    help="Draw both learning curves to this file (.png, .svg or .pdf).",
+    help="Draw both learning curves and their differences to this file (.png, .svg or .pdf).",
 )
 @click.option("--no-plot", is_flag=True, help="Draw nothing.")
 @click.pass_context
@@ -53,9 +53,10 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool)
 
 
 def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
-    from ..report.plots import learning_curves, save_figure
+    from ..report.plots import comparison, save_figure
 
-    figure = learning_curves([(str(run.path), run.curve()) for run in runs], runs[0].metric)
+    first, second = runs
+    figure = comparison((str(first.path), first.curve()), (str(second.path), second.curve()), first.metric)
     try:
         save_figure(figure, path)
     except (OSError, ValueError) as error:

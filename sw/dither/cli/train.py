@@ -25,9 +25,9 @@ from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKA
 from ..runs import RunFolder, default_folder
 from ..train.experiment import Experiment, Prepared
 from ..train.loop import Trainer
-from ..train.tasks import task_names
+from ..train.tasks import FORMS, task_names
 from .progress import Display
-from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, WAVES, Suggesting
+from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["train"]
 
@@ -36,7 +36,7 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended."""
-_RESUMED = ("resume", "steps", "data", "device", "devices", "cluster", "tls")
+_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -56,9 +56,13 @@ Examples:
   dither train mnist --model mnist-mlp --engine 8x32-deep
   dither train hjb                                 a differential equation in 20 dimensions
   dither train hjb --stencil central:0.125
+  dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files
+  dither train data.csv --model 128,64 --steps 2000
+  dither train heat.py:Heat                        one's own equation, or task: FILE.py is run
+  dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()), required=False)
+@click.argument("task", type=TASK, required=False)
 @click.option(
     "--device",
     type=DEVICE,
@@ -106,7 +110,7 @@ Examples:
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with this run; only --steps, --device and --data may be given with it.",
+    help="Go on with this run; only --steps, --device, --data, and where its TASK is now, may be given with it.",
 )
 @click.option(
     "--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.  [default: the task's]"
@@ -128,8 +132,9 @@ Examples:
 @click.option(
     "--model",
     "network",
-    metavar="NAME|FILE",
-    help=f"Another network than the task's: {', '.join(MODELS)}, or a file with initial parameters.",
+    metavar="NAME|SIZES|FILE",
+    help=f"Another network than the task's: {', '.join(MODELS)}, sizes of hidden layers such as 64,32, or a file with "
+    "initial parameters.",
 )
 @click.option(
     "--stencil",
@@ -194,7 +199,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         experiment, run = _resumed(context, resume, options)
     else:
         experiment, run = _fresh(options), None
-        path = options["out"] or default_folder(experiment.task, "shared" if experiment.devices else experiment.device)
+        path = options["out"] or default_folder(experiment.name, "shared" if experiment.devices else experiment.device)
         RunFolder.refuse_used(path)
     prepared = None
     try:
@@ -251,7 +256,9 @@ def _prepared(
 
 def _fresh(options: dict[str, Any]) -> Experiment:
     if options["task"] is None:
-        raise click.UsageError(f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}")
+        raise click.UsageError(
+            f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}; or {FORMS}"
+        )
     device, engine = options["device"], options["engine"]
     if is_line(device):
         engine = board_engine(device, engine)
@@ -289,7 +296,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
     run = RunFolder.open(path, writing=True)
     with _refusals():
         device = options["device"] if _given(context, "device") else None
-        experiment = Experiment.of_run(run, options["steps"], options["data"], device)
+        experiment = Experiment.of_run(run, options["steps"], options["data"], device, options["task"])
     return replace(experiment, devices=options["devices"] or experiment.devices), run
 
 

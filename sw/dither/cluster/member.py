@@ -21,9 +21,10 @@ from ..compiler import Compiled, CompileError, Exchange, SharedCommands
 from ..devices import board_engine, build_device, is_line
 from ..tools.forms import COUNT
 from ..train.experiment import Experiment
-from ..train.sampler import Batches, DataBatches
+from ..train.own import content_digest
+from ..train.sampler import DataBatches
 from ..train.session import Session, state_digest, state_shapes, unpack_state
-from ..train.tasks import TaskError, TrainingTask, load_task
+from ..train.task import TaskError, TrainingTask
 from .answers import Answer, read_answer, write_answer
 from .messages import MessageError, seal, unseal
 
@@ -45,17 +46,10 @@ _QUESTION = {
 }
 
 
-def numerics_digest(compiled: Compiled, batches: Batches) -> str:
+def numerics_digest(compiled: Compiled, task: TrainingTask) -> str:
     """Returns a digest of all that devices must agree on: number formats, rates, and data."""
-    digest = hashlib.sha256(repr((compiled.formats, compiled.rates)).encode())
-    if isinstance(batches, DataBatches):
-        kept: list[NDArray[Any]] = [batches.inputs, batches.labels]
-    else:
-        kept = [values for values in batches.take(0, 1) if values is not None]
-    for values in kept:
-        digest.update(f"{values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
+    agreed = repr((compiled.formats, compiled.rates, content_digest(task)))
+    return hashlib.sha256(agreed.encode()).hexdigest()
 
 
 class Member:
@@ -78,14 +72,14 @@ class Member:
         if chosen.machine == chosen.roomy:
             # Software takes as many samples at once as it is asked to.
             self.machine = replace(chosen.roomy, lanes=head["grain"])
-        self.task: TrainingTask = load_task(chosen.task, chosen.stencil)
+        self.task: TrainingTask = chosen.load()
         self.batches = self.task.batches(chosen.recipe)
         self.device = build_device(name, self.machine)
         self.version: int | None = None
         """Number of the parameters that the device has, counted by the run; None for none."""
         self._held: NDArray[np.int64] | None = None
         self._open_phase(0, head["exchange"])
-        self.digest = numerics_digest(self.session.compiled, self.batches)
+        self.digest = numerics_digest(self.session.compiled, self.task)
         if isinstance(self.batches, DataBatches):
             self.session.keep(self.batches.inputs, self.batches.labels)
 

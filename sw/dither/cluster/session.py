@@ -20,7 +20,6 @@ from ..compiler import Compiled, Exchange, SharedCommands, State, fewest_bytes
 from ..devices import Status, build_device
 from ..train.experiment import Experiment, Prepared
 from ..train.session import Session, pack_state, state_digest
-from ..train.tasks import load_task
 from .crew import Crew, Standing, Update
 from .division import grain
 from .member import numerics_digest
@@ -170,13 +169,12 @@ def prepare(
     :raises DeviceError: if a device cannot be used, or the address is refused.
     """
     experiment = replace(experiment, device="golden")
-    task = load_task(experiment.task, experiment.stencil, experiment.data)
+    task = experiment.load()
     reported = experiment.compile(task, experiment.engine)
     for phase in range(1, len(experiment.course)):
         experiment.compile(task, experiment.engine, phase)
     own = experiment.compile(task, experiment.machine)
     chosen, _ = fewest_bytes(own, len(experiment.devices) or _UNKNOWN)
-    batches = task.batches(experiment.recipe)
 
     def crew() -> Crew:
         def opening() -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -191,7 +189,7 @@ def prepare(
         return Crew(
             experiment.devices,
             opening,
-            numerics_digest(own, batches),
+            numerics_digest(own, task),
             say,
             address=address,
             tls=tls,

@@ -65,6 +65,9 @@ class Model:
             _require(isinstance(layer, Layer), f"layer {position} is no layer: {layer!r}")
         for position, layer in enumerate(self.layers[1:], start=1):
             _require(not isinstance(layer, RNN), f"layer {position} is recurrent; only the first one may be")
+        if isinstance(first := self.layers[0], RNN) and first.output == "all":
+            dense = len(self.layers) > 1 and isinstance(self.layers[1], Dense)
+            _require(dense, "layer 0 gives the states of all time steps, so layer 1 must be Dense")
         for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _require(
                 left.output_size == right.input_size,
@@ -200,6 +203,11 @@ def _mnist_rnn() -> Model:
     return Model((RNN(inputs=28, outputs=160, steps=28), Dense(160, 10)))
 
 
+def _mnist_rnn_states() -> Model:
+    states = RNN(inputs=28, outputs=160, steps=28, output="all", initial="orthogonal")
+    return Model((states, Dense(states.output_size, 10)))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -207,12 +215,14 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-mlp": _mnist_mlp,
     "mnist-cnn": _mnist_cnn,
     "mnist-rnn": _mnist_rnn,
+    "mnist-rnn-states": _mnist_rnn_states,
 }
 """Functions that make the named models.
 
 ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-dense`` the same with
 plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pooling; ``mnist-rnn``
-reads an image's 28 rows one after the other.
+reads an image's 28 rows one after the other, and ``mnist-rnn-states`` decides by the states behind
+all rows, not the last one alone.
 """
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from .colors import KINDS, KINDS_DARK
 from .text import count, duration, number, percent
 
-__all__ = ["render"]
+__all__ = ["render", "style_sheet"]
 
 _OWN = "dither.report"
 _FILTERS = {"count": count, "duration": duration, "percent": percent, "number": number}
@@ -29,5 +31,12 @@ def render(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {**_FILTERS, **(filters or {})}
-    style = Markup(loader.get_source(environment, "style.css")[0])
-    return environment.get_template(template).render(style=style, **values)
+    return environment.get_template(template).render(style=Markup(style_sheet()), **values)
+
+
+def style_sheet() -> str:
+    """Returns the one style sheet, with the colours of kinds as ``--c0`` and so on."""
+    text = files(_OWN).joinpath("style.css").read_text()
+    for place, colors in (("/* kinds */", KINDS), ("/* kinds, dark */", KINDS_DARK)):
+        text = text.replace(place, " ".join(f"--c{number}: {color};" for number, color in enumerate(colors)))
+    return text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
-__all__ = ["count", "duration", "number", "percent"]
+__all__ = ["count", "duration", "number", "percent", "power_of_ten", "thousands"]
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def count(value: int) -> str:
@@ -13,6 +16,11 @@ def count(value: int) -> str:
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     power = min(int(math.log10(value)) // 3, 5)
     return f"{value / 1000**power:.4g}\N{NARROW NO-BREAK SPACE}{' kMGTP'[power]}"
+
+
+def thousands(text: str) -> str:
+    """Returns a text whose numbers have their thousands apart as those of :func:`count` have."""
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\N{NARROW NO-BREAK SPACE}", text)
 
 
 def duration(seconds: float) -> str:
@@ -30,5 +38,11 @@ def percent(fraction: float) -> str:
 
 
 def number(value: float) -> str:
-    """Returns a number with four significant digits."""
-    return f"{value:.4g}".replace("-", "−")
+    """Returns a number with four significant digits, very small and large ones by powers of ten."""
+    digits, _, power = f"{value:.4g}".replace("-", "−").partition("e")
+    return f"{digits} × {power_of_ten(int(power.replace('−', '-')))}" if power else digits
+
+
+def power_of_ten(exponent: int) -> str:
+    """Returns a power of ten, such as 10⁶."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +36,7 @@ from .checkpoint import Checkpoint, CheckpointError
 from .lock import LOCK, FolderLock
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
+__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
 
 FORMAT = 1
 """Version of the folder's layout, kept in ``run.json``."""
@@ -48,6 +48,9 @@ _REGION = {"name": str, "base": COUNT, "words": COUNT, "moments?": [str]}
 _DESCRIPTION = {
     "tensors": [{"name": str, "shape": [range(1 << 31)], "frac": int}],
     "task?": str,
+    "source?": (None, {"path": (None, str), "part": (None, str), "digest": str}),
+    "scaling?": (None, {"centre": [float], "reach": [float]}),
+    "classes?": (None, [(str, float)]),
     "title?": str,
     "created?": str,
     "command?": str,
@@ -166,17 +169,6 @@ def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
     return path
 
 
-def load_run(path: AnyPath) -> RunFolder:
-    """Opens the folder that a training run left behind.
-
-    ``load_run("runs/digits-golden-1").network()`` is the network that it trained, ``.curve()`` its
-    learning curve, ``.description`` everything else that is known of it.
-
-    :raises RunError: if there is no run, or none that this version of dither reads.
-    """
-    return RunFolder.open(path)
-
-
 class RunFolder:
     """One run folder, open for reading or for going on with the run.
 
@@ -194,7 +186,7 @@ class RunFolder:
         self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
 
     @classmethod
-    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> Self:
         """Makes a new folder with ``run.json``, an empty curve and an empty history, and locks it.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
@@ -231,7 +223,7 @@ class RunFolder:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: AnyPath, *, writing: bool = False) -> RunFolder:
+    def open(cls, path: AnyPath, *, writing: bool = False) -> Self:
         """Opens an existing run folder.
 
         :param writing: whether to :meth:`lock` it, before anything is read.
@@ -248,7 +240,7 @@ class RunFolder:
         return locked
 
     @classmethod
-    def _read(cls, path: Path) -> RunFolder:
+    def _read(cls, path: Path) -> Self:
         file = path / "run.json"
         try:
             description = json.loads(file.read_text())
@@ -320,6 +312,8 @@ class RunFolder:
         for key in ("stencil", "initial"):
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
+        if source := self.description.get("source"):
+            relevant["source"] = source["digest"]
         if phases := self.description.get("phases"):
             relevant["phases"] = phases
             if any(phase.get("plateau") for phase in phases):

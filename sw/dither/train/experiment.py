@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State
+from ..data import Samples, write_samples
 from ..devices import Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
 from ..nn.models import MODELS, Model, Parameters, named_model
@@ -28,14 +30,21 @@ from ..tools.files import AnyPath
 from .activations import activation_ranges
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
+from .own import classifier, classifier_recipe, content_digest
 from .sampler import DataBatches
 from .session import Session, unpack_state
-from .tasks import TrainingTask, load_task
+from .source import Source
+from .task import Task, TaskError, TrainingTask
+from .tasks import load_task, task_names
 
 __all__ = ["Experiment", "Prepared"]
 
 INITIAL = "initial.npz"
 """Name of the file, in a run folder, that holds the initial parameters that a run was given."""
+SAMPLES = "data.npz"
+"""Name of the file, in a run folder, that holds the samples of a run that was given arrays."""
+_PRESETS = ("2x16", "4x32", "8x32-deep")
+"""Engines that a program is tried on, in this order, where neither task nor user names one."""
 _ROOMY = 1 << 15
 """Depth of the golden machine's memories in words; software has room."""
 
@@ -45,7 +54,7 @@ class Experiment:
     """All choices that make a training run."""
 
     task: str
-    """Name of the task, one of :func:`dither.train.tasks.task_names`."""
+    """Name of the task, or its file, as :func:`dither.train.tasks.load_task` takes it."""
     model: Model
     """Model that is trained."""
     recipe: Recipe
@@ -74,11 +83,15 @@ class Experiment:
     """Engine of the board that is the device; None for others or before the board is asked."""
     devices: tuple[str, ...] = ()
     """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
+    loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
+    """Task itself, if it has been loaded already."""
+    samples: Samples | None = field(default=None, compare=False, repr=False)
+    """Samples that the run folder must keep, as nothing else does; None if the task has a file."""
 
     @classmethod
     def of_task(
         cls,
-        task: str,
+        task: str | TrainingTask,
         *,
         device: str,
         engine: EngineConfig | None = None,
@@ -92,9 +105,11 @@ class Experiment:
         network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
+        samples: Samples | None = None,
     ) -> Experiment:
         """Makes an experiment from a task's model and recipe, with changes.
 
+        :param task: what :func:`~dither.train.tasks.load_task` takes, or a task itself.
         :param recipe: fields of the recipe that differ from the task's; the rule by its name.
         :param then: further phases, as :func:`~dither.recipe.phases.parse_phase` takes them.
         :param stencil: how derivatives are taken, if other than the task does, for a differential
@@ -102,22 +117,24 @@ class Experiment:
         :param data: the folder of the task's files, for a task that has any.
         :param network: instead of the task's model, one of :data:`~dither.nn.models.MODELS`, or a
             file of :meth:`dither.nn.network.Network.save`, whose parameters are then the initial
-            ones.
+            ones; or sizes of plain hidden layers, such as ``64,32``.
         :param model: instead of the task's model, without a name.
         :param parameters: initial parameters; random ones if None.
+        :param samples: what the run folder must keep of a task that has no file.
         :raises TaskError: if the task or the stencil is unknown, or data cannot be read.
         :raises ValueError: if the changed recipe is invalid, or there is no such network.
         """
-        found = load_task(task, stencil, data)
+        found = load_task(task, stencil, data) if isinstance(task, str) else task
         if network is not None:
             network = os.fspath(network)
-            model, parameters = _network(network, parameters)
-        first = Recipe.from_dict(found.recipe_for(network).to_dict() | dict(recipe))
-        return cls(
-            task=task,
-            model=model or found.model,
+            model, parameters = _network(network, parameters, found)
+        model = model or found.model
+        first = _recipe(found, model, network, recipe)
+        chosen = cls(
+            task=task if isinstance(task, str) else found.name,
+            model=model,
             recipe=first,
-            engine=engine or preset(found.engine),
+            engine=engine or preset(found.engine or _PRESETS[-1]),
             device=device,
             steps=steps or found.steps,
             log_every=log_every or found.log_every,
@@ -127,21 +144,34 @@ class Experiment:
             data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
+            loaded=found,
+            samples=samples,
         )
+        return chosen if engine or found.engine else replace(chosen, engine=chosen.smallest_engine())
 
     @classmethod
     def of_run(
-        cls, run: RunFolder, steps: int | None = None, data: AnyPath | None = None, device: str | None = None
+        cls,
+        run: RunFolder,
+        steps: int | None = None,
+        data: AnyPath | None = None,
+        device: str | None = None,
+        task: str | None = None,
     ) -> Experiment:
         """Makes the experiment that a run folder holds.
 
+        :param task: where the run's task is now, if it is one of one's own and has moved.
         :param steps: another number of steps, if not None.
         :param device: another device, if not None.
         :param data: the folder of the task's files, for a task that has any.
         :raises RunError: if ``run.json`` lacks something.
+        :raises TaskError: if the task has moved or changed.
         """
         try:
-            found = cls.of_choices(run.description, _initial(run))
+            name, loaded = _own_task(run, task)
+            found = cls.of_choices({**run.description, "task": name}, _initial(run))
+        except TaskError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
         return replace(
@@ -150,6 +180,7 @@ class Experiment:
             data=None if data is None else Path(data),
             device=device or found.device,
             devices=() if device else found.devices,
+            loaded=loaded,
         )
 
     @classmethod
@@ -177,9 +208,10 @@ class Experiment:
         )
 
     def choices(self) -> dict[str, Any]:
-        """Returns all choices but paths and parameters, as JSON data."""
+        """Returns all choices but the data's folder and parameters, as JSON data."""
+        source = None if self.task in task_names() else Source.of(self.task)
         return {
-            "task": self.task,
+            "task": self.task if source is None else str(replace(source, path=source.path.resolve())),
             "device": self.device,
             **({"devices": list(self.devices)} if self.devices else {}),
             "steps": self.steps,
@@ -222,6 +254,29 @@ class Experiment:
         )
 
     @property
+    def name(self) -> str:
+        """Name of the task, which run folders begin with."""
+        return self.task if self.task in task_names() else self.load().name
+
+    def load(self) -> TrainingTask:
+        """Returns the task with its data.
+
+        :raises TaskError: if they cannot be used.
+        """
+        return self.loaded or load_task(self.task, self.stencil, self.data)
+
+    def smallest_engine(self) -> EngineConfig:
+        """Returns the first of a few presets that the program fits; the largest if none does."""
+        for name in _PRESETS[:-1]:
+            try:
+                self.recipe.check_engine(preset(name))
+                self.compile(self.load(), preset(name))
+            except ValueError:
+                continue
+            return preset(name)
+        return preset(_PRESETS[-1])
+
+    @property
     def initial_parameters(self) -> Parameters:
         """Parameters that training begins with."""
         return self.parameters or self.model.initial_parameters(self.recipe.seed)
@@ -262,7 +317,7 @@ class Experiment:
         if self.board is None and is_line(self.device):
             return replace(self, board=board_engine(self.device)).prepare(waves, status)
         self.require_numerics()
-        task = load_task(self.task, self.stencil, self.data)
+        task = self.load()
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
         device = build_device(self.device, self.machine, waves=waves, status=status)
@@ -309,7 +364,7 @@ class Experiment:
             words += ["--stencil", self.stencil]
         if self.network is not None:
             words += ["--model", self.network]
-        defaults = load_task(self.task, data=self.data).recipe_for(self.network).to_dict()
+        defaults = _recipe(self.load(), self.model, self.network, {}).to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
                 option = f"--{name.replace('_', '-')}"
@@ -322,12 +377,49 @@ class Experiment:
         return shlex.join(words)
 
 
-def _network(name: str, parameters: Parameters | None) -> tuple[Model, Parameters | None]:
-    """Returns the model of a name or a file, and its parameters if it is a file."""
+def _network(name: str, parameters: Parameters | None, task: TrainingTask) -> tuple[Model, Parameters | None]:
+    """Returns the model of a name, of sizes or a file, and its parameters if it is a file."""
+    if re.fullmatch(r"\d+(,\d+)*", name):
+        hidden = [int(size) for size in name.split(",")]
+        if not isinstance(task, Task):
+            raise ValueError(f"--model {name}: sizes of hidden layers make a network for classes, not for {task.name}")
+        return classifier(task.features, task.classes, hidden), parameters
     if name in MODELS or not Path(name).suffix:
         return named_model(name), parameters
     found = Network.load(name)
     return found.model, found.parameters if parameters is None else parameters
+
+
+def _recipe(task: TrainingTask, model: Model, network: str | None, changes: Mapping[str, Any]) -> Recipe:
+    """Returns a task's recipe for a model, with changes."""
+    chosen = task.recipe_for(network)
+    if task.engine is None and isinstance(chosen.estimator, tuple) and len(chosen.estimator) != len(model.layers):
+        chosen = replace(chosen, estimator=classifier_recipe(len(model.layers), task.steps).estimator)
+    return Recipe.from_dict(chosen.to_dict() | dict(changes))
+
+
+def _own_task(run: RunFolder, given: str | None) -> tuple[str, TrainingTask | None]:
+    """Returns the name of a run's task and, if it is one of one's own, the task.
+
+    :param given: where it is now, if somebody says so.
+    :raises TaskError: if it has moved, or is another one than the run began with.
+    """
+    values = run.description
+    if (source := values.get("source")) is None:
+        if given not in (None, values["task"]):
+            raise TaskError(f"{run.path} trains {values['task']}, not {given}; leave {given} out")
+        return values["task"], None
+    if given is None and source["path"] is None:
+        raise TaskError(
+            f"the task of {run.path} was made by a program; put it into a file and give that too: CODE.py:NAME"
+        )
+    if given is None and not (path := run.path / source["path"]).exists():
+        raise TaskError(f"the task of {run.path} came from {path}, which is not there now; give its new place too")
+    name = given or str(Source(path, source["part"]))
+    task = load_task(name, values.get("stencil"))
+    if content_digest(task) != source["digest"]:
+        raise TaskError(f"{name} has changed since {run.path} began: it is another task now; train it in a new run")
+    return name, task
 
 
 def _digest(model: Model, parameters: Parameters) -> str:
@@ -365,6 +457,8 @@ class Prepared:
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             "command": chosen.command,
             **chosen.choices(),
+            "task": chosen.name,
+            "source": self._source(),
             "board": self.board,
             "seed": chosen.recipe.seed,
             "engine_digest": chosen.engine.digest(),
@@ -378,6 +472,8 @@ class Prepared:
                 "gradient_shifts": dict(compiled.formats.gradient_shifts),
             },
             "samples": dict(self.task.samples),
+            "scaling": self.task.scaling.to_dict() if isinstance(self.task, Task) else None,
+            "classes": list(self.task.names) if isinstance(self.task, Task) and self.task.names else None,
             "metric": self.task.metric.name,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
@@ -388,6 +484,19 @@ class Prepared:
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
             **self.session.facts(),
         }
+
+    def _source(self) -> dict[str, str | None] | None:
+        """Returns where a task of one's own comes from; None for the project's own."""
+        chosen = self.experiment
+        if chosen.task in task_names():
+            return None
+        digest = content_digest(self.task)
+        if chosen.samples is not None:
+            # In the run folder, and found there wherever that is.
+            return {"path": SAMPLES, "part": None, "digest": digest}
+        if (source := Source.of(chosen.task)) is None:
+            return {"path": None, "part": None, "digest": digest}
+        return {"path": str(source.path.resolve()), "part": source.part, "digest": digest}
 
     @property
     def board(self) -> dict[str, Any] | None:
@@ -417,6 +526,8 @@ class Prepared:
         chosen = self.experiment
         if chosen.parameters is not None and not (run.path / INITIAL).exists():
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
+        if chosen.samples is not None:
+            write_samples(run.path / SAMPLES, chosen.samples)
         return Trainer(
             task=self.task,
             session=self.session,
