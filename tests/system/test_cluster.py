@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -19,10 +20,12 @@ import pytest
 
 pytest.importorskip("distributed", reason="install dither[cluster]")
 
+from dither.arch.config import preset
 from dither.arch.device import DeviceError
 from dither.cluster.session import prepare
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment, Prepared
+from tests.doubles.board import BoardModel, PseudoTerminal
 
 PROBES = {"estimator": "layerwise", "probes": (4, 16)}
 MIRROR = {"estimator": ("mirror", "exact"), "probes": 1}
@@ -248,3 +251,59 @@ def test_a_killed_device_changes_nothing(tmp_path):
     killer.over.set()
     assert killer.kills
     assert found == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_four_boards_on_one_table(tmp_path, monkeypatch):
+    """The tutorial of docs/cluster.md, with its own words."""
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    port = free_port()
+    monkeypatch.chdir(tmp_path)
+    section = page.split("## Four boards on one table")[1].split("\n## ")[0]
+    run, board, worker = (
+        shlex.split(line.replace("8786", str(port)).replace("/tmp/board1", "BOARD"))
+        for line in section.splitlines()
+        if line.startswith("dither ")
+    )
+    boards = [str(tmp_path / f"board{number}") for number in range(1, 5)]
+    started = [start(each, path) for path in boards for each in (board, worker)]
+    try:
+        main_process = start(run, "")
+        said, _ = main_process.communicate(timeout=1200)
+        assert main_process.returncode == 0, said
+    finally:
+        for process in started:
+            process.kill()
+    found = RunFolder.open(tmp_path / "runs/table")
+    assert sum(device["samples"] for device in found.description["shared"]["devices"]) == 4 * 64
+    assert len(found.description["shared"]["devices"]) >= 2
+    chosen = Experiment.of_task("digits", device="golden", steps=4, log_every=2, recipe={})
+    assert result(found)[:2] == alone(chosen, tmp_path / "alone")[:2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def start(words: list[str], board: str) -> subprocess.Popen[str]:
+    words = [board if word == "BOARD" else word for word in words[1:]]
+    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_machines_of_all_kinds_share_a_run(tmp_path):
+    """Golden machine, simulated gateware and a board behind a line, of different geometries."""
+    chosen = experiment({"batch": 32, "tile": 16, "probes": 1}, engine=preset("1x8"), steps=3, log_every=1)
+    board = BoardModel(replace(preset("2x16"), program_depth=3000), name="virtual")
+    with PseudoTerminal(board) as terminal:
+        found = finish(shared(chosen, "golden", "rtl", terminal.path), tmp_path / "shared")
+    board.close()
+    samples = {
+        device["name"]: device["samples"]
+        for device in RunFolder.open(tmp_path / "shared").description["shared"]["devices"]
+    }
+    assert all(samples.values())
+    assert len(samples) == 3
+    assert found[:2] == alone(chosen, tmp_path / "alone")[:2]

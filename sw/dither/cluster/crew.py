@@ -28,7 +28,7 @@ from .member import KINDS, MemberError, add_answers, answer, device_of, open_mem
 from .messages import MessageError, seal, unseal
 from .office import Office
 
-__all__ = ["Crew", "Peer", "Standing", "Update"]
+__all__ = ["Crew", "Peer", "Standing", "Tally", "Update"]
 
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 2.0
@@ -80,12 +80,18 @@ class Peer:
     rests: float = 0.0
     """Until when it is left alone, by the clock; infinite for one that can be no member."""
     job: _Job | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all workers of one name, one after the other, have done for the run."""
+
     samples: int = 0
-    """Samples that it has computed."""
+    """Samples that were computed."""
     sent: int = 0
-    """Bytes that it has sent."""
+    """Bytes that came from there."""
     received: int = 0
-    """Bytes that it was sent."""
+    """Bytes that went there."""
 
 
 @dataclass(slots=True)
@@ -134,6 +140,7 @@ class Crew:
         self.key = secrets.token_bytes(32)
         self.run = secrets.token_hex(8)
         self.peers: dict[str, Peer] = {}
+        self.tallies: dict[str, Tally] = {}
         self.lost = 0
         """Devices that were lost so far."""
         self._opening, self._digest, self._say = opening, digest, say
@@ -165,6 +172,7 @@ class Crew:
             self.peers.pop(worker)
         for worker, name in there.items():
             peer = self.peers.setdefault(worker, Peer(worker, name))
+            self.tallies.setdefault(name, Tally())
             if not peer.ready and peer.job is None and peer.rests <= now:
                 head, arrays = self._opening()
                 message = seal(self.key, {"run": self.run, **head}, {n: ("f8", values) for n, values in arrays.items()})
@@ -180,7 +188,7 @@ class Crew:
         function: Any,
         *values: object,
     ) -> None:
-        peer.received += len(message)
+        self.tallies[peer.name].received += len(message)
         peer.job = _Job(self.office.submit(peer.worker, function, *values), kind, self._asks, pieces, version)
 
     def _next(self) -> Any:
@@ -259,7 +267,7 @@ class Crew:
                 if job.task.status in ("error", "cancelled", "lost"):
                     return None
                 continue
-            peer.sent += len(found) if isinstance(found, bytes) else 0
+            self.tallies[peer.name].sent += len(found) if isinstance(found, bytes) else 0
             return found
         return None
 
@@ -390,7 +398,7 @@ class Crew:
             done.peer.rests = time.monotonic() + _RETRY_SECONDS
             self._say(f"{done.peer.name} rests: its answer is refused, {error}")
             return
-        done.peer.samples += done.job.samples
+        self.tallies[done.peer.name].samples += done.job.samples
         done.answer = found
 
     def _check(self, found: Answer, step: int, asked: Mapping[int, Sequence[Piece]], shape: tuple[int, ...]) -> None:
@@ -438,8 +446,8 @@ class Crew:
             return None
         for each in done:
             each.answer = found
-            each.peer.samples += each.job.samples
-            each.peer.sent += len(message)
+            self.tallies[each.peer.name].samples += each.job.samples
+            self.tallies[each.peer.name].sent += len(message)
         return found
 
     # Agreement

@@ -8,7 +8,7 @@ gone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +134,18 @@ class SharedSession(Session):
         self._updates.pop(self._version - max(1, self._state_bytes // max(1, size)), None)
 
     def facts(self) -> dict[str, Any]:
-        peers = list(self.crew.peers.values())
-        _, sizes = fewest_bytes(self.compiled, max(1, len(peers)))
+        tallies = self.crew.tallies
+        _, sizes = fewest_bytes(self.compiled, max(1, len(tallies)))
         parameters = sum(tensor.size for tensor in self.compiled.tensors.values())
+        devices = [{"name": name, **asdict(tally)} for name, tally in sorted(tallies.items())]
         return {
             "shared": {
                 "exchange": self.shared.exchange.value,
                 "steps": self._steps,
                 "lost": self.crew.lost,
-                "devices": [
-                    {"name": peer.name, "samples": peer.samples, "sent": peer.sent, "received": peer.received}
-                    for peer in peers
-                ],
-                "payload": {exchange.value: size for exchange, size in sizes.items()},
-                "float": 2 * _FLOAT_BYTES * parameters * max(1, len(peers)),
+                "devices": devices,
+                "payloads": {exchange.value: size for exchange, size in sizes.items()},
+                "float": 2 * _FLOAT_BYTES * parameters * max(1, len(tallies)),
             }
         }
 
