@@ -33,6 +33,7 @@ ALLOWED = {
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
+    "dither.bitstreams": "boards tools",
     "dither.devices": "arch golden link tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
@@ -41,10 +42,12 @@ ALLOWED = {
     "dither.baselines": "nn physics pytorch report runs tools train",
     "dither.api": "arch data devices nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
-    # People.
+    "dither.diagrams": "arch compiler golden train",
+    # Many machines: above all that one run needs.
     "dither.cluster": "arch compiler data devices tools train",
-    "dither.cli": "arch baselines bench boards cluster compiler data devices link nn recipe report runs tools train "
-    "dither_hw.build",
+    # People.
+    "dither.cli": "arch baselines bench bitstreams boards cluster compiler data devices diagrams link nn recipe report "
+    "runs tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

@@ -33,6 +33,7 @@ COMMANDS = {
     "boards": Entry("boards", "boards", "List the boards."),
     "build": Entry("build", "build", "Make a board's bitstream."),
     "program": Entry("build", "program", "Load a bitstream into a board."),
+    "release": Entry("build", "release", "Gather bitstreams for others, with digests."),
     "link-bench": Entry("link", "link_bench", "Measure the line to a board."),
     "link-soak": Entry("link", "link_soak", "Train over a line that is made to fail."),
     "virtual-board": Entry("virtual_board", "virtual_board", "Simulate a whole board behind a pseudo-terminal."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from ..boards import Board, board_folder, load_board
 from ..boards import boards as all_boards
+from .answers import Answer, answering
 from .group import suggest
 
 __all__ = ["BOARD", "boards"]
@@ -46,10 +48,25 @@ _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"
 
 
 @click.command()
+@answering("boards")
 @click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
-def boards(markdown: bool) -> None:
+def boards(markdown: bool, answer: Answer) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
-    rows = [_row(board) for board in all_boards().values()]
+    rows = []
+    for board in all_boards().values():
+        rows.append(_row(board))
+        answer.case(board.name)
+        answer.values[board.name] = {
+            "title": board.title,
+            "engine": board.engine.to_dict(),
+            "engine_digest": board.engine.digest(),
+            "clock_hz": board.clock.hz,
+            "baud": board.uart.baud,
+            "memory": None if board.memory is None else board.memory.chip.name,
+            "budget": asdict(board.budget),
+        }
+    if answer.as_json:
+        return
     if markdown:
         lines = [_HEADINGS, ["---"] * len(_HEADINGS), *rows]
         click.echo("\n".join(f"| {' | '.join(line)} |" for line in lines))

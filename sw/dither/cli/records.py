@@ -15,6 +15,7 @@ from ..data import DATA_VARIABLE
 from ..report.records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
 from ..tools.files import write_atomically
+from .answers import Answer, answering
 from .values import DEVICE, ENGINE, Suggesting
 
 __all__ = ["record", "repeat", "results"]
@@ -57,8 +58,10 @@ def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -
 Examples:
   dither repeat docs/results/mnist-mirror
   dither repeat docs/results/*/ --device rtl --steps 1 --record
+  dither repeat docs/results/*/ --junit repeat.xml
 """,
 )
+@answering("repeat")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--device",
@@ -91,6 +94,7 @@ def repeat(
     steps: int,
     keep: bool,
     data: Path | None,
+    answer: Answer,
 ) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
@@ -99,7 +103,8 @@ def repeat(
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")
-    console = Console(soft_wrap=True, highlight=False)
+    console = answer.console(soft_wrap=True, highlight=False)
+    answer.values = {"device": device, "records": [], "skipped": {}}
     notes, good = {}, []
     for folder in folders:
         if not folder.is_dir():
@@ -123,10 +128,24 @@ def repeat(
         where = f"{device} {engine_name(check.engine)}" if device == "rtl" else device
         console.print(f"{escape(folder.name)}: {verdict}, {taken} on {where}")
         good.append(check.identical)
+        differs = f"digests {', '.join(check.found)} instead of {', '.join(check.recorded[: len(check.found)])}"
+        answer.case(str(folder), failure=None if check.identical else differs)
+        answer.values["records"].append(
+            {
+                "folder": folder,
+                "identical": check.identical,
+                "steps": len(check.found),
+                "engine": engine_name(check.engine),
+                "recorded": check.recorded,
+                "found": check.found,
+            }
+        )
     if not good:
         raise click.UsageError("; ".join(f"{folder}: {note}" for folder, note in notes.items()))
     for folder, note in notes.items():
         console.print(f"[dim]{escape(folder.name)}: {note}[/]")
+        answer.case(str(folder), skipped=note)
+        answer.values["skipped"][str(folder)] = note
     context.exit(0 if all(good) else 1)
 
 

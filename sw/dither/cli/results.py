@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from ..runs import RunFolder
 from ..runs.compare import compare as compare_runs
+from .answers import Answer, answering
 
 __all__ = ["compare", "report"]
 
@@ -19,8 +20,10 @@ __all__ = ["compare", "report"]
 Examples:
   dither compare runs/digits-golden-1 runs/digits-rtl-1
   dither compare A B --no-plot && echo same bits
+  dither compare A B --no-plot --json --junit compare.xml
 """,
 )
+@answering("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -32,7 +35,7 @@ Examples:
 )
 @click.option("--no-plot", is_flag=True, help="Draw nothing.")
 @click.pass_context
-def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool) -> None:
+def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool, answer: Answer) -> None:
     """Compare the runs A and B: every parameter at every logged step, without tolerance.
 
     Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named.
@@ -40,7 +43,9 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool)
     """
     runs = RunFolder.open(a), RunFolder.open(b)
     result = compare_runs(*runs)
-    console = Console(soft_wrap=True, highlight=False)
+    console = answer.console(soft_wrap=True, highlight=False)
+    answer.values = {"a": a, "b": b, "identical": result.identical, **asdict(result)}
+    answer.case(f"{a} and {b} are identical", failure=result.reason)
     if result.identical:
         what = f"{result.steps} logged steps × {result.parameters} parameters, every bit equal"
         console.print(f"[bold green]identical[/]: {what}")

@@ -26,6 +26,7 @@ from ..runs import RunFolder, default_folder
 from ..train.experiment import Experiment, Prepared
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
+from .answers import Answer, answering
 from .progress import Display
 from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
@@ -36,7 +37,7 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended."""
-_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls")
+_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -62,6 +63,7 @@ Examples:
   dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
+@answering("train")
 @click.argument("task", type=TASK, required=False)
 @click.option(
     "--device",
@@ -188,13 +190,13 @@ Examples:
     help="Write waveforms of these device commands (--device rtl): 4 trains step 0.",
 )
 @click.pass_context
-def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
+def train(context: click.Context, /, resume: Path | None, answer: Answer, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
 
     Recipe options left out are the task's own. Ctrl-C ends the run after the chunk at work, with a
     checkpoint; a second Ctrl-C at once, with the last checkpoint there is.
     """
-    console = Console(soft_wrap=True)
+    console = answer.console(soft_wrap=True)
     if resume is not None:
         experiment, run = _resumed(context, resume, options)
     else:
@@ -223,7 +225,7 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
         finished = _train(console, trainer)
         if finished:
             prepared.finish(run)
-        _finish(context, console, run, finished)
+        _finish(context, console, run, finished, answer)
     except DeviceError as error:
         raise DeviceError(str(error).replace("--resume RUN", f"--resume {path if run is None else run.path}")) from None
     finally:
@@ -336,17 +338,33 @@ def _interruptions() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool) -> None:
+def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool, answer: Answer) -> None:
     from ..report import write_report
 
     page = write_report(run)
+    last = run.curve()[-1]
+    answer.values = {
+        "run": run.path,
+        "task": run.description["task"],
+        "device": run.description["device"],
+        "finished": finished,
+        "step": last.step,
+        "loss": last.loss,
+        run.metric.name: last.metric,
+        "digest": last.digest,
+        "forwards": last.forwards,
+        "seconds": run.description["progress"]["seconds"],
+        "counters": run.description["progress"]["counters"],
+        "report": page,
+    }
+    name = f"train {run.description['task']} on {run.description['device']}: {run.path}"
+    answer.case(name, error=None if finished else "interrupted")
     if not finished:
         step = run.load_checkpoint().step
         print(
             f"dither: interrupted; step {step} is saved, go on with: dither train --resume {run.path}", file=sys.stderr
         )
         context.exit(INTERRUPTED)
-    last = run.curve()[-1]
     console.print(
         f"[bold green]done[/]: {run.metric.title} {run.metric.text(last.metric)}, loss {last.loss:.4g}, "
         f"digest {last.digest}",
