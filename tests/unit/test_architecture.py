@@ -45,9 +45,10 @@ ALLOWED = {
     "dither.diagrams": "arch compiler golden train",
     # Many machines: above all that one run needs.
     "dither.cluster": "arch compiler data devices tools train",
+    "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
     "dither.cli": "arch baselines bench bitstreams boards cluster compiler data devices diagrams link nn recipe report "
-    "runs tools train dither_hw.build",
+    "runs sweep tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

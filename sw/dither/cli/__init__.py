@@ -23,6 +23,7 @@ UNUSABLE = 2
 COMMANDS = {
     "train": Entry("train", "train", "Train a network, by forward passes only."),
     "worker": Entry("worker", "worker", "Offer a device to a run whose steps many devices share."),
+    "sweep": Entry("sweep", "sweep", "Try many designs and recipes, and find the best compromises."),
     "compare": Entry("results", "compare", "Say whether two runs are identical, bit by bit."),
     "report": Entry("results", "report", "Write a run's report, one page that needs nothing else."),
     "record": Entry("records", "record", "Keep a finished run's result, curve and first digests."),

@@ -8,7 +8,6 @@ every step that was applied and for every state that was loaded.
 
 from __future__ import annotations
 
-import queue
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -162,7 +161,7 @@ class Crew:
             ready = [peer for peer in self.peers.values() if peer.ready]
             if len(ready) >= self._wanted:
                 return
-            self._handle(self._next())
+            self._handle(self.office.next(_POLL_SECONDS))
 
     def _greet(self) -> None:
         """Takes note of who has come and gone, and opens whoever may be opened."""
@@ -190,13 +189,6 @@ class Crew:
     ) -> None:
         self.tallies[peer.name].received += len(message)
         peer.job = _Job(self.office.submit(peer.worker, function, *values), kind, self._asks, pieces, version)
-
-    def _next(self) -> Any:
-        """The next task that is over, or None after a little while."""
-        try:
-            return self.office.events.get(timeout=_POLL_SECONDS)
-        except queue.Empty:
-            return None
 
     def _handle(self, task: Any) -> _Done | None:
         """Takes note of a task that is over; a share that is done well comes back."""
@@ -315,7 +307,7 @@ class Crew:
                 continue
             self._lament(stop)
             jobs = {peer.worker: peer.job for peer in busy if peer.job}
-            finished = self._handle(self._next())
+            finished = self._handle(self.office.next(_POLL_SECONDS))
             if finished is not None and finished.job.kind == "share":
                 if standing.exchange is Exchange.SCALARS:
                     self._read(finished, step, shape)
@@ -435,7 +427,7 @@ class Crew:
         while root.status == "pending":
             if not workers <= set(self.office.workers()):
                 return None
-            self._handle(self._next())
+            self._handle(self.office.next(_POLL_SECONDS))
         if root.status != "finished":
             return None
         try:
@@ -464,7 +456,7 @@ class Crew:
                 message = self._question(peer, standing, step=0, pieces=[], check=True)
                 self._give(peer, "check", (), standing.version, message, answer, message)
         while any(peer.job and peer.job.kind == "check" for peer in self.peers.values()):
-            done = self._handle(self._next())
+            done = self._handle(self.office.next(_POLL_SECONDS))
             self._greet()
             if done is None or done.job.kind != "check":
                 continue

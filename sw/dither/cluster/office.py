@@ -106,7 +106,14 @@ class Office:
         """Process numbers of the workers of this computer, by their names."""
         return {str(name): nanny.pid for name, nanny in self._cluster.workers.items() if nanny.pid}
 
-    def submit(self, worker: str | None, function: Callable[..., bytes], *values: object) -> Any:
+    def next(self, seconds: float) -> Any:
+        """Returns a task that has come to an end, or None after some seconds without any."""
+        try:
+            return self.events.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def submit(self, worker: str | None, function: Callable[..., Any], *values: object) -> Any:
         """Lets a worker execute a function, and notes in :attr:`events` when that is over.
 
         :param worker: its address, whose device is then busy; None for any, without its device.

@@ -17,7 +17,7 @@ from ..golden import predict
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
-__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "unpack_state"]
+__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "step_cycles", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """Largest value of an engine's 32-bit counter; the host adds them up after each command."""
@@ -63,6 +63,12 @@ def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
     """
     scalars = [0, 0, steps] + [0] * steps
     return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
+
+
+def step_cycles(compiled: Compiled) -> int:
+    """Returns the exact number of engine cycles of one training step, waiting left out."""
+    one, two = (_training_cost(compiled, steps) for steps in (1, 2))
+    return sum(two[name] - one[name] for name in one if name.startswith("cycles_"))
 
 
 def _steps_within_counters(compiled: Compiled) -> int:
