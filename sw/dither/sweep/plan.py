@@ -24,7 +24,7 @@ Values = Mapping[str, Any]
 RECIPE = tuple(field.name for field in fields(Recipe))
 ENGINE = tuple(f"engine.{field.name}" for field in fields(EngineConfig))
 OTHERS = ("engine", "model", "rank", "stencil")
-SEARCHES = ("grid", "random", "tpe", "nsga2", "qmc", "cmaes")
+SEARCHES = ("grid", "random", "tpe", "nsga2", "cmaes")
 """Ways to search; all but the first two are Optuna's."""
 _RANGE = {"from": (int, float), "to": (int, float), "points?": POSITIVE, "log?": bool}
 _FORM = {

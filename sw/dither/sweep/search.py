@@ -68,8 +68,7 @@ class _Optuna:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         samplers = {
             "tpe": lambda: optuna.samplers.TPESampler(seed=plan.seed, multivariate=True),
-            "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=plan.seed),
-            "qmc": lambda: optuna.samplers.QMCSampler(seed=plan.seed),
+            "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=plan.seed, population_size=max(2, plan.generation)),
             "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=plan.seed),
         }
         directions = ["maximize" if OBJECTIVES[name].more else "minimize" for name in plan.objectives]
