@@ -54,7 +54,7 @@ class Objective:
     """Something that trials are compared by."""
 
     title: str
-    """Name for people."""
+    """Name of the objective for people, as the page shows it."""
     more: bool
     """Whether more of it is better."""
 

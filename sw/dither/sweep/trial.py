@@ -129,7 +129,7 @@ class Trial:
     ``done``."""
     reason: str = ""
     rows: Sequence[CurveRow] = field(default=(), repr=False)
-    """Its training's curve."""
+    """Logged steps of its training so far."""
 
     def figures(self, plan: Plan, metric: Metric) -> dict[str, float | None]:
         """Returns all objectives by name; None for what is not known or was not reached."""
