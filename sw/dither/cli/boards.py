@@ -48,8 +48,8 @@ _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"
 
 
 @click.command()
-@answering("boards")
 @click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
+@answering("boards")
 def boards(markdown: bool, answer: Answer) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
     rows = []

@@ -61,7 +61,6 @@ Examples:
   dither repeat docs/results/*/ --junit repeat.xml
 """,
 )
-@answering("repeat")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--device",
@@ -85,6 +84,7 @@ Examples:
 )
 @click.option("--record", "keep", is_flag=True, help="Write into result.json what --device rtl found.")
 @_DATA
+@answering("repeat")
 @click.pass_context
 def repeat(
     context: click.Context,

@@ -23,7 +23,6 @@ Examples:
   dither compare A B --no-plot --json --junit compare.xml
 """,
 )
-@answering("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -34,6 +33,7 @@ Examples:
     help="Draw both learning curves and their differences to this file (.png, .svg or .pdf).",
 )
 @click.option("--no-plot", is_flag=True, help="Draw nothing.")
+@answering("compare")
 @click.pass_context
 def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool, answer: Answer) -> None:
     """Compare the runs A and B: every parameter at every logged step, without tolerance.

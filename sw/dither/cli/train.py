@@ -63,7 +63,6 @@ Examples:
   dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
-@answering("train")
 @click.argument("task", type=TASK, required=False)
 @click.option(
     "--device",
@@ -189,6 +188,7 @@ Examples:
     metavar="FILE:FIRST-LAST",
     help="Write waveforms of these device commands (--device rtl): 4 trains step 0.",
 )
+@answering("train")
 @click.pass_context
 def train(context: click.Context, /, resume: Path | None, answer: Answer, **options: Any) -> None:
     """Train TASK and write a run folder: run.json, curve.csv, history, checkpoints and report.html.
@@ -220,6 +220,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
                 devices=list(experiment.devices),
                 board=prepared.board,
                 command=prepared.experiment.command,
+                source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
         finished = _train(console, trainer)

@@ -11,6 +11,7 @@ from .emitter import Exchange
 from .errors import CompileError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
+from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
 from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
@@ -28,6 +29,7 @@ __all__ = [
     "Figures",
     "Formats",
     "Headroom",
+    "Inference",
     "Labelled",
     "LayerFormats",
     "LayerPlan",
@@ -40,7 +42,10 @@ __all__ = [
     "StepReport",
     "Tensor",
     "compile",
+    "compile_inference",
     "fewest_bytes",
+    "formats_from_dict",
+    "formats_to_dict",
     "layer_orders",
     "plan_layers",
 ]

@@ -50,6 +50,11 @@ class Samples:
     scaling: Scaling | None = None
     """How inputs are scaled; None if that is not said."""
 
+    @property
+    def named(self) -> NDArray[Any] | None:
+        """Labels by the names of their classes, shape (samples,); None if there are none."""
+        return self.labels if self.labels is None or self.classes is None else np.array(self.classes)[self.labels]
+
 
 def as_inputs(values: ArrayLike, where: str, features: int | None = None) -> NDArray[Any]:
     """Returns inputs as a matrix of numbers, shape (samples, features).
@@ -212,9 +217,13 @@ def _table(path: Path, features: int | None) -> Samples:
         raise DataError(f"{path} is larger than {LARGEST >> 20} MiB; put its numbers into an .npz file")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            first = next(csv.reader(file), [])
+            rows = csv.reader(file)
+            first = next(rows, [])
+            odd = next((rows.line_num for row in rows if row and len(row) != len(first)), None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no text with commas ({error})") from None
+    if odd is not None:
+        raise DataError(f"{path} has {len(first)} columns in its first line, but not in line {odd}")
     cells = [cell.strip() for cell in first]
     named = not all(_number(cell) for cell in cells[:-1] or cells)
     labelled = features is None or len(cells) != features

@@ -51,6 +51,7 @@ _DESCRIPTION = {
     "source?": (None, {"path": (None, str), "part": (None, str), "digest": str}),
     "scaling?": (None, {"centre": [float], "reach": [float]}),
     "classes?": (None, [(str, float)]),
+    "forward?": dict,
     "title?": str,
     "created?": str,
     "command?": str,
@@ -83,6 +84,7 @@ _DESCRIPTION = {
     "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
     "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
     "versions?": {str: str},
+    "confusion?": {"step": COUNT, "counts": [[COUNT]]},
     "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
     "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
 }
@@ -431,18 +433,24 @@ class RunFolder:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
 
-    def network(self) -> Network:
-        """Returns the network of the run as of its last logged step.
+    def masters(self) -> dict[str, NDArray[np.int32]]:
+        """Returns the masters of the last logged step by tensor, as the engine holds them.
 
         :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
         """
         rows, records = self.logged()
         self.require(bool(rows), "has logged no step yet")
-        record, values, start = records[-1], {}, 0
-        for tensor in self.tensors:
-            words = record[start : start + tensor.size]
-            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
-            start += tensor.size
+        ends = list(itertools.accumulate(tensor.size for tensor in self.tensors))
+        parts = np.split(records[-1], ends[:-1])
+        return {tensor.name: part.reshape(tensor.shape) for tensor, part in zip(self.tensors, parts, strict=True)}
+
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        masters, fracs = self.masters(), {tensor.name: tensor.frac for tensor in self.tensors}
+        values = {name: np.ldexp(words.astype(np.float64), -fracs[name]) for name, words in masters.items()}
         try:
             model = Model.from_dict(self.description["model"])
             # Besides the model's tensors, a run may hold feedback matrices that it learned.

@@ -17,9 +17,9 @@ import numpy as np
 
 from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
 from ..arch.device import DeviceError
-from ..compiler import Compiled, CompileError, State
+from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
-from ..devices import Status, Waves, board_engine, build_device, is_line
+from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
 from ..nn.models import MODELS, Model, Parameters, named_model
 from ..nn.network import Network
@@ -37,7 +37,7 @@ from .source import Source
 from .task import Task, TaskError, TrainingTask
 from .tasks import load_task, task_names
 
-__all__ = ["Experiment", "Prepared"]
+__all__ = ["Experiment", "Prepared", "roomy"]
 
 INITIAL = "initial.npz"
 """Name of the file, in a run folder, that holds the initial parameters that a run was given."""
@@ -46,7 +46,7 @@ SAMPLES = "data.npz"
 _PRESETS = ("2x16", "4x32", "8x32-deep")
 """Engines that a program is tried on, in this order, where neither task nor user names one."""
 _ROOMY = 1 << 15
-"""Depth of the golden machine's memories in words; software has room."""
+"""Depth of memories in words where machines are software, which has room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``golden``, ``rtl``, or a line to a board."""
+    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
@@ -229,29 +229,19 @@ class Experiment:
     def machine(self) -> EngineConfig:
         """Engine configuration that the device has.
 
-        A golden machine has :attr:`roomy`, a board its own, and simulated RTL :attr:`engine`.
+        Machines in software have :attr:`roomy`, a board its own, and simulated RTL :attr:`engine`.
         """
-        return self.roomy if self.device == "golden" else self.board or self.engine
+        return self.roomy if self.device in SOFTWARE else self.board or self.engine
 
     @property
     def roomy(self) -> EngineConfig:
-        """Engine configuration that golden machines are fast with.
+        """Engine configuration that golden and native machines are fast with.
 
         A whole tile fits into its lanes, and its memories are large.
         """
         if self.recipe.tile > 4096:
             return self.engine
-        return replace(
-            self.engine,
-            rows=8,
-            lanes=self.recipe.tile,
-            lanes_per_table=1,
-            activation_depth=_ROOMY,
-            parameter_depth=_ROOMY,
-            program_depth=_ROOMY,
-            word_parts=1,
-            compact=0,
-        )
+        return roomy(self.engine, self.recipe.tile)
 
     @property
     def name(self) -> str:
@@ -377,6 +367,25 @@ class Experiment:
         return shlex.join(words)
 
 
+def roomy(engine: EngineConfig, lanes: int) -> EngineConfig:
+    """Returns an engine of the same numerics with large memories, which golden machines are fast
+    with.
+
+    :param lanes: number of lanes.
+    """
+    return replace(
+        engine,
+        rows=8,
+        lanes=lanes,
+        lanes_per_table=1,
+        activation_depth=_ROOMY,
+        parameter_depth=_ROOMY,
+        program_depth=_ROOMY,
+        word_parts=1,
+        compact=0,
+    )
+
+
 def _network(name: str, parameters: Parameters | None, task: TrainingTask) -> tuple[Model, Parameters | None]:
     """Returns the model of a name, of sizes or a file, and its parameters if it is a file."""
     if re.fullmatch(r"\d+(,\d+)*", name):
@@ -414,7 +423,10 @@ def _own_task(run: RunFolder, given: str | None) -> tuple[str, TrainingTask | No
             f"the task of {run.path} was made by a program; put it into a file and give that too: CODE.py:NAME"
         )
     if given is None and not (path := run.path / source["path"]).exists():
-        raise TaskError(f"the task of {run.path} came from {path}, which is not there now; give its new place too")
+        raise TaskError(
+            f"the task of {run.path} came from {path}, which is not there now; give its new place: "
+            f"dither train PLACE --resume {run.path}"
+        )
     name = given or str(Source(path, source["part"]))
     task = load_task(name, values.get("stencil"))
     if content_digest(task) != source["digest"]:
@@ -458,7 +470,7 @@ class Prepared:
             "command": chosen.command,
             **chosen.choices(),
             "task": chosen.name,
-            "source": self._source(),
+            "source": self.source,
             "board": self.board,
             "seed": chosen.recipe.seed,
             "engine_digest": chosen.engine.digest(),
@@ -471,6 +483,7 @@ class Prepared:
                 "formats": formats,
                 "gradient_shifts": dict(compiled.formats.gradient_shifts),
             },
+            "forward": formats_to_dict(compiled.formats),
             "samples": dict(self.task.samples),
             "scaling": self.task.scaling.to_dict() if isinstance(self.task, Task) else None,
             "classes": list(self.task.names) if isinstance(self.task, Task) and self.task.names else None,
@@ -485,7 +498,8 @@ class Prepared:
             **self.session.facts(),
         }
 
-    def _source(self) -> dict[str, str | None] | None:
+    @property
+    def source(self) -> dict[str, str | None] | None:
         """Returns where a task of one's own comes from; None for the project's own."""
         chosen = self.experiment
         if chosen.task in task_names():

@@ -183,12 +183,16 @@ class Task:
         return DataBatches(self.train.inputs, self.train.labels, sampler)
 
     def score(self, session: Session) -> Scores:
-        """Returns loss and accuracy on held-out data of the network that a device holds.
+        """Returns how the network that a device holds does on held-out data: loss, accuracy, and
+        what each class was taken for.
 
         Of equal outputs, the lowest class's counts.
         """
         found = session.evaluate(self.test.inputs, self.test.labels)
-        return Scores(found.loss, float(np.mean(found.integers.argmax(axis=1) == self.test.labels)))
+        taken = found.integers.argmax(axis=1)
+        confusion = np.zeros((self.classes, self.classes), np.int64)
+        np.add.at(confusion, (self.test.labels, taken), 1)
+        return Scores(found.loss, float(np.mean(taken == self.test.labels)), confusion.tolist())
 
     def check_model(self, model: Model) -> None:
         """Checks that a model's numbers of inputs and outputs are the data's.

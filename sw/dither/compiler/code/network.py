@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arch import tables
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import MASTER_BITS, REDUCTION_LOOPS, Activation, Instruction
@@ -33,6 +37,12 @@ class Table:
     function: str
     input_frac: int
     output_frac: int
+
+    def content(self, engine: EngineConfig) -> NDArray[np.int64]:
+        """Values and slopes of the table on an engine, shape (words, 2)."""
+        build = {"sine": tables.sine_table, "tanh": tables.tanh_table}[self.function]
+        source, target = FixedPoint(engine.width, self.input_frac), FixedPoint(engine.width, self.output_frac)
+        return np.stack(build(source, target, engine.table_bits), axis=1)
 
 
 def place(
