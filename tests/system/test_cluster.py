@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -22,9 +23,14 @@ pytest.importorskip("distributed", reason="install dither[cluster]")
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
+from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare
+from dither.compiler import Command, Exchange, SharedCommands
+from dither.link.driver import LinkDevice
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment, Prepared
+from dither.train.session import Session
+from dither_sim.board import BoardSimulation, SimulatedTransport
 from tests.doubles.board import BoardModel, PseudoTerminal
 
 PROBES = {"estimator": "layerwise", "probes": (4, 16)}
@@ -307,3 +313,50 @@ def test_machines_of_all_kinds_share_a_run(tmp_path):
     assert all(samples.values())
     assert len(samples) == 3
     assert found[:2] == alone(chosen, tmp_path / "alone")[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "exchange"), [(PROBES, Exchange.SCALARS), (MIRROR, Exchange.GRADIENTS)])
+def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
+    """In the boards' own time, so that this computer's speed does not matter."""
+    chosen = experiment(recipe, engine=preset("1x8"))
+    task = chosen.load()
+    compiled = chosen.compile(task, chosen.engine).sharing(exchange)
+    inputs, targets = (each[0] for each in task.batches(chosen.recipe).take(0, 1))
+    commands = SharedCommands(compiled)
+    with BoardSimulation(chosen.engine, clock_hz=24_000_000, baud=3_000_000) as board:
+        device = LinkDevice(SimulatedTransport(board), chosen.engine, patience=3600.0, shortest_timeout=10.0)
+        session = Session(device, compiled)
+        session.load(compiled.commands.initial_state(chosen.initial_parameters))
+
+        def seconds(*asked: Command) -> float:
+            begun = board.cycles
+            for command in asked:
+                session.run(command)
+            return (board.cycles - begun) / board.clock_hz
+
+        rate = board.baud / 10
+        line = Line(board.clock_hz, rate, rate, answer(device, board))
+        quiet = Network(rate=math.inf, latency=0.0, message=0.0)
+        for devices in (1, 2, 4, 8):
+            per_board = 64 // devices
+            asked = [
+                commands.share(0, first, inputs[first : first + 32], targets[first : first + 32])
+                if per_board >= 32
+                else commands.share(0, 0, inputs[:per_board], targets[:per_board])
+                for first in range(0, per_board, 32)
+            ]
+            if exchange is Exchange.GRADIENTS:
+                asked.append(commands.collect())
+            numbers = np.random.default_rng(0).integers(-(1 << 20), 1 << 20, commands.shape)
+            measured = seconds(*asked) + seconds(commands.apply(0, numbers))
+            model = shared_step(compiled, inputs, targets, devices, line, quiet).seconds
+            print(f"{exchange.value}: {devices} boards: {1e3 * measured:.2f} ms, by the model {1e3 * model:.2f} ms")
+            assert abs(model - measured) <= 0.1 * measured
+
+
+def answer(device: LinkDevice, board: BoardSimulation) -> float:
+    """Seconds of the board's time that a round trip takes."""
+    begun = board.cycles
+    device.ping()
+    return (board.cycles - begun) / board.clock_hz

@@ -46,7 +46,7 @@ ALLOWED = {
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
     # Many machines: above all that one run needs.
-    "dither.cluster": "arch compiler data devices tools train",
+    "dither.cluster": "arch compiler data devices golden link tools train",
     "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
     "dither.cli": "api arch baselines bench bitstreams boards cluster compiler data devices diagrams inference link nn "
