@@ -51,7 +51,7 @@ def train(choices: Mapping[str, Any], folder: Path, data: Path | None, steps: in
             else:
                 trainer = prepared.trainer(run)
                 trainer.resume()
-                run.update(steps=steps, command=chosen.command)
+                run.update(steps=steps, command=chosen.command(run.path))
             trainer.train(report=lambda progress: None, stop=lambda: False)
         finally:
             prepared.close()
