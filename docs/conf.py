@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from dither.cli.page import command_page
+
 HERE = Path(__file__).parent
 
 project = "dither"
@@ -14,9 +16,29 @@ author = "the dither authors"
 version = release = metadata.version("dither")
 html_title = f"dither {release}"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_click", "sphinx_design"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_design"]
 exclude_patterns = ["results/*/note.md"]
 html_theme = "furo"
+html_theme_options = {
+    "light_logo": "logo.svg",
+    "dark_logo": "logo.svg",
+    "light_css_variables": {
+        "color-brand-primary": "#2f5fd0",
+        "color-brand-content": "#2f5fd0",
+        "color-brand-visited": "#2f5fd0",
+        "color-background-primary": "#fdfcf9",
+        "color-background-secondary": "#f5f3ec",
+        "color-code-background": "#f5f3ec",
+        "color-api-name": "#a63d5f",
+        "color-api-pre-name": "#5d606b",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#7aa2f7",
+        "color-brand-content": "#7aa2f7",
+        "color-brand-visited": "#7aa2f7",
+    },
+}
+html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_copyright = False
@@ -50,21 +72,16 @@ myst_substitutions = glossary()
 def adapt(app: Any, name: str, source: list[str]) -> None:
     """Makes of a page for readers of the repository one for the site: links and anchors."""
     text = source[0]
+    if name == "reference/cli":
+        text = command_page()
     if name in OUTSIDE:
         text = (HERE.parent / OUTSIDE[name]).read_text().replace("](docs/", "](")
     for page, file in OUTSIDE.items():
         text = re.sub(rf"\]\((\.\./)?{file}", f"]({page}.md", text)
+    text = re.sub(r"\]\(([\w-]+)/\)", r"](\1/result.json)", text)  # folders are no pages
     source[0] = re.sub(r'^<a id="([\w-]+)"></a>$', r"(\1)=", text, flags=re.MULTILINE)
 
 
-def example_block(app: Any, context: Any, lines: list[str]) -> None:
-    """Shows a command's examples as a block of code, rather than as lines of text."""
-    words = [line.strip() for line in lines if line.strip() not in ("", "\b")]
-    if words and words[0] == "Examples:":
-        lines[:] = ["Examples:", "", ".. code-block:: console", "", *(f"   $ {word}" for word in words[1:]), ""]
-
-
 def setup(app: Any) -> None:
-    """Connects the functions above."""
+    """Connects the function above."""
     app.connect("source-read", adapt)
-    app.connect("sphinx-click-process-epilog", example_block)

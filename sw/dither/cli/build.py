@@ -51,7 +51,6 @@ Examples:
   dither build --board icebreaker --junit budget.xml   a case for each budget
 """,
 )
-@answering("build")
 @_BOARD
 @click.option(
     "--seeds",
@@ -77,6 +76,7 @@ Examples:
     callback=_overrides,
     help="Another value for a parameter of the engine; may be repeated.",
 )
+@answering("build")
 @click.pass_context
 def build(
     context: click.Context,

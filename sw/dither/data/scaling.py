@@ -16,7 +16,9 @@ SCALINGS = ("auto", "one", "features", "none")
 the samples (``auto``).
 """
 UNLIKE = 10
-"""How many times the usual span of a feature another may have, and still share its scaling."""
+"""How many times the usual span of a feature (its lower quartile) another may have, and still share
+its scaling.
+"""
 _ROWS = 4096
 
 
@@ -40,7 +42,7 @@ class Scaling:
 
         :param inputs: shape (samples, features), finite.
         :param how: one of :data:`SCALINGS`. ``auto`` takes the same for all features, as pixels
-            want it, unless one of them spans more than :data:`UNLIKE` times the median.
+            want it, unless one of them spans more than :data:`UNLIKE` times what most do.
         :raises ValueError: if there is no such way.
         """
         if how not in SCALINGS:
@@ -49,7 +51,7 @@ class Scaling:
             return cls()
         lowest, highest = inputs.min(axis=0).astype(np.float64), inputs.max(axis=0).astype(np.float64)
         spans = highest - lowest
-        usual = float(np.median(spans[spans > 0])) if (spans > 0).any() else 0.0
+        usual = float(np.quantile(spans[spans > 0], 0.25, method="lower")) if (spans > 0).any() else 0.0
         if how == "one" or (how == "auto" and float(spans.max()) <= UNLIKE * usual):
             lowest, highest = lowest.min(keepdims=True), highest.max(keepdims=True)
         reach = np.where(highest > lowest, (highest - lowest) / 2, 1.0)

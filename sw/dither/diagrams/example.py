@@ -10,7 +10,8 @@ from ..arch.config import PRESETS
 from ..arch.isa import REGISTERS, Instruction
 from ..compiler import Compiled, Labelled, compile
 from ..golden.control import Program, Stack, wrap
-from ..train.tasks import Task, load_task
+from ..train.task import Task
+from ..train.tasks import load_task
 
 __all__ = ["Event", "example", "trace"]
 

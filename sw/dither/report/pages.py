@@ -10,28 +10,30 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .colors import KINDS, KINDS_DARK
-from .text import count, duration, number, percent
+from .text import count, duration, number, percent, thousands
 
 __all__ = ["render", "style_sheet"]
 
 _OWN = "dither.report"
-_FILTERS = {"count": count, "duration": duration, "percent": percent, "number": number}
+_FILTERS = {"count": count, "duration": duration, "percent": percent, "number": number, "thousands": thousands}
 
 
 def render(
     template: str, *, package: str = _OWN, filters: Mapping[str, Callable[..., Any]] | None = None, **values: Any
 ) -> str:
-    """Fills a template with values; the style sheet is among them as ``style``.
+    """Fills a template with values; the style sheet is among them as ``style``, and as
+    ``kinds`` the number of its colours for kinds.
 
     :param package: where the template is; what it includes may also be here.
-    :param filters: further filters besides ``count``, ``duration``, ``percent`` and ``number``.
+    :param filters: further filters besides ``count``, ``duration``, ``percent``, ``number`` and
+        ``thousands``.
     """
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys((package, _OWN))])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {**_FILTERS, **(filters or {})}
-    return environment.get_template(template).render(style=Markup(style_sheet()), **values)
+    return environment.get_template(template).render(style=Markup(style_sheet()), kinds=len(KINDS), **values)
 
 
 def style_sheet() -> str:

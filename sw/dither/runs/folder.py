@@ -51,10 +51,20 @@ _DESCRIPTION = {
     "source?": (None, {"path": (None, str), "part": (None, str), "digest": str}),
     "scaling?": (None, {"centre": [float], "reach": [float]}),
     "classes?": (None, [(str, float)]),
+    "forward?": dict,
     "title?": str,
     "created?": str,
     "command?": str,
     "device?": str,
+    "devices?": [str],
+    "shared?": {
+        "exchange": str,
+        "steps": COUNT,
+        "lost": COUNT,
+        "devices": [{"name": str, "samples": COUNT, "sent": COUNT, "received": COUNT}],
+        "payloads": {str: COUNT},
+        "float": COUNT,
+    },
     "board?": (None, dict),
     "steps?": POSITIVE,
     "log_every?": POSITIVE,
@@ -74,6 +84,7 @@ _DESCRIPTION = {
     "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
     "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
     "versions?": {str: str},
+    "confusion?": {"step": COUNT, "counts": [[COUNT]]},
     "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
     "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
 }
@@ -278,6 +289,19 @@ class RunFolder:
             yield
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is writing the folder: a run is under way. Asking disturbs nobody."""
+        return self._lock.busy
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """What changes whenever the run logs something or sets it down in ``run.json``."""
+        try:
+            return self._curve.stat().st_size, (self.path / "run.json").stat().st_mtime_ns
+        except OSError as error:
+            raise RunError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    @property
     def checkpoints(self) -> Path:
         """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
@@ -311,7 +335,7 @@ class RunFolder:
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
         if source := self.description.get("source"):
-            relevant["source"] = source["digest"]
+            relevant["task"] = source["digest"]  # Whatever its file is called.
         if phases := self.description.get("phases"):
             relevant["phases"] = phases
             if any(phase.get("plateau") for phase in phases):
@@ -422,18 +446,24 @@ class RunFolder:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
 
-    def network(self) -> Network:
-        """Returns the network of the run as of its last logged step.
+    def masters(self) -> dict[str, NDArray[np.int32]]:
+        """Returns the masters of the last logged step by tensor, as the engine holds them.
 
         :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
         """
         rows, records = self.logged()
         self.require(bool(rows), "has logged no step yet")
-        record, values, start = records[-1], {}, 0
-        for tensor in self.tensors:
-            words = record[start : start + tensor.size]
-            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
-            start += tensor.size
+        ends = list(itertools.accumulate(tensor.size for tensor in self.tensors))
+        parts = np.split(records[-1], ends[:-1])
+        return {tensor.name: part.reshape(tensor.shape) for tensor, part in zip(self.tensors, parts, strict=True)}
+
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        masters, fracs = self.masters(), {tensor.name: tensor.frac for tensor in self.tensors}
+        values = {name: np.ldexp(words.astype(np.float64), -fracs[name]) for name, words in masters.items()}
         try:
             model = Model.from_dict(self.description["model"])
             # Besides the model's tensors, a run may hold feedback matrices that it learned.

@@ -7,8 +7,10 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Samples, Scaling, as_inputs, as_labels
 from ..nn.models import Dense, Layer, Model, TensorTrain
@@ -27,6 +29,8 @@ __all__ = [
     "settled",
 ]
 
+Values = NDArray[Any]
+"""Arrays of inputs or of labels."""
 HELD_OUT = 0.2
 """Fraction of the samples that is held out where nobody says which."""
 MOST_CLASSES = 1000
@@ -68,26 +72,31 @@ def settled(
     :raises TaskError: if the samples cannot be used.
     """
     try:
-        (inputs, labels), (test_inputs, test_labels) = (
-            _checked(part, where) for part in _parts(samples, held_out, seed, where)
-        )
+        parts = [_checked(part, where) for part in (samples, samples.test) if part is not None]
         classes = samples.classes
         if classes is None:
-            classes = tuple(np.unique(np.concatenate([labels, test_labels])).tolist())
-            labels, test_labels = (np.searchsorted(classes, each) for each in (labels, test_labels))
+            if len({labels.dtype.kind == "U" for _, labels in parts}) > 1:
+                raise TaskError(f"{where} has texts as labels in one part and numbers in the other; give one kind")
+            classes = tuple(np.unique(np.concatenate([labels for _, labels in parts])).tolist())
+            parts = [(inputs, np.searchsorted(classes, labels)) for inputs, labels in parts]
         if not 2 <= len(classes) <= MOST_CLASSES:
             raise TaskError(
                 f"{where} has {len(classes):,} different labels; classes are from 2 to {MOST_CLASSES} whole numbers or "
                 "texts that occur again and again"
             )
+        if len(parts) == 1:
+            parts = _split(*parts[0], held_out, seed, where)
+        (inputs, labels), (test_inputs, test_labels) = parts
         if test_inputs.shape[1] != inputs.shape[1]:
             raise TaskError(
                 f"{where} has {inputs.shape[1]} features to train with and {test_inputs.shape[1]} to test with"
             )
         chosen = samples.scaling or Scaling.fit(inputs, scaling)
+        if chosen.trivial and (largest := max(float(np.abs(each).max()) for each in (inputs, test_inputs))) > 1:
+            raise TaskError(f"{where}: inputs reach {largest:.4g}; scale them to -1 … 1, or leave that to dither")
     except ValueError as error:
         raise TaskError(str(error)) from None
-    return Samples(inputs, labels, Samples(test_inputs, test_labels), classes, chosen)
+    return Samples(inputs, labels, Samples(test_inputs, test_labels), classes, chosen, samples.name)
 
 
 def labelled_task(name: str, samples: Samples, where: str = "") -> Task:
@@ -186,22 +195,20 @@ def content_digest(task: TrainingTask) -> str:
     return digest.hexdigest()[:16]
 
 
-def _parts(samples: Samples, held_out: float, seed: int, where: str) -> tuple[Samples, Samples]:
-    if samples.test is not None:
-        return samples, samples.test
+def _split(inputs: Values, labels: Values, held_out: float, seed: int, where: str) -> list[tuple[Values, Values]]:
+    """Inputs and labels to train on, and those held out."""
     if not 0 < held_out < 1:
         raise TaskError(f"{where}: held_out must be between 0 and 1, not {held_out!r}")
-    labels = as_labels([] if samples.labels is None else samples.labels, f"{where}: y", len(samples.inputs))
     mask = stratified(labels, held_out, seed)
     if not mask.any():
         raise TaskError(f"{where} has too few samples of each label to hold out {held_out:.0%}; give held-out ones too")
-    inputs = as_inputs(samples.inputs, f"{where}: x")
-    return replace(samples, inputs=inputs[~mask], labels=labels[~mask]), Samples(inputs[mask], labels[mask])
+    return [(inputs[~mask], labels[~mask]), (inputs[mask], labels[mask])]
 
 
-def _checked(part: Samples, where: str) -> tuple[np.ndarray, np.ndarray]:
+def _checked(part: Samples, where: str) -> tuple[Values, Values]:
+    """Inputs and labels of a part, which must be usable."""
     if part.labels is None:
-        raise TaskError(f"{where}: held-out samples have no labels")
+        raise TaskError(f"{where}: there are samples without labels")
     inputs = as_inputs(part.inputs, f"{where}: x")
     return inputs, as_labels(part.labels, f"{where}: y", len(inputs))
 
