@@ -205,6 +205,22 @@ def test_sums_that_double_does_not_hold(changes):
     assert both.run(words, inputs) is None
 
 
+@pytest.mark.parametrize("strides", [(0, 0, 1), (0, 3, 1), (1, -1, 1), (2, 0, -1)])
+def test_the_last_of_several_writes_counts(strides):
+    """Outputs of rows, tiles and others that fall on the same words."""
+    both = Both(ENGINES["2x11"])
+    rng = np.random.default_rng(1)
+    inputs = [
+        Segment(Memory.ACTIVATION, rng.integers(-9000, 9000, (40, 11))),
+        Segment(Memory.WEIGHT, rng.integers(-9000, 9000, (40, 2))),
+    ]
+    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
+    row, tile, other = strides
+    loops = {"n_o0": 3, "w_o0": 1, "y_o0": tile, "n_o1": 4, "x_o1": 1, "y_o1": other - 2 * tile, "shift": 12}
+    words = encode_program([*load, contraction(**loops, y_row=row, y_base=80, last_rows=1), I("HALT")])
+    assert both.run(words, inputs) is None
+
+
 @pytest.mark.parametrize("opcode", range(20, 256, 7))
 def test_unknown_opcodes_fault(opcode):
     assert "unknown" in Both(ENGINES["2x11"]).run([opcode])
