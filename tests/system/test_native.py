@@ -117,6 +117,8 @@ def correlation(**changes: int) -> Instruction:
 
 
 REGISTER = {"seed": 0, "step": 0, "probe": 0}
+OVERLAPS = [(0, 0, 1), (0, 3, 1), (1, -1, 1), (2, 0, -1)]
+"""Strides of rows, tiles and others with which outputs fall on the same words."""
 FAULTS = {
     "loop of none": [I("SET", target=1, source=0, value=-3), I("LOOP", register=1, count=3), I("END")],
     "too many loops": [I("LOOP", register=0, count=1)] * 17,
@@ -205,7 +207,7 @@ def test_sums_that_double_does_not_hold(changes):
     assert both.run(words, inputs) is None
 
 
-@pytest.mark.parametrize("strides", [(0, 0, 1), (0, 3, 1), (1, -1, 1), (2, 0, -1)])
+@pytest.mark.parametrize("strides", OVERLAPS)
 def test_the_last_of_several_writes_counts(strides):
     """Outputs of rows, tiles and others that fall on the same words."""
     both = Both(ENGINES["2x11"])
@@ -216,7 +218,7 @@ def test_the_last_of_several_writes_counts(strides):
     ]
     load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
     row, tile, other = strides
-    loops = {"n_o0": 3, "w_o0": 1, "y_o0": tile, "n_o1": 4, "x_o1": 1, "y_o1": other - 2 * tile, "shift": 12}
+    loops = {"n_o0": 9, "w_o0": 1, "y_o0": tile, "n_o1": 4, "x_o1": 1, "y_o1": other - 8 * tile, "shift": 12}
     words = encode_program([*load, contraction(**loops, y_row=row, y_base=80, last_rows=1), I("HALT")])
     assert both.run(words, inputs) is None
 
