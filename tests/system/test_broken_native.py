@@ -1,4 +1,4 @@
-"""Faults in the native machine's C++ are found by the programs that hold it against the golden one."""
+"""Faults in the native machine's C++ are found by what holds it against the golden machine."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
-from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory, encode_program
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, OUTER_LOOPS, Instruction, Memory, encode_program
 from dither.arch.streams import Expect, Segment
 from dither.golden import GoldenMachine
 from dither.native import NativeMachine
-from tests.programs import STATE, differential, programs
+from tests.programs import STATE, differential, programs, steps_of_strides
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "program_depth": 2048, "table_bits": 6, "lanes_per_table": 1}
 ENGINES = {
@@ -218,8 +218,12 @@ def test_the_last_of_several_writes_counts(strides):
     ]
     load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
     row, tile, other = strides
-    loops = {"n_o0": 9, "w_o0": 1, "y_o0": tile, "n_o1": 4, "x_o1": 1, "y_o1": other - 8 * tile, "shift": 12}
-    words = encode_program([*load, contraction(**loops, y_row=row, y_base=80, last_rows=1), I("HALT")])
+    counts = [4, 1, 1, 9, 4]
+    fields = {"n_o0": 9, "n_o1": 4, "shift": 12, "y_row": row, "y_base": 80, "last_rows": 1}
+    for letter, pitches in (("w", [1, 0, 0, 1, 0]), ("x", [1, 0, 0, 0, 1]), ("y", [0, 0, 0, tile, other])):
+        steps = zip(LOOPS, steps_of_strides(counts, pitches), strict=False)
+        fields |= {f"{letter}_{loop}": step for loop, step in steps if letter != "y" or loop in OUTER_LOOPS}
+    words = encode_program([*load, contraction(**fields), I("HALT")])
     assert both.run(words, inputs) is None
 
 
