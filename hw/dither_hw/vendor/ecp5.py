@@ -341,6 +341,7 @@ FLOW = Flow(
         "DP16KD": "block RAM",
         "TRELLIS_IO": "pin",
     },
+    dies={r"LFE5\w*-(12|25)F": (73, 51), r"LFE5\w*-45F": (91, 72), r"LFE5\w*-85F": (127, 96)},
     pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz),
 )
 """The way to an ECP5's bitstream."""

@@ -11,9 +11,12 @@ import click
 from ..arch.config import EngineConfig, engine
 from ..devices import DEVICES, Waves, is_line
 from ..recipe import ESTIMATORS
+from ..tools import trust
+from ..train.source import Source
+from ..train.tasks import FORMS, task_names
 from .group import suggest
 
-__all__ = ["DEVICE", "ENGINE", "ESTIMATOR", "PROBES", "WAVES", "Suggesting"]
+__all__ = ["DEVICE", "ENGINE", "ESTIMATOR", "PROBES", "TASK", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
@@ -40,6 +43,37 @@ class Suggesting(click.ParamType[str]):
         """
         if value not in self.names:
             raise click.UsageError(f"unknown {self.kind} {value!r}; {suggest(value, self.names)}")
+        return value
+
+
+class TaskType(Suggesting):
+    """Value on the command line: a task's name, or the file or folder that one's own comes from.
+
+    A file of code that stands here has been named by the user, and may be run.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("task", task_names())
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Returns the known names and the forms of files, as the help shows them."""
+        return "|".join([*self.names, "FILE"])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the name of a task, or the text that names a file.
+
+        :raises click.UsageError: if it is neither, or there is no such file.
+        """
+        if value in self.names:
+            return value
+        if (source := Source.of(value)) is None:
+            raise click.UsageError(f"unknown task {value!r}; {suggest(value, self.names)}; or a file: {FORMS}")
+        if source.code:
+            # Whoever names code here wants it to be run.
+            try:
+                trust.allow(source.path)
+            except OSError as error:
+                raise click.UsageError(f"cannot read {source.path}: {error.strerror}") from None
         return value
 
 
@@ -144,5 +178,7 @@ ESTIMATOR = EstimatorType()
 """Type of options whose value is an estimator, or one for each layer."""
 WAVES = WavesType()
 """Type of options whose value says which waveforms to write."""
+TASK = TaskType()
+"""Type of arguments that name a task, of the project or of one's own."""
 PROBES = ProbesType()
 """Type of options whose value is a number of probes, or one for each layer."""

@@ -7,9 +7,10 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
-from .errors import CompileError
+from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
+from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
 from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
@@ -25,17 +26,22 @@ __all__ = [
     "Figures",
     "Formats",
     "Headroom",
+    "Inference",
     "Labelled",
     "LayerFormats",
     "LayerPlan",
     "Layout",
     "Objective",
     "Proof",
+    "ShortageError",
     "State",
     "Step",
     "StepReport",
     "Tensor",
     "compile",
+    "compile_inference",
+    "formats_from_dict",
+    "formats_to_dict",
     "layer_orders",
     "plan_layers",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -105,6 +106,8 @@ class Trainer:
         self._pending = (0, 0)
         self._rows = 0
         self._row: CurveRow | None = None
+        # What run.json says of the last logged step besides the curve.
+        self._seen: dict[str, Any] = {}
 
     def start(self) -> None:
         """Loads initial parameters, logs step 0 and writes the first checkpoint.
@@ -236,6 +239,8 @@ class Trainer:
             digest=parameter_digest(parameters),
         )
         self.run.append(self._row, parameters)
+        if scores.confusion is not None:
+            self._seen = {"confusion": {"step": self.step, "counts": scores.confusion}}
         # A last step that is no multiple of log_every is logged, but does not count: a longer run
         # would not have that line, and a run resumed with more steps must get what the longer run
         # would have got.
@@ -264,7 +269,8 @@ class Trainer:
         self._publish()
 
     def _publish(self) -> None:
-        self.run.update(progress={"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)})
+        progress = {"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)}
+        self.run.update(progress=progress, **self._seen)
 
     def _progress(self, train_loss: float) -> Progress:
         assert self._row is not None
