@@ -326,7 +326,7 @@ class RunFolder:
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
         if source := self.description.get("source"):
-            relevant["source"] = source["digest"]
+            relevant["task"] = source["digest"]  # Whatever its file is called.
         if phases := self.description.get("phases"):
             relevant["phases"] = phases
             if any(phase.get("plateau") for phase in phases):
