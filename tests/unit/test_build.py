@@ -439,11 +439,11 @@ def test_the_floor_plan_shows_the_whole_die() -> None:
     plan = floor_plan(CELLS, (26, 32))
     assert (plan.columns, plan.rows) == (26, 32)
     assert plan.grid.count("M") == 25 + 31
-    path, *others = plan.parts
+    path, *others = plan.areas
     assert (path.name, path.color, path.cells) == ("engine.path", 0, 11)
     assert path.tiles == [(0.3 + 0.7 * 3 / 8, "M2 1h1v1h-1z"), (1.0, "M1 1h1v1h-1z")]
     assert [kind for kind, _ in path.marks] == ["multiplier"]
-    assert {part.name for part in others} == {"link", "engine.state", "top"}
+    assert {area.name for area in others} == {"link", "engine.state", "top"}
     assert plan.kinds == ["multiplier", "block RAM", "pin"]
     known = floor_plan(CELLS, None)
     assert (known.columns, known.rows) == (5, 4)
@@ -451,10 +451,10 @@ def test_the_floor_plan_shows_the_whole_die() -> None:
 
 def test_small_parts_of_a_floor_plan_share_a_grey() -> None:
     cells = [PlacedCell(f"unit{unit}", "logic", unit, 0) for unit in range(15) for _ in range(20 - unit)]
-    *parts, others = floor_plan(cells, None).parts
-    assert [part.color for part in parts] == list(range(12))
+    *areas, others = floor_plan(cells, None).areas
+    assert [area.color for area in areas] == list(range(12))
     assert (others.name, others.color, others.cells) == ("others", None, 8 + 7 + 6)
-    assert sum(outline.count("M") for part in (*parts, others) for _, outline in part.tiles) == 15
+    assert sum(outline.count("M") for area in (*areas, others) for _, outline in area.tiles) == 15
 
 
 @pytest.mark.parametrize("name", list(boards()))
