@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from dither_hw import vendor
 from dither_hw.board.board import StartUp, create_platform
 from dither_hw.build import BuildResult, Standing, build
 from dither_hw.build.design import design_of
-from dither_hw.build.floorplan import PlacedCell, floor_plan, unit_of
+from dither_hw.build.floorplan import PlacedCell, floor_plan, read_cells, unit_of
 from dither_hw.build.path import stops, summary
 from dither_hw.build.processes import Processes
 from dither_hw.build.progress import nextpnr_phase, yosys_phase
@@ -447,6 +447,23 @@ def test_the_floor_plan_shows_the_whole_die() -> None:
     assert plan.kinds == ["multiplier", "block RAM", "pin"]
     known = floor_plan(CELLS, None)
     assert (known.columns, known.rows) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("flow", "bel", "types"),
+    [
+        ("ice40", "X3/Y7/lc0", ("ICESTORM_LC", "ICESTORM_DSP", "ICESTORM_RAM", "SB_IO")),
+        ("ecp5", "X3/Y7/SLICEA.LUT0", ("TRELLIS_COMB", "MULT18X18D", "DP16KD", "TRELLIS_IO")),
+        ("gowin", "X3Y7/LUT0", ("LUT2", "MULT18X18", "SDPB", "IBUF")),
+        ("gowin", "X3Y7/LUT0", ("DFFS", "MULT18X18", "SDPX9B", "TBUF")),
+    ],
+)
+def test_placed_cells_of_every_family_are_read(flow: str, bel: str, types: Sequence[str], tmp_path: Path) -> None:
+    cells = {f"core.link.{name}": {"type": name, "attributes": {"NEXTPNR_BEL": bel}} for name in (*types, "VCC")}
+    (tmp_path / "placed.json").write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    kinds = ("logic", "multiplier", "block RAM", "pin")
+    (family,) = [each for each in vendor.FLOWS if each.name == flow]
+    assert read_cells(tmp_path / "placed.json", family.kinds) == [PlacedCell("link", kind, 3, 7) for kind in kinds]
 
 
 def test_small_parts_of_a_floor_plan_share_a_grey() -> None:

@@ -74,13 +74,14 @@ class FloorPlan:
 def read_cells(placed: Path, kinds: Mapping[str, str]) -> list[PlacedCell]:
     """Returns the cells that the picture shows, from what nextpnr writes with ``--write``.
 
-    :param kinds: what the picture shows a cell as, by its type.
+    :param kinds: what the picture shows a cell as, as in :attr:`dither_hw.vendor.flow.Flow.kinds`.
     """
     found = []
     for name, cell in json.loads(placed.read_text())["modules"]["top"]["cells"].items():
         match = _BEL.match(cell["attributes"].get("NEXTPNR_BEL", ""))
-        if match and cell["type"] in kinds:
-            found.append(PlacedCell(unit_of(name), kinds[cell["type"]], int(match[1]), int(match[2])))
+        kind = next((kind for types, kind in kinds.items() if re.fullmatch(types, cell["type"])), None)
+        if match and kind:
+            found.append(PlacedCell(unit_of(name), kind, int(match[1]), int(match[2])))
     return found
 
 
