@@ -45,10 +45,13 @@ ALLOWED = {
     "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
+    # Many machines: above all that one run needs.
+    "dither.cluster": "arch compiler data devices golden link tools train",
+    "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
     "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
-    "dither.cli": "api arch baselines bench bitstreams boards data devices diagrams fit inference link nn "
-    "physics recipe report runs tools train dither_hw.build",
+    "dither.cli": "api arch baselines bench bitstreams boards cluster data devices diagrams fit inference "
+    "link nn physics recipe report runs sweep tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",
