@@ -49,7 +49,8 @@ ALLOWED = {
     "dither.cluster": "arch compiler data devices golden link tools train",
     "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
-    "dither.cli": "api arch baselines bench bitstreams boards cluster compiler data devices diagrams inference link nn "
+    "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
+    "dither.cli": "api arch baselines bench bitstreams boards cluster data devices diagrams fit inference link nn "
     "physics recipe report runs sweep tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",

@@ -70,6 +70,7 @@ class TaskType(Suggesting):
         if (source := Source.of(value)) is None:
             raise click.UsageError(f"unknown task {value!r}; {suggest(value, self.names)}; or a file: {FORMS}")
         if source.code:
+            # Whoever names code here wants it to be run.
             try:
                 trust.allow(source.path)
             except OSError as error:

@@ -8,7 +8,7 @@ commands and figures.
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
 from .emitter import Exchange
-from .errors import CompileError
+from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
 from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
@@ -37,6 +37,7 @@ __all__ = [
     "Objective",
     "Proof",
     "SharedCommands",
+    "ShortageError",
     "State",
     "Step",
     "StepReport",

@@ -45,13 +45,13 @@ def train(choices: Mapping[str, Any], folder: Path, data: Path | None, steps: in
         prepared = chosen.prepare()
         try:
             if run is None:
-                run = RunFolder.create(folder, prepared.describe())
+                run = RunFolder.create(folder, prepared.describe(folder))
                 trainer = prepared.trainer(run)
                 trainer.start()
             else:
                 trainer = prepared.trainer(run)
                 trainer.resume()
-                run.update(steps=steps, command=chosen.command)
+                run.update(steps=steps, command=chosen.command(folder))
             trainer.train(report=lambda progress: None, stop=lambda: False)
         finally:
             prepared.close()

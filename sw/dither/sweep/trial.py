@@ -18,7 +18,6 @@ from ..compiler import CompileError
 from ..runs import CurveRow
 from ..runs.metrics import Metric
 from ..train.experiment import Experiment
-from ..train.session import step_cycles
 from ..train.task import TrainingTask
 from .plan import RECIPE, Plan, Values
 
@@ -33,9 +32,6 @@ def experiment_of(plan: Plan, values: Values, task: TrainingTask | None = None) 
     :raises ValueError: if the choices do not go together.
     """
     recipe = {name: value for name, value in values.items() if name in RECIPE}
-    network = values.get("model")
-    if (rank := values.get("rank")) is not None:
-        network = f"{network or plan.task}@{rank}"
     config = engine(str(values["engine"])) if "engine" in values else None
     changes = {name.removeprefix("engine."): value for name, value in values.items() if name.startswith("engine.")}
     stencil = values.get("stencil")
@@ -47,7 +43,8 @@ def experiment_of(plan: Plan, values: Values, task: TrainingTask | None = None) 
         log_every=plan.log_every,
         recipe=recipe,
         data=plan.data,
-        network=network,
+        network=values.get("model"),
+        ranks=values.get("ranks"),
         stencil=stencil,
     )
     if chosen.recipe.schedule != "constant" and "schedule_steps" not in recipe:
@@ -108,12 +105,12 @@ def assess(plan: Plan, values: Values, task: TrainingTask | None = None) -> Cost
     return Cost(
         None,
         training_key(chosen),
-        step_cycles(compiled),
+        sum(count for name, count in compiled.figures.step_counters().items() if name.startswith("cycles_")),
         compiled.figures.step_evaluations,
         chosen.engine.multipliers,
         memory_bits(chosen.engine),
         chosen.model.parameter_count,
-        chosen.command,
+        chosen.command(),
     )
 
 

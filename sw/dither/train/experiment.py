@@ -15,19 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
+from ..arch.config import ARITHMETIC, EngineConfig, engine, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
 from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
-from ..nn.models import MODELS, Model, Parameters, named_model
+from ..nn.models import MODELS, Model, Parameters, named_model, with_ranks
 from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
-from ..tools.files import AnyPath
+from ..tools.files import AnyPath, write_atomically
 from .activations import activation_ranges
+from .config import CONFIG, config_text
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
 from .own import classifier, classifier_recipe, content_digest
@@ -81,6 +82,10 @@ class Experiment:
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
     board: EngineConfig | None = None
     """Engine of the board that is the device; None for others or before the board is asked."""
+    engine_of: str | None = None
+    """Name or file of the board that :attr:`engine` was taken from; None if from none."""
+    ranks: int | None = None
+    """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
     devices: tuple[str, ...] = ()
     """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
     loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
@@ -105,6 +110,8 @@ class Experiment:
         network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
+        engine_of: str | None = None,
+        ranks: int | None = None,
         samples: Samples | None = None,
     ) -> Experiment:
         """Makes an experiment from a task's model and recipe, with changes.
@@ -120,6 +127,8 @@ class Experiment:
             ones; or sizes of plain hidden layers, such as ``64,32``.
         :param model: instead of the task's model, without a name.
         :param parameters: initial parameters; random ones if None.
+        :param engine_of: name or file of the board that has ``engine``, if it is one's.
+        :param ranks: largest inner ranks of the model's tensor trains, if it shall be smaller.
         :param samples: what the run folder must keep of a task that has no file.
         :raises TaskError: if the task or the stencil is unknown, or data cannot be read.
         :raises ValueError: if the changed recipe is invalid, or there is no such network.
@@ -129,6 +138,10 @@ class Experiment:
             network = os.fspath(network)
             model, parameters = _network(network, parameters, found)
         model = model or found.model
+        if ranks is not None:
+            if parameters is not None:
+                raise ValueError("ranks cannot be given for a network whose parameters are")
+            model = with_ranks(model, ranks)
         first = _recipe(found, model, network, recipe)
         chosen = cls(
             task=task if isinstance(task, str) else found.name,
@@ -144,6 +157,8 @@ class Experiment:
             data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
+            engine_of=engine_of,
+            ranks=ranks,
             loaded=found,
             samples=samples,
         )
@@ -204,6 +219,8 @@ class Experiment:
             phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
             network=values.get("network"),
             parameters=parameters,
+            engine_of=values.get("engine_of"),
+            ranks=values.get("ranks"),
             devices=tuple(values.get("devices", ())),
         )
 
@@ -223,6 +240,8 @@ class Experiment:
             "model": self.model.to_dict(),
             "stencil": self.stencil,
             "network": self.network,
+            "ranks": self.ranks,
+            "engine_of": self.engine_of,
         }
 
     @property
@@ -321,6 +340,21 @@ class Experiment:
             session.keep(batches.inputs, batches.labels, status)
         return Prepared(self, task, session)
 
+    @property
+    def _optional(self) -> bool:
+        """Whether options alone say everything: arrays and networks of programs have no name."""
+        if self.samples is not None or (self.parameters is not None and self.network is None):
+            return False
+        try:
+            named = self.board is not None or engine(engine_name(self.engine)) == self.engine
+            if self.network is not None and Path(self.network).suffix:
+                return named
+            task = self.load()
+            model = task.model if self.network is None else _network(self.network, None, task)[0]
+        except ValueError:
+            return False
+        return named and model == self.model
+
     def require_numerics(self) -> None:
         """Makes sure that the device can give the experiment's bits.
 
@@ -335,10 +369,17 @@ class Experiment:
                     f"{machine.digest()}): it could not give the same bits"
                 )
 
-    @property
-    def command(self) -> str:
-        """Command line that makes the same run again."""
+    def command(self, folder: AnyPath | None = None) -> str:
+        """Returns the command line that makes the same run again.
+
+        :param folder: the run's folder, whose configuration file it names where options cannot say
+            everything.
+        """
+        if folder is not None and not self._optional:
+            return shlex.join(["dither", "train", str(Path(folder, CONFIG))])
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
+        if self.engine_of is not None:
+            named = ["--board", self.engine_of]
         words = [
             "dither",
             "train",
@@ -354,6 +395,8 @@ class Experiment:
             words += ["--stencil", self.stencil]
         if self.network is not None:
             words += ["--model", self.network]
+        if self.ranks is not None:
+            words += ["--ranks", str(self.ranks)]
         defaults = _recipe(self.load(), self.model, self.network, {}).to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
@@ -459,15 +502,18 @@ class Prepared:
     session: Session
     """Device with the program of the first phase loaded."""
 
-    def describe(self) -> dict[str, Any]:
-        """Returns the content of ``run.json`` for a new run."""
+    def describe(self, folder: AnyPath | None = None) -> dict[str, Any]:
+        """Returns the content of ``run.json`` for a new run.
+
+        :param folder: the run's folder; None for one that has none.
+        """
         chosen, compiled = self.experiment, self.session.reported
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
         return {
             "title": f"{self.task.name}: {self.task.title}",
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            "command": chosen.command,
+            "command": chosen.command(folder),
             **chosen.choices(),
             "task": chosen.name,
             "source": self.source,
@@ -497,6 +543,27 @@ class Prepared:
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
             **self.session.facts(),
         }
+
+    def _config(self) -> str:
+        """Returns the content of ``run.toml``."""
+        chosen, source = self.experiment, self.source
+        task = chosen.task
+        if source is not None:
+            path = source["path"] or f"{chosen.name}.py"  # A program's object: there will be a file, or there won't.
+            task = str(Source(Path(path), source["part"]))
+        return config_text(
+            task=task,
+            device=chosen.device,
+            config=chosen.engine,
+            steps=chosen.steps,
+            log_every=chosen.log_every,
+            checkpoint_every=chosen.checkpoint_every,
+            model=chosen.model,
+            course=chosen.course,
+            stencil=chosen.stencil,
+            data=chosen.data,
+            network=None if chosen.parameters is None else INITIAL,
+        )
 
     @property
     def source(self) -> dict[str, str | None] | None:
@@ -542,6 +609,9 @@ class Prepared:
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
         if chosen.samples is not None:
             write_samples(run.path / SAMPLES, chosen.samples)
+        if not (run.path / CONFIG).exists():
+            text = self._config()
+            write_atomically(run.path / CONFIG, lambda file: file.write(text.encode()))
         return Trainer(
             task=self.task,
             session=self.session,

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from ..arch.device import Device, DeviceError
 from ..arch.regmap import COUNTERS
 from ..compiler import Command, Compiled, Evaluation, State
-from ..golden import predict
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
-__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "step_cycles", "unpack_state"]
+__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """Largest value of an engine's 32-bit counter; the host adds them up after each command."""
@@ -56,24 +55,9 @@ def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
     return State(**kinds)
 
 
-def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
-    """Returns exact counters of a training command.
-
-    Of its scalars, only the number of steps has an effect on them.
-    """
-    scalars = [0, 0, steps] + [0] * steps
-    return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
-
-
-def step_cycles(compiled: Compiled) -> int:
-    """Returns the exact number of engine cycles of one training step, waiting left out."""
-    one, two = (_training_cost(compiled, steps) for steps in (1, 2))
-    return sum(two[name] - one[name] for name in one if name.startswith("cycles_"))
-
-
 def _steps_within_counters(compiled: Compiled) -> int:
     """Returns how many steps of one command keep every counter within half its range."""
-    counts = _training_cost(compiled, 1)
+    counts = compiled.figures.training_counters(1)
     return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
 
 
@@ -112,8 +96,14 @@ class Session:
         """
         trains = [each for each in (compiled, self.reported) if "train" in each.entries]
         # A command of n steps costs n times one step, and a little to begin and end.
-        one, two = (_training_cost(self.reported, steps) if trains else {} for steps in (1, 2))
-        self._step = {name: two[name] - one[name] for name in one}
+        one, self._step = (
+            ({}, {})
+            if not trains
+            else (
+                self.reported.figures.training_counters(1),
+                self.reported.figures.step_counters(),
+            )
+        )
         self._overhead = {name: one[name] - self._step[name] for name in one}
         self.steps_per_command = min([longest, *map(_steps_within_counters, trains)])
         """Greatest number of steps that :meth:`train` should be given at once."""
