@@ -246,7 +246,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
                 device=prepared.experiment.device,
                 devices=list(experiment.devices),
                 board=prepared.board,
-                command=experiment.command(run.path),
+                command=prepared.experiment.command(run.path),
                 source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)

@@ -242,6 +242,8 @@ class Experiment:
             "ranks": self.ranks,
             "stencil": self.stencil,
             "network": self.network,
+            "ranks": self.ranks,
+            "engine_of": self.engine_of,
         }
 
     @property
