@@ -80,6 +80,7 @@ def test_what_a_build_leaves(result: BuildResult) -> None:
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.bin",
@@ -201,6 +202,7 @@ def test_gowin(place: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.cst",
