@@ -14,7 +14,7 @@ from .page import page
 from .score import FOUND, measure
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mutation.md"
-COUNT, SEED = 50, 1
+COUNT, SEED = 20, 1
 """Faults of each component, and the seed by which they are chosen."""
 
 
