@@ -8,10 +8,12 @@ DEMO   := build/demo
 ENGINE ?= 4x32
 TORCH  ?= 2.13.0
 RESULTS := docs/results
+SITE    := build/site
+RELEASE := build/release
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak prove lint docs results repeat-results repeat-results-rtl bench boards clean
+.PHONY: help demo test torch test-all soak prove lint docs results repeat-results repeat-results-rtl bench boards release clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -49,11 +51,17 @@ lint: $(VENV)/stamp ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(VENV)/stamp ## regenerate the pages that derive from data
+$(VENV)/docs-stamp: $(VENV)/stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs-stamp ## regenerate the pages that derive from data, and build the site of all of them
 	$(BIN)/dither docs
+	$(BIN)/python -m sphinx -W --keep-going --quiet -d build/doctrees -b html docs $(SITE)
+	@echo "site: $(SITE)/index.html"
 
 results: $(VENV)/stamp ## make the page of recorded results again from its records
-	$(BIN)/dither results $(RESULTS)
+	$(BIN)/dither results $(RESULTS) --yardsticks sw/dither/report/yardsticks.json
 
 repeat-results: $(VENV)/stamp ## repeat the first steps of every recorded result on the golden machine (MNIST: see DITHER_DATA)
 	$(BIN)/dither repeat $(RESULTS)/*/
@@ -65,6 +73,12 @@ bench: $(VENV)/stamp ## utilisation and speed, as ratios within one run
 	$(BIN)/dither bench
 
 boards: $(BOARDS:%=board-%) ## make every board's bitstream (80 minutes of a processor; -j2 helps)
+
+release: $(BOARDS:%=board-%) docs ## wheel, docs and bitstreams with digests, in build/release; BOARDS="a b" selects
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(RELEASE) .
+	tar -C $(dir $(SITE)) -czf $(RELEASE)/docs.tar.gz $(notdir $(SITE))
+	$(BIN)/dither release $(BOARDS:%=build/%) --out $(RELEASE)
 
 board-%: $(VENV)/stamp ## make one board's bitstream and check its budgets
 	$(BIN)/dither build --board $*

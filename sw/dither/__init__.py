@@ -9,9 +9,13 @@ What a program of one's own needs stands here; each name is imported when it is 
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api.run import Run as Run
+    from .api.run import load_run as load_run
+    from .api.training import train as train
     from .arch.config import EngineConfig as EngineConfig
     from .arch.config import engine as engine
     from .boards import Board as Board
@@ -36,14 +40,16 @@ if TYPE_CHECKING:
     from .pytorch import to_torch as to_torch
     from .recipe import Recipe as Recipe
     from .runs import RunFolder as RunFolder
-    from .runs import load_run as load_run
     from .runs.compare import compare as compare
     from .train.equations import EquationTask as EquationTask
     from .train.experiment import Experiment as Experiment
     from .train.session import Session as Session
+    from .train.task import Task as Task
     from .train.tasks import load_task as load_task
 
 _MODULES = {
+    "api.run": "Run load_run",
+    "api.training": "train",
     "arch.config": "EngineConfig engine",
     "boards": "Board board",
     "compiler": "Collocation Compiled CompileError Labelled compile",
@@ -54,17 +60,30 @@ _MODULES = {
     "physics": "Problem Stencil parse_stencil",
     "pytorch": "from_torch to_torch",
     "recipe": "Recipe",
-    "runs": "RunFolder load_run",
+    "runs": "RunFolder",
     "runs.compare": "compare",
     "train.equations": "EquationTask",
     "train.experiment": "Experiment",
     "train.session": "Session",
+    "train.task": "Task",
     "train.tasks": "load_task",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 
+
+class _Callable(ModuleType):
+    """The package ``dither.train``, which can be called as well: ``dither.train(x, y)``."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Trains a network; see :func:`dither.api.training.train`."""
+        return import_module(".api.training", __name__).train(*arguments, **options)
+
+
+# Whoever imports one of its modules makes the package an attribute of this one, in place of a
+# function of the same name. So the package itself is what people call.
+import_module(".train", __name__).__class__ = _Callable
 
 if not TYPE_CHECKING:  # which would else take any name for one that is here
 

@@ -16,7 +16,7 @@ from .arch.device import Device, DeviceError
 from .link.ports import is_line, open_board
 from .tools.files import AnyPath
 
-__all__ = ["DEVICES", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
+__all__ = ["DEVICES", "SOFTWARE", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,15 @@ def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device
     return machine
 
 
+def _native(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
+    from .native import NativeMachine
+
+    if waves is not None:
+        raise DeviceError("the native machine has no waveforms; use --device rtl with --waves")
+    machine: Device = NativeMachine(config, on_status=status)
+    return machine
+
+
 def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     module = _simulator("verilated")
     try:
@@ -54,8 +63,14 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     return device
 
 
-DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {"golden": _golden, "rtl": _rtl}
+DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {
+    "golden": _golden,
+    "native": _native,
+    "rtl": _rtl,
+}
 """Functions that make the devices on offer, by name; lines to boards come besides."""
+SOFTWARE = ("golden", "native")
+"""Devices whose lanes and memories cost nothing: they may have more than the engine at hand."""
 
 
 def board_engine(name: str, wanted: EngineConfig | None = None) -> EngineConfig:

@@ -4,6 +4,8 @@ page.
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from _pytest.mark.structures import ParameterSet
 
 from dither.arch.config import EngineConfig
 from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
-from dither.report.results import render_results
+from dither.report.results import load_records, render_results, yardsticks
+from dither.report.yardsticks import FILE, render_yardsticks
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -65,3 +68,16 @@ def test_records_are_whole(folder: Path) -> None:
 @pytest.mark.skipif(not folders(), reason="nothing is recorded")
 def test_the_page_is_up_to_date() -> None:
     assert (RESULTS / "README.md").read_text() == render_results(RESULTS), "run: make results"
+
+
+@pytest.mark.skipif(not folders(), reason="nothing is recorded")
+def test_the_page_s_pictures_are_there() -> None:
+    shown = re.findall(r"^!\[.*\]\((.*)\)$", (RESULTS / "README.md").read_text(), re.MULTILINE)
+    assert {"mnist.svg", "hybrid.svg", "equations.svg"} < set(shown)
+    assert [picture for picture in shown if not (RESULTS / picture).is_file()] == []
+
+
+@pytest.mark.skipif(not folders(), reason="nothing is recorded")
+def test_reports_compare_with_the_recorded_baselines() -> None:
+    packaged = files("dither.report").joinpath(FILE).read_text()
+    assert packaged == render_yardsticks(yardsticks(load_records(RESULTS))), "run: make results"

@@ -29,20 +29,29 @@ ALLOWED = {
     "dither.recipe": "arch",
     # From there to a program, and machines that execute it.
     "dither.golden": "arch",
+    "dither.native": "arch golden tools",
     "dither.compiler": "arch golden nn physics recipe",
     "dither.pytorch": "compiler nn",
     "dither.link": "arch golden store",
     "dither.boards": "arch link store tools",
-    "dither.devices": "arch golden link tools",
+    "dither.bitstreams": "boards tools",
+    "dither.devices": "arch golden link native tools",
+    "dither.inference": "arch compiler data devices nn pytorch tools",
     # Training, and what it leaves behind.
     "dither.runs": "nn tools",
     "dither.train": "arch compiler data devices golden link nn physics recipe runs tools",
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
+    "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
+    "dither.diagrams": "arch compiler golden train",
+    # Many machines: above all that one run needs.
+    "dither.cluster": "arch compiler data devices golden link tools train",
+    "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
-    "dither.cli": "arch baselines bench boards compiler data devices link nn recipe report runs tools train "
-    "dither_hw.build",
+    "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
+    "dither.cli": "api arch baselines bench bitstreams boards cluster data devices diagrams fit inference "
+    "link nn physics recipe report runs sweep tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",
@@ -68,7 +77,7 @@ ALLOWED = {
     "dither_sim.placed": "dither.arch dither.boards dither_hw.board fabrics netlist",
     "dither_sim.cxxrtl": "dither.arch dither.tools",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
-    "dither_sim.memory": "dither.arch dither.store dither_hw.sdram dither_hw.store verilated verilog",
+    "dither_sim.memory": "dither.arch dither.store dither.tools dither_hw.sdram dither_hw.store verilated verilog",
     "dither_sim.board": "dither.arch dither.link dither.store dither.tools dither.train dither_hw.board fabrics memory "
     "netlist verilated verilog",
 }

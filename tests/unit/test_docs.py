@@ -19,21 +19,40 @@ from dither.arch.pages import PAGES
 from dither.arch.pages.memories import READERS, SLOTS, WRITERS
 from dither.arch.pages.timing import EXECUTION, term_path
 from dither.arch.streams import Expect, Segment, slots
-from dither.golden import GoldenMachine
+from dither.diagrams import DIAGRAMS
+from dither.diagrams.example import example, trace
+from dither.diagrams.memories import memory_bits
+from dither.golden import GoldenMachine, predict
 from tests.programs import programs
 
 ROOT = Path(__file__).resolve().parents[2]
-WRITTEN = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")})
+WRITTEN = sorted({*ROOT.glob("*.md"), *(page for page in ROOT.glob("docs/**/*.md") if "results" not in page.parts)})
 ENGINES = (
     PRESETS["4x32"],
     EngineConfig(rows=2, lanes=66, lanes_per_table=6, activation_tables=4, rounds_per_cycle=4),
-    EngineConfig(rows=4, lanes=8, word_parts=2, local_learning=0),
+    EngineConfig(rows=4, lanes=8, word_parts=2),
 )
 
 
-@pytest.mark.parametrize("page", PAGES)
+MADE = {**PAGES, **DIAGRAMS}
+
+
+@pytest.mark.parametrize("page", MADE)
 def test_generated_pages_are_up_to_date(page: str) -> None:
-    assert (ROOT / "docs" / page).read_text() == PAGES[page](), "run: dither docs"
+    assert (ROOT / "docs" / page).read_text() == MADE[page](), "run: dither docs"
+
+
+def test_the_step_that_is_drawn_takes_the_cycles_of_the_cycle_model() -> None:
+    compiled = example()
+    scalars = [compiled.recipe.seed, 0, 1, 0]
+    told = predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
+    events = list(trace(compiled, scalars))
+    assert events[-1].end == sum(value for name, value in told.items() if name.startswith("cycles_"))
+    assert sum(event.instruction.name == "LOSS" for event in events) == 2
+
+
+def test_the_memories_that_are_drawn_are_all_there_are() -> None:
+    assert set(memory_bits(PRESETS["4x32"])) == {"PROGRAM", *Memory.__members__}
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)

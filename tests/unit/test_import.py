@@ -37,7 +37,7 @@ def test_importing_dither_imports_nothing_heavy():
 
 def test_a_name_imports_only_what_it_needs():
     assert imported("import dither; dither.engine('4x32')") == set()
-    assert imported("import dither; dither.load_run") == {"numpy"}
+    assert imported("import dither; dither.load_run") <= {"numpy", "serial"}
     assert imported("import dither; dither.Session, dither.from_torch") <= {"numpy", "serial"}
 
 
@@ -70,7 +70,17 @@ def test_type_checkers_see_the_same_names():
         assert isinstance(node, ast.ImportFrom)
         module = importlib.import_module(f"dither.{node.module}")
         seen |= {alias.asname: getattr(module, alias.name) for alias in node.names}
-    assert seen == {name: getattr(dither, name) for name in dither.__all__}
+    # The package takes the place of the function of its name, and can be called instead.
+    assert seen.pop("train") is importlib.import_module("dither.api.training").train
+    assert seen == {name: getattr(dither, name) for name in dither.__all__ if name != "train"}
+
+
+@pytest.mark.parametrize("first", ["import dither", "import dither.train.loop", "from dither.train.task import Task"])
+def test_train_can_be_called_whatever_has_been_imported(first):
+    program = f"{first}\nimport dither, dither.train.loop as loop\nfrom dither import train\n"
+    program += "assert callable(train) and dither.train.loop is loop\n"
+    program += "try:\n  dither.train([[1.0]])\nexcept ValueError as error:\n  assert 'y is missing' in str(error)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_other_names_are_refused():

@@ -83,6 +83,9 @@ def test_reference_recurrence() -> None:
         (lambda: Conv2d((1, 5, 5), 2, kernel=3, padding=3), r"padding \(3\) must be less"),
         (lambda: Conv2d((1, 5, 5), 2, activation="gelu"), "activation must be one of"),
         (lambda: RNN(0, 1, 1), "inputs must be a positive integer"),
+        (lambda: RNN(1, 1, 1, output="first"), "output must be last or all, not 'first'"),
+        (lambda: RNN(1, 1, 1, initial="zero"), "initial must be uniform or orthogonal, not 'zero'"),
+        (lambda: Model((RNN(2, 3, 4, output="all"),)), "states of all time steps, so layer 1 must be Dense"),
         (lambda: RNN(1, 1, 1, activation="relu"), r"bounded \(sine or tanh\), not 'relu'"),
         (lambda: Model((Dense(4, 4), RNN(2, 3, 2))), "layer 1 is recurrent; only the first one may be"),
         (lambda: Model((Conv2d((1, 5, 5), 2), Dense(17, 2))), "layer 0 has 18 outputs, but layer 1 takes 17"),
@@ -93,7 +96,16 @@ def test_impossible_layers(make, message: str) -> None:
         make()
 
 
-@pytest.mark.parametrize("name", ["mnist-cnn", "mnist-rnn"])
+def test_orthogonal_recurrence() -> None:
+    """States meet an orthogonal matrix; the rows' weights are as they were."""
+    layer = RNN(inputs=3, outputs=5, steps=2, initial="orthogonal")
+    weight = layer.initial_weights(np.random.default_rng(1))["weight"]
+    plain = RNN(inputs=3, outputs=5, steps=2).initial_weights(np.random.default_rng(1))["weight"]
+    assert np.allclose(weight[:5] @ weight[:5].T, np.eye(5))
+    assert (weight[5:] == plain[5:]).all()
+
+
+@pytest.mark.parametrize("name", ["mnist-cnn", "mnist-rnn", "mnist-rnn-states"])
 def test_named_models_round_trip(name: str) -> None:
     model = named_model(name)
     assert (model.inputs, model.outputs) == (784, 10)
@@ -109,6 +121,7 @@ MODELS = {
     "train behind": Model((Conv2d((1, 5, 5), 4, 2, 1, bias=False), TensorTrain((8, 8), (2, 2), 3, activation="none"))),
     "recurrent": Model((RNN(inputs=5, outputs=6, steps=4), Dense(6, 4))),
     "one row": Model((RNN(inputs=7, outputs=9, steps=1, activation="sine", bias=False), Dense(9, 4))),
+    "all states": Model((RNN(inputs=5, outputs=6, steps=4, output="all", initial="orthogonal"), Dense(24, 4))),
     "recurrent alone": Model((RNN(inputs=5, outputs=4, steps=3),)),
 }
 

@@ -89,10 +89,11 @@ class Bench:
 
     def fixed(self, repeats: int = 1) -> np.ndarray:
         """The fixed matrices as they stand in the weight memory, shape (repeats, classes, outputs
-        of layer 0).
+        of layer 0, or of one time step).
         """
         words = self.machine.memories.space.weight[self.compiled.words : self.compiled.words + self.compiled.zeroed]
-        hidden, classes = self.model.layers[0].output_size, self.model.outputs
+        layer, classes = self.model.layers[0], self.model.outputs
+        hidden = layer.outputs if isinstance(layer, RNN) else layer.output_size
         tiled = words.reshape(repeats, -1, classes, ENGINE.rows).transpose(0, 2, 1, 3)
         signs = np.sign(tiled.reshape(repeats, classes, -1)[:, :, :hidden])
         assert set(np.unique(np.abs(words))) == {np.abs(words).max()}
@@ -399,14 +400,15 @@ def test_convolutions(estimator: str, padding: int) -> None:
     check(found["0.bias"], delta.reshape(BATCH, 3, -1).sum(axis=(0, 2)))
 
 
+@pytest.mark.parametrize("output", ["last", "all"])
 @pytest.mark.parametrize("local_loss", ["l1", "l2"])
 @pytest.mark.parametrize(
     ("estimator", "reach"), [("feedback", 1.0), ("projection", 1.0), ("target", 1.0), ("feedback", 3.0)]
 )
-def test_recurrent_layers_learn_at_every_time_step(estimator: str, reach: float, local_loss: str) -> None:
+def test_recurrent_layers_learn_at_every_time_step(estimator: str, reach: float, local_loss: str, output: str) -> None:
     """Inputs that reach beyond 1 leave outputs, which have their format, fewer fraction bits."""
-    layer = RNN(steps=4, inputs=3, outputs=5)
-    model = Model((layer, Dense(5, 4)))
+    layer = RNN(steps=4, inputs=3, outputs=5, output=output)
+    model = Model((layer, Dense(layer.output_size, 4)))
     bench = Bench(model, recipe(estimator, local_loss=local_loss), reach=reach)
     found = bench.gradients()
     h = np.tanh(bench.states[0][1]).reshape(BATCH, 4, 5)
@@ -423,6 +425,8 @@ def test_recurrent_layers_learn_at_every_time_step(estimator: str, reach: float,
     inputs = np.concatenate([before, bench.x.reshape(BATCH, 4, 3)], axis=2)
     check(found["0.weight"], np.einsum("btk,btm->km", inputs, delta), least=0.9995)
     check(found["0.bias"], delta.sum(axis=(0, 1)), least=0.9995)
+    read = h[:, -1] if output == "last" else h.reshape(BATCH, -1)
+    check(found["1.weight"], read.T @ bench.errors, least=0.9995)
 
 
 def test_what_local_learning_cannot_do() -> None:

@@ -83,7 +83,7 @@ def test_single_layer_and_training_mode_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [named_model(name) for name in ("digits", "mnist", "mnist-cnn", "mnist-rnn")], ids=str
+    "model", [named_model(name) for name in ("digits", "mnist", "mnist-cnn", "mnist-rnn", "mnist-rnn-states")], ids=str
 )
 def test_way_back_and_forth(model: Model) -> None:
     network = Network(model, model.initial_parameters(3))

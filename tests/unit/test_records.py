@@ -16,6 +16,7 @@ import pytest
 
 from dither.arch.config import PRESETS, EngineConfig, engine_name
 from dither.cli import main
+from dither.report.pictures import draw_results
 from dither.report.records import (
     Check,
     add_check,
@@ -25,7 +26,7 @@ from dither.report.records import (
     recorded_experiment,
     write_record,
 )
-from dither.report.results import Point, at_cost, load_records, render_results
+from dither.report.results import Point, at_cost, load_records, render_results, side_by_side, yardsticks
 from dither.runs import RunError, RunFolder
 from dither.train.experiment import Experiment
 
@@ -90,7 +91,7 @@ def test_first_digests_end_with_the_first_phase(recorded: Path) -> None:
 def test_the_recorded_command_makes_the_same_experiment(recorded: Path, finished: Path) -> None:
     experiment = recorded_experiment(load_record(recorded))
     assert experiment == Experiment.of_run(RunFolder.open(finished))
-    assert experiment.command == load_record(recorded)["command"]
+    assert experiment.command() == load_record(recorded)["command"]
 
 
 def test_repeating_finds_the_same_bits(recorded: Path) -> None:
@@ -251,8 +252,8 @@ def variant(record: Path, name: str, rows: list[tuple[int, int, int, float]] | N
     if rows is not None:
         with (folder / "curve.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["step", "forwards", "macs", "accuracy"])
-            writer.writerows(rows)
+            writer.writerow(["step", "forwards", "macs", "train_loss", "loss", "accuracy"])
+            writer.writerows([*row[:3], "nan", 1 / (1 + row[0]), row[3]] for row in rows)
     return folder
 
 
@@ -306,7 +307,7 @@ def test_the_page(record: Path) -> None:
         relative_l2_of_zero=0.0545,
     )
     change(equation, lambda values: values.pop("test_accuracy"))
-    (equation / "curve.csv").write_text("step,forwards,macs,relative_l2\n0,0,0,0.05\n")
+    (equation / "curve.csv").write_text("step,forwards,macs,train_loss,loss,relative_l2\n0,0,0,nan,0.1,0.05\n")
     for name, accuracy in (("adam", 0.975), ("adam-short", 0.9)):
         variant(
             record, name, kind="first-order", method="Adam", test_accuracy=accuracy, seconds=36.0, batch=64, title=name
@@ -347,6 +348,28 @@ def test_the_page_is_made_and_checked(record: Path, capsys: pytest.CaptureFixtur
     change(record, lambda values: values.update(title="other"))
     assert main(["results", folder, "--check"]) == 1
     assert "out of date" in capsys.readouterr().out
+
+
+def test_pictures_set_records_side_by_side(record: Path) -> None:
+    variant(record, "twin", title="a | b; seed 2", test_accuracy=0.2)
+    variant(record, "local", group="projection", title="local")
+    variant(record, "short", kind="first-order", method="Adam", test_accuracy=0.4)
+    variant(record, "adam", kind="first-order", method="Adam", test_accuracy=0.5)
+    records = load_records(record.parent)
+    assert {name: [each.name for each in group] for name, group in side_by_side(records).items()} == {
+        "hybrid.svg": ["twin", "tiny", "adam"]
+    }
+    assert [(each.record, each.value) for each in yardsticks(records)] == [("adam", 0.5)]
+    pictures = draw_results(record.parent)
+    assert pictures == draw_results(record.parent)  # No dates, no random names.
+    assert {path.relative_to(record.parent).as_posix() for path in pictures} == {
+        "hybrid.svg",
+        *(f"{name}/curve.svg" for name in ("tiny", "twin", "local", "short", "adam")),
+    }
+    both = pictures[record.parent / "hybrid.svg"].decode()
+    assert "a | b: 20.00%, " in both
+    assert "back-propagation, digits: 50.00%" in both
+    assert "back-propagation, 50%" in pictures[record.parent / "local" / "curve.svg"].decode()
 
 
 def test_a_record_of_no_group_is_refused(record: Path) -> None:

@@ -12,7 +12,6 @@ from dither.arch.streams import pack, physical_beats
 from dither.link.driver import LinkDevice
 from dither.train.experiment import Experiment
 from dither.train.session import Session
-from dither.train.tasks import load_task
 
 from .simulation import BoardSimulation
 from .transport import SimulatedTransport
@@ -42,7 +41,7 @@ def measure_steps(
     :raises CompileError: if the network does not fit the engine.
     :raises DeviceError: if the board cannot be compiled.
     """
-    task = load_task(experiment.task, experiment.stencil, experiment.data)
+    task = experiment.load()
     compiled = experiment.compile(task, experiment.engine)
     with BoardSimulation(experiment.engine, on_status=on_status, **options) as simulation:
         transport = SimulatedTransport(simulation, turnaround=turnaround)

@@ -13,12 +13,13 @@ import numpy as np
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
 from dither.store.chip import Chip, Rule
+from dither.tools.compiled import Signature, load_library
 from dither.tools.files import AnyPath
 
 from ..fabrics import ICE40UP5K, Fabric
 from ..memory.chips import CHIP_MODEL, chip_parameters
 from ..netlist import emit_netlist
-from ..verilated.build import TRACE_FORMATS, Harness, Signature, build_library, load_library
+from ..verilated.build import TRACE_FORMATS, Harness, build_library
 from ..verilog import emit, emit_part
 
 __all__ = ["BoardSimulation", "Line", "Standing"]
@@ -266,4 +267,4 @@ def _load(path: Path, memory: bool) -> ctypes.CDLL:
     }
     if memory:
         signatures |= {"upset": (None, [handle, word, word]), "broken": (word, [handle])}
-    return load_library(path, "dither_board", signatures)
+    return load_library(path, "dither_board", signatures, "simulator")

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dither.store.chip import Chip, Rule
+from dither.tools.compiled import Signature, load_library
 from dither_hw.sdram.controller import SdramController, address_bits
 
-from ..verilated.build import Harness, Signature, build_library, load_library
+from ..verilated.build import Harness, build_library
 from ..verilog import emit
 from .chips import CHIP_MODEL, chip_parameters
 
@@ -141,4 +142,4 @@ def _load(path: Path) -> ctypes.CDLL:
         "upset": (None, [handle, word, word]),
         "progress": (None, [handle, numbers]),
     }
-    return load_library(path, "dither_memory", signatures)
+    return load_library(path, "dither_memory", signatures, "simulator")

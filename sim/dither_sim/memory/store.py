@@ -15,10 +15,11 @@ from dither.store.chip import Chip, Rule
 from dither.store.image import StoreWrites, number_beats, store_writes
 from dither.store.layout import StoreImage
 from dither.store.registers import DATA_WINDOW, DATA_WORDS, Status, address
+from dither.tools.compiled import Signature, load_library
 from dither_hw.store.store import SampleStore
 from dither_hw.store.unpacker import units_of
 
-from ..verilated.build import Harness, Signature, build_library, load_library
+from ..verilated.build import Harness, build_library
 from ..verilog import emit
 from .chips import CHIP_MODEL, chip_parameters
 
@@ -181,4 +182,4 @@ def _load(path: Path) -> ctypes.CDLL:
         "run": (number, [handle, words, number, word, words, numbers, number, number, flag]),
         "progress": (None, [handle, numbers]),
     }
-    return load_library(path, "dither_store", signatures)
+    return load_library(path, "dither_store", signatures, "simulator")

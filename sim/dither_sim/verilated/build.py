@@ -8,26 +8,19 @@ once for all models.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import subprocess
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dither.arch.device import DeviceError
 from dither.tools import toolchain
 from dither.tools.cache import cached, digest
+from dither.tools.compiled import COMMON, LINK, call, compile_all, link
 
 from .. import cxxrtl
 
-__all__ = ["TRACE_FORMATS", "Harness", "Signature", "build_library", "load_library"]
-
-Signature = tuple[Any, list[Any]]
-"""What a function of a harness returns, and the types of its arguments."""
+__all__ = ["TRACE_FORMATS", "Harness", "build_library"]
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
 """Formats of waveforms: file suffixes, and the numbers that harnesses know them by."""
@@ -53,7 +46,6 @@ _VERILATE = [
     "--output-split",
     "20000",
 ]
-_COMMON = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-march=native", "-w"]
 _FAST = ["-O2"]
 _SLOW = ["-O0"]
 _KINDS = ("classes_fast", "classes_slow", "support_fast", "support_slow", "global")
@@ -61,7 +53,6 @@ _CLOCKED = Path(__file__).with_name("clocked.h")
 """Header that all harnesses include."""
 _CXXRTL = ["-DCXXRTL_NDEBUG"]
 """Without checks: addresses may pass a memory's end where nobody uses what is read there."""
-_LINK = ["-shared", "-Wl,-Bsymbolic", "-pthread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +97,7 @@ def build_library(
     key = digest(
         [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
         [dict(harness.parameters), dict(harness.macros), trace],
-        [_VERILATE, _COMMON, _FAST, _SLOW, _LINK],
+        [_VERILATE, COMMON, _FAST, _SLOW, LINK],
         [toolchain.verilator().version, toolchain.compiler_identity()],
     )
 
@@ -114,7 +105,7 @@ def build_library(
         on_status(f"verilating the {harness.design}")
         sources = _verilate(directory, verilog, harness, trace)
         on_status(f"compiling the {harness.design}, {sum(map(len, sources.values()))} files (kept for the next time)")
-        _compile_all(directory, sources, harness, trace)
+        _make_library(directory, sources, harness, trace)
         for path in directory.iterdir():
             if path.name not in (harness.library, "design.sv"):
                 path.unlink()
@@ -129,7 +120,7 @@ def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_sta
     key = digest(
         [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
         [dict(harness.parameters), dict(harness.macros), Path(cxxrtl.__file__).read_text()],
-        [_COMMON, _FAST, _LINK, _CXXRTL],
+        [COMMON, _FAST, LINK, _CXXRTL],
         [toolchain.yosys_version(), toolchain.compiler_identity()],
     )
 
@@ -137,12 +128,11 @@ def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_sta
         on_status(f"writing the {harness.design} as C++")
         include = cxxrtl.write_model(directory, verilog, harness.bench.read_text(), harness.parameters)
         on_status(f"compiling the {harness.design} by CXXRTL: minutes for large engines (kept for the next time)")
-        flags = [*_COMMON, *_FAST, *_CXXRTL, f"-I{include}", "-I."]
+        flags = [*COMMON, *_FAST, *_CXXRTL, f"-I{include}", "-I."]
         own = [*_defines({**harness.macros, "DITHER_TRACE": 0}), f"-I{_CLOCKED.parent}"]
-        _compile(directory, [harness.code], [*flags, *own])
-        _compile(directory, [directory / cxxrtl.CPP], flags)
-        objects = [str(path) for path in sorted(directory.glob("*.o"))]
-        _call([toolchain.compiler(), *_LINK, "-o", harness.library, *objects], directory)
+        compile_all(directory, [harness.code], [*flags, *own])
+        compile_all(directory, [directory / cxxrtl.CPP], flags)
+        link(directory, harness.library, sorted(directory.glob("*.o")))
         for path in directory.iterdir():
             if path.name not in (harness.library, "design.sv"):
                 path.unlink()
@@ -157,12 +147,12 @@ def _verilate(directory: Path, verilog: str, harness: Harness, trace: str | None
     tracing = [f"--trace-{trace[1:]}"] if trace else []
     parameters = [f"-G{name}={value}" for name, value in harness.parameters.items()]
     options = [*_VERILATE, *tracing, *parameters, "--Mdir", "."]
-    _call([str(tool.binary), *options, str(harness.bench), "design.sv"], directory, tool.environment())
+    call([str(tool.binary), *options, str(harness.bench), "design.sv"], directory, tool.environment())
     plan = json.loads((directory / "Vbench.json").read_text())["sources"]
     return {kind: [directory / name for name in plan.get(kind, [])] for kind in _KINDS}
 
 
-def _compile_all(directory: Path, sources: dict[str, list[Path]], harness: Harness, trace: str | None) -> None:
+def _make_library(directory: Path, sources: dict[str, list[Path]], harness: Harness, trace: str | None) -> None:
     """Makes the library of the model, the harness and the runtime."""
     tool = toolchain.verilator()
     macros = {
@@ -174,56 +164,22 @@ def _compile_all(directory: Path, sources: dict[str, list[Path]], harness: Harne
         },
     }
     include = tool.root / "include"
-    flags = [*_COMMON, *_defines(macros), f"-I{include}", f"-I{include / 'vltstd'}"]
+    flags = [*COMMON, *_defines(macros), f"-I{include}", f"-I{include / 'vltstd'}"]
     runtime_key = digest(
         flags, _FAST, [path.name for path in sources["global"]], tool.version, toolchain.compiler_identity()
     )
     runtime = cached(
-        "verilator-runtime", runtime_key, lambda place: _compile(place, sources["global"], [*flags, *_FAST])
+        "verilator-runtime", runtime_key, lambda place: compile_all(place, sources["global"], [*flags, *_FAST])
     )
 
     own = _defines({**harness.macros, "DITHER_TRACE": TRACE_FORMATS[trace] if trace else 0})
-    _compile(directory, [harness.code], [*flags, *_FAST, *own, "-I.", f"-I{_CLOCKED.parent}"])
-    _compile(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
-    _compile(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
-    objects = [str(path) for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
+    compile_all(directory, [harness.code], [*flags, *_FAST, *own, "-I.", f"-I{_CLOCKED.parent}"])
+    compile_all(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
+    compile_all(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
+    objects = [path for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
     libraries = ["-llz4", "-lz"] if trace == ".fst" else []
-    _call([toolchain.compiler(), *_LINK, "-o", harness.library, *objects, *libraries], directory)
+    link(directory, harness.library, objects, libraries)
 
 
 def _defines(macros: Mapping[str, int]) -> list[str]:
     return [f"-D{name}={value}" for name, value in macros.items()]
-
-
-def _compile(directory: Path, sources: list[Path], flags: list[str]) -> None:
-    """Compiles sources into objects in ``directory``, all cores at work."""
-    # The largest first, so that no big file is left over for one core at the end.
-    sources = sorted(sources, key=lambda path: path.stat().st_size, reverse=True)
-    commands = [[toolchain.compiler(), *flags, "-c", str(source), "-o", f"{source.stem}.o"] for source in sources]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda command: _call(command, directory), commands))
-
-
-def _call(command: list[str], directory: Path, environment: dict[str, str] | None = None) -> None:
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr + done.stdout).strip().splitlines()
-        reason = next((line for line in said if "error" in line.lower()), f"exit code {done.returncode}")
-        raise DeviceError(f"{Path(command[0]).name} failed: {reason}")
-
-
-def load_library(path: Path, prefix: str, signatures: Mapping[str, Signature]) -> ctypes.CDLL:
-    """Loads a compiled harness and says what its functions take and return.
-
-    :param prefix: what the names of its functions begin with.
-    :param signatures: result and arguments by the rest of the name.
-    :raises DeviceError: if it cannot be loaded, or lacks one of the functions.
-    """
-    try:
-        library = ctypes.CDLL(str(path))
-        for name, (result, arguments) in signatures.items():
-            function = getattr(library, f"{prefix}_{name}")
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError) as error:
-        raise DeviceError(f"the simulator cannot be loaded ({error}); remove {path.parent} to make it again") from None
-    return library

@@ -19,12 +19,13 @@ from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError, RunResult
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import Expect, Segment, beat_words, pack, physical_beats, unpack
+from dither.tools.compiled import Signature, load_library
 from dither.tools.files import AnyPath
 
 from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
-from .build import TRACE_FORMATS, Harness, Signature, build_library, load_library
+from .build import TRACE_FORMATS, Harness, build_library
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
 
@@ -295,7 +296,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "progress": (None, [handle, numbers]),
         "spin": (None, [handle, number]),
     }
-    library = load_library(path, "dither", signatures)
+    library = load_library(path, "dither", signatures, "simulator")
     for name, more in (("trace_open", [ctypes.c_char_p]), ("trace_close", [])):
         if function := getattr(library, f"dither_{name}", None):
             function.restype, function.argtypes = None, [handle, *more]

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..nn.network import Network
 from ..report.records import FIRST_ORDER
-from ..runs import CurveRow, RunError, RunFolder
+from ..runs import RunError, RunFolder
 from ..runs.metrics import Metric
 from ..tools.files import AnyPath
 
@@ -75,7 +75,6 @@ def write_result(path: AnyPath, result: Result, command: str) -> None:
         **result.facts,
         name: result.final,
     }
-    drawn = [CurveRow(row.step, row.forwards, 0, row.train_loss, row.loss, row.metric, "") for row in result.rows]
     lines = [f"step,forwards,train_loss,loss,{result.metric.name}"]
     lines += [f"{row.step},{row.forwards},{row.train_loss},{row.loss},{row.metric}" for row in result.rows]
     texts = {
@@ -86,7 +85,7 @@ def write_result(path: AnyPath, result: Result, command: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for file, text in texts.items():
             (path / file).write_text(text)
-        save_figure(learning_curves([(title, drawn)], result.metric), path / "curve.svg")
+        save_figure(learning_curves([(title, result.rows)], result.metric), path / "curve.svg")
         result.network.save(path / "network.npz")
     except OSError as error:
         raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None

@@ -22,6 +22,11 @@ UNUSABLE = 2
 
 COMMANDS = {
     "train": Entry("train", "train", "Train a network, by forward passes only."),
+    "fit": Entry("fit", "fit", "Say what fits a board or engine, and what it takes there."),
+    "worker": Entry("worker", "worker", "Offer a device to a run whose steps many devices share."),
+    "sweep": Entry("sweep", "sweep", "Try many designs and recipes, and find the best compromises."),
+    "predict": Entry("predict", "predict", "Run samples through a trained network."),
+    "export": Entry("predict", "export", "Hand a trained network over: ONNX, PyTorch, NumPy, a board."),
     "compare": Entry("results", "compare", "Say whether two runs are identical, bit by bit."),
     "report": Entry("results", "report", "Write a run's report, one page that needs nothing else."),
     "record": Entry("records", "record", "Keep a finished run's result, curve and first digests."),
@@ -32,6 +37,7 @@ COMMANDS = {
     "boards": Entry("boards", "boards", "List the boards."),
     "build": Entry("build", "build", "Make a board's bitstream."),
     "program": Entry("build", "program", "Load a bitstream into a board."),
+    "release": Entry("build", "release", "Gather bitstreams for others, with digests."),
     "link-bench": Entry("link", "link_bench", "Measure the line to a board."),
     "link-soak": Entry("link", "link_soak", "Train over a line that is made to fail."),
     "virtual-board": Entry("virtual_board", "virtual_board", "Simulate a whole board behind a pseudo-terminal."),

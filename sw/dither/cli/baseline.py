@@ -16,8 +16,8 @@ from ..baselines.recipe import DERIVATIVES, SCHEDULES
 from ..data import DATA_VARIABLE
 from ..nn.models import MODELS, named_model
 from ..runs import RunFolder, default_folder
-from ..train.tasks import load_task, task_names
-from .values import Suggesting
+from ..train.tasks import load_task
+from .values import TASK, Suggesting
 
 __all__ = ["baseline"]
 
@@ -30,7 +30,7 @@ Examples:
   dither baseline hjb --derivatives autograd --steps 2000
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()))
+@click.argument("task", type=TASK)
 @click.option("--model", "network", type=Suggesting("model", list(MODELS)), help="Another network than the task's.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder.  [default: runs/TASK-baseline-N]")
 @click.option(
@@ -67,9 +67,9 @@ def baseline(
     Writes a folder with result.json, curve.csv and the trained network.
     """
     console = Console(soft_wrap=True, highlight=False)
-    path = out or default_folder(task, "baseline")
-    RunFolder.refuse_used(path)
     found = load_task(task, stencil, data)
+    path = out or default_folder(found.name, "baseline")
+    RunFolder.refuse_used(path)
     given = {name: value for name, value in options.items() if value is not None}
     try:
         chosen = _recipe(default_baseline(found), found.samples["train"], epochs, given)

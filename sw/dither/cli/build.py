@@ -1,9 +1,10 @@
-"""The commands ``dither build`` and ``dither program``."""
+"""The commands ``dither build``, ``dither program`` and ``dither release``."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from rich.console import Console
 
 from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
+from ..bitstreams import CHECKSUMS, find_bitstream, gather_release
 from ..boards import Board, BoardError
 from ..tools.toolchain import programmer
+from .answers import Answer, answering
 from .boards import BOARD
 from .building import BuildDisplay
 
-__all__ = ["build", "program"]
+__all__ = ["build", "program", "release"]
 
 
 _MOST_SEEDS = 64
@@ -45,6 +48,7 @@ def _overrides(context: click.Context, parameter: click.Parameter, values: tuple
 Examples:
   dither build --board icebreaker                      build/icebreaker/top.bin, report.html
   dither build --board ulx3s-85f --seeds 4 --jobs 2    the best of four placements
+  dither build --board icebreaker --junit budget.xml   a case for each budget
 """,
 )
 @_BOARD
@@ -72,6 +76,7 @@ Examples:
     callback=_overrides,
     help="Another value for a parameter of the engine; may be repeated.",
 )
+@answering("build")
 @click.pass_context
 def build(
     context: click.Context,
@@ -81,6 +86,7 @@ def build(
     out: Path | None,
     force: bool,
     overrides: dict[str, int],
+    answer: Answer,
 ) -> None:
     """Make a board's bitstream from its gateware with open tools, and a report of what it takes.
 
@@ -103,12 +109,14 @@ def build(
             listener=display.listen,
         )
     for verdict in result.verdicts:
-        click.echo(verdict.text, err=not verdict.kept)
+        answer.echo(verdict.text, err=not verdict.kept)
+        answer.case(f"{board.name}: {verdict.name}", failure=None if verdict.kept else verdict.text)
         tried = len(result.report["seeds"])
         if verdict.name == "fmax_mhz" and not verdict.kept and tried < _MOST_SEEDS:
             more = min(2 * tried, _MOST_SEEDS)
             click.echo(f"another placement may be faster: --seeds {more} tries {more}", err=True)
-    click.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
+    answer.values = {"folder": result.folder, "kept": result.kept, **result.report}
+    answer.echo(f"{result.bitstream}\nreport: {result.folder / 'report.html'}")
     if not result.kept:
         context.exit(1)
 
@@ -126,27 +134,69 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  dither program --board icebreaker                       what dither build has made
+  dither program --board ulx3s-85f --build --flash        make it first if need be; it stays on the board
+  dither program --board ulx3s-85f --bitstream release    out of a folder of released bitstreams
+""",
+)
 @_BOARD
 @click.option(
+    "--bitstream",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder that `dither build` wrote.  [default: build/BOARD]",
+    "place",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A bitstream with its report beside it, a folder of `dither build`, or a release.  [default: build/BOARD]",
 )
+@click.option("--build", "make", is_flag=True, help="Make the bitstream first, if there is none, without asking.")
 @click.option("--flash", is_flag=True, help="Write the board's flash memory, so that it stays.")
 @click.pass_context
-def program(context: click.Context, board: Board, out: Path | None, flash: bool) -> None:
-    """Load the bitstream of `dither build` into a board that is plugged in."""
-    folder = out or Path("build") / board.name
-    found = [path for path in (folder / name for name in ("top.bit", "top.bin", "top.fs")) if path.is_file()]
-    if not found:
-        raise BoardError(f"there is no bitstream in {folder}; make it: dither build --board {board.name}")
+def program(context: click.Context, board: Board, place: Path | None, make: bool, flash: bool) -> None:
+    """Load a bitstream into a board that is plugged in.
+
+    Its report says whose it is: a bitstream of another board, of another engine than the board's
+    file asks for, or one that is damaged is refused. Where there is none yet, it can be made.
+    """
     arguments = board.program.flash if flash else board.program.load
     if arguments is None:
         raise BoardError(f"{board.name}: there is no other way than without --flash")
-    command = [programmer(board.program.tool), *arguments, str(found[0])]
+    folder = Path("build") / board.name
+    if place is None and not folder.exists():
+        asked = f"There is no bitstream of {board.name} yet. Build one now? It takes some minutes."
+        if make or (sys.stdin.isatty() and click.confirm(asked, err=True)):
+            context.invoke(build, board=board)
+    bitstream = find_bitstream(board, place or folder)
+    command = [programmer(board.program.tool), *arguments, str(bitstream)]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise BoardError(f"{board.program.tool} failed with exit code {code}; is the board plugged in?")
-    click.echo(f"{found[0]} is on {board.name}")
+    click.echo(f"{bitstream} is on {board.name}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dither release build/icebreaker build/ulx3s-85f --out build/release
+""",
+)
+@click.argument("builds", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("build/release"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder to write.",
+)
+def release(builds: tuple[Path, ...], out: Path) -> None:
+    """Gather the bitstreams of BUILDS for others, with their reports, and list digests.
+
+    SHA256SUMS lists every file of the folder, those that were there before too. A build that does
+    not keep its budgets is refused.
+    """
+    for bitstream in gather_release(builds, out):
+        click.echo(str(bitstream))
+    click.echo(f"digests: {out / CHECKSUMS}")

@@ -15,22 +15,37 @@ from ..arch.config import PRESETS, EngineConfig
 from ..arch.isa import decode_program
 from ..arch.pages import PAGES
 from ..devices import tools
+from ..diagrams import DIAGRAMS
 from ..link.transport import serial_ports
 from ..tools.files import write_atomically
 from ..train.describe import versions
 from ..train.experiment import Experiment
-from ..train.tasks import load_task, task_names
-from .values import ENGINE, Suggesting
+from ..train.tasks import task_names
+from .answers import Answer, answering
+from .values import ENGINE, TASK
 
 __all__ = ["disassemble", "docs", "info"]
 
 
 @click.command()
-def info() -> None:
+@answering("info")
+def info(answer: Answer) -> None:
     """Show the engine presets, the tasks, versions, tools and serial ports.
 
     The tools are those that --device rtl needs.
     """
+    found, ports = tools(), serial_ports()
+    answer.values = {
+        "engines": {name: {"digest": config.digest(), **config.to_dict()} for name, config in PRESETS.items()},
+        "tasks": task_names(),
+        "versions": versions(),
+        "tools": {tool: {"usable": good, "found": what} for tool, what, good in found},
+        "ports": [{"path": port.path, "description": port.description, "bridge": port.bridge} for port in ports],
+    }
+    for tool, what, good in found:
+        answer.case(tool, skipped=None if good else what)
+    if answer.as_json:
+        return
     console = Console(highlight=False)
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
@@ -49,9 +64,9 @@ def info() -> None:
     console.print("\n[bold]tasks[/]    " + ", ".join(task_names()))
     console.print("[bold]versions[/] " + ", ".join(f"{name} {version}" for name, version in versions().items()))
     console.print("\n[bold]tools of the simulated gateware[/]")
-    for tool, found, good in tools():
-        console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {found}", soft_wrap=True)
-    console.print("\n[bold]serial ports[/]" + ("" if (ports := serial_ports()) else "\n  none"))
+    for tool, what, good in found:
+        console.print(f"  {'[green]✓[/]' if good else '[red]✗[/]'} {tool}: {what}", soft_wrap=True)
+    console.print("\n[bold]serial ports[/]" + ("" if ports else "\n  none"))
     for port in ports:
         note = "" if port.bridge else " (not a bridge that boards have)"
         console.print(f"  {escape(port.path)}: {escape(port.description)}{note}", soft_wrap=True)
@@ -68,9 +83,12 @@ def info() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
 @click.pass_context
 def docs(context: click.Context, out: Path, check: bool) -> None:
-    """Write the reference pages: instruction set, registers, memories and streams, timing. They
-    derive from data in dither.arch."""
-    texts = {out / name: make() for name, make in PAGES.items()}
+    """Write the pages and diagrams of docs that derive from data.
+
+    The pages are instruction set, registers, memories and streams, timing, packages; the diagrams
+    are drawn from the same data, and from a program that is compiled for them.
+    """
+    texts = {out / name: make() for name, make in {**PAGES, **DIAGRAMS}.items()}
     if check:
         stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
         for page in texts:
@@ -78,7 +96,7 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
         context.exit(1 if stale else 0)
     for page, text in texts.items():
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            page.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(page, partial(_write, text))
         except OSError as error:
             raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
@@ -95,7 +113,7 @@ Examples:
   dither disassemble digits --engine 1x8 | less
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()))
+@click.argument("task", type=TASK)
 @click.option(
     "--engine",
     type=ENGINE,
@@ -112,7 +130,7 @@ def disassemble(task: str, engine: EngineConfig | None, data: Path | None) -> No
     """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
     experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={}, data=data)
     try:
-        compiled = experiment.compile(load_task(task, data=data), experiment.engine)
+        compiled = experiment.compile(experiment.load(), experiment.engine)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     names = {address: name for name, address in compiled.entries.items()}

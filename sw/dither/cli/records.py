@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import click
 from rich.console import Console
@@ -13,6 +15,7 @@ from ..data import DATA_VARIABLE
 from ..report.records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
 from ..tools.files import write_atomically
+from .answers import Answer, answering
 from .values import DEVICE, ENGINE, Suggesting
 
 __all__ = ["record", "repeat", "results"]
@@ -55,6 +58,7 @@ def record(run: Path, folder: Path, title: str, group: str, data: Path | None) -
 Examples:
   dither repeat docs/results/mnist-mirror
   dither repeat docs/results/*/ --device rtl --steps 1 --record
+  dither repeat docs/results/*/ --junit repeat.xml
 """,
 )
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
@@ -80,6 +84,7 @@ Examples:
 )
 @click.option("--record", "keep", is_flag=True, help="Write into result.json what --device rtl found.")
 @_DATA
+@answering("repeat")
 @click.pass_context
 def repeat(
     context: click.Context,
@@ -89,6 +94,7 @@ def repeat(
     steps: int,
     keep: bool,
     data: Path | None,
+    answer: Answer,
 ) -> None:
     """Repeat the first training steps of the records FOLDERS and compare all parameters.
 
@@ -97,7 +103,8 @@ def repeat(
     """
     if keep and device != "rtl":
         raise click.UsageError("--record keeps what the gateware did; add --device rtl")
-    console = Console(soft_wrap=True, highlight=False)
+    console = answer.console(soft_wrap=True, highlight=False)
+    answer.values = {"device": device, "records": [], "skipped": {}}
     notes, good = {}, []
     for folder in folders:
         if not folder.is_dir():
@@ -121,10 +128,24 @@ def repeat(
         where = f"{device} {engine_name(check.engine)}" if device == "rtl" else device
         console.print(f"{escape(folder.name)}: {verdict}, {taken} on {where}")
         good.append(check.identical)
+        differs = f"digests {', '.join(check.found)} instead of {', '.join(check.recorded[: len(check.found)])}"
+        answer.case(str(folder), failure=None if check.identical else differs)
+        answer.values["records"].append(
+            {
+                "folder": folder,
+                "identical": check.identical,
+                "steps": len(check.found),
+                "engine": engine_name(check.engine),
+                "recorded": check.recorded,
+                "found": check.found,
+            }
+        )
     if not good:
         raise click.UsageError("; ".join(f"{folder}: {note}" for folder, note in notes.items()))
     for folder, note in notes.items():
         console.print(f"[dim]{escape(folder.name)}: {note}[/]")
+        answer.case(str(folder), skipped=note)
+        answer.values["skipped"][str(folder)] = note
     context.exit(0 if all(good) else 1)
 
 
@@ -137,18 +158,40 @@ Examples:
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/results"))
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@click.option(
+    "--yardsticks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write this file too: what reports of runs compare accuracies and errors with.",
+)
 @click.pass_context
-def results(context: click.Context, folder: Path, check: bool) -> None:
-    """Write FOLDER/README.md, which sets all records in FOLDER side by side."""
-    from ..report.results import render_results
+def results(context: click.Context, folder: Path, check: bool, yardsticks: Path | None) -> None:
+    """Write FOLDER/README.md, which sets all records in FOLDER side by side, and its pictures.
 
-    page, text = folder / "README.md", render_results(folder)
+    FOLDER/records.json has the records in short: from it dither fit knows what was reached.
+    """
+    from ..fit import recorded
+    from ..report.pictures import draw_results
+    from ..report.results import load_records, render_results
+    from ..report.results import yardsticks as best_baselines
+    from ..report.yardsticks import render_yardsticks
+
+    texts = {folder / "README.md": render_results(folder), folder / recorded.FILE: recorded.summary(folder)}
     if check:
-        current = page.read_text() if page.is_file() else None
-        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither results ' + str(folder)}")
-        context.exit(0 if current == text else 1)
-    try:
-        write_atomically(page, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
-    click.echo(f"wrote {page}")
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        for page in texts:
+            click.echo(f"{page}: {f'out of date; run: dither results {folder}' if page in stale else 'up to date'}")
+        context.exit(1 if stale else 0)
+    made = draw_results(folder) | {page: text.encode() for page, text in texts.items()}
+    if yardsticks is not None:
+        made[yardsticks] = render_yardsticks(best_baselines(load_records(folder))).encode()
+    for path, content in made.items():
+        try:
+            write_atomically(path, partial(_write, content))
+        except OSError as error:
+            raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
+    click.echo(f"wrote {folder / 'README.md'} and {len(made) - 1} files beside it")
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)

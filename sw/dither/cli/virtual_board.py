@@ -22,9 +22,8 @@ from ..arch.device import DeviceError
 from ..boards import Board
 from ..boards import board as find_board
 from ..train.experiment import Experiment
-from ..train.tasks import task_names
 from .train import RECIPE, train
-from .values import ENGINE, Suggesting
+from .values import ENGINE, TASK
 
 __all__ = ["link_cost", "virtual_board"]
 
@@ -249,7 +248,7 @@ Examples:
   dither link-cost digits --board icebreaker --baud 1000000 --steps 4
 """,
 )
-@click.argument("task", type=Suggesting("task", task_names()))
+@click.argument("task", type=TASK)
 @_board_options
 @click.option(
     "--steps",

@@ -7,13 +7,16 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
-from .errors import CompileError
+from .emitter import Exchange
+from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
+from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
 from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
+from .sharing import SharedCommands, fewest_bytes
 
 __all__ = [
     "Collocation",
@@ -22,20 +25,28 @@ __all__ = [
     "CompileError",
     "Compiled",
     "Evaluation",
+    "Exchange",
     "Figures",
     "Formats",
     "Headroom",
+    "Inference",
     "Labelled",
     "LayerFormats",
     "LayerPlan",
     "Layout",
     "Objective",
     "Proof",
+    "SharedCommands",
+    "ShortageError",
     "State",
     "Step",
     "StepReport",
     "Tensor",
     "compile",
+    "compile_inference",
+    "fewest_bytes",
+    "formats_from_dict",
+    "formats_to_dict",
     "layer_orders",
     "plan_layers",
 ]

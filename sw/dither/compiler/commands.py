@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arch import tables
-from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import MASTER_BITS, Memory
 from ..arch.streams import Expect, Segment
 from ..nn.models import Parameters
-from .code.network import Table
 from .emitter import STATE_MEMORIES
 from .program import Program
 
-__all__ = ["Command", "Commands", "Evaluation", "State"]
+__all__ = ["Command", "Commands", "Evaluation", "State", "groups_of"]
 
 Integers = NDArray[np.int64]
 Batch = tuple[ArrayLike, ArrayLike | None]
@@ -71,18 +69,13 @@ class Commands:
         scalar = np.stack(tables.scalar_tables(self.program.engine.table_bits), axis=1)
         segments = [Segment(Memory.SCALAR_TABLE, scalar)]
         if self.program.activation_tables:
-            contents = [np.stack(self._table(table), axis=1) for table in self.program.activation_tables]
+            contents = [table.content(self.program.engine) for table in self.program.activation_tables]
             segments.append(Segment(Memory.ACTIVATION_TABLE, np.concatenate(contents)))
         if self.program.constants:
             values = np.array(self.program.constants, dtype=np.int64)
             words = np.repeat(values[:, None], self.program.engine.lanes, axis=1)
             segments.append(Segment(Memory.ACTIVATION, words))
         return Command(self.program.entries["setup"], tuple(segments))
-
-    def _table(self, table: Table) -> tuple[Integers, Integers]:
-        build = {"sine": tables.sine_table, "tanh": tables.tanh_table}[table.function]
-        width, bits = self.program.engine.width, self.program.engine.table_bits
-        return build(FixedPoint(width, table.input_frac), FixedPoint(width, table.output_frac), bits)
 
     def load_state(self, state: State) -> Command:
         """Loads a training state, clears the gradients and writes the working weights."""
@@ -213,11 +206,15 @@ class Commands:
         }
 
     def _groups(self, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
-        """Samples as lane groups of words x lanes; idle lanes have label -1."""
-        rows = self.program.samples.words(inputs, targets)
-        lanes = self.program.engine.lanes
-        padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
-        padded[:, self.program.samples.label] = -1
-        padded[: len(rows)] = rows
-        grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
-        return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]
+        return groups_of(self.program, inputs, targets)
+
+
+def groups_of(program: Program, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
+    """Samples as lane groups of words x lanes; idle lanes have label -1."""
+    rows = program.samples.words(inputs, targets)
+    lanes = program.engine.lanes
+    padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
+    padded[:, program.samples.label] = -1
+    padded[: len(rows)] = rows
+    grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
+    return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]

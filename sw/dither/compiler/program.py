@@ -13,6 +13,7 @@ from ..arch.isa import Instruction
 from ..nn.models import Model
 from ..recipe import Recipe
 from .code.network import Table
+from .emitter import Emitter
 from .formats.forward import Formats
 from .layout.memory import ActivationMap
 from .layout.tensors import Tensor
@@ -30,12 +31,12 @@ class Program:
     model: Model
     recipe: Recipe
     engine: EngineConfig
+    emitter: Emitter = field(repr=False)
+    """What the words are made from."""
     program: tuple[int, ...]
     """32-bit words, from word 0."""
     entries: Mapping[str, int]
-    """Word addresses of ``setup``, ``load_state``, ``store_state``, ``train``, ``evaluate`` and
-    ``contract``.
-    """
+    """Word addresses of the entries that :mod:`dither.compiler.emitter` lists."""
     plans: tuple[LayerPlan, ...]
     memory: ActivationMap
     formats: Formats
@@ -58,6 +59,8 @@ class Program:
     """
     zeroed: int = 0
     """Words behind all tensors whose masters are zero."""
+    parameter_words: int = 0
+    """Words of the weight memory: all tensors, what is zeroed, transposes and signs."""
     initial: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Initial values of tensors that are no parameters of the model; the others begin at zero."""
     gradient_macs: int = 0

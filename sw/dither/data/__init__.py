@@ -3,5 +3,24 @@
 from .files import DATA_VARIABLE, DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 from .mnist import Images, load_mnist
+from .samples import Samples, as_inputs, as_labels, read_samples, write_samples
+from .scaling import AS_THEY_ARE, SCALINGS, Scaling
 
-__all__ = ["DATA_VARIABLE", "DataError", "Images", "RemoteFile", "data_folder", "load_mnist", "read_file", "read_idx"]
+__all__ = [
+    "AS_THEY_ARE",
+    "DATA_VARIABLE",
+    "SCALINGS",
+    "DataError",
+    "Images",
+    "RemoteFile",
+    "Samples",
+    "Scaling",
+    "as_inputs",
+    "as_labels",
+    "data_folder",
+    "load_mnist",
+    "read_file",
+    "read_idx",
+    "read_samples",
+    "write_samples",
+]

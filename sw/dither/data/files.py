@@ -19,14 +19,14 @@ import platformdirs
 
 from ..tools.files import AnyPath, write_atomically
 
-__all__ = ["DATA_VARIABLE", "DataError", "RemoteFile", "data_folder", "read_file"]
+__all__ = ["DATA_VARIABLE", "LARGEST", "DataError", "RemoteFile", "content_of", "data_folder", "read_file", "unpacked"]
 
 DATA_VARIABLE = "DITHER_DATA"
 """Name of the environment variable that holds the folder of data files."""
 TIMEOUT = 30.0
 """Seconds without an answer after which a server is given up."""
 LARGEST = 1 << 28
-"""Most bytes of a data file that are read from a server."""
+"""Most bytes of a data file, packed or unpacked."""
 
 
 class DataError(ValueError):
@@ -67,9 +67,9 @@ def read_file(file: RemoteFile, folder: Path, mirrors: Sequence[str], *, downloa
     plain, packed = folder / file.name, folder / f"{file.name}.gz"
     try:
         if plain.is_file():
-            return _checked(file, _content(plain), plain)
+            return _checked(file, content_of(plain), plain)
         if packed.is_file():
-            return _checked(file, _unpacked(_content(packed), packed), packed)
+            return _checked(file, unpacked(content_of(packed), packed), packed)
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
     if not download:
@@ -85,7 +85,7 @@ def _fetched(file: RemoteFile, target: Path, mirrors: Sequence[str]) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
                 content = answer.read(LARGEST)
-            found = _checked(file, _unpacked(content, url), url)
+            found = _checked(file, unpacked(content, url), url)
         except (OSError, ValueError) as error:
             # URL errors wrap the interesting one; their own text is noise.
             complaints.append(f"{url}: {getattr(error, 'reason', None) or error}")
@@ -106,13 +106,23 @@ def _write(content: bytes, file: IO[bytes]) -> None:
     file.write(content)
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Returns the bytes of a data file.
+
+    :raises DataError: if there are too many.
+    :raises OSError: if it cannot be read.
+    """
     if path.stat().st_size > LARGEST:
         raise DataError(f"{path} is larger than any data file; remove it, or get it again")
     return path.read_bytes()
 
 
-def _unpacked(content: bytes, where: Path | str) -> bytes:
+def unpacked(content: bytes, where: Path | str) -> bytes:
+    """Returns what gzip packed.
+
+    :param where: name for messages.
+    :raises DataError: if it is no whole gzip file, or would be too large.
+    """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             found = file.read(LARGEST + 1)

@@ -109,12 +109,13 @@ class Stack:
     """The sequencer's stack of open loops and calls."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, int]] = []
+        self.entries: list[tuple[int, int]] = []
+        """What is open, the innermost last: a word address, and iterations left; 0 for a call."""
 
     @property
     def room(self) -> int:
         """Number of loops and calls that may still be opened."""
-        return STACK_DEPTH - len(self._entries)
+        return STACK_DEPTH - len(self.entries)
 
     def open_loop(self, body: int, count: int) -> None:
         """Enters a loop: notes its body and the number of its iterations.
@@ -136,9 +137,9 @@ class Stack:
         self._push(back, 0)
 
     def _push(self, address: int, count: int) -> None:
-        if len(self._entries) == STACK_DEPTH:
+        if len(self.entries) == STACK_DEPTH:
             raise DeviceError(f"more than {STACK_DEPTH} loops and calls are open")
-        self._entries.append((address, count))
+        self.entries.append((address, count))
 
     def end(self, following: int) -> int:
         """Returns the word address at which execution goes on behind an END.
@@ -151,7 +152,7 @@ class Stack:
             raise DeviceError("END within a subroutine that has not returned")
         if left == 1:
             return following
-        self._entries.append((body, left - 1))
+        self.entries.append((body, left - 1))
         return body
 
     def back(self) -> int:
@@ -165,6 +166,6 @@ class Stack:
         return address
 
     def _pop(self, closing: str, opening: str) -> tuple[int, int]:
-        if not self._entries:
+        if not self.entries:
             raise DeviceError(f"{closing} without {opening}")
-        return self._entries.pop()
+        return self.entries.pop()

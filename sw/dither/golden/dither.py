@@ -13,13 +13,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.fixedpoint import saturate
 from ..arch.generator import BLOCK_BITS, stream
 from ..arch.isa import Instruction
 from .workspace import Floats, Workspace
 
-__all__ = ["OFFSET_BITS", "DitherPlan", "dither", "sample_signs"]
+__all__ = ["OFFSET_BITS", "DitherPlan", "dither", "sample_signs", "validate_dither"]
 
 OFFSET_BITS = 16
 """Number of lowest bits of the offset register that count."""
@@ -73,13 +74,8 @@ class DitherPlan:
         self._count = instruction["count"]
         self._gate = bool(instruction["gate"])
         self._block = instruction["block"]
-        if self._count < 1:
-            raise DeviceError("DITHER: count must be at least 1")
-        places = {name: (instruction[f"{name}_base"], instruction[f"{name}_step"]) for name in "xy"}
-        for base, pitch in (*places.values(), (instruction["scale"], 0)):
-            _check_reach(space, base, base + (self._count - 1) * pitch)
+        places = validate_dither(space.config, instruction)
         self._inplace = places["x"] == places["y"]
-        _check_outputs(self._count, *places["x"], *places["y"])
         self._inputs, self._outputs = (self._words(base, pitch) for base, pitch in places.values())
         self._scale = space.activation[instruction["scale"]]
         words = max(1, _BLOCK // space.config.lanes)
@@ -124,8 +120,23 @@ class DitherPlan:
         return clips
 
 
-def _check_reach(space: Workspace, *words: int) -> None:
-    depth = space.config.activation_depth
+def validate_dither(config: EngineConfig, instruction: Instruction) -> dict[str, tuple[int, int]]:
+    """Returns first word and step of a DITHER's inputs and outputs, by the letters ``x`` and ``y``.
+
+    :raises DeviceError: if a word is beyond the memory, an output is written twice, or an output is
+        the input of another.
+    """
+    count = instruction["count"]
+    if count < 1:
+        raise DeviceError("DITHER: count must be at least 1")
+    places = {name: (instruction[f"{name}_base"], instruction[f"{name}_step"]) for name in "xy"}
+    for base, pitch in (*places.values(), (instruction["scale"], 0)):
+        _check_reach(config.activation_depth, base, base + (count - 1) * pitch)
+    _check_outputs(count, *places["x"], *places["y"])
+    return places
+
+
+def _check_reach(depth: int, *words: int) -> None:
     if wrong := [word for word in words if not 0 <= word < depth]:
         raise DeviceError(f"DITHER: word {wrong[0] % (1 << 16)} is beyond the {depth} of ACTIVATION")
 

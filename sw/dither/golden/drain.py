@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.isa import Activation, Instruction
 from .workspace import Floats, Workspace
 
-__all__ = ["ContractResult", "Drain", "exact_in_float"]
+__all__ = ["ContractResult", "Drain", "exact_in_float", "overflow"]
 
 _EXACT_BITS = 53
 
@@ -23,6 +24,11 @@ def exact_in_float(width: int, count: int) -> bool:
     :param width: bits of each of a product's two factors.
     """
     return (count + 1) << (2 * width - 2) < 1 << _EXACT_BITS
+
+
+def overflow(config: EngineConfig) -> DeviceError:
+    """Returns what to raise where a sum does not fit an accumulator."""
+    return DeviceError(f"CONTRACT: a sum overflows its {config.accumulator_width} bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class Drain:
         half, clips = self._half, 0
         least, greatest = float(sums.min()), float(sums.max())
         if least < -self._limit or greatest >= self._limit + 0.5:  # the sums include the half
-            raise DeviceError(f"CONTRACT: a sum overflows its {self._space.config.accumulator_width} bits")
+            raise overflow(self._space.config)
         if least < -half or greatest >= half:
             np.floor(sums, out=sums)
             clips = int(np.count_nonzero((sums < -half) | (sums >= half)))

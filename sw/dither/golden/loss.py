@@ -13,7 +13,18 @@ from ..arch.fixedpoint import saturate, shift_round
 from ..arch.isa import Instruction, LossKind, LossMode
 from ..arch.tables import SCALAR_INPUT_BITS, ScalarTable, scalar_lookup
 
-__all__ = ["LN2", "LOSS_BITS", "MAX_FRAC", "LossPlan", "LossResult", "floor_log2", "loss"]
+__all__ = [
+    "EXP_FRAC",
+    "EXP_ONE",
+    "LN2",
+    "LOSS_BITS",
+    "MAX_FRAC",
+    "LossPlan",
+    "LossResult",
+    "floor_log2",
+    "loss",
+    "no_tables",
+]
 
 LN2 = 45426
 """Natural logarithm of 2 with 16 fraction bits."""
@@ -21,14 +32,21 @@ LOSS_BITS = 24
 """Number of bits, unsigned, that a lane's loss is clipped to."""
 MAX_FRAC = 16
 """Most fraction bits of outputs and of losses."""
-_EXP_FRAC = 12  # fraction bits of the exponential's input
-_ONE = 17  # log2 of exp(0) in units of the exponential's output
+EXP_FRAC = 12
+"""Fraction bits of the exponential's input."""
+EXP_ONE = 17
+"""Binary logarithm of exp(0), in units of the exponential's output."""
 
 
 def floor_log2(values: ArrayLike) -> NDArray[np.int64]:
     """Returns the position of the leading one of integers from 1 to 2**53 - 1, int64."""
     exponents: NDArray[np.int32] = np.frexp(np.asarray(values, dtype=np.float64))[1]
     return exponents.astype(np.int64) - 1
+
+
+def no_tables() -> DeviceError:
+    """Returns what to raise where a sum of exponentials is zero."""
+    return DeviceError("LOSS: a sum of exponentials is zero; load the scalar tables first")
 
 
 class LossResult(NamedTuple):
@@ -64,21 +82,21 @@ def _cross_entropy(
     """
     highest = (1 << SCALAR_INPUT_BITS) - 1
     distance = z.max(axis=0) - z
-    exponent = np.minimum(shift_round(distance, z_frac - _EXP_FRAC), highest)
+    exponent = np.minimum(shift_round(distance, z_frac - EXP_FRAC), highest)
     total = scalar_lookup(*tables, ScalarTable.EXP, exponent).sum(axis=0)
     if not total.all() and not total[active].all():
-        raise DeviceError("LOSS: a sum of exponentials is zero; load the scalar tables first")
+        raise no_tables()
     e = floor_log2(total)
     mantissa = np.where(e < 16, total << np.maximum(16 - e, 0), total >> np.maximum(e - 16, 0)) & 0xFFFF
-    logarithm = scalar_lookup(*tables, ScalarTable.LOG, mantissa) + (e - _ONE) * LN2
+    logarithm = scalar_lookup(*tables, ScalarTable.LOG, mantissa) + (e - EXP_ONE) * LN2
     lanes = np.arange(z.shape[1])
     losses: NDArray[np.int64] = logarithm + (distance[labels, lanes] << (16 - z_frac))
     if width is None:
         return losses, None
-    probability = np.minimum(exponent + shift_round(logarithm, 16 - _EXP_FRAC), highest)
+    probability = np.minimum(exponent + shift_round(logarithm, 16 - EXP_FRAC), highest)
     derivatives = scalar_lookup(*tables, ScalarTable.EXP, probability)
-    derivatives[labels, lanes] -= 1 << _ONE
-    shift = _ONE + 2 - width
+    derivatives[labels, lanes] -= 1 << EXP_ONE
+    shift = EXP_ONE + 2 - width
     # Halves go up or down with the lowest bit of the exponent, which is as good as random. Half-up
     # would add half a unit every 2**shift times.
     return losses, (derivatives + ((1 << (shift - 1)) - 1) + (probability & 1)) >> shift
@@ -113,9 +131,7 @@ def loss(
     :raises DeviceError: if ``z_frac`` or ``loss_frac`` is out of range, or a sum of exponentials is
         zero, which happens only before the tables are loaded.
     """
-    for name, frac in (("z_frac", z_frac), ("loss_frac", loss_frac)):
-        if not 0 <= frac <= MAX_FRAC:
-            raise DeviceError(f"LOSS: {name} must be from 0 to {MAX_FRAC}, not {frac}")
+    _check_fractions(z_frac=z_frac, loss_frac=loss_frac)
     z = np.asarray(outputs, dtype=np.int64)
     chosen = np.asarray(labels, dtype=np.int64)
     active = chosen >= 0
@@ -139,6 +155,12 @@ def loss(
     return LossResult(np.minimum(scaled, highest), active, derivatives, clips)
 
 
+def _check_fractions(**fractions: int) -> None:
+    for name, frac in fractions.items():
+        if not 0 <= frac <= MAX_FRAC:
+            raise DeviceError(f"LOSS: {name} must be from 0 to {MAX_FRAC}, not {frac}")
+
+
 class LossPlan:
     """One LOSS, checked, with the addresses of the words that it reads and writes.
 
@@ -152,6 +174,7 @@ class LossPlan:
         if self._mode is not LossMode.SUM and not config.local_learning:
             raise DeviceError(f"LOSS: mode {self._mode.name} needs an engine with local_learning")
         self._fractions = {name: instruction[name] for name in ("z_frac", "loss_frac")}
+        _check_fractions(**self._fractions)
         count = instruction["count"]
         if count < 1:
             raise DeviceError("LOSS: count must be at least 1")

@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from ..arch.config import EngineConfig
 from ..arch.device import DeviceError, RunResult
-from ..arch.isa import REGISTERS, Distribution, Instruction, Memory, Rule
+from ..arch.isa import REGISTERS, Distribution, Instruction, Memory
 from ..arch.regmap import COUNTERS
 from ..arch.streams import Expect, Segment
 from .contract import ContractPlan
@@ -21,6 +21,7 @@ from .correlate import CorrelatePlan
 from .dither import DitherPlan
 from .loss import LossPlan
 from .memories import Memories
+from .parameters import validate_probe, validate_update
 from .ports import InputPort, OutputPort
 from .probes import accumulate, coordinate_place, perturb, perturb_one, tensor_probes, wrap_gradients
 from .transpose import transpose, transpose_words
@@ -221,20 +222,6 @@ class GoldenMachine:
         self._counters["saturations_loss"] += clips
         self._write(decoded.instruction["target"], total)
 
-    def _tensor(self, instruction: Instruction) -> slice:
-        """Returns the words of the tensor that a PERTURB or ACCUMULATE works on."""
-        count = instruction["inner"] * instruction["tiles"]
-        return self.memories.words(Memory.MASTER, instruction["base"], count, instruction.name)
-
-    def _distribution(self, instruction: Instruction) -> Distribution:
-        number = instruction["distribution"]
-        if number not in tuple(Distribution):
-            raise DeviceError(f"{instruction.name}: there is no distribution {number}")
-        distribution = Distribution(number)
-        if distribution in (Distribution.UNIFORM, Distribution.GAUSSIAN) and not self.config.wide_probes:
-            raise DeviceError(f"{instruction.name}: an engine without wide_probes has no {distribution.name} probes")
-        return distribution
-
     def _probes(self, instruction: Instruction, distribution: Distribution) -> NDArray[Any]:
         seed, number, probe = (self._read(instruction, name) for name in ("seed", "step", "probe"))
         return tensor_probes(
@@ -264,8 +251,8 @@ class GoldenMachine:
 
     def _perturb(self, decoded: Decoded) -> None:
         instruction, width = decoded.instruction, self.config.width
-        words, weight = self._tensor(instruction), self.memories.space.weight
-        distribution, masters = self._distribution(instruction), self.memories.state[Memory.MASTER]
+        words, distribution = validate_probe(self.config, instruction)
+        weight, masters = self.memories.space.weight, self.memories.state[Memory.MASTER]
         if distribution.bits:
             xi = self._probes(instruction, distribution)
             weight[words], clips = perturb(masters[words], xi, instruction["amplitude"], width)
@@ -281,7 +268,7 @@ class GoldenMachine:
 
     def _accumulate(self, decoded: Decoded) -> None:
         instruction, gradients = decoded.instruction, self.memories.state[Memory.GRADIENT]
-        words, distribution = self._tensor(instruction), self._distribution(instruction)
+        words, distribution = validate_probe(self.config, instruction)
         difference = self._read(instruction, "difference")
         if distribution.bits:
             gradients[words] = accumulate(gradients[words], self._probes(instruction, distribution), difference)
@@ -292,11 +279,7 @@ class GoldenMachine:
 
     def _update(self, decoded: Decoded) -> None:
         instruction, state = decoded.instruction, self.memories.state
-        try:
-            rule = Rule(instruction["rule"])
-        except ValueError:
-            raise DeviceError(f"UPDATE: there is no rule {instruction['rule']}") from None
-        words = self.memories.words(Memory.MASTER, instruction["base"], instruction["count"], "UPDATE")
+        words, rule = validate_update(self.config, instruction)
         values, slopes = self.memories.scalar_tables
         result = update(
             rule,

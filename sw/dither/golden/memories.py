@@ -13,7 +13,7 @@ from ..arch.tables import ScalarTable
 from .probes import perturb
 from .workspace import Floats, Workspace
 
-__all__ = ["Memories"]
+__all__ = ["Memories", "memory_words", "stored_words"]
 
 _STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 
@@ -26,6 +26,36 @@ def _wrapped(values: NDArray[np.int64], width: int, signed: bool) -> NDArray[np.
         return values
     result: NDArray[np.int64] = ((values - lowest) & ((1 << width) - 1)) + lowest
     return result
+
+
+def memory_words(config: EngineConfig, kind: Memory, base: int, count: int, what: str) -> slice:
+    """Returns the words ``base`` to ``base + count - 1`` of a memory as a slice.
+
+    :param what: name of the instruction, for messages.
+    :raises DeviceError: if ``count`` is zero, or the memory has fewer words.
+    """
+    if count < 1:
+        raise DeviceError(f"{what}: count must be at least 1")
+    depths = {
+        Memory.ACTIVATION: config.activation_depth,
+        Memory.ACTIVATION_TABLE: config.activation_tables << config.table_bits,
+        Memory.SCALAR_TABLE: len(ScalarTable) << config.table_bits,
+    }
+    depth = depths.get(kind, config.parameter_depth)
+    if base + count > depth:
+        raise DeviceError(f"{what}: words {base} to {base + count - 1} are beyond the {depth} of {kind.name}")
+    return slice(base, base + count)
+
+
+def stored_words(config: EngineConfig, kind: Memory, base: int, count: int) -> slice:
+    """Returns the words that a STORE sends as a slice.
+
+    :raises DeviceError: if the memory cannot be stored or has fewer words.
+    """
+    words = memory_words(config, kind, base, count, "STORE")
+    if kind in (Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE):
+        raise DeviceError(f"STORE: {kind.name} cannot be read back")
+    return words
 
 
 class Memories:
@@ -48,36 +78,12 @@ class Memories:
         """Values and slopes of exp, log and rsqrt, one behind the other."""
         return self._scalar_tables[:, 0], self._scalar_tables[:, 1]
 
-    def words(self, kind: Memory, base: int, count: int, what: str) -> slice:
-        """Returns the words ``base`` to ``base + count - 1`` of a memory as a slice.
-
-        :param what: name of the instruction, for messages.
-        :raises DeviceError: if ``count`` is zero, or the memory has fewer words.
-        """
-        if count < 1:
-            raise DeviceError(f"{what}: count must be at least 1")
-        depth = self._depth(kind)
-        if base + count > depth:
-            raise DeviceError(f"{what}: words {base} to {base + count - 1} are beyond the {depth} of {kind.name}")
-        return slice(base, base + count)
-
-    def _depth(self, kind: Memory) -> int:
-        match kind:
-            case Memory.ACTIVATION:
-                return self.config.activation_depth
-            case Memory.ACTIVATION_TABLE:
-                return len(self._activation_tables)
-            case Memory.SCALAR_TABLE:
-                return len(self._scalar_tables)
-            case _:
-                return self.config.parameter_depth
-
     def load(self, kind: Memory, base: int, values: NDArray[np.int64]) -> None:
         """Does what LOAD does: writes integers of shape (words, slots), modulo the width of a slot.
 
         :raises DeviceError: if the memory has fewer words.
         """
-        words = self.words(kind, base, len(values), "LOAD")
+        words = memory_words(self.config, kind, base, len(values), "LOAD")
         width = slots(self.config, kind)[1]
         match kind:
             case Memory.ACTIVATION:
@@ -124,13 +130,11 @@ class Memories:
 
         :raises DeviceError: if the memory cannot be stored or has fewer words.
         """
-        words = self.words(kind, base, count, "STORE")
+        words = stored_words(self.config, kind, base, count)
         match kind:
             case Memory.ACTIVATION:
                 return self.space.activation[words].astype(np.int64)
             case Memory.WEIGHT:
                 return self.space.weight[words].astype(np.int64)
-            case Memory.ACTIVATION_TABLE | Memory.SCALAR_TABLE:
-                raise DeviceError(f"STORE: {kind.name} cannot be read back")
             case _:
                 return self.state[kind][words].copy()

@@ -31,9 +31,9 @@ class InputPort:
             if len(shape) != 2 or shape[1] != count:
                 raise DeviceError(f"a segment of {_name(segment.kind)} needs {count} slots a beat, not shape {shape}")
         self._config = config
-        self._segments = [segment for segment in segments if len(segment.values)]
-        self._current = 0
-        self._taken = 0
+        self.segments = [segment for segment in segments if len(segment.values)]
+        self.current = 0
+        self.taken = 0
 
     def take(self, kind: Memory | None, beats: int) -> NDArray[np.int64]:
         """Returns the next words of the stream, int64 of shape (beats, slots).
@@ -44,17 +44,17 @@ class InputPort:
         parts = [np.zeros((0, slots(self._config, kind)[0]), np.int64)]
         missing = beats
         while missing:
-            if self._current == len(self._segments):
+            if self.current == len(self.segments):
                 raise DeviceError(f"the input stream ends, but the program wants {missing} more beats of {_name(kind)}")
-            segment = self._segments[self._current]
+            segment = self.segments[self.current]
             if segment.kind is not kind:
                 raise DeviceError(f"the program wants {_name(kind)}, but the input stream has {_name(segment.kind)}")
-            part = np.asarray(segment.values[self._taken : self._taken + missing], dtype=np.int64)
+            part = np.asarray(segment.values[self.taken : self.taken + missing], dtype=np.int64)
             parts.append(part)
             missing -= len(part)
-            self._taken += len(part)
-            if self._taken == len(segment.values):
-                self._current, self._taken = self._current + 1, 0
+            self.taken += len(part)
+            if self.taken == len(segment.values):
+                self.current, self.taken = self.current + 1, 0
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def finish(self) -> None:
@@ -62,7 +62,7 @@ class InputPort:
 
         :raises DeviceError: with the number of words left over.
         """
-        left = sum(len(segment.values) for segment in self._segments[self._current :]) - self._taken
+        left = sum(len(segment.values) for segment in self.segments[self.current :]) - self.taken
         if left:
             raise DeviceError(f"the program ended with {left} beats of input left over")
 
@@ -73,8 +73,8 @@ class OutputPort:
     def __init__(self, expects: Sequence[Expect]) -> None:
         self._expects = list(expects)
         self._parts: list[list[NDArray[np.int64]]] = [[] for _ in expects]
-        self._current = 0
-        self._filled = 0
+        self.current = 0
+        self.filled = 0
 
     def send(self, kind: Memory | None, values: NDArray[np.int64]) -> None:
         """Takes words of one kind, int64 of shape (words, slots).
@@ -83,19 +83,19 @@ class OutputPort:
         """
         while len(values):
             self._skip_full()
-            if self._current == len(self._expects):
+            if self.current == len(self._expects):
                 raise DeviceError(f"the program sends {len(values)} beats of {_name(kind)} that nobody expects")
-            expect = self._expects[self._current]
+            expect = self._expects[self.current]
             if expect.kind is not kind:
                 raise DeviceError(f"the program sends {_name(kind)}, but {_name(expect.kind)} is expected")
-            part = values[: expect.beats - self._filled]
-            self._parts[self._current].append(part)
-            self._filled += len(part)
+            part = values[: expect.beats - self.filled]
+            self._parts[self.current].append(part)
+            self.filled += len(part)
             values = values[len(part) :]
 
     def _skip_full(self) -> None:
-        while self._current < len(self._expects) and self._filled >= self._expects[self._current].beats:
-            self._current, self._filled = self._current + 1, 0
+        while self.current < len(self._expects) and self.filled >= self._expects[self.current].beats:
+            self.current, self.filled = self.current + 1, 0
 
     def finish(self, config: EngineConfig) -> list[NDArray[np.int64]]:
         """Returns the announced segments' values, int64 of shape (words, slots) each.
@@ -103,7 +103,7 @@ class OutputPort:
         :raises DeviceError: if words are missing.
         """
         self._skip_full()
-        missing = sum(expect.beats for expect in self._expects[self._current :]) - self._filled
+        missing = sum(expect.beats for expect in self._expects[self.current :]) - self.filled
         if missing:
             raise DeviceError(f"the program ended with {missing} expected beats of output missing")
         return [

@@ -22,7 +22,17 @@ from ..arch.moments import (
 from ..arch.tables import ScalarTable, scalar_lookup
 from .loss import floor_log2
 
-__all__ = ["DIRECTION_BITS", "RATE_BITS", "SHIFTED_BITS", "SIGN_UNIT", "Updated", "adam_direction", "step", "update"]
+__all__ = [
+    "DIRECTION_BITS",
+    "RATE_BITS",
+    "RECIPROCAL_BITS",
+    "SHIFTED_BITS",
+    "SIGN_UNIT",
+    "Updated",
+    "adam_direction",
+    "step",
+    "update",
+]
 
 SHIFTED_BITS = 17
 """Number of bits, signed, that a shifted gradient is clipped to."""
@@ -32,7 +42,8 @@ RATE_BITS = 18
 """Number of bits of a learning-rate mantissa, unsigned."""
 SIGN_UNIT = 4096
 """The direction 1.0 in integers: 12 fraction bits."""
-_RECIPROCAL_BITS = 15  # fraction bits of the mantissa that the reciprocal root is looked up with
+RECIPROCAL_BITS = 15
+"""Fraction bits of the mantissa that the reciprocal root is looked up with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +80,8 @@ def adam_direction(
     # The exponent of the moment itself is e - 13, which is odd where e is even.
     odd = ~e & 1
     # 15 bits below the leading one: shift up first, so that one right shift serves all exponents.
-    mantissa = ((n << _RECIPROCAL_BITS) >> e) & ((1 << _RECIPROCAL_BITS) - 1)
-    root = scalar_lookup(values, slopes, ScalarTable.RSQRT, (odd << _RECIPROCAL_BITS) + mantissa)
+    mantissa = ((n << RECIPROCAL_BITS) >> e) & ((1 << RECIPROCAL_BITS) - 1)
+    root = scalar_lookup(values, slopes, ScalarTable.RSQRT, (odd << RECIPROCAL_BITS) + mantissa)
     product = np.asarray(moment1, dtype=np.int64) * root
     shift = ROOT_SHIFT + ((e + 1) >> 1)
     return saturate((product + (np.int64(1) << (shift - 1))) >> shift, DIRECTION_BITS)

@@ -313,12 +313,13 @@ class Conv2d:
 class RNN:
     """A simple recurrent layer, which reads a sample as ``steps`` rows, one after the other.
 
-    ``h_t = activation([h_{t-1}, x_t] @ weight + bias)`` from h_0 = 0 on; the layer's output is the
-    last h. The weight has shape (outputs + inputs, outputs).
+    ``h_t = activation([h_{t-1}, x_t] @ weight + bias)`` from h_0 = 0 on; the layer gives the last h
+    or all of them. The weight has shape (outputs + inputs, outputs).
 
     Source: J. L. Elman, *Finding Structure in Time*, 1990.
 
-    :raises ValueError: on sizes below one, or an activation function that is not bounded.
+    :raises ValueError: on sizes below one, an activation function that is not bounded, or an
+        unknown word for ``output`` or ``initial``.
     """
 
     inputs: int
@@ -331,6 +332,13 @@ class RNN:
     """Name of the activation function, one of :data:`BOUNDED`."""
     bias: bool = True
     """Whether the layer adds a bias to its sums."""
+    output: str = "last"
+    """Which states the layer gives to the one behind it: ``last``, the last one, or ``all``, those
+    of all time steps, the first one first."""
+    initial: str = "uniform"
+    """How the weights between states begin: ``uniform`` in ±1/sqrt(outputs) as all others, or
+    ``orthogonal``, a random orthogonal matrix, which carries a state on without making it smaller
+    or larger."""
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs", "steps"):
@@ -341,6 +349,9 @@ class RNN:
             self.activation in BOUNDED,
             f"a recurrent layer's activation must be bounded ({' or '.join(BOUNDED)}), not {self.activation!r}",
         )
+        for name, known in (("output", ("last", "all")), ("initial", ("uniform", "orthogonal"))):
+            found = getattr(self, name)
+            _require(found in known, f"a recurrent layer's {name} must be {' or '.join(known)}, not {found!r}")
 
     @property
     def input_size(self) -> int:
@@ -349,12 +360,12 @@ class RNN:
 
     @property
     def output_size(self) -> int:
-        """Number of outputs for each sample."""
-        return self.outputs
+        """Number of outputs for each sample: one state's, or those of all time steps."""
+        return self.outputs * (self.steps if self.output == "all" else 1)
 
     @property
     def bias_size(self) -> int:
-        """Number of values in the bias: one for each output."""
+        """Number of values in the bias: one for each value of a state."""
         return self.outputs
 
     @property
@@ -372,9 +383,15 @@ class RNN:
         return {"weight": (self.outputs + self.inputs, self.outputs)}
 
     def initial_weights(self, rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-        """Returns a random initial weight by its name, uniform in ±1/sqrt(outputs)."""
+        """Returns a random initial weight by its name: uniform in ±1/sqrt(outputs), but for the
+        rows that states meet if they shall be orthogonal.
+        """
         limit = 1 / math.sqrt(self.fan_in)
-        return {name: rng.uniform(-limit, limit, shape) for name, shape in self.weight_shapes().items()}
+        weight = rng.uniform(-limit, limit, self.weight_shapes()["weight"])
+        if self.initial == "orthogonal":
+            matrix, triangle = np.linalg.qr(rng.normal(size=(self.outputs, self.outputs)))
+            weight[: self.outputs] = matrix * np.sign(np.diag(triangle))
+        return {"weight": weight}
 
 
 Layer = TensorTrain | Dense | Conv2d | RNN

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .layers import ACTIVATIONS, LAYERS, RNN, Conv2d, Dense, Layer, TensorTrain
+from .trains import possible_ranks
 
 __all__ = [
     "ACTIVATIONS",
@@ -65,6 +66,9 @@ class Model:
             _require(isinstance(layer, Layer), f"layer {position} is no layer: {layer!r}")
         for position, layer in enumerate(self.layers[1:], start=1):
             _require(not isinstance(layer, RNN), f"layer {position} is recurrent; only the first one may be")
+        if isinstance(first := self.layers[0], RNN) and first.output == "all":
+            dense = len(self.layers) > 1 and isinstance(self.layers[1], Dense)
+            _require(dense, "layer 0 gives the states of all time steps, so layer 1 must be Dense")
         for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _require(
                 left.output_size == right.input_size,
@@ -200,6 +204,11 @@ def _mnist_rnn() -> Model:
     return Model((RNN(inputs=28, outputs=160, steps=28), Dense(160, 10)))
 
 
+def _mnist_rnn_states() -> Model:
+    states = RNN(inputs=28, outputs=160, steps=28, output="all", initial="orthogonal")
+    return Model((states, Dense(states.output_size, 10)))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -207,21 +216,53 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-mlp": _mnist_mlp,
     "mnist-cnn": _mnist_cnn,
     "mnist-rnn": _mnist_rnn,
+    "mnist-rnn-states": _mnist_rnn_states,
 }
 """Functions that make the named models.
 
 ``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-dense`` the same with
 plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pooling; ``mnist-rnn``
-reads an image's 28 rows one after the other.
+reads an image's 28 rows one after the other, and ``mnist-rnn-states`` decides by the states behind
+all rows, not the last one alone.
 """
+
+
+def with_ranks(model: Model, ranks: int) -> Model:
+    """Returns a model whose tensor trains have no larger inner ranks than ``ranks``.
+
+    :raises ValueError: if it has no tensor trains, or ``ranks`` is below 1.
+    """
+    _require(ranks >= 1, f"ranks must be at least 1, not {ranks}")
+    _require(any(isinstance(layer, TensorTrain) for layer in model.layers), "the model has no tensor trains; no ranks")
+    layers = (
+        replace(layer, ranks=tuple(min(rank, ranks) for rank in layer.all_ranks[1:-1]))
+        if isinstance(layer, TensorTrain)
+        else layer
+        for layer in model.layers
+    )
+    return Model(tuple(layers), model.loss)
 
 
 def named_model(name: str) -> Model:
     """Returns the model of the given name in :data:`MODELS`.
 
+    :param name: with ``@`` and a number behind it, such as ``digits@8``, all tensor trains have
+        that rank, or the largest one of use where that is less.
     :raises ValueError: if there is none of that name; the message lists the known ones.
     """
-    try:
-        return MODELS[name]()
-    except KeyError:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}") from None
+    known, at, rank = name.partition("@")
+    if known not in MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    model = MODELS[known]()
+    if not at:
+        return model
+    if not rank.isdecimal() or int(rank) < 1:
+        raise ValueError(f"unknown model {name!r}; behind @ comes a rank, such as {known}@8")
+    return replace(model, layers=tuple(_with_rank(layer, int(rank)) for layer in model.layers))
+
+
+def _with_rank(layer: Layer, rank: int) -> Layer:
+    if not isinstance(layer, TensorTrain):
+        return layer
+    ranks = possible_ranks(layer.inputs, layer.outputs, (rank,) * (len(layer.inputs) - 1))
+    return replace(layer, ranks=ranks)

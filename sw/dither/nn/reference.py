@@ -216,5 +216,4 @@ def run_layer(
 ) -> tuple[list[Array], Array]:
     """Returns every intermediate state of one layer, as :func:`contract_layer`, and its outputs."""
     states = contract_layer(position, layer, steps, parameters, inputs)
-    last = states[-1][:, -layer.outputs :] if isinstance(layer, RNN) else states[-1]
-    return states, activate(layer.activation, last)
+    return states, activate(layer.activation, states[-1][:, -layer.output_size :])

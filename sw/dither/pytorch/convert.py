@@ -113,8 +113,8 @@ class _Reader:
                 pass
             case _ if kind == "Sine":
                 self._activation(name, "sine")
-            case _ if kind == "LastState":
-                self._recurrence(name, module.rnn)
+            case _ if kind in ("LastState", "AllStates"):
+                self._recurrence(name, module.rnn, "all" if kind == "AllStates" else "last")
             case _ if kind == "TrainLinear":
                 self._train(module)
             case _:
@@ -210,7 +210,7 @@ class _Reader:
         self._add(layer, values, None if module.bias is None else _numbers(module.bias))
         self.shape, self._activated = (layer.channels, *layer.windows), False
 
-    def _recurrence(self, name: str, module: Any) -> None:
+    def _recurrence(self, name: str, module: Any, output: str = "last") -> None:
         if module.num_layers != 1 or module.bidirectional or module.nonlinearity != "tanh":
             raise ValueError(f"module {name!r}: only single recurrent layers, in one direction, with tanh are known")
         if self.shape is None or len(self.shape) != 2:
@@ -220,9 +220,9 @@ class _Reader:
             raise ValueError(f"module {name!r} reads rows of {module.input_size} features, not {features}")
         weight = np.concatenate((_numbers(module.weight_hh_l0).T, _numbers(module.weight_ih_l0).T))
         bias = _numbers(module.bias_ih_l0) + _numbers(module.bias_hh_l0) if module.bias else None
-        layer = RNN(inputs=features, outputs=module.hidden_size, steps=steps, bias=bias is not None)
+        layer = RNN(inputs=features, outputs=module.hidden_size, steps=steps, bias=bias is not None, output=output)
         self._add(layer, {"weight": weight}, bias)
-        self.shape, self._activated = (module.hidden_size,), True
+        self.shape, self._activated = (layer.output_size,), True
 
 
 def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:
@@ -246,7 +246,7 @@ def to_torch(network: Network, *, trains: bool = False) -> Any:
     :raises ImportError: if PyTorch is not installed.
     """
     torch = require_torch()
-    from .modules import LastState, Sine, TrainLinear
+    from .modules import AllStates, LastState, Sine, TrainLinear
 
     functions = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sine": Sine}
     parts: list[Any] = []
@@ -275,7 +275,7 @@ def to_torch(network: Network, *, trains: bool = False) -> Any:
                     bias_ih_l0=bias,
                     bias_hh_l0=None if bias is None else np.zeros_like(bias),
                 )
-                made = LastState(made)
+                made = (AllStates if layer.output == "all" else LastState)(made)
             case TensorTrain() if trains:
                 if not flat:
                     parts.append(torch.nn.Flatten())

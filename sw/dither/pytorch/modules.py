@@ -10,7 +10,7 @@ from torch import nn
 from ..nn.models import TensorTrain
 from ..nn.reference import Contraction
 
-__all__ = ["LastState", "Sine", "TrainLinear"]
+__all__ = ["AllStates", "LastState", "Sine", "TrainLinear"]
 
 
 class Sine(nn.Module):
@@ -38,6 +38,18 @@ class LastState(nn.Module):
         """
         states, _ = self.rnn(inputs)
         return states[:, -1]
+
+
+class AllStates(LastState):
+    """A recurrent layer that returns the hidden states of all time steps, side by side."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns all hidden states, shape (samples, steps * hidden).
+
+        :param inputs: shape (samples, steps, features).
+        """
+        states, _ = self.rnn(inputs)
+        return states.flatten(1)
 
 
 class TrainLinear(nn.Module):

@@ -11,32 +11,36 @@ from ..runs import RunError, RunFolder
 from ..tools.files import AnyPath, write_atomically
 from .facts import collect
 from .pages import render
-from .plots import inline_svg, learning_curves
+from .plots import Mark, inline_svg, panels
 
 __all__ = ["render_report", "write_report"]
 
 
-def render_report(run: RunFolder) -> str:
+def render_report(run: RunFolder, refresh: int | None = None) -> str:
     """Returns a run's report as HTML: styles and plots inside, no links to anything outside.
 
+    :param refresh: seconds after which browsers show the page anew; None if it will not change.
     :raises RunError: if the run's files are missing or damaged, or nothing has been logged yet.
     """
     facts = collect(run)
     try:
-        figure = learning_curves([(facts.name, facts.rows)], facts.metric)
-        curves = inline_svg(figure, f"loss and {facts.metric.title} over steps")
-        return render("page.html", facts=facts, curves=Markup(curves))
+        best = facts.yardstick
+        mark = Mark("back-propagation", best.value) if best else None
+        loss, metric = panels(facts.rows, facts.metric, mark)
+        curves = inline_svg(loss, "loss over steps"), inline_svg(metric, f"{facts.metric.title} over steps")
+        return render("page.html", facts=facts, curves=[Markup(curve) for curve in curves], refresh=refresh)
     except (TemplateError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise RunError(f"{run.path} has a run.json that this version cannot report on ({error})") from None
 
 
-def write_report(run: RunFolder, out: AnyPath | None = None) -> Path:
+def write_report(run: RunFolder, out: AnyPath | None = None, refresh: int | None = None) -> Path:
     """Writes a run's report and returns its path, by default ``report.html`` in the folder.
 
+    :param refresh: as of :func:`render_report`.
     :raises RunError: as :func:`render_report`, or if the file cannot be written.
     """
     path = Path(out or run.path / "report.html")
-    text = render_report(run)
+    text = render_report(run, refresh)
     try:
         write_atomically(path, lambda file: file.write(text.encode()))
     except OSError as error:

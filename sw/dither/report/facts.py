@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +15,24 @@ from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import MASTER_BITS
 from ..arch.regmap import PHASES, SATURATIONS
 from ..link.ports import is_line
+from ..recipe import Recipe
 from ..runs import CurveRow, RunFolder, TensorRecord
 from ..runs.metrics import Metric
+from .clips import PLACES, Verdict, weigh
+from .text import count, setting
+from .yardsticks import Yardstick, yardstick
 
-__all__ = ["Facts", "MemoryBar", "Phase", "Range", "collect"]
+__all__ = ["Confusion", "Facts", "MemoryBar", "Phase", "Range", "Setting", "collect"]
 
-_PLACES = {
-    "requantise": "activations, where an accumulator is requantised",
-    "weight": "working weights, where a perturbed master is rounded",
-    "loss": "losses of single samples",
-    "update": "gradients, moments and masters, in the update unit",
-}
-"""Description of each place where values are clipped."""
+_FULL = 0.01
+"""Spare bits below which a tensor is at the end of its format."""
+_MOST_CLASSES = 26
+"""Number of classes up to which a confusion matrix can be read."""
+
+_LONGEST = ("contract", "correlate", "perturb", "accumulate", "loss", "update", "fetch", "dither")
+"""Phases that take most of the cycles: they have the first colours, which differ most."""
+_KINDS = (*_LONGEST, *(name for name in PHASES if name not in _LONGEST))
+"""Phases in the order of their colours, the same in every report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +51,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Values of a tensor or of activations, set against their number format.
-
-    Positions are in percent of the format's range, from its lowest value.
-    """
+    """Values of a tensor or of activations, set against their number format."""
 
     name: str
     """Name of the tensor or of the activations."""
@@ -55,20 +59,27 @@ class Range:
     """Shape of the tensor as text; empty for activations."""
     form: str
     """Number format as text, such as ``Q4.28``."""
+    bits: int
+    """Number of bits of the format, the sign's included."""
+    point: int
+    """Number of bits before the binary point."""
     limit: float
     """Least magnitude that is too large for the format."""
     lowest: float
     """Least value at the last logged step (of activations: ever)."""
     highest: float
     """Greatest value at the last logged step (of activations: ever)."""
-    now: tuple[float, float]
-    """Left end and width of the bar for the last logged step."""
-    ever: tuple[float, float]
-    """Left end and width of the bar for all logged steps."""
-    headroom: float
-    """Number of bits between the largest magnitude seen and the format's limit."""
+    now: float
+    """Number of bits that the values of the last logged step take, the sign's included."""
+    ever: float
+    """Number of bits that the values of all logged steps take."""
     clips: int | None = None
     """Number of values that were clipped; None where they are not counted."""
+
+    @property
+    def spare(self) -> float:
+        """Number of bits between the largest magnitude seen and the format's limit."""
+        return self.bits - self.ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +92,63 @@ class MemoryBar:
     """Number of words that the memory has."""
     used: int
     """Number of words that the program uses."""
-    regions: list[tuple[str, int, int, float, float, int]]
-    """Regions of the memory.
-
-    Each is a name, base, words, left end and width in percent of the depth, and number of the
-    colour.
-    """
+    drawn: int
+    """Number of words that the bars show: all, or only the used ones where those are few."""
+    regions: list[tuple[str, int, int]]
+    """Name, base and words of each region; its number is that of its colour."""
     rows: list[tuple[str, list[int]]]
     """What a lane group's program passes through, and the numbers of the regions that hold their
     words meanwhile; a single row without a name where nothing changes.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One parameter of the engine or the recipe, as text."""
+
+    name: str
+    """Name of the parameter, for people."""
+    value: str
+    """Value that the run has."""
+    default: str
+    """Value that it has by default."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the run has another value than the default."""
+        return self.value != self.default
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Which classes held-out samples were taken for."""
+
+    step: int
+    """Number of optimiser steps that the network had done."""
+    counts: list[list[int]]
+    """Number of samples of each class (rows) that were taken for each class (columns)."""
+    names: list[str]
+    """Names of the classes."""
+
+    def weight(self, row: int, column: int) -> float:
+        """Returns a cell's depth of colour from 0 to 1.
+
+        That of a right answer is its share of the class; mistakes are set against the worst one.
+        """
+        if row == column:
+            return self.counts[row][row] / max(1, sum(self.counts[row]))
+        return self.counts[row][column] / max(1, self.worst[0])
+
+    @property
+    def worst(self) -> tuple[int, int, int]:
+        """The most frequent mistake: how often, of which class, for which."""
+        mistakes = [
+            (number, row, column)
+            for row, line in enumerate(self.counts)
+            for column, number in enumerate(line)
+            if row != column
+        ]
+        return max(mistakes, key=lambda mistake: mistake[0], default=(0, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +170,7 @@ class Facts:
     parameters: int
     """Number of parameters in one record of the history."""
     steps: int
-    """Number of optimiser steps done."""
+    """Number of optimiser steps that the counters are of."""
     cycles: int
     """Number of cycles of all phases but waiting."""
     waited: int | None
@@ -126,14 +184,29 @@ class Facts:
     """Fraction of all multiplier cycles that did useful work; None before the first step."""
     saturations: list[tuple[str, int]]
     """Each place where values are clipped, and the number of its clips."""
+    clipping: Verdict
+    """What the clips mean for the run."""
     ranges: list[Range]
     """Ranges of the parameter tensors."""
     activations: list[Range]
     """Ranges of the input and of every contraction's outputs; empty for an unfinished run."""
     memories: list[MemoryBar]
     """Use of each memory by the program."""
+    engine: list[Setting]
+    """Parameters of the engine, those that differ from the defaults first."""
+    recipe: list[Setting]
+    """Fields of the recipe, those that differ from the defaults first."""
+    confusion: Confusion | None
+    """What held-out samples were taken for; None if that is not known, or no classes are told."""
+    yardstick: Yardstick | None
+    """What back-propagation reached with the same network; None if there is no record of it."""
     seconds: float
     """Wall time of training in seconds."""
+
+    @property
+    def done(self) -> int:
+        """Number of optimiser steps that are known to be done: logged or in a checkpoint."""
+        return max(self.steps, self.last.step)
 
     @property
     def last(self) -> CurveRow:
@@ -158,6 +231,9 @@ def collect(run: RunFolder) -> Facts:
         progress = description["progress"]
         counters = progress["counters"]
         phases, cycles = _phases(counters)
+        clips = {place: counters[f"saturations_{place}"] for place in SATURATIONS}
+        ranges, last = _ranges(run.tensors, history), rows[-1]
+        full = [each.name for each in ranges if each.spare < _FULL]
         utilisation = counters["row_steps"] / (cycles * config.rows) if cycles else None
         return Facts(
             name=run.path.resolve().name,
@@ -172,10 +248,15 @@ def collect(run: RunFolder) -> Facts:
             waited=counters["cycles_wait"] if is_line(description["device"]) else None,
             phases=phases,
             utilisation=utilisation,
-            saturations=[(_PLACES[place], counters[f"saturations_{place}"]) for place in SATURATIONS],
-            ranges=_ranges(run.tensors, history),
+            saturations=[(PLACES[place], clips[place]) for place in SATURATIONS],
+            clipping=weigh(clips, last.forwards, run.parameters * progress["step"], full),
+            ranges=ranges,
             activations=[_activation(entry) for entry in description.get("activations", [])],
             memories=[_memory(memory) for memory in description["memories"]],
+            engine=_settings(description["engine"], EngineConfig().to_dict()),
+            recipe=_settings(description["recipe"], Recipe().to_dict()),
+            confusion=_confusion(description.get("confusion"), description.get("classes")),
+            yardstick=yardstick(description, run.metric),
             seconds=progress["seconds"],
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
@@ -199,21 +280,14 @@ def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
     """
     cycles = {name: counters[f"cycles_{name}"] for name in PHASES if name != "wait"}
     total = sum(cycles.values())
-    phases = [
-        Phase(name, count, 100 * count / total, number) for number, (name, count) in enumerate(cycles.items()) if count
-    ]
+    phases = [Phase(name, count, 100 * count / total, _KINDS.index(name)) for name, count in cycles.items() if count]
     return sorted(phases, key=lambda phase: -phase.cycles), total
 
 
-def _place(form: FixedPoint, lowest: int, highest: int) -> tuple[float, float]:
-    """Returns left end and width of a bar, in percent of the format's range."""
-    inside = (min(max(value, form.lowest), form.highest) for value in (lowest, highest))
-    low, high = (100 * (value - form.lowest) / (1 << form.width) for value in inside)
-    return low, high - low
-
-
-def _headroom(form: FixedPoint, lowest: int, highest: int) -> float:
-    return math.log2((form.highest + 1) / max(-lowest, highest, 1))
+def _taken(form: FixedPoint, lowest: int, highest: int) -> float:
+    """Returns the number of bits that values take of a format, the sign's included."""
+    magnitude = max(-lowest, highest, 1)
+    return form.width - math.log2((form.highest + 1) / magnitude)
 
 
 def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Range]:
@@ -224,52 +298,59 @@ def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Ran
         position += tensor.size
         form = FixedPoint(MASTER_BITS, tensor.frac)
         now, ever = ((int(part.min()), int(part.max())) for part in (values[-1], values))
-        ranges.append(
-            Range(
-                name=tensor.name,
-                shape="×".join(map(str, tensor.shape)),
-                form=str(form),
-                limit=form.limit,
-                lowest=math.ldexp(now[0], -tensor.frac),
-                highest=math.ldexp(now[1], -tensor.frac),
-                now=_place(form, *now),
-                ever=_place(form, *ever),
-                headroom=_headroom(form, *ever),
-            )
-        )
+        shape = "×".join(map(count, tensor.shape))
+        ranges.append(_range(tensor.name, shape, form, now, ever))
     return ranges
 
 
 def _activation(entry: dict[str, Any]) -> Range:
-    form = FixedPoint(entry["width"], entry["frac"])
     seen = entry["lowest"], entry["highest"]
+    return _range(entry["name"], "", FixedPoint(entry["width"], entry["frac"]), seen, seen, entry["clips"])
+
+
+def _range(
+    name: str, shape: str, form: FixedPoint, now: tuple[int, int], ever: tuple[int, int], clips: int | None = None
+) -> Range:
     return Range(
-        name=entry["name"],
-        shape="",
+        name=name,
+        shape=shape,
         form=str(form),
+        bits=form.width,
+        point=min(max(form.width - form.frac, 0), form.width),
         limit=form.limit,
-        lowest=math.ldexp(seen[0], -form.frac),
-        highest=math.ldexp(seen[1], -form.frac),
-        now=_place(form, *seen),
-        ever=_place(form, *seen),
-        headroom=_headroom(form, *seen),
-        clips=entry["clips"],
+        lowest=math.ldexp(now[0], -form.frac),
+        highest=math.ldexp(now[1], -form.frac),
+        now=_taken(form, *now),
+        ever=_taken(form, *ever),
+        clips=clips,
     )
 
 
 def _memory(memory: dict[str, Any]) -> MemoryBar:
-    depth = memory["depth"]
-    regions = [
-        (part["name"], part["base"], part["words"], 100 * part["base"] / depth, 100 * part["words"] / depth, number % 9)
-        for number, part in enumerate(memory["regions"])
-    ]
+    depth, used, regions = memory["depth"], memory["used"], memory["regions"]
     rows: list[tuple[str, list[int]]] = []
     for moment in memory.get("moments") or [""]:
-        live = [
-            number
-            for number, part in enumerate(memory["regions"])
-            if not part.get("moments") or moment in part["moments"]
-        ]
+        live = [number for number, part in enumerate(regions) if not part.get("moments") or moment in part["moments"]]
         if not rows or rows[-1][1] != live:
             rows.append((moment, live))
-    return MemoryBar(memory["name"], depth, memory["used"], regions, rows)
+    end = max((part["base"] + part["words"] for part in regions), default=0)
+    drawn = depth if 2 * end > depth else max(end, 1)
+    places = [(part["name"], part["base"], part["words"]) for part in regions]
+    return MemoryBar(memory["name"], depth, used, drawn, places, rows)
+
+
+def _settings(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Setting]:
+    found = [
+        Setting(name.replace("_", " "), setting(value), setting(defaults.get(name))) for name, value in values.items()
+    ]
+    return sorted(found, key=lambda each: not each.own)
+
+
+def _confusion(entry: Mapping[str, Any] | None, names: list[Any] | None) -> Confusion | None:
+    if entry is None or not 2 <= len(entry["counts"]) <= _MOST_CLASSES:
+        return None
+    counts = entry["counts"]
+    called = [str(name) for name in names or range(len(counts))]
+    if any(len(line) != len(counts) for line in (*counts, called)):
+        raise ValueError("a confusion matrix of other classes")
+    return Confusion(entry["step"], counts, called)

@@ -7,6 +7,7 @@ Nothing is written down here but words: every number comes from a record's ``res
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,20 @@ from ..runs import RunError
 from ..runs.metrics import ACCURACY, RELATIVE_L2, Metric
 from ..tools.files import AnyPath
 from .records import FIRST_ORDER, GROUPS, MILESTONES, load_record
-from .text import count
+from .text import count, thousands
+from .yardsticks import Yardstick
 
-__all__ = ["BUDGETS", "Point", "Record", "at_cost", "load_records", "render_results"]
+__all__ = [
+    "BUDGETS",
+    "Point",
+    "Record",
+    "at_cost",
+    "best_baseline",
+    "load_records",
+    "render_results",
+    "side_by_side",
+    "yardsticks",
+]
 
 BUDGETS = {"10⁶": 10**6, "10⁷": 10**7}
 """Numbers of image forwards at which recipes are compared, by their names on the page."""
@@ -43,6 +55,10 @@ class Point:
     """Number of multiply-accumulates so far; None for first-order baselines."""
     metric: float
     """Value of the record's metric on held-out data."""
+    train_loss: float = math.nan
+    """Mean training loss of the steps since the last line; NaN where there was none."""
+    loss: float = math.nan
+    """Mean loss on held-out data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,14 @@ def _curve(folder: Path) -> tuple[Point, ...]:
             rows = list(csv.DictReader(lines))
         name = next((name for name in (ACCURACY.name, RELATIVE_L2.name) if rows and name in rows[0]), "")
         return tuple(
-            Point(int(row["step"]), int(row["forwards"]), int(row["macs"]) if "macs" in row else None, float(row[name]))
+            Point(
+                int(row["step"]),
+                int(row["forwards"]),
+                int(row["macs"]) if "macs" in row else None,
+                float(row[name]),
+                float(row["train_loss"]),
+                float(row["loss"]),
+            )
             for row in rows
         )
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
@@ -236,22 +259,63 @@ def _duels(records: Iterable[Record]) -> list[Duel]:
     return [Duel(task, tuple(found)) for task, found in tasks.items()]
 
 
-def _yardstick(record: Record, baselines: Iterable[Record]) -> Record | None:
-    """Returns the best baseline of the same network, task and metric, if there is one."""
+def best_baseline(record: Record, records: Iterable[Record]) -> Record | None:
+    """Returns the best baseline of a record's network, task and metric, if there is one."""
     same = [
         each
-        for each in baselines
-        if each.metric is record.metric and all(each.values[key] == record.values[key] for key in ("task", "network"))
+        for each in records
+        if each.first_order
+        and each.metric is record.metric
+        and all(each.values[key] == record.values[key] for key in ("task", "network"))
     ]
-    if record.metric.lower:
-        return min(same, key=lambda each: each.final, default=None)
-    return max(same, key=lambda each: each.final, default=None)
+    return next(iter(_best_first(same)), None)
+
+
+def yardsticks(records: Iterable[Record]) -> list[Yardstick]:
+    """Returns what reports compare runs with: the best baseline of every network and task."""
+    records = list(records)
+    best = {found.name: found for record in records if (found := best_baseline(record, records))}
+    return [
+        Yardstick(record.values["task"], record.values["network"], record.metric.name, record.final, record.name)
+        for record in sorted(best.values(), key=lambda record: record.name)
+    ]
+
+
+def side_by_side(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Returns the records of each picture that shows several, the best first, then baselines.
+
+    :returns: by the picture's file name; the same network on MNIST, digits, equations.
+    """
+    engine = [record for record in records if not record.first_order]
+    images = [record for record in engine if record.group in ("mnist", "published") and record.metric is ACCURACY]
+    networks = {(record.values["task"], record.values["network"]) for record in images}
+    chosen = {
+        "mnist.svg": [each for each in engine if (each.values["task"], each.values["network"]) in networks],
+        "hybrid.svg": [each for each in engine if each.group == "hybrid"],
+        "equations.svg": [each for each in engine if each.group == "equations"],
+    }
+    found = {}
+    for name, group in chosen.items():
+        baselines = {each.name: each for record in group if (each := best_baseline(record, records))}
+        if group:
+            found[name] = [*_best_first(group), *baselines.values()]
+    return found
 
 
 def _best_first(records: Iterable[Record]) -> list[Record]:
     return sorted(
         records, key=lambda each: (each.metric.name, each.final if each.metric.lower else -each.final, each.name)
     )
+
+
+def _best_of_tasks(records: Iterable[Record]) -> list[Record]:
+    """Returns the best record of each task, in the order of the tasks' first ones."""
+    best: dict[str, Record] = {}
+    for record in records:
+        now = best.setdefault(record.values["task"], record)
+        if record.metric is now.metric and record.metric.better(record.final, now.final):
+            best[record.values["task"]] = record
+    return list(best.values())
 
 
 def _text(text: str) -> str:
@@ -279,7 +343,7 @@ def render_results(folder: AnyPath) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "text": _text, "code": _code, "url": quote}
+    environment.filters |= {"count": count, "text": lambda text: thousands(_text(text)), "code": _code, "url": quote}
     template = environment.get_template("results.md")
     try:
         return _rendered(template, records)
@@ -290,7 +354,6 @@ def render_results(folder: AnyPath) -> str:
 def _rendered(template: Template, records: list[Record]) -> str:
     groups = {group: [record for record in records if record.group == group] for group in GROUPS}
     engine = [record for record in records if not record.first_order]
-    baselines = groups["baseline"]
     digits = [record for record in (*groups["mnist"], *groups["published"]) if record.metric is ACCURACY]
     return template.render(
         records=records,
@@ -298,11 +361,12 @@ def _rendered(template: Template, records: list[Record]) -> str:
         groups=groups,
         mnist=_best_first(digits),
         equations=_best_first(groups["equations"]),
-        baselines=_best_first(baselines),
-        projection=[(record, _yardstick(record, baselines)) for record in _best_first(groups["projection"])],
-        yardsticks={record.name: _yardstick(record, baselines) for record in engine},
+        baselines=_best_first(groups["baseline"]),
+        projection=[(record, best_baseline(record, records)) for record in _best_first(groups["projection"])],
+        yardsticks={record.name: best_baseline(record, records) for record in engine},
         prices=[(level, _prices(digits, level)) for level in MILESTONES],
         budgets=BUDGETS,
         duels=_duels(groups["hybrid"]),
         at_cost=at_cost,
+        best=[(record, best_baseline(record, records)) for record in _best_of_tasks(engine)],
     )

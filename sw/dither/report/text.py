@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
-__all__ = ["count", "duration", "number", "percent"]
+__all__ = ["count", "duration", "number", "percent", "power_of_ten", "setting", "thousands"]
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def count(value: int) -> str:
@@ -13,6 +16,11 @@ def count(value: int) -> str:
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     power = min(int(math.log10(value)) // 3, 5)
     return f"{value / 1000**power:.4g}\N{NARROW NO-BREAK SPACE}{' kMGTP'[power]}"
+
+
+def thousands(text: str) -> str:
+    """Returns a text whose numbers have their thousands apart as those of :func:`count` have."""
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\N{NARROW NO-BREAK SPACE}", text)
 
 
 def duration(seconds: float) -> str:
@@ -29,6 +37,26 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}%"
 
 
-def number(value: float) -> str:
-    """Returns a number with four significant digits."""
-    return f"{value:.4g}".replace("-", "−")
+def number(value: float, digits: int = 4) -> str:
+    """Returns a number with some significant digits, very small and large ones by powers of ten."""
+    mantissa, _, power = f"{value:.{digits}g}".replace("-", "−").partition("e")
+    return f"{mantissa} × {power_of_ten(int(power.replace('−', '-')))}" if power else mantissa
+
+
+def power_of_ten(exponent: int) -> str:
+    """Returns a power of ten, such as 10⁶."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def setting(value: object) -> str:
+    """Returns the value of a setting as text; a power of two as one, for its digits are many."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(setting, value))
+    if value is None or isinstance(value, bool):
+        return {None: "–", True: "yes", False: "no"}[value]
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, float):
+        mantissa, exponent = math.frexp(value)
+        return f"2{str(exponent - 1).translate(_SUPERSCRIPTS)}" if mantissa == 0.5 and exponent < 0 else number(value)
+    return str(value)

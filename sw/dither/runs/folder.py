@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +36,7 @@ from .checkpoint import Checkpoint, CheckpointError
 from .lock import LOCK, FolderLock
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "load_run", "parameter_digest"]
+__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
 
 FORMAT = 1
 """Version of the folder's layout, kept in ``run.json``."""
@@ -48,10 +48,23 @@ _REGION = {"name": str, "base": COUNT, "words": COUNT, "moments?": [str]}
 _DESCRIPTION = {
     "tensors": [{"name": str, "shape": [range(1 << 31)], "frac": int}],
     "task?": str,
+    "source?": (None, {"path": (None, str), "part": (None, str), "digest": str}),
+    "scaling?": (None, {"centre": [float], "reach": [float]}),
+    "classes?": (None, [(str, float)]),
+    "forward?": dict,
     "title?": str,
     "created?": str,
     "command?": str,
     "device?": str,
+    "devices?": [str],
+    "shared?": {
+        "exchange": str,
+        "steps": COUNT,
+        "lost": COUNT,
+        "devices": [{"name": str, "samples": COUNT, "sent": COUNT, "received": COUNT}],
+        "payloads": {str: COUNT},
+        "float": COUNT,
+    },
     "board?": (None, dict),
     "steps?": POSITIVE,
     "log_every?": POSITIVE,
@@ -71,6 +84,7 @@ _DESCRIPTION = {
     "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
     "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
     "versions?": {str: str},
+    "confusion?": {"step": COUNT, "counts": [[COUNT]]},
     "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
     "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
 }
@@ -164,17 +178,6 @@ def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
     return path
 
 
-def load_run(path: AnyPath) -> RunFolder:
-    """Opens the folder that a training run left behind.
-
-    ``load_run("runs/digits-golden-1").network()`` is the network that it trained, ``.curve()`` its
-    learning curve, ``.description`` everything else that is known of it.
-
-    :raises RunError: if there is no run, or none that this version of dither reads.
-    """
-    return RunFolder.open(path)
-
-
 class RunFolder:
     """One run folder, open for reading or for going on with the run.
 
@@ -192,7 +195,7 @@ class RunFolder:
         self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
 
     @classmethod
-    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> RunFolder:
+    def create(cls, path: AnyPath, description: Mapping[str, Any]) -> Self:
         """Makes a new folder with ``run.json``, an empty curve and an empty history, and locks it.
 
         :param description: JSON data; must hold ``tensors``, a list of objects with ``name``,
@@ -229,7 +232,7 @@ class RunFolder:
             raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
 
     @classmethod
-    def open(cls, path: AnyPath, *, writing: bool = False) -> RunFolder:
+    def open(cls, path: AnyPath, *, writing: bool = False) -> Self:
         """Opens an existing run folder.
 
         :param writing: whether to :meth:`lock` it, before anything is read.
@@ -246,7 +249,7 @@ class RunFolder:
         return locked
 
     @classmethod
-    def _read(cls, path: Path) -> RunFolder:
+    def _read(cls, path: Path) -> Self:
         file = path / "run.json"
         try:
             description = json.loads(file.read_text())
@@ -286,6 +289,19 @@ class RunFolder:
             yield
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is writing the folder: a run is under way. Asking disturbs nobody."""
+        return self._lock.busy
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """What changes whenever the run logs something or sets it down in ``run.json``."""
+        try:
+            return self._curve.stat().st_size, (self.path / "run.json").stat().st_mtime_ns
+        except OSError as error:
+            raise RunError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    @property
     def checkpoints(self) -> Path:
         """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
@@ -318,6 +334,8 @@ class RunFolder:
         for key in ("stencil", "initial"):
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
+        if source := self.description.get("source"):
+            relevant["task"] = source["digest"]  # Whatever its file is called.
         if phases := self.description.get("phases"):
             relevant["phases"] = phases
             if any(phase.get("plateau") for phase in phases):
@@ -428,18 +446,24 @@ class RunFolder:
                 raise RunError(f"{file} is damaged: the parameters of step {row.step} do not match curve.csv's digest")
         return records
 
-    def network(self) -> Network:
-        """Returns the network of the run as of its last logged step.
+    def masters(self) -> dict[str, NDArray[np.int32]]:
+        """Returns the masters of the last logged step by tensor, as the engine holds them.
 
         :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
         """
         rows, records = self.logged()
         self.require(bool(rows), "has logged no step yet")
-        record, values, start = records[-1], {}, 0
-        for tensor in self.tensors:
-            words = record[start : start + tensor.size]
-            values[tensor.name] = np.ldexp(words.astype(np.float64), -tensor.frac).reshape(tensor.shape)
-            start += tensor.size
+        ends = list(itertools.accumulate(tensor.size for tensor in self.tensors))
+        parts = np.split(records[-1], ends[:-1])
+        return {tensor.name: part.reshape(tensor.shape) for tensor, part in zip(self.tensors, parts, strict=True)}
+
+    def network(self) -> Network:
+        """Returns the network of the run as of its last logged step.
+
+        :raises RunError: if nothing has been logged yet, or the folder's files are damaged.
+        """
+        masters, fracs = self.masters(), {tensor.name: tensor.frac for tensor in self.tensors}
+        values = {name: np.ldexp(words.astype(np.float64), -fracs[name]) for name, words in masters.items()}
         try:
             model = Model.from_dict(self.description["model"])
             # Besides the model's tensors, a run may hold feedback matrices that it learned.

@@ -37,6 +37,10 @@ class Scores:
     """Mean loss for each sample."""
     metric: float
     """Value of the task's :class:`Metric`."""
+    confusion: list[list[int]] | None = None
+    """Number of samples of each class (rows) that were taken for each class (columns); None if the
+    task has no classes.
+    """
 
 
 ACCURACY = Metric("accuracy", "accuracy", "of held-out samples right", False)

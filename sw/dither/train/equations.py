@@ -21,7 +21,7 @@ from .sampler import Batches, PointBatches
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["EQUATIONS", "EquationTask", "black_scholes", "burgers", "hjb"]
+__all__ = ["EQUATIONS", "PLANE_RECIPE", "EquationTask", "black_scholes", "burgers", "hjb", "wave_network"]
 
 TEST_POINTS = 10_000
 """Number of points at which a solution's error is measured."""
@@ -33,6 +33,8 @@ RANGE_POINTS = 200
 
 _RECIPE = Recipe(batch=128, tile=32, estimator="joint", sides="two", mu=2**-7, schedule="cosine", hidden_headroom=2)
 """Recipe that all equations start from; with it, every tile has probes of its own."""
+PLANE_RECIPE = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=1000)
+"""Recipe for equations of two coordinates or so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,8 @@ class EquationTask:
     """Recipe that is used unless another is asked for."""
     steps: int
     """Number of optimiser steps unless another is asked for."""
-    engine: str = "2x16"
-    """Preset of an engine that the recipe's program fits."""
+    engine: str | None = "2x16"
+    """Preset of an engine that the recipe's program fits; None for the first that it does fit."""
     log_every: int = 50
     """Number of optimiser steps between evaluations unless another is asked for."""
 
@@ -131,12 +133,12 @@ def hjb(stencil: str | None = None) -> EquationTask:
     return _task(HamiltonJacobiBellman(), stencil or "central:0.25", model, recipe)
 
 
-def _plane() -> Model:
-    """Returns a network for two coordinates.
+def wave_network(dimensions: int = 2) -> Model:
+    """Returns a network of sines for a few coordinates.
 
     Its first layer's large weights let it follow solutions that change quickly.
     """
-    first = TensorTrain((2,), (64,), 1, "sine", gain=4.0)
+    first = TensorTrain((dimensions,), (64,), 1, "sine", gain=4.0 * math.sqrt(2 / dimensions))
     return Model((first, TensorTrain((8, 8), (8, 8), 4, "sine", gain=1.0), Dense(64, 1)), "squared_error")
 
 
@@ -145,8 +147,7 @@ def black_scholes(stencil: str | None = None) -> EquationTask:
 
     :param stencil: name of the stencil; central differences of 0.125 if None.
     """
-    recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=1000)
-    return _task(BlackScholes(), stencil or "central:0.125", _plane(), recipe)
+    return _task(BlackScholes(), stencil or "central:0.125", wave_network(), PLANE_RECIPE)
 
 
 def burgers(stencil: str | None = None) -> EquationTask:
@@ -154,8 +155,8 @@ def burgers(stencil: str | None = None) -> EquationTask:
 
     :param stencil: name of the stencil; central differences of 0.0625 if None.
     """
-    recipe = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=2000)
-    return _task(Burgers(), stencil or "central:0.0625", _plane(), recipe)
+    recipe = replace(PLANE_RECIPE, schedule_steps=2000)
+    return _task(Burgers(), stencil or "central:0.0625", wave_network(), recipe)
 
 
 def _task(problem: Problem, stencil: str, model: Model, recipe: Recipe) -> EquationTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..recipe.phases import Phase, Plateau
 from ..runs import CurveRow, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY, Metric
 from ..tools.forms import COUNT, misfit
-from .session import Session, pack_state, state_shapes, unpack_state
+from .session import Session, StoppedError, pack_state, state_shapes, unpack_state
 from .tasks import TrainingTask
 
 __all__ = ["Progress", "Trainer"]
@@ -105,6 +106,8 @@ class Trainer:
         self._pending = (0, 0)
         self._rows = 0
         self._row: CurveRow | None = None
+        # What run.json says of the last logged step besides the curve.
+        self._seen: dict[str, Any] = {}
 
     def start(self) -> None:
         """Loads initial parameters, logs step 0 and writes the first checkpoint.
@@ -149,7 +152,8 @@ class Trainer:
         """Trains on to the last step and returns whether that was reached.
 
         :param report: called after each chunk.
-        :param stop: called after each chunk; True ends the run early, with a checkpoint.
+        :param stop: called after each chunk, and while a step has to wait; True ends the run early,
+            with a checkpoint.
         :raises DeviceError: if the device fails.
         :raises RunError: if the folder cannot be written.
         """
@@ -158,7 +162,12 @@ class Trainer:
             boundary = min(self._next(self.log_every), self._next(self.checkpoint_every), self._end_of_phase())
             count = min(size, boundary - self.step, self.session.steps_per_command)
             begun = time.monotonic()
-            losses = self._chunk(count)
+            self.session.stop = stop
+            try:
+                losses = self._chunk(count)
+            except StoppedError:
+                self._checkpoint()
+                break
             taken = time.monotonic() - begun
             size = max(1, min(2 * size, int(count * CHUNK_SECONDS / max(taken, 1e-3))))
             if self.step % self.log_every == 0 or self.step == self.steps:
@@ -236,6 +245,8 @@ class Trainer:
             digest=parameter_digest(parameters),
         )
         self.run.append(self._row, parameters)
+        if scores.confusion is not None:
+            self._seen = {"confusion": {"step": self.step, "counts": scores.confusion}}
         # A last step that is no multiple of log_every is logged, but does not count: a longer run
         # would not have that line, and a run resumed with more steps must get what the longer run
         # would have got.
@@ -264,7 +275,8 @@ class Trainer:
         self._publish()
 
     def _publish(self) -> None:
-        self.run.update(progress={"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)})
+        progress = {"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)}
+        self.run.update(progress=progress, **self._seen, **self.session.facts())
 
     def _progress(self, train_loss: float) -> Progress:
         assert self._row is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 from ..arch.device import Device, DeviceError
 from ..arch.regmap import COUNTERS
 from ..compiler import Command, Compiled, Evaluation, State
-from ..golden import predict
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
-__all__ = ["Session", "pack_state", "state_shapes", "unpack_state"]
+__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """Largest value of an engine's 32-bit counter; the host adds them up after each command."""
@@ -30,6 +30,15 @@ def pack_state(state: State) -> dict[str, NDArray[Any]]:
         for kind, dtype in _KINDS.items()
         for name, values in getattr(state, kind).items()
     }
+
+
+def state_digest(state: State) -> str:
+    """Returns the SHA-256 of a whole training state."""
+    digest = hashlib.sha256()
+    for name, values in sorted(pack_state(state).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def state_shapes(compiled: Compiled) -> dict[str, tuple[int, ...]]:
@@ -46,19 +55,14 @@ def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
     return State(**kinds)
 
 
-def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
-    """Returns exact counters of a training command.
-
-    Of its scalars, only the number of steps has an effect on them.
-    """
-    scalars = [0, 0, steps] + [0] * steps
-    return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
-
-
 def _steps_within_counters(compiled: Compiled) -> int:
     """Returns how many steps of one command keep every counter within half its range."""
-    counts = _training_cost(compiled, 1)
+    counts = compiled.figures.training_counters(1)
     return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
+
+
+class StoppedError(Exception):
+    """A step cannot be done for now, and somebody has asked for an end: nothing of it was done."""
 
 
 class Session:
@@ -90,16 +94,32 @@ class Session:
         What it takes to begin and end a command is left out, so that sums do not depend on how
         steps are divided into commands.
         """
+        trains = [each for each in (compiled, self.reported) if "train" in each.entries]
         # A command of n steps costs n times one step, and a little to begin and end.
-        one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
-        self._step = {name: two[name] - one[name] for name in one}
+        one = self.reported.figures.training_counters(1) if trains else {}
+        self._step = self.reported.figures.step_counters() if trains else {}
         self._overhead = {name: one[name] - self._step[name] for name in one}
-        self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
+        self.steps_per_command = min([longest, *map(_steps_within_counters, trains)])
         """Greatest number of steps that :meth:`train` should be given at once."""
+        self.stop: Callable[[], bool] = lambda: False
+        """Asked while a step has to wait: True ends that with :class:`StoppedError`."""
         device.write_program(compiled.program)
-        self._run(compiled.commands.setup())
+        self.run(compiled.commands.setup())
 
-    def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+    def successor(self, compiled: Compiled, reported: Compiled) -> Session:
+        """Returns the session of another program on the same device."""
+        return Session(self.device, compiled, reported, longest=self.longest)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what ``run.json`` says of how steps were shared; nothing, for a device alone."""
+        return {}
+
+    def close(self) -> None:
+        """Gives the device back, which cannot be used afterwards."""
+        self.device.close()
+
+    def run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+        """Runs one command and returns its outputs and its counters."""
         result = self.device.run(command.entry, command.inputs, command.expects)
         return result.outputs, result.counters
 
@@ -127,11 +147,11 @@ class Session:
 
     def load(self, state: State) -> None:
         """Replaces masters and moments, and the working weights with them."""
-        self._run(self.compiled.commands.load_state(state))
+        self.run(self.compiled.commands.load_state(state))
 
     def state(self) -> State:
         """Returns masters and moments as they are in the device."""
-        outputs, _ = self._run(self.compiled.commands.store_state())
+        outputs, _ = self.run(self.compiled.commands.store_state())
         return self.compiled.commands.read_state(outputs)
 
     def keep(
@@ -175,13 +195,17 @@ class Session:
         :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
         """
         batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
-        outputs, counted = self._run(self.compiled.commands.train(first_step, batches, begun=begun))
+        outputs, counted = self.run(self.compiled.commands.train(first_step, batches, begun=begun))
+        self._count(len(batches), counted)
+        return self.compiled.commands.read_train(outputs)
+
+    def _count(self, steps: int, counted: Mapping[str, int]) -> None:
+        """Adds the counters of some steps."""
         for name, value in counted.items():
             if self.reported is not self.compiled and name in self._step:
-                self.counters[name] += len(batches) * self._step[name]
+                self.counters[name] += steps * self._step[name]
             else:
                 self.counters[name] += value - self._overhead.get(name, 0)
-        return self.compiled.commands.read_train(outputs)
 
     def mean_loss(self, total: int, samples: int) -> float:
         """Returns the mean of losses that add up to the integer ``total``."""
@@ -193,7 +217,7 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs), for the loss.
         """
-        outputs, _ = self._run(self.compiled.commands.evaluate(inputs, targets))
+        outputs, _ = self.run(self.compiled.commands.evaluate(inputs, targets))
         return self.compiled.commands.read_evaluate(outputs, len(inputs))
 
     def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
@@ -202,5 +226,5 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs); None without any.
         """
-        outputs, _ = self._run(self.compiled.commands.measure(inputs, targets))
+        outputs, _ = self.run(self.compiled.commands.measure(inputs, targets))
         return self.compiled.commands.read_measure(outputs, len(inputs))

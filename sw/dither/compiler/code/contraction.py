@@ -74,12 +74,18 @@ def _step_nest(plan: LayerPlan, number: int, buffers: LayerBuffers, weights: Ten
     source = buffers.source if first else buffers.intermediates[number - 1]
     target = buffers.target if last else buffers.intermediates[number]
     split = chunks > 1
+    inner: tuple[int, ...] = (step.K,)
+    along, strides = (1, 0, 0), (step.S, 0, 0)
+    if first and buffers.source_loops:
+        # Of a Dense layer, so that P and S are 1.
+        (values, near), (times, far) = buffers.source_loops
+        inner, along, strides = (values, times), (1, values, 0), (near, far, 0)
     return Nest(
         step.tensor,
-        inner=(step.K,),
+        inner=inner,
         outer=(tiles, groups, step.S, P),
-        w=Access(weights.base, (1, 0, 0, step.K, group_words), index=CHUNK_WEIGHT if split and first else ZERO),
-        x=Access(source.base, (step.S, 0, 0, 0, 0, 1, step.K * step.S)),
+        w=Access(weights.base, (*along, step.K, group_words), index=CHUNK_WEIGHT if split and first else ZERO),
+        x=Access(source.base, (*strides, 0, 0, 1, step.K * step.S)),
         y=Access(
             target.base,
             (R * step.S, group_rows * step.S, 1, M * step.S),

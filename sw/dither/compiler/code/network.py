@@ -6,13 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arch import tables
 from ...arch.config import EngineConfig
 from ...arch.fixedpoint import FixedPoint
 from ...arch.isa import MASTER_BITS, REDUCTION_LOOPS, Activation, Instruction
 from ...arch.isa.assembler import Assembler
 from ...arch.timing import drain_cycles_per_row
 from ...nn.models import RNN, Model
-from ..errors import CompileError
+from ..errors import CompileError, ShortageError
 from ..formats.forward import TABLED, Formats
 from ..layout.memory import ActivationMap, Region
 from ..layout.tensors import Layout, Tensor, place_tensors
@@ -33,6 +37,12 @@ class Table:
     function: str
     input_frac: int
     output_frac: int
+
+    def content(self, engine: EngineConfig) -> NDArray[np.int64]:
+        """Values and slopes of the table on an engine, shape (words, 2)."""
+        build = {"sine": tables.sine_table, "tanh": tables.tanh_table}[self.function]
+        source, target = FixedPoint(engine.width, self.input_frac), FixedPoint(engine.width, self.output_frac)
+        return np.stack(build(source, target, engine.table_bits), axis=1)
 
 
 def place(
@@ -143,9 +153,13 @@ def activation_tables(model: Model, engine: EngineConfig, formats: Formats) -> t
     wanted = [_table(model, formats, position) for position in range(len(model.layers))]
     found = tuple(dict.fromkeys(table for table in wanted if table is not None))
     if len(found) > engine.activation_tables:
-        raise CompileError(
+        raise ShortageError(
             f"activation tables: {len(found)} needed, {engine.activation_tables} available; use an engine with more "
-            "activation_tables, or fewer layers of sine or tanh"
+            "activation_tables, or fewer layers of sine or tanh",
+            "activation tables",
+            len(found),
+            engine.activation_tables,
+            "activation_tables",
         )
     return found
 

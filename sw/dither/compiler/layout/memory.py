@@ -78,6 +78,9 @@ class LayerBuffers:
     intermediates: tuple[Region, ...]
     """The states of one chunk behind each step but the last."""
     target: Region
+    source_loops: tuple[tuple[int, int], ...] = ()
+    """Counts and strides of the loops that the layer's inputs stand in, the innermost first; empty
+    if they stand one behind the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +328,7 @@ def allocate_activations(
     label_words = region("labels", 1)
     target_words = region("targets", targets)
     wanted = {name: region(name, words) for name, words in (objective or {}).items()}
-    # The last h of a recurrent layer stands behind the last block, all of which count as input.
+    # The states of a recurrent layer stand among the rows, all of which count as input.
     others = [
         Need(
             f"output of layer {plan.position}",
@@ -364,7 +367,7 @@ def allocate_activations(
     for plan, option in zip(plans, chosen, strict=True):
         source = buffers[-1].target if buffers else input_words
         name = f"output of layer {plan.position}"
-        target = outputs.get(name) or Region(name, input_words.end - plan.layer.output_size, plan.layer.output_size)
+        target = outputs.get(name) or _states(plan.layer, input_words)
         mine = [placed(need) for need in option.needs]
         regions += mine
         inner = plan.intermediates(option.chunks)
@@ -382,7 +385,11 @@ def allocate_activations(
         else:
             states = mine[: len(inner)]
             found |= {each.name: each for each in mine[len(inner) :]}
-        buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), target))
+        before = plans[plan.position - 1].layer if buffers else None
+        loops: tuple[tuple[int, int], ...] = ()
+        if isinstance(before, RNN) and before.output == "all":
+            loops = (before.outputs, 1), (before.steps, before.outputs + before.inputs)
+        buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), target, loops))
     return ActivationMap(
         constant_words,
         input_words,
@@ -395,6 +402,14 @@ def allocate_activations(
         max(each.end for each in regions),
         _loads(first, input_words, label_words.words + target_words.words),
     )
+
+
+def _states(layer: Layer, inputs: Region) -> Region:
+    """The states that a recurrent layer gives: a block is a row and the state behind it."""
+    assert isinstance(layer, RNN)
+    skipped = 0 if layer.output == "all" else (layer.steps - 1) * (layer.inputs + layer.outputs)
+    base = inputs.base + skipped + layer.inputs
+    return Region("output of layer 0", base, inputs.end - base)
 
 
 def _loads(layer: Layer, inputs: Region, others: int) -> tuple[Region, ...]:

@@ -1,0 +1,335 @@
+#include "contract.h"
+
+#include <algorithm>
+
+namespace {
+
+// Rows of a block at most, and positions by its rows: as many sums as there are registers for.
+#if defined(__AVX512F__)
+constexpr int MOST_ROWS = 8;
+constexpr int most_points(int rows) { return rows <= 2 ? 8 : rows <= 4 ? 4 : 3; }
+#else
+constexpr int MOST_ROWS = 4;
+constexpr int most_points(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
+#endif
+
+// A position in one group of lanes.
+struct Point {
+    const float *x, *one;
+    const double *bias;
+    float *y;
+    unsigned existing;
+};
+
+struct Block {
+    const double *weights;   // [term][row]
+    const int32_t *terms;    // offsets of the inputs
+    const Place *rows;       // of the outputs
+    int count;               // of terms
+    const Drain::Outlet *outlet;
+    Tally *tally;
+};
+
+template <int ROWS, int POINTS, bool BIAS, bool WATCH>
+void multiply(const Block &block, const Point *points) {
+    Double8 sums[POINTS][ROWS];
+    for (int p = 0; p < POINTS; p++)
+        for (int r = 0; r < ROWS; r++) {
+            sums[p][r] = all(0.5);
+            if (BIAS) sums[p][r] += widened(load(points[p].one)) * points[p].bias[r];
+        }
+    const double *weights = block.weights;
+    const float *inputs[POINTS];
+    for (int p = 0; p < POINTS; p++) inputs[p] = points[p].x;
+    for (int term = 0; term < block.count; term++, weights += ROWS) {
+        Double8 x[POINTS];
+        for (int p = 0; p < POINTS; p++) x[p] = widened(load(inputs[p] + block.terms[term]));
+        for (int r = 0; r < ROWS; r++) {
+            Double8 weight = all(weights[r]);
+            for (int p = 0; p < POINTS; p++) sums[p][r] += weight * x[p];
+        }
+    }
+    int64_t clips = 0;
+    for (int p = 0; p < POINTS; p++)
+        for (int r = 0; r < ROWS; r++) {
+            if (WATCH) watch(sums[p][r], points[p].existing, *block.tally);
+            float *place = points[p].y + block.rows[r].y * GROUP;
+            block.outlet->finish(rounded_down(sums[p][r]), place, points[p].existing, clips);
+        }
+    block.tally->clips += clips;
+}
+
+using Kernel = void (*)(const Block &, const Point *);
+
+// The largest kernel for so many rows and at most so many points; points becomes what it takes.
+template <int ROWS, bool BIAS, bool WATCH>
+Kernel kernel(int &points) {
+    constexpr int MOST = WATCH ? 1 : most_points(ROWS);
+    if (MOST >= 8 && points >= 8) {
+        points = 8;
+        return multiply<ROWS, MOST >= 8 ? 8 : 1, BIAS, WATCH>;
+    }
+    if (MOST >= 4 && points >= 4) {
+        points = 4;
+        return multiply<ROWS, MOST >= 4 ? 4 : 1, BIAS, WATCH>;
+    }
+    if (MOST == 3 && points >= 3) {
+        points = 3;
+        return multiply<ROWS, MOST == 3 ? 3 : 1, BIAS, WATCH>;
+    }
+    if (MOST >= 2 && points >= 2) {
+        points = 2;
+        return multiply<ROWS, MOST >= 2 ? 2 : 1, BIAS, WATCH>;
+    }
+    points = 1;
+    return multiply<ROWS, 1, BIAS, WATCH>;
+}
+
+template <bool BIAS, bool WATCH>
+Kernel kernel(int rows, int &points) {
+    switch (rows) {
+        case 1: return kernel<1, BIAS, WATCH>(points);
+        case 2: return kernel<2, BIAS, WATCH>(points);
+        case 3: return kernel<3, BIAS, WATCH>(points);
+        case 4: return kernel<4, BIAS, WATCH>(points);
+#if defined(__AVX512F__)
+        case 5: return kernel<5, BIAS, WATCH>(points);
+        case 6: return kernel<6, BIAS, WATCH>(points);
+        case 7: return kernel<7, BIAS, WATCH>(points);
+        default: return kernel<8, BIAS, WATCH>(points);
+#else
+        default: return kernel<4, BIAS, WATCH>(points);
+#endif
+    }
+}
+
+Kernel kernel(bool bias, bool watched, int rows, int &points) {
+    if (watched) return bias ? kernel<true, true>(rows, points) : kernel<false, true>(rows, points);
+    return bias ? kernel<true, false>(rows, points) : kernel<false, false>(rows, points);
+}
+
+// First and last offset, in words, of weights that stand at the offsets of some places together.
+void reach(const std::vector<const Places *> &all, int Place::*offset, int rows, int &begin, int &end) {
+    int lowest = 0, highest = 0;
+    for (const Places *places : all) {
+        auto [least, most] = std::minmax_element(places->begin(), places->end(), [&](const Place &a, const Place &b) {
+            return a.*offset < b.*offset;
+        });
+        lowest += (*least).*offset;
+        highest += (*most).*offset;
+    }
+    auto word = [&](int place) { return (place < 0 ? place - rows + 1 : place) / rows; };
+    begin = std::min(begin, word(lowest));
+    end = std::max(end, word(highest) + 1);
+}
+
+}  // namespace
+
+Contract::Contract(const Memories &memories, const facts::Contract &instruction, bool monitor)
+    : drain_(memories.config, instruction), one_(instruction.bias ? instruction.one : -1) {
+    const facts::Config &config = memories.config;
+    const int *counts = &instruction.n_k0;
+    int w[7], x[7], y[4], b[4];
+    strides<7>(counts, &instruction.w_k0, w);
+    strides<7>(counts, &instruction.x_k0, x);
+    strides<4>(counts + 3, &instruction.y_o0, y);
+    strides<4>(counts + 3, &instruction.b_o0, b);
+    terms_ = {Place()};
+    for (int loop = 0; loop < 3; loop++)
+        terms_ = around(terms_, {counts[loop], {w[loop] * config.rows, x[loop], 0, 0}});
+    for (const Place &term : terms_) term_inputs_.push_back(term.x * GROUP);
+    int64_t count = int64_t(terms_.size()) + instruction.bias;
+    exact_ = exact_in_double(config.width, count);
+    watched_ = monitor || (count << (2 * config.width - 2)) >= int64_t(1) << (config.accumulator_width - 1);
+
+    Loop row{config.rows, {1, 0, config.rows > 1 ? instruction.y_row : 0, 1}};
+    std::vector<Loop> outer;
+    for (int loop = 0; loop < 4; loop++)
+        outer.push_back({counts[3 + loop], {w[3 + loop] * config.rows, x[3 + loop], y[loop], b[loop] * config.rows}});
+    int last_rows = instruction.last_rows;
+
+    Places outputs = {Place()};
+    for (const Loop &loop : outer) outputs = around(outputs, loop);
+    Places written;
+    for (size_t tile = 0; tile < outputs.size(); tile++)
+        for (int r = 0; r < (int(tile) % outer[0].count == outer[0].count - 1 ? last_rows : config.rows); r++)
+            written.push_back(outputs[tile] + row.stride * r);
+    std::sort(written.begin(), written.end(), [](const Place &a, const Place &b) { return a.y < b.y; });
+    bool twice = std::adjacent_find(written.begin(), written.end(),
+                                    [](const Place &a, const Place &b) { return a.y == b.y; }) != written.end();
+
+    const Loop tiles = outer[0];
+    const std::vector<Loop> others(outer.begin() + 1, outer.end());
+    Places full = around({Place()}, row), last = around({Place()}, {last_rows, row.stride});
+    if (twice)
+        add_in_order(row, outer, last_rows);
+    else if (tiles.stride.x == 0) {
+        Places rows = around(full, {tiles.count - 1, tiles.stride});
+        for (const Place &place : last) rows.push_back(place + tiles.stride * (tiles.count - 1));
+        add_piece(rows, others, Place());
+    } else {
+        std::vector<Loop> before = others;
+        before.insert(before.begin(), {tiles.count - 1, tiles.stride});
+        add_piece(full, before, Place());
+        add_piece(last, others, tiles.stride * (tiles.count - 1));
+    }
+    weights_begin_ = weights_end_ = biases_begin_ = biases_end_ = 0;
+    for (const Piece &piece : pieces_) {
+        reach({&piece.rows, &piece.positions, &piece.matrices, &terms_}, &Place::w, config.rows, weights_begin_,
+              weights_end_);
+        reach({&piece.rows, &piece.positions, &piece.matrices}, &Place::b, config.rows, biases_begin_, biases_end_);
+    }
+}
+
+void Contract::add_piece(Places rows, const std::vector<Loop> &outer, Place origin) {
+    Piece piece;
+    piece.positions = {Place()};
+    piece.matrices = {origin};
+    for (const Loop &loop : outer) {
+        if (loop.stride.x == 0)
+            rows = around(rows, loop);
+        else if (loop.stride.w == 0) {
+            piece.positions = around(piece.positions, loop);
+            piece.moving_bias |= loop.stride.b != 0;
+        } else
+            piece.matrices = around(piece.matrices, loop);
+    }
+    piece.rows = rows;
+    pieces_.push_back(piece);
+}
+
+// One output after the other, where a word is written more than once and the last time counts.
+void Contract::add_in_order(const Loop &row, const std::vector<Loop> &outer, int last_rows) {
+    Places tiles = {Place()};
+    for (const Loop &loop : outer) tiles = around(tiles, loop);
+    for (size_t tile = 0; tile < tiles.size(); tile++) {
+        bool last = int(tile) % outer[0].count == outer[0].count - 1;
+        for (int r = 0; r < (last ? last_rows : row.count); r++)
+            add_piece({row.stride * r}, {}, tiles[tile]);
+    }
+}
+
+bool Contract::packed(const Memories &memories, const Job &job) const {
+    if (packed_base_[0] != job.base[0] || packed_base_[1] != job.base[3]) return false;
+    if (memories.version(job.base[0] + weights_begin_, job.base[0] + weights_end_) > packed_version_) return false;
+    return one_ < 0 || memories.version(job.base[3] + biases_begin_, job.base[3] + biases_end_) <= packed_version_;
+}
+
+void Contract::pack(const Memories &memories, const Job &job) {
+    for (Piece &piece : pieces_) {
+        pack_weights(memories, job, piece);
+        if (one_ >= 0) pack_biases(memories, job, piece);
+    }
+    packed_base_[0] = job.base[0];
+    packed_base_[1] = job.base[3];
+    packed_version_ = memories.latest();
+}
+
+void Contract::pack_weights(const Memories &memories, const Job &job, Piece &piece) const {
+    const double scale = exact_ ? drain_.scale : 1.0;
+    const int count = piece.rows.size();
+    piece.weights.resize(piece.matrices.size() * count * terms_.size() + GROUP);
+    double *target = piece.weights.data();
+    for (const Place &matrix : piece.matrices) {
+        const float *source = memories.weight.data() + int64_t(job.base[0]) * memories.config.rows + matrix.w;
+        for (int first = 0; first < count; first += MOST_ROWS) {
+            const int rows = std::min(MOST_ROWS, count - first);
+            const Place *row = &piece.rows[first];
+            bool together = true;
+            for (int r = 1; r < rows; r++) together &= row[r].w == row[0].w + r;
+            for (const Place &term : terms_) {
+                if (together)  // what is written beyond these rows is written over
+                    for (int r = 0; r < MOST_ROWS; r++) target[r] = double(source[term.w + row[0].w + r]) * scale;
+                else
+                    for (int r = 0; r < rows; r++) target[r] = double(source[term.w + row[r].w]) * scale;
+                target += rows;
+            }
+        }
+    }
+}
+
+void Contract::pack_biases(const Memories &memories, const Job &job, Piece &piece) const {
+    const double scale = exact_ ? drain_.scale : 1.0;
+    const size_t positions = piece.moving_bias ? piece.positions.size() : 1;
+    piece.biases.resize(piece.matrices.size() * positions * piece.rows.size());
+    double *target = piece.biases.data();
+    for (const Place &matrix : piece.matrices)
+        for (size_t p = 0; p < positions; p++) {
+            int64_t first = int64_t(job.base[3]) * memories.config.rows + matrix.b + piece.positions[p].b;
+            for (const Place &row : piece.rows) *target++ = double(memories.weight[first + row.b]) * scale;
+        }
+}
+
+void Contract::run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const {
+    const Drain::Outlet outlet = drain_.outlet(memories);
+    for (const Piece &piece : pieces_) {
+        if (!exact_) {
+            run_exactly(memories, job, piece, begin, end, tally);
+            continue;
+        }
+        const int rows = piece.rows.size(), positions = piece.positions.size(), terms = terms_.size();
+        const int points = positions * (end - begin);
+        for (size_t q = 0; q < piece.matrices.size(); q++) {
+            const Place &matrix = piece.matrices[q];
+            const double *biases = piece.biases.data() + q * rows * (piece.moving_bias ? positions : 1);
+            for (int first = 0; first < rows; first += MOST_ROWS) {
+                const int height = std::min(MOST_ROWS, rows - first);
+                const double *weights = piece.weights.data() + (q * rows + first) * terms;
+                Block block{weights, term_inputs_.data(), &piece.rows[first], terms, &outlet, &tally};
+                int group = begin, position = 0;
+                for (int done = 0; done < points;) {
+                    int width = points - done;
+                    Kernel multiply = kernel(one_ >= 0, watched_, height, width);
+                    Point at[8];
+                    for (int p = 0; p < width; p++) {
+                        const Place &place = piece.positions[position];
+                        float *words = memories.group(group);
+                        at[p].x = words + (job.base[1] + matrix.x + place.x) * GROUP;
+                        at[p].one = words + (one_ < 0 ? 0 : one_) * GROUP;
+                        at[p].bias = biases + (piece.moving_bias ? position * rows : 0) + first;
+                        at[p].y = words + (job.base[2] + matrix.y + place.y) * GROUP;
+                        at[p].existing = memories.existing(group);
+                        if (++group == end) {
+                            group = begin;
+                            position++;
+                        }
+                    }
+                    multiply(block, at);
+                    done += width;
+                }
+            }
+        }
+    }
+}
+
+// Sums that double does not hold, in integers.
+void Contract::run_exactly(Memories &memories, const Job &job, const Piece &piece, int begin, int end,
+                           Tally &tally) const {
+    const Drain::Outlet outlet = drain_.outlet(memories);
+    const int rows = piece.rows.size(), terms = terms_.size();
+    for (int group = begin; group < end; group++) {
+        float *words = memories.group(group);
+        for (size_t q = 0; q < piece.matrices.size(); q++)
+            for (size_t p = 0; p < piece.positions.size(); p++)
+                for (int r = 0; r < rows; r++) {
+                    const Place place = piece.matrices[q] + piece.positions[p] + piece.rows[r];
+                    const int first = r / MOST_ROWS * MOST_ROWS, height = std::min(MOST_ROWS, rows - first);
+                    const double *weights = piece.weights.data() + (q * rows + first) * terms + (r - first);
+                    Long8 sum{};
+                    for (int term = 0; term < terms; term++) {
+                        Float8 input = load(words + (job.base[1] + place.x) * GROUP + term_inputs_[term]);
+                        sum += widened(integers(input)) * int64_t(weights[int64_t(term) * height]);
+                    }
+                    if (one_ >= 0) {
+                        size_t bias = (q * (piece.moving_bias ? piece.positions.size() : 1) +
+                                       (piece.moving_bias ? p : 0)) * rows + r;
+                        sum += widened(integers(load(words + one_ * GROUP))) * int64_t(piece.biases[bias]);
+                    }
+                    sum = (sum + (int64_t(1) << drain_.shift >> 1)) >> drain_.shift;
+                    Double8 rounded = __builtin_convertvector(sum, Double8);
+                    unsigned existing = memories.existing(group);
+                    watch(rounded, existing, tally);
+                    outlet.finish(rounded, words + (job.base[2] + place.y) * GROUP, existing, tally.clips);
+                }
+    }
+}

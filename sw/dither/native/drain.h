@@ -1,0 +1,78 @@
+// The drain of CONTRACT: clips and activates outputs that are already shifted and rounded.
+#pragma once
+#include <cmath>
+
+#include "jobs.h"
+
+class Drain {
+  public:
+    const double scale;  // 2**-shift
+    const int shift;
+
+    Drain(const facts::Config &config, const facts::Contract &instruction)
+        : scale(std::ldexp(1.0, -instruction.shift)),
+          shift(instruction.shift),
+          half_(1 << (config.width - 1)),
+          limit_(std::ldexp(1.0, config.accumulator_width - 1 - instruction.shift)),
+          floor_(instruction.activation == facts::activation::RELU ? 0.0f : -float(half_)),
+          table_(instruction.activation == facts::activation::TABLE ? instruction.table : -1) {}
+
+    // Whether a sum did not fit; what was watched includes half a unit.
+    bool overflowed(const Tally &tally) const { return tally.lowest < -limit_ || tally.highest >= limit_ + 0.5; }
+
+    // What a job needs besides: the table's contents.
+    struct Outlet {
+        Float8 lowest, highest, floor;
+        Int8 half;
+        Table table;
+        bool looks_up;
+
+        // Writes one output of a group: numbers that were rounded down, of any size.
+        INLINE void finish(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
+            Float8 exact = narrowed(rounded);  // what float does not hold is clipped all the same
+            Float8 value = smaller(larger(exact, lowest), highest);
+            if (unsigned off = lanes_of(value != exact) & existing; __builtin_expect(off, 0)) clips += count(off);
+            if (looks_up)
+                value = looked_up(value, existing, clips);
+            else
+                value = larger(value, floor);
+            store(place, value);
+        }
+
+        Float8 looked_up(Float8 value, unsigned existing, int64_t &clips) const {
+            Float8 exact = floats(table.at(integers(value) + half));
+            Float8 found = smaller(larger(exact, lowest), highest);
+            clips += count(lanes_of(found != exact) & existing);
+            return found;
+        }
+    };
+
+    Outlet outlet(const Memories &memories) const {
+        Outlet made;
+        made.lowest = all(-float(half_));
+        made.highest = all(float(half_ - 1));
+        made.floor = all(floor_);
+        made.half = Int8{} + half_;
+        made.looks_up = table_ >= 0;
+        if (made.looks_up) made.table = memories.activation_table(table_);
+        return made;
+    }
+
+  private:
+    int half_;
+    double limit_;
+    float floor_;
+    int table_;
+};
+
+// Least and greatest output before it is rounded down and clipped, in the lanes that exist.
+INLINE void watch(Double8 value, unsigned existing, Tally &tally) {
+    for (int lane = 0; lane < GROUP; lane++)
+        if (existing >> lane & 1) {
+            if (value[lane] < tally.lowest) tally.lowest = value[lane];
+            if (value[lane] > tally.highest) tally.highest = value[lane];
+        }
+}
+
+// Whether count products, and half a unit, always add exactly in double.
+inline bool exact_in_double(int width, int64_t count) { return ((count + 1) << (2 * width - 2)) < int64_t(1) << 53; }

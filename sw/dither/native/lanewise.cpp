@@ -1,0 +1,84 @@
+#include "lanewise.h"
+
+namespace operand = facts::operand;
+
+namespace {
+
+// What an input is multiplied by, of a word of activations.
+template <int OPERAND>
+INLINE Float8 factor(Float8 word) {
+    if (OPERAND == operand::LANE) return word;
+    Int8 positive = (word > 0.0f) & 1, negative = (word < 0.0f) & 1;
+    return floats(OPERAND == operand::POSITIVE ? positive : positive - negative);
+}
+
+}  // namespace
+
+LaneWise::LaneWise(const Memories &memories, const facts::Contract &instruction, bool monitor)
+    : drain_(memories.config, instruction),
+      operand_(instruction.operand),
+      one_(instruction.bias ? instruction.one : -1) {
+    const int *counts = &instruction.n_k0;
+    int w[7], x[7], y[4], b[4];
+    strides<7>(counts, &instruction.w_k0, w);
+    strides<7>(counts, &instruction.x_k0, x);
+    strides<4>(counts + 3, &instruction.y_o0, y);
+    strides<4>(counts + 3, &instruction.b_o0, b);
+    terms_ = outputs_ = {Place()};
+    for (int loop = 0; loop < 3; loop++) terms_ = around(terms_, {counts[loop], {w[loop], x[loop], 0, 0}});
+    for (int loop = 0; loop < 4; loop++)
+        outputs_ = around(outputs_, {counts[3 + loop], {w[3 + loop], x[3 + loop], y[loop], b[loop]}});
+    int64_t count = int64_t(terms_.size()) + instruction.bias;
+    exact_ = exact_in_double(memories.config.width, count);
+    watched_ = monitor ||
+               (count << (2 * memories.config.width - 2)) >= int64_t(1) << (memories.config.accumulator_width - 1);
+}
+
+void LaneWise::run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const {
+    for (int group = begin; group < end; group++) switch (operand_) {
+            case operand::LANE: sum<operand::LANE>(memories, job, group, tally); break;
+            case operand::POSITIVE: sum<operand::POSITIVE>(memories, job, group, tally); break;
+            case operand::SIGN: sum<operand::SIGN>(memories, job, group, tally); break;
+        }
+}
+
+template <int OPERAND>
+void LaneWise::sum(Memories &memories, const Job &job, int group, Tally &tally) const {
+    if (!exact_) return sum_exactly<OPERAND>(memories, job, group, tally);
+    const Drain::Outlet outlet = drain_.outlet(memories);
+    const unsigned existing = memories.existing(group);
+    float *words = memories.group(group);
+    const Double8 scale = all(drain_.scale);
+    for (const Place &output : outputs_) {
+        const float *w = words + (job.base[0] + output.w) * GROUP, *x = words + (job.base[1] + output.x) * GROUP;
+        Double8 total{};
+        for (const Place &term : terms_)
+            total += widened(factor<OPERAND>(load(w + term.w * GROUP))) * widened(load(x + term.x * GROUP));
+        if (one_ >= 0)
+            total += widened(load(words + (job.base[3] + output.b) * GROUP)) * widened(load(words + one_ * GROUP));
+        total = total * scale + 0.5;
+        if (watched_) watch(total, existing, tally);
+        outlet.finish(rounded_down(total), words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
+    }
+}
+
+// Sums that double does not hold, in integers.
+template <int OPERAND>
+void LaneWise::sum_exactly(Memories &memories, const Job &job, int group, Tally &tally) const {
+    const Drain::Outlet outlet = drain_.outlet(memories);
+    const unsigned existing = memories.existing(group);
+    float *words = memories.group(group);
+    auto whole = [&](int word) { return widened(integers(load(words + word * GROUP))); };
+    for (const Place &output : outputs_) {
+        Long8 total{};
+        for (const Place &term : terms_) {
+            Float8 left = factor<OPERAND>(load(words + (job.base[0] + output.w + term.w) * GROUP));
+            total += widened(integers(left)) * whole(job.base[1] + output.x + term.x);
+        }
+        if (one_ >= 0) total += whole(job.base[3] + output.b) * whole(one_);
+        total = (total + (int64_t(1) << drain_.shift >> 1)) >> drain_.shift;
+        Double8 rounded = __builtin_convertvector(total, Double8);
+        watch(rounded, existing, tally);
+        outlet.finish(rounded, words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
+    }
+}

@@ -1,0 +1,116 @@
+// The memories of one engine. Activations stand in groups of eight lanes: all words of a group are
+// together, so that a group's pass through a network stays in the nearest caches. Numbers of up to
+// 18 bits are floats, which hold them exactly.
+#pragma once
+#include <cstdint>
+#include <new>
+#include <vector>
+
+#include "facts.h"
+#include "vectors.h"
+
+template <class Number>
+struct Aligned {
+    using value_type = Number;
+    static constexpr std::align_val_t SIZE{64};
+    Aligned() = default;
+    template <class Other>
+    Aligned(const Aligned<Other> &) {}
+    template <class Other>
+    struct rebind {
+        using other = Aligned<Other>;
+    };
+    Number *allocate(size_t count) { return static_cast<Number *>(operator new(count * sizeof(Number), SIZE)); }
+    void deallocate(Number *place, size_t) { operator delete(place, SIZE); }
+    bool operator==(const Aligned &) const { return true; }
+    bool operator!=(const Aligned &) const { return false; }
+};
+template <class Number>
+using Array = std::vector<Number, Aligned<Number>>;
+
+// A table's entries: value and slope at the beginning of each segment.
+struct Table {
+    const int32_t *values, *slopes;
+    int fraction_bits;
+
+    // The interpolation for unsigned inputs, not yet clipped.
+    INLINE Int8 at(Int8 input) const {
+        Int8 index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
+        Int8 rise = picked(slopes, index) * fraction + (1 << (fraction_bits - 1));
+        return picked(values, index) + (rise >> fraction_bits);
+    }
+    INLINE int32_t at(int32_t input) const {
+        int32_t index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
+        return values[index] + ((slopes[index] * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
+    }
+};
+
+class Memories {
+  public:
+    const facts::Config config;
+    const int groups;
+    Array<float> weight;  // [word][row], and a few more behind, so that vectors may be read anywhere
+    Array<int32_t> master, moment1;
+    Array<uint32_t> moment2;
+    Array<int64_t> gradient;  // modulo 2**64, of which the lowest 48 bits count
+    Array<int32_t> kept;      // losses of all lanes
+
+    explicit Memories(const facts::Config &config)
+        : config(config),
+          groups((config.lanes + GROUP - 1) / GROUP),
+          weight(config.parameter_depth * config.rows + GROUP),
+          master(config.parameter_depth * config.rows),
+          moment1(master.size()),
+          moment2(master.size()),
+          gradient(master.size()),
+          kept(groups * GROUP),
+          activation_(size_t(groups) * config.activation_depth * GROUP),
+          activation_entries_{Array<int32_t>(config.activation_tables << config.table_bits),
+                              Array<int32_t>(config.activation_tables << config.table_bits)},
+          scalar_entries_{Array<int32_t>(3 << config.table_bits), Array<int32_t>(3 << config.table_bits)} {}
+
+    // All words of a group, eight numbers each.
+    float *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
+
+    // A bit for each lane of a group that exists.
+    unsigned existing(int group) const {
+        int left = config.lanes - group * GROUP;
+        return left >= GROUP ? 0xFF : (1u << left) - 1;
+    }
+
+    Table activation_table(int number) const { return table(activation_entries_, number, config.width); }
+    Table scalar_table(int number) const { return table(scalar_entries_, number, facts::SCALAR_INPUT_BITS); }
+
+    // Words of any memory as integers of its width, [word][slot], as streams carry them.
+    void write(int kind, int base, int count, const int64_t *values);
+    void read(int kind, int base, int count, int64_t *values);
+    // The same for the lanes of one group of activations.
+    void write_group(int group, int base, int count, const int64_t *values);
+    void read_group(int group, int base, int count, int64_t *values);
+
+    // What has been written to the weights so far: a stretch of words, and when it was written last.
+    struct Written {
+        int begin, end;
+        uint64_t version;
+    };
+    void weights_written(int base, int count);
+    uint64_t latest() const { return version_; }
+    // When the latest of some weights was written.
+    uint64_t version(int begin, int end) const;
+
+  private:
+    Table table(const Array<int32_t> (&entries)[2], int number, int input_bits) const {
+        return {entries[0].data() + (number << config.table_bits), entries[1].data() + (number << config.table_bits),
+                input_bits - config.table_bits};
+    }
+
+    Array<float> activation_;
+    Array<int32_t> activation_entries_[2], scalar_entries_[2];
+    std::vector<Written> written_;
+    uint64_t version_ = 0;
+};
+
+// The lowest bits of a number, as a signed one.
+INLINE int64_t wrapped(int64_t value, int width) {
+    return int64_t(uint64_t(value) << (64 - width)) >> (64 - width);
+}

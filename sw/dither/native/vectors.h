@@ -1,0 +1,76 @@
+// Eight numbers at once, one for each lane of a group. On processors with narrower registers the
+// compiler takes several for one of these. Everything here is exact: integers in float or double.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+constexpr int GROUP = 8;  // lanes of a group
+
+typedef float Float8 __attribute__((vector_size(32)));
+typedef int32_t Int8 __attribute__((vector_size(32)));
+typedef double Double8 __attribute__((vector_size(64)));
+typedef int64_t Long8 __attribute__((vector_size(64)));
+
+#define INLINE inline __attribute__((always_inline))
+
+INLINE Float8 load(const float *place) { return *reinterpret_cast<const Float8 *>(place); }
+INLINE void store(float *place, Float8 value) { *reinterpret_cast<Float8 *>(place) = value; }
+INLINE Double8 widened(Float8 value) { return __builtin_convertvector(value, Double8); }
+INLINE Long8 widened(Int8 value) { return __builtin_convertvector(value, Long8); }
+INLINE Float8 narrowed(Double8 value) { return __builtin_convertvector(value, Float8); }
+INLINE Int8 integers(Float8 value) { return __builtin_convertvector(value, Int8); }
+INLINE Float8 floats(Int8 value) { return __builtin_convertvector(value, Float8); }
+INLINE Double8 all(double value) { return Double8{} + value; }
+INLINE Float8 all(float value) { return Float8{} + value; }
+
+INLINE Double8 rounded_down(Double8 value) {
+#if defined(__AVX512F__)
+    return (Double8)_mm512_roundscale_pd((__m512d)value, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
+    for (int i = 0; i < GROUP; i++) value[i] = __builtin_floor(value[i]);
+    return value;
+#endif
+}
+
+INLINE Float8 larger(Float8 left, Float8 right) {
+#if defined(__AVX2__)
+    return (Float8)_mm256_max_ps((__m256)left, (__m256)right);
+#else
+    return left > right ? left : right;
+#endif
+}
+
+INLINE Float8 smaller(Float8 left, Float8 right) {
+#if defined(__AVX2__)
+    return (Float8)_mm256_min_ps((__m256)left, (__m256)right);
+#else
+    return left < right ? left : right;
+#endif
+}
+
+// A bit for each lane whose mask is not zero.
+INLINE unsigned lanes_of(Int8 mask) {
+#if defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask);
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < GROUP; i++) bits |= (mask[i] < 0) << i;
+    return bits;
+#endif
+}
+
+INLINE int count(unsigned bits) { return __builtin_popcount(bits); }
+
+// entries[index], lane by lane.
+INLINE Int8 picked(const int32_t *entries, Int8 index) {
+#if defined(__AVX2__)
+    return (Int8)_mm256_i32gather_epi32(entries, (__m256i)index, 4);
+#else
+    Int8 found;
+    for (int i = 0; i < GROUP; i++) found[i] = entries[index[i]];
+    return found;
+#endif
+}
