@@ -162,11 +162,12 @@ class _Arrangement:
 
         matches = [match for name in memories if (match := _STATE.fullmatch(name))]
         # The order from left to right: masters and gradients, which PERTURB and ACCUMULATE need,
-        # are in the middle.
-        half = (max((int(match[2]) for match in matches), default=0) + 1) // 2
+        # are in the middle. Gradients of whole words have several banks to each of the others.
+        banks = max((int(match[2]) + 1 for match in matches if match[1] == "master"), default=1)
+        half = (banks + 1) // 2
         states = []
         for match in matches:
-            bank, rank = int(match[2]), _STATES.index(match[1])
+            bank, rank = int(match[2]) % banks, _STATES.index(match[1])
             states.append((bank, rank if bank < half else -rank, match[0]))
         states.sort()
         anchor = middle, round(sum(edge) / len(edge))

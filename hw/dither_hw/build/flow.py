@@ -123,7 +123,7 @@ def build(
             },
         }
         (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-        (draft / "report.html").write_text(render_page(report, best.cells()))
+        (draft / "report.html").write_text(render_page(report, best.cells(), design.flow.dies))
     return BuildResult(out, out / bitstream.name, report, tuple(found))
 
 

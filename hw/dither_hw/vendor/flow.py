@@ -45,6 +45,8 @@ class Flow:
     """
     kinds: Mapping[str, str]
     """What the floor plan shows a placed cell as, by the cell's type."""
+    dies: Mapping[str, tuple[int, int]]
+    """Columns and rows of tiles, by a regular expression for the beginnings of devices' names."""
     pll: Callable[..., Any]
     """Makes a PLL from ``input_hz``, ``output_hz``, ``device`` and ``pin``.
 

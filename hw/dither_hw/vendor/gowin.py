@@ -340,6 +340,7 @@ FLOW = Flow(
         "BSRAM": "block RAM",
         "IOB": "pin",
     },
+    dies={r"GW1NR?-\w*9": (47, 29), r"GW2AR?-\w*18": (56, 55)},
     pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz, device),
 )
 """The way to a bitstream of the GW1N and the GW2A."""

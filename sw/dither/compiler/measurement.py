@@ -75,6 +75,7 @@ def measured(
         activation_depth=_DEPTH,
         parameter_depth=_DEPTH,
         program_depth=_DEPTH,
+        word_parts=1,
         local_learning=1,
         compact=0,
     )

@@ -40,13 +40,18 @@ def _lines(records: list[Record]) -> list[Line]:
     """Returns one line for each experiment; runs that differ by their seeds are one experiment."""
     alike: dict[str, list[Record]] = {}
     for record in records:
-        label = f"back-propagation, {record.values['task']}" if record.first_order else record.title
-        alike.setdefault(label.partition("; seed")[0], []).append(record)
+        name = f"back-propagation, {record.values['task']}" if record.first_order else record.title
+        alike.setdefault(name.partition("; seed")[0], []).append(record)
+    labels = {name: f"{name}: {', '.join(each.text(each.final) for each in group)}" for name, group in alike.items()}
+    of_network: dict[tuple[str, str], str] = {}
+    for name, (first, *_) in alike.items():
+        of_network.setdefault((first.values["task"], first.values["network"]), labels[name])
     return [
         Line(
-            f"{label}: {', '.join(record.text(record.final) for record in group)}",
+            labels[name],
             [[(point.forwards, point.metric) for point in record.curve] for record in group],
-            yardstick=group[0].first_order,
+            of_network[first.values["task"], first.values["network"]] if first.first_order else None,
         )
-        for label, group in alike.items()
+        for name, group in alike.items()
+        for first in group[:1]
     ]

@@ -280,6 +280,19 @@ class RunFolder:
             yield
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is writing the folder: a run is under way. Asking disturbs nobody."""
+        return self._lock.busy
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """What changes whenever the run logs something or sets it down in ``run.json``."""
+        try:
+            return self._curve.stat().st_size, (self.path / "run.json").stat().st_mtime_ns
+        except OSError as error:
+            raise RunError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    @property
     def checkpoints(self) -> Path:
         """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
