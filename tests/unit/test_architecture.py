@@ -46,8 +46,9 @@ ALLOWED = {
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
     # People.
-    "dither.cli": "api arch baselines bench bitstreams boards compiler data devices diagrams inference link nn physics "
-    "recipe report runs tools train dither_hw.build",
+    "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
+    "dither.cli": "api arch baselines bench bitstreams boards data devices diagrams fit inference link nn "
+    "physics recipe report runs tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..boards import Board, board_folder, load_board
 from ..boards import boards as all_boards
+from ..fit import overview, overview_digest
+from ..fit.tables import learning_rows, markdown_table, with_tables
+from ..tools.files import write_atomically
+from ..train.tasks import task_names
 from .answers import Answer, answering
 from .group import suggest
+from .values import Suggesting
 
 __all__ = ["BOARD", "boards"]
 
@@ -47,11 +54,39 @@ BOARD = BoardType()
 _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
 
 
-@click.command()
-@click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
+@click.command(
+    epilog="""\b
+Examples:
+  dither boards
+  dither boards --learn                             half a minute, and MNIST's files
+  dither boards --learn --task digits
+""",
+)
 @answering("boards")
-def boards(markdown: bool, answer: Answer) -> None:
+@click.option("--markdown", is_flag=True, help="As a table for a page of documentation.")
+@click.option("--learn", is_flag=True, help="What each of them learns: the best recorded recipes that fit, and time.")
+@click.option(
+    "--task",
+    "tasks",
+    type=Suggesting("task", task_names()),
+    multiple=True,
+    help="Only this task, with --learn; may be repeated.",
+)
+@click.option(
+    "--into",
+    "pages",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    metavar="FILE",
+    help="Make --learn's tables in this page again; may be repeated.",
+)
+def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
+    if (tasks or pages) and not learn:
+        raise click.UsageError("--task and --into go with --learn")
+    if learn:
+        _learn(markdown, tasks or tuple(task_names()), pages, answer)
+        return
     rows = []
     for board in all_boards().values():
         rows.append(_row(board))
@@ -76,6 +111,37 @@ def boards(markdown: bool, answer: Answer) -> None:
         table.add_row(*row)
     # A pipe has no width: its lines are long enough not to be cut.
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
+    found = all_boards()
+    with Console(stderr=True).status("looking at recorded results") as status:
+        cells = overview(found, tasks, lambda text: status.update(escape(text)))
+    for cell in cells:
+        answer.values.setdefault(cell.board.name, {})[cell.task] = (
+            None if cell.finding is None else cell.finding.to_dict()
+        )
+    for page in pages:
+        text = with_tables(page.read_text(encoding="utf-8"), cells, overview_digest(found))
+        try:
+            write_atomically(page, partial(_write, text))
+        except OSError as error:
+            raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
+        answer.echo(f"wrote {page}")
+    if answer.as_json:
+        return
+    if markdown:
+        click.echo(markdown_table(cells))
+    elif not pages:
+        headings, *rows = learning_rows(cells)
+        table = Table(*headings, box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _write(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
 
 
 def _row(board: Board) -> list[str]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import click
 
-__all__ = ["Commands", "Entry", "suggest"]
+__all__ = ["Commands", "Entry", "refusals", "suggest"]
 
 
 class Entry(NamedTuple):
@@ -63,6 +64,15 @@ class Commands(click.Group):
         if name not in self.table and not name.startswith("-"):
             raise click.UsageError(f"there is no command {name!r}; {suggest(name, list(self.table))}")
         return super().resolve_command(context, arguments)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turns what constructors and the compiler refuse into one line for people."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def suggest(name: str, known: list[str]) -> str:

@@ -166,18 +166,23 @@ Examples:
 )
 @click.pass_context
 def results(context: click.Context, folder: Path, check: bool, yardsticks: Path | None) -> None:
-    """Write FOLDER/README.md, which sets all records in FOLDER side by side, and its pictures."""
+    """Write FOLDER/README.md, which sets all records in FOLDER side by side, and its pictures.
+
+    FOLDER/records.json has the records in short: from it dither fit knows what was reached.
+    """
+    from ..fit import recorded
     from ..report.pictures import draw_results
     from ..report.results import load_records, render_results
     from ..report.results import yardsticks as best_baselines
     from ..report.yardsticks import render_yardsticks
 
-    page, text = folder / "README.md", render_results(folder)
+    texts = {folder / "README.md": render_results(folder), folder / recorded.FILE: recorded.summary(folder)}
     if check:
-        current = page.read_text() if page.is_file() else None
-        click.echo(f"{page}: {'up to date' if current == text else 'out of date; run: dither results ' + str(folder)}")
-        context.exit(0 if current == text else 1)
-    made = {**draw_results(folder), page: text.encode()}
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        for page in texts:
+            click.echo(f"{page}: {f'out of date; run: dither results {folder}' if page in stale else 'up to date'}")
+        context.exit(1 if stale else 0)
+    made = draw_results(folder) | {page: text.encode() for page, text in texts.items()}
     if yardsticks is not None:
         made[yardsticks] = render_yardsticks(best_baselines(load_records(folder))).encode()
     for path, content in made.items():
@@ -185,7 +190,7 @@ def results(context: click.Context, folder: Path, check: bool, yardsticks: Path 
             write_atomically(path, partial(_write, content))
         except OSError as error:
             raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
-    click.echo(f"wrote {page} and {len(made) - 1} files beside it")
+    click.echo(f"wrote {folder / 'README.md'} and {len(made) - 1} files beside it")
 
 
 def _write(content: bytes, file: IO[bytes]) -> None:

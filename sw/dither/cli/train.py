@@ -17,7 +17,6 @@ from rich.markup import escape
 from ..arch.config import PRESETS
 from ..arch.device import DeviceError
 from ..arch.isa import Rule
-from ..compiler import CompileError
 from ..data import DATA_VARIABLE
 from ..devices import board_engine, is_line
 from ..nn.models import MODELS
@@ -28,10 +27,12 @@ from ..train.experiment import Experiment
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
 from .answers import Answer, answering
+from .boards import BOARD
+from .group import refusals
 from .progress import Display
 from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
-__all__ = ["train"]
+__all__ = ["RECIPE", "fresh", "train"]
 
 RECIPE = tuple(field.name for field in fields(Recipe))
 """Names of the recipe's fields, each of which is an option of the same name."""
@@ -80,6 +81,14 @@ Examples:
     metavar="NAME",
     help=f"Geometry: {', '.join(PRESETS)} or ROWSxLANES[@WORDS of parameters]. Decides cycles, never results.  "
     "[default: the board's, or the task's]",
+)
+@click.option(
+    "--board",
+    metavar="NAME|FILE",
+    help="Engine of this board instead of --engine: --device golden and rtl then give the board's bits.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only say whether it fits the engine, and what it takes there, as dither fit does."
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.  [default: the task's]")
 @click.option(
@@ -131,6 +140,9 @@ Examples:
     "--stencil",
     metavar="SPEC",
     help="Derivatives of a differential equation: central:H, sparse:SIGMA[:LEVEL] or stein:SIGMA[:SAMPLES[:SEED]].",
+)
+@click.option(
+    "--ranks", type=click.IntRange(1), metavar="N", help="Largest inner ranks of the network's tensor trains."
 )
 @click.option("--batch", type=click.IntRange(1), metavar="N", help=WORDS["batch"])
 @click.option("--tile", type=click.IntRange(1), metavar="N", help=WORDS["tile"])
@@ -186,15 +198,21 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
     """
     console = answer.console(soft_wrap=True)
     _configure(context, options)
+    if options["dry_run"]:
+        from .fitting import show
+
+        if resume is not None:
+            raise click.UsageError("--resume goes on with a run that fits; --dry-run asks about a new one")
+        context.exit(show(fresh(options), options["board"], answer))
     if resume is not None:
         experiment, run = _resumed(context, resume, options)
     else:
-        experiment, run = _fresh(options), None
+        experiment, run = fresh(options), None
         path = options["out"] or default_folder(experiment.name, experiment.device)
         RunFolder.refuse_used(path)
     prepared = None
     try:
-        with _refusals(), console.status("compiling") as status:
+        with refusals(), console.status("compiling") as status:
             prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
         if run is None:
             run = RunFolder.create(path, prepared.describe(path))
@@ -224,15 +242,20 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
             run.close()
 
 
-def _fresh(options: dict[str, Any]) -> Experiment:
+def fresh(options: dict[str, Any]) -> Experiment:
+    """Returns the experiment that the options of a new run ask for."""
     if options["task"] is None:
         raise click.UsageError(
             f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}; or {FORMS}"
         )
-    device, engine = options["device"], options["engine"]
+    device, engine, board = options["device"], options["engine"], options["board"]
+    if board is not None:
+        if engine is not None:
+            raise click.UsageError("--board brings an engine of its own; leave --engine out")
+        engine = BOARD.convert(board, None, None).engine
     if is_line(device):
         engine = board_engine(device, engine)
-    with _refusals():
+    with refusals():
         experiment = Experiment.of_task(
             options["task"],
             device=device,
@@ -246,6 +269,8 @@ def _fresh(options: dict[str, Any]) -> Experiment:
             network=options["network"],
             model=options.get("model"),
             then=options["then"],
+            engine_of=board,
+            ranks=options["ranks"],
         )
     return replace(experiment, board=engine) if is_line(device) else experiment
 
@@ -286,19 +311,10 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
         names = ", ".join(given)
         raise click.UsageError(f"--resume takes all but --steps, --device and --data from the run; leave out {names}")
     run = RunFolder.open(path, writing=True)
-    with _refusals():
+    with refusals():
         device = options["device"] if _given(context, "device") else None
         experiment = Experiment.of_run(run, options["steps"], options["data"], device, options["task"])
     return experiment, run
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Turns what constructors and the compiler refuse into one line for people."""
-    try:
-        yield
-    except (CompileError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _train(console: Console, trainer: Trainer) -> bool:

@@ -7,7 +7,7 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
-from .errors import CompileError
+from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
 from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
@@ -33,6 +33,7 @@ __all__ = [
     "Layout",
     "Objective",
     "Proof",
+    "ShortageError",
     "State",
     "Step",
     "StepReport",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..arch.fixedpoint import FixedPoint
 from ..arch.timing import execution_cycles
+from ..golden import predict
 from ..nn.models import RNN
 from .plan.planner import Step
 from .program import Program
@@ -63,6 +64,17 @@ class Figures:
         """
         passes = sum(count for _, _, count in self.passes())
         return passes * self.program.recipe.batch * self.program.evaluations_per_sample
+
+    def training_counters(self, steps: int) -> dict[str, int]:
+        """Exact counters of a command that trains so many steps, but waiting and saturations."""
+        program = self.program
+        scalars = [0, 0, steps] + [0] * steps
+        return predict(program.engine, program.program, program.entries["train"], scalars)
+
+    def step_counters(self) -> dict[str, int]:
+        """Exact counters of one step in the middle of a training command."""
+        one, two = (self.training_counters(steps) for steps in (1, 2))
+        return {name: two[name] - one[name] for name in one}
 
     def steps(self) -> list[StepReport]:
         """Every contraction step with its exact cycles."""

@@ -12,11 +12,11 @@ from ..arch.config import EngineConfig
 from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import Distribution
 from ..nn.models import RNN, Model, Parameters
-from ..recipe import Recipe
+from ..recipe import ESTIMATORS, Recipe
 from .code.network import NetworkCode, activation_tables, drains, layer_code, place
 from .compiled import Compiled
 from .emitter import ENTRIES, Emitter
-from .errors import shortage
+from .errors import ShortageError, shortage
 from .formats.forward import Formats, Headroom
 from .formats.probes import FloatProbes
 from .gradients import Estimator, Places, Sharing, calibrated, estimators, gradient_codes
@@ -49,7 +49,7 @@ def compile(
     :raises CompileError: if something does not fit or cannot be proven safe; says what would help.
     """
     recipe.check_engine(engine)
-    recipe.by_layer(len(model.layers))
+    _require_options(recipe, engine, len(model.layers))
     model.check_parameters(parameters)
     objective.check(model, recipe, engine)
     setting = Setting(model, recipe, engine, tuple(plan_layers(model)))
@@ -68,6 +68,30 @@ def compile(
         )
     )
     return _Build(found)(setting, formats, estimators(setting, formats))
+
+
+def _require_options(recipe: Recipe, engine: EngineConfig, layers: int) -> None:
+    """Refuses recipes that need units which an engine lacks."""
+    chosen = [name for name, _ in recipe.by_layer(layers)]
+    local = [name for name in chosen if ESTIMATORS[name].local]
+    if local and not engine.local_learning:
+        raise ShortageError(
+            f"estimator {local[0]} needs an engine with local_learning; use one that perturbs parameters: "
+            f"{', '.join(name for name, traits in ESTIMATORS.items() if not traits.local)}",
+            "local learning",
+            1,
+            0,
+            "local_learning",
+        )
+    drawn = any(ESTIMATORS[name].probes and not ESTIMATORS[name].local for name in chosen)
+    if drawn and recipe.distribution != Distribution.RADEMACHER.name.lower() and not engine.wide_probes:
+        raise ShortageError(
+            f"{recipe.distribution} probes need an engine with wide_probes; use distribution rademacher",
+            "wide probes",
+            1,
+            0,
+            "wide_probes",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +213,7 @@ class _Build:
             samples=objective.samples,
             fixed=tuple((tensors[name], weights) for name, (_, weights) in fixed.items()),
             zeroed=zeroed,
+            parameter_words=room.end,
             initial={name: values for each in used for name, values in each.initial().items()},
             gradient_macs=sum(each.macs for each in gradients),
             evaluations_per_sample=objective.evaluations,

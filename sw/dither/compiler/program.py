@@ -58,6 +58,8 @@ class Program:
     """
     zeroed: int = 0
     """Words behind all tensors whose masters are zero."""
+    parameter_words: int = 0
+    """Words of the weight memory: all tensors, what is zeroed, transposes and signs."""
     initial: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Initial values of tensors that are no parameters of the model; the others begin at zero."""
     gradient_macs: int = 0

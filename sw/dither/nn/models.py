@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -224,6 +224,22 @@ plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pool
 reads an image's 28 rows one after the other, and ``mnist-rnn-states`` decides by the states behind
 all rows, not the last one alone.
 """
+
+
+def with_ranks(model: Model, ranks: int) -> Model:
+    """Returns a model whose tensor trains have no larger inner ranks than ``ranks``.
+
+    :raises ValueError: if it has no tensor trains, or ``ranks`` is below 1.
+    """
+    _require(ranks >= 1, f"ranks must be at least 1, not {ranks}")
+    _require(any(isinstance(layer, TensorTrain) for layer in model.layers), "the model has no tensor trains; no ranks")
+    layers = (
+        replace(layer, ranks=tuple(min(rank, ranks) for rank in layer.all_ranks[1:-1]))
+        if isinstance(layer, TensorTrain)
+        else layer
+        for layer in model.layers
+    )
+    return Model(tuple(layers), model.loss)
 
 
 def named_model(name: str) -> Model:

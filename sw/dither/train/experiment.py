@@ -21,7 +21,7 @@ from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
 from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line
 from ..link.protocol import Identity
-from ..nn.models import MODELS, Model, Parameters, named_model
+from ..nn.models import MODELS, Model, Parameters, named_model, with_ranks
 from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
@@ -82,6 +82,10 @@ class Experiment:
     """Initial parameters; random ones, drawn from the recipe's seed, if None."""
     board: EngineConfig | None = None
     """Engine of the board that is the device; None for others or before the board is asked."""
+    engine_of: str | None = None
+    """Name or file of the board that :attr:`engine` was taken from; None if from none."""
+    ranks: int | None = None
+    """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
     loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
     """Task itself, if it has been loaded already."""
     samples: Samples | None = field(default=None, compare=False, repr=False)
@@ -104,6 +108,8 @@ class Experiment:
         network: AnyPath | None = None,
         model: Model | None = None,
         parameters: Parameters | None = None,
+        engine_of: str | None = None,
+        ranks: int | None = None,
         samples: Samples | None = None,
     ) -> Experiment:
         """Makes an experiment from a task's model and recipe, with changes.
@@ -119,6 +125,8 @@ class Experiment:
             ones; or sizes of plain hidden layers, such as ``64,32``.
         :param model: instead of the task's model, without a name.
         :param parameters: initial parameters; random ones if None.
+        :param engine_of: name or file of the board that has ``engine``, if it is one's.
+        :param ranks: largest inner ranks of the model's tensor trains, if it shall be smaller.
         :param samples: what the run folder must keep of a task that has no file.
         :raises TaskError: if the task or the stencil is unknown, or data cannot be read.
         :raises ValueError: if the changed recipe is invalid, or there is no such network.
@@ -128,6 +136,10 @@ class Experiment:
             network = os.fspath(network)
             model, parameters = _network(network, parameters, found)
         model = model or found.model
+        if ranks is not None:
+            if parameters is not None:
+                raise ValueError("ranks cannot be given for a network whose parameters are")
+            model = with_ranks(model, ranks)
         first = _recipe(found, model, network, recipe)
         chosen = cls(
             task=task if isinstance(task, str) else found.name,
@@ -143,6 +155,8 @@ class Experiment:
             data=None if data is None else Path(data),
             network=network,
             parameters=parameters,
+            engine_of=engine_of,
+            ranks=ranks,
             loaded=found,
             samples=samples,
         )
@@ -183,6 +197,8 @@ class Experiment:
                 data=None if data is None else Path(data),
                 network=values.get("network"),
                 parameters=_initial(run),
+                engine_of=values.get("engine_of"),
+                ranks=values.get("ranks"),
                 loaded=loaded,
             )
         except TaskError:
@@ -319,6 +335,8 @@ class Experiment:
         if folder is not None and not self._optional:
             return shlex.join(["dither", "train", str(Path(folder, CONFIG))])
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
+        if self.engine_of is not None:
+            named = ["--board", self.engine_of]
         words = [
             "dither",
             "train",
@@ -335,6 +353,8 @@ class Experiment:
             words += ["--stencil", self.stencil]
         if self.network is not None:
             words += ["--model", self.network]
+        if self.ranks is not None:
+            words += ["--ranks", str(self.ranks)]
         defaults = _recipe(self.load(), self.model, self.network, {}).to_dict()
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
@@ -462,6 +482,7 @@ class Prepared:
             "seed": chosen.recipe.seed,
             "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
+            "engine_of": chosen.engine_of,
             "recipe": chosen.recipe.to_dict(),
             "phases": [phase.to_dict() for phase in chosen.phases],
             "model": chosen.model.to_dict(),
@@ -481,6 +502,7 @@ class Prepared:
             "metric": self.task.metric.name,
             "stencil": chosen.stencil,
             "network": chosen.network,
+            "ranks": chosen.ranks,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},

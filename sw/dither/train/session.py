@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..arch.device import Device, DeviceError
 from ..arch.regmap import COUNTERS
 from ..compiler import Command, Compiled, Evaluation, State
-from ..golden import predict
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
@@ -46,18 +45,9 @@ def unpack_state(arrays: Mapping[str, NDArray[Any]]) -> State:
     return State(**kinds)
 
 
-def _training_cost(compiled: Compiled, steps: int) -> dict[str, int]:
-    """Returns exact counters of a training command.
-
-    Of its scalars, only the number of steps has an effect on them.
-    """
-    scalars = [0, 0, steps] + [0] * steps
-    return predict(compiled.engine, compiled.program, compiled.entries["train"], scalars)
-
-
 def _steps_within_counters(compiled: Compiled) -> int:
     """Returns how many steps of one command keep every counter within half its range."""
-    counts = _training_cost(compiled, 1)
+    counts = compiled.figures.training_counters(1)
     return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
 
 
@@ -91,8 +81,7 @@ class Session:
         steps are divided into commands.
         """
         # A command of n steps costs n times one step, and a little to begin and end.
-        one, two = (_training_cost(self.reported, steps) for steps in (1, 2))
-        self._step = {name: two[name] - one[name] for name in one}
+        one, self._step = self.reported.figures.training_counters(1), self.reported.figures.step_counters()
         self._overhead = {name: one[name] - self._step[name] for name in one}
         self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
         """Greatest number of steps that :meth:`train` should be given at once."""

@@ -135,6 +135,9 @@ class Task:
     """How samples as they are become those of the splits."""
     names: tuple[Any, ...] | None = None
     """Label that each class has outside, numbers or texts; None if that is the class."""
+    objective: Labelled = field(init=False, repr=False, compare=False)
+    """What networks are trained for: one object, so that number formats are found but once for all
+    engines."""
 
     def __post_init__(self) -> None:
         for kind, split in (("training", self.train), ("held-out", self.test)):
@@ -143,6 +146,7 @@ class Task:
             shapes = f"{self.train.inputs.shape[1]} against {self.test.inputs.shape[1]}"
             raise TaskError(f"{self.name}: training and held-out samples have different numbers of features: {shapes}")
         self.check_model(self.model)
+        object.__setattr__(self, "objective", Labelled(self.train.inputs, self.train.labels))
 
     def recipe_for(self, network: str | None) -> Recipe:
         """Returns the recipe for a network by its name: the task's own, with the changes for it."""
@@ -175,7 +179,7 @@ class Task:
         :raises CompileError: if it does not fit.
         """
         self.check_model(model)
-        return compile(model, Labelled(self.train.inputs, self.train.labels), recipe, engine, parameters)
+        return compile(model, self.objective, recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
         """Returns the source of each step's samples: passes over the data in random order."""

@@ -16,7 +16,7 @@ from ...arch.isa import MASTER_BITS, REDUCTION_LOOPS, Activation, Instruction
 from ...arch.isa.assembler import Assembler
 from ...arch.timing import drain_cycles_per_row
 from ...nn.models import RNN, Model
-from ..errors import CompileError
+from ..errors import CompileError, ShortageError
 from ..formats.forward import TABLED, Formats
 from ..layout.memory import ActivationMap, Region
 from ..layout.tensors import Layout, Tensor, place_tensors
@@ -153,9 +153,13 @@ def activation_tables(model: Model, engine: EngineConfig, formats: Formats) -> t
     wanted = [_table(model, formats, position) for position in range(len(model.layers))]
     found = tuple(dict.fromkeys(table for table in wanted if table is not None))
     if len(found) > engine.activation_tables:
-        raise CompileError(
+        raise ShortageError(
             f"activation tables: {len(found)} needed, {engine.activation_tables} available; use an engine with more "
-            "activation_tables, or fewer layers of sine or tanh"
+            "activation_tables, or fewer layers of sine or tanh",
+            "activation tables",
+            len(found),
+            engine.activation_tables,
+            "activation_tables",
         )
     return found
 

@@ -15,7 +15,7 @@ from ...nn.models import RNN, Model, Parameters
 from ...physics import Problem, Stencil
 from ...recipe import ESTIMATORS, Recipe
 from ..code.network import NetworkCode
-from ..errors import CompileError
+from ..errors import CompileError, ShortageError
 from ..formats.calibration import network_formats
 from ..formats.forward import Formats, Headroom, Proof
 from ..formats.probes import CALIBRATION_TILES, Losses
@@ -68,7 +68,13 @@ class Collocation(Objective):
                 "parameters"
             )
         if not engine.local_learning:
-            raise CompileError("differential equations need lane-wise operands; use an engine with local_learning")
+            raise ShortageError(
+                "differential equations need lane-wise operands; use an engine with local_learning",
+                "local learning",
+                1,
+                0,
+                "local_learning",
+            )
 
     def headroom(self, recipe: Recipe) -> Headroom:
         # Problems say how large f becomes. Second differences see the roundings of all layers,
