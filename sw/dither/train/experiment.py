@@ -241,8 +241,6 @@ class Experiment:
             "model": self.model.to_dict(),
             "ranks": self.ranks,
             "stencil": self.stencil,
-            "network": self.network,
-            "ranks": self.ranks,
             "engine_of": self.engine_of,
         }
 
