@@ -241,7 +241,7 @@ class Experiment:
             "model": self.model.to_dict(),
             "ranks": self.ranks,
             "stencil": self.stencil,
-            "engine_of": self.engine_of,
+            "network": self.network,
         }
 
     @property
