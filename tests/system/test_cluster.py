@@ -26,6 +26,7 @@ from dither.arch.device import DeviceError
 from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare
 from dither.compiler import Command, Exchange, SharedCommands
+from dither.link import measure
 from dither.link.driver import LinkDevice
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment, Prepared
@@ -326,6 +327,7 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
     commands = SharedCommands(compiled)
     with BoardSimulation(chosen.engine, clock_hz=24_000_000, baud=3_000_000) as board:
         device = LinkDevice(SimulatedTransport(board), chosen.engine, patience=3600.0, shortest_timeout=10.0)
+        line = measured_line(device, board)
         session = Session(device, compiled)
         session.load(compiled.commands.initial_state(chosen.initial_parameters))
 
@@ -335,8 +337,6 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
                 session.run(command)
             return (board.cycles - begun) / board.clock_hz
 
-        rate = board.baud / 10
-        line = Line(board.clock_hz, rate, rate, answer(device, board))
         quiet = Network(rate=math.inf, latency=0.0, message=0.0)
         for devices in (1, 2, 4, 8):
             per_board = 64 // devices
@@ -355,8 +355,18 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
             assert abs(model - measured) <= 0.1 * measured
 
 
-def answer(device: LinkDevice, board: BoardSimulation) -> float:
-    """Seconds of the board's time that a round trip takes."""
-    begun = board.cycles
-    device.ping()
-    return (board.cycles - begun) / board.clock_hz
+def measured_line(device: LinkDevice, board: BoardSimulation) -> Line:
+    """Rates and answering time of a simulated line, in the board's own time."""
+
+    def seconds(transfer: Callable[[LinkDevice, int, int], int], words: int, rounds: int) -> tuple[int, float]:
+        device.write_program(measure._program(words))
+        begun = board.cycles
+        moved = transfer(device, words, rounds)
+        return moved, (board.cycles - begun) / board.clock_hz
+
+    _, answer = seconds(measure._upload, 1, 1)
+    rates = []
+    for transfer in (measure._upload, measure._download):
+        moved, spent = seconds(transfer, 256, 2)
+        rates.append(moved / (spent - answer))
+    return Line(board.clock_hz, *rates, answer)

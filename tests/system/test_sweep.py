@@ -31,7 +31,7 @@ halving = 2
 engine = ["1x8", "2x16", "1x8@64"]
 batch = 32
 rate = [0.004, 0.02, 0.03]
-rank = [2, 4]
+ranks = [2, 4]
 probes = [[1, 2]]
 """
 

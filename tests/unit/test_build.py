@@ -82,6 +82,7 @@ def test_what_a_build_leaves(result: BuildResult) -> None:
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.bin",
@@ -206,6 +207,7 @@ def test_gowin(place: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.cst",
