@@ -242,8 +242,6 @@ class Experiment:
             "ranks": self.ranks,
             "stencil": self.stencil,
             "network": self.network,
-            "ranks": self.ranks,
-            "engine_of": self.engine_of,
         }
 
     @property
