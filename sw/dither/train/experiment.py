@@ -446,7 +446,8 @@ def _recipe(task: TrainingTask, model: Model, network: str | None, changes: Mapp
     """Returns a task's recipe for a model, with changes."""
     chosen = task.recipe_for(network)
     if task.engine is None and isinstance(chosen.estimator, tuple) and len(chosen.estimator) != len(model.layers):
-        chosen = replace(chosen, estimator=classifier_recipe(len(model.layers), task.steps).estimator)
+        suited = classifier_recipe(len(model.layers), task.steps)
+        chosen = replace(chosen, estimator=suited.estimator, rate=suited.rate)
     return Recipe.from_dict(chosen.to_dict() | dict(changes))
 
 
