@@ -142,6 +142,10 @@ class Crew:
         self.tallies: dict[str, Tally] = {}
         self.lost = 0
         """Devices that were lost so far."""
+        self.version = 0
+        """Number of the parameters that the run has now, in whichever phase it is."""
+        self.steps = 0
+        """Steps that were shared so far."""
         self._opening, self._digest, self._say = opening, digest, say
         self._asks = 0
         self._wanted = len(devices)
