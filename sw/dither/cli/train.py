@@ -314,7 +314,7 @@ def fresh(options: dict[str, Any]) -> Experiment:
             engine_of=board,
             ranks=options["ranks"],
         )
-    experiment = replace(experiment, devices=options["devices"] or ())
+    experiment = replace(experiment, devices=options.get("devices") or ())
     return replace(experiment, board=engine) if is_line(device) else experiment
 
 

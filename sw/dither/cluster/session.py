@@ -92,9 +92,7 @@ class SharedSession(Session):
     def train_sums(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
     ) -> list[int]:
-        """Trains one step and returns its sum of losses.
-
-        Devices take its samples from their own data.
+        """Trains one step and returns its loss sum; devices take its samples from their own data.
 
         :raises StoppedError: if no device is there and :attr:`stop` says so.
         """
