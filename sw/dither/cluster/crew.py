@@ -215,7 +215,12 @@ class Crew:
 
     def _complaint(self, task: Any) -> str | None:
         """What a device says that it could not do; None if it is gone."""
-        error = task.exception(timeout=_PATIENCE_SECONDS) if task.status == "error" else None
+        if task.status != "error":
+            return None
+        try:
+            error = task.exception(timeout=_PATIENCE_SECONDS)
+        except TimeoutError:
+            return None
         return str(error) if isinstance(error, MemberError) else None
 
     def _fail(self, peer: Peer, job: _Job, complaint: str | None) -> None:
