@@ -633,7 +633,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return now.successor(own, reported)
+        return now.successor(own, reported, number)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
