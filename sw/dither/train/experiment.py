@@ -63,7 +63,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
+    """Machine that trains: one of :data:`dither.devices.DEVICES`, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
