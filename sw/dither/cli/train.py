@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,14 +23,14 @@ from ..nn.models import MODELS
 from ..recipe import DISTRIBUTIONS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, WORDS, Recipe
 from ..runs import RunFolder, default_folder
 from ..train.config import CONFIG, read_config
-from ..train.experiment import Experiment
+from ..train.experiment import Experiment, Prepared
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
 from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
 from .progress import Display
-from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
+from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
@@ -41,7 +41,7 @@ INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended."""
 _CONFIGURED = ("device", "engine", "steps", "log_every", "checkpoint_every", "stencil", "data", "network", "then")
 """Options that stand in a configuration file under the same name."""
-_RESUMED = ("resume", "task", "steps", "data", "device", "as_json", "junit")
+_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -54,8 +54,9 @@ Examples:
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
   dither train digits --device /dev/ttyUSB0        on a board
-  dither train --resume runs/seven --device golden    the same run on another machine
+  dither train --resume runs/seven --device numpy  the same run on another machine
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
+  dither train digits --devices golden,golden,/dev/ttyUSB0   three devices share each step; the same bits
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
   dither train mnist --model mnist-mlp --engine 8x32-deep
   dither train hjb                                 a differential equation in 20 dimensions
@@ -73,7 +74,27 @@ Examples:
     type=DEVICE,
     default="golden",
     show_default=True,
-    help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits.",
+    help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits. golden is "
+    "native, which a C++ compiler makes, or else numpy.",
+)
+@click.option(
+    "--devices",
+    type=DEVICES,
+    metavar="A,B,...",
+    help="Share each step among these devices, one process each; the bits are those of one. "
+    "golden:4 stands for four of them.",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Where devices of other processes or computers may join in sharing steps, by dither worker; without "
+    "--devices, they are all there are.  [default: any port of this computer]",
+)
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Certificates of the cluster: ca.pem, cert.pem, key.pem; only with them may others than this computer join.",
 )
 @click.option(
     "--engine",
@@ -208,12 +229,12 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
         experiment, run = _resumed(context, resume, options)
     else:
         experiment, run = fresh(options), None
-        path = options["out"] or default_folder(experiment.name, experiment.device)
+        path = options["out"] or default_folder(experiment.name, "shared" if experiment.devices else experiment.device)
         RunFolder.refuse_used(path)
     prepared = None
     try:
         with refusals(), console.status("compiling") as status:
-            prepared = experiment.prepare(options["waves"], lambda text: status.update(escape(text)))
+            prepared = _prepared(experiment, options, console, lambda text: status.update(escape(text)))
         if run is None:
             run = RunFolder.create(path, prepared.describe(path))
             trainer = prepared.trainer(run)
@@ -223,9 +244,10 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
             trainer.resume()
             run.update(
                 steps=experiment.steps,
-                device=experiment.device,
+                device=prepared.experiment.device,
+                devices=list(experiment.devices),
                 board=prepared.board,
-                command=experiment.command(run.path),
+                command=prepared.experiment.command(run.path),
                 source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
@@ -240,6 +262,27 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
             prepared.close()
         if run is not None:
             run.close()
+
+
+def _prepared(
+    experiment: Experiment, options: dict[str, Any], console: Console, status: Callable[[str], None]
+) -> Prepared:
+    if not experiment.devices and options["cluster"] is None:
+        if options["tls"] is not None:
+            raise click.UsageError("--tls is for steps that devices share; give --devices or --cluster, too")
+        return experiment.prepare(options["waves"], status)
+    if options["waves"] is not None:
+        raise click.UsageError("--waves shows the commands of one device; use --device rtl, without --devices")
+    from ..cluster.places import LOOPBACK
+    from ..cluster.session import prepare
+
+    return prepare(
+        experiment,
+        address=options["cluster"] or LOOPBACK,
+        tls=options["tls"],
+        status=status,
+        say=lambda text: console.print(escape(text), highlight=False),
+    )
 
 
 def fresh(options: dict[str, Any]) -> Experiment:
@@ -272,6 +315,7 @@ def fresh(options: dict[str, Any]) -> Experiment:
             engine_of=board,
             ranks=options["ranks"],
         )
+    experiment = replace(experiment, devices=options.get("devices") or ())
     return replace(experiment, board=engine) if is_line(device) else experiment
 
 
@@ -314,7 +358,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
     with refusals():
         device = options["device"] if _given(context, "device") else None
         experiment = Experiment.of_run(run, options["steps"], options["data"], device, options["task"])
-    return experiment, run
+    return replace(experiment, devices=options["devices"] or experiment.devices), run
 
 
 def _train(console: Console, trainer: Trainer) -> bool:

@@ -63,7 +63,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
+    """Machine that trains: one of :data:`dither.devices.DEVICES`, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
@@ -86,6 +86,8 @@ class Experiment:
     """Name or file of the board that :attr:`engine` was taken from; None if from none."""
     ranks: int | None = None
     """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
+    devices: tuple[str, ...] = ()
+    """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
     loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
     """Task itself, if it has been loaded already."""
     samples: Samples | None = field(default=None, compare=False, repr=False)
@@ -180,31 +182,67 @@ class Experiment:
         :raises RunError: if ``run.json`` lacks something.
         :raises TaskError: if the task has moved or changed.
         """
-        values = run.description
         try:
             name, loaded = _own_task(run, task)
-            return cls(
-                task=name,
-                model=Model.from_dict(values["model"]),
-                recipe=Recipe.from_dict(values["recipe"]),
-                engine=EngineConfig.from_dict(values["engine"]),
-                device=device or values["device"],
-                steps=steps or values["steps"],
-                log_every=values["log_every"],
-                checkpoint_every=values["checkpoint_every"],
-                stencil=values.get("stencil"),
-                phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
-                data=None if data is None else Path(data),
-                network=values.get("network"),
-                parameters=_initial(run),
-                engine_of=values.get("engine_of"),
-                ranks=values.get("ranks"),
-                loaded=loaded,
-            )
+            found = cls.of_choices({**run.description, "task": name}, _initial(run))
         except TaskError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
+        return replace(
+            found,
+            steps=steps or found.steps,
+            data=None if data is None else Path(data),
+            device=device or found.device,
+            devices=() if device else found.devices,
+            loaded=loaded,
+        )
+
+    @classmethod
+    def of_choices(cls, values: Mapping[str, Any], parameters: Parameters | None) -> Experiment:
+        """Makes an experiment from what :meth:`choices` returned, or a ``run.json`` that has it.
+
+        :param parameters: the initial parameters that the run was given, if any.
+        :raises LookupError: if something is missing; ValueError, TypeError or another of their kind
+            if it makes no sense.
+        """
+        return cls(
+            task=values["task"],
+            model=Model.from_dict(values["model"]),
+            recipe=Recipe.from_dict(values["recipe"]),
+            engine=EngineConfig.from_dict(values["engine"]),
+            device=values["device"],
+            steps=values["steps"],
+            log_every=values["log_every"],
+            checkpoint_every=values["checkpoint_every"],
+            stencil=values.get("stencil"),
+            phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
+            network=values.get("network"),
+            parameters=parameters,
+            engine_of=values.get("engine_of"),
+            ranks=values.get("ranks"),
+            devices=tuple(values.get("devices", ())),
+        )
+
+    def choices(self) -> dict[str, Any]:
+        """Returns all choices but the data's folder and parameters, as JSON data."""
+        source = None if self.task in task_names() else Source.of(self.task)
+        return {
+            "task": self.task if source is None else str(replace(source, path=source.path.resolve())),
+            "device": self.device,
+            **({"devices": list(self.devices)} if self.devices else {}),
+            "steps": self.steps,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+            "engine": self.engine.to_dict(),
+            "engine_of": self.engine_of,
+            "recipe": self.recipe.to_dict(),
+            "phases": [phase.to_dict() for phase in self.phases],
+            "model": self.model.to_dict(),
+            "ranks": self.ranks,
+            "stencil": self.stencil,
+            "network": self.network,
+        }
 
     @property
     def machine(self) -> EngineConfig:
@@ -287,7 +325,7 @@ class Experiment:
         """
         if self.board is None and is_line(self.device):
             return replace(self, board=board_engine(self.device)).prepare(waves, status)
-        self._require_numerics(self.machine)
+        self.require_numerics()
         task = self.load()
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
@@ -317,7 +355,12 @@ class Experiment:
             return False
         return named and model == self.model
 
-    def _require_numerics(self, machine: EngineConfig) -> None:
+    def require_numerics(self) -> None:
+        """Makes sure that the device can give the experiment's bits.
+
+        :raises DeviceError: if its numbers have other widths.
+        """
+        machine = self.machine
         for name in ("width", "table_bits"):
             ours, theirs = getattr(self.engine, name), getattr(machine, name)
             if ours != theirs:
@@ -341,8 +384,7 @@ class Experiment:
             "dither",
             "train",
             self.task,
-            "--device",
-            self.device,
+            *(["--devices", ",".join(self.devices)] if self.devices else ["--device", self.device]),
             *named,
             "--steps",
             str(self.steps),
@@ -404,7 +446,8 @@ def _recipe(task: TrainingTask, model: Model, network: str | None, changes: Mapp
     """Returns a task's recipe for a model, with changes."""
     chosen = task.recipe_for(network)
     if task.engine is None and isinstance(chosen.estimator, tuple) and len(chosen.estimator) != len(model.layers):
-        chosen = replace(chosen, estimator=classifier_recipe(len(model.layers), task.steps).estimator)
+        suited = classifier_recipe(len(model.layers), task.steps)
+        chosen = replace(chosen, estimator=suited.estimator, rate=suited.rate)
     return Recipe.from_dict(chosen.to_dict() | dict(changes))
 
 
@@ -469,23 +512,15 @@ class Prepared:
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
         return {
-            "task": chosen.name,
-            "source": self.source,
             "title": f"{self.task.name}: {self.task.title}",
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
             "command": chosen.command(folder),
-            "device": chosen.device,
+            **chosen.choices(),
+            "task": chosen.name,
+            "source": self.source,
             "board": self.board,
-            "steps": chosen.steps,
-            "log_every": chosen.log_every,
-            "checkpoint_every": chosen.checkpoint_every,
             "seed": chosen.recipe.seed,
-            "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
-            "engine_of": chosen.engine_of,
-            "recipe": chosen.recipe.to_dict(),
-            "phases": [phase.to_dict() for phase in chosen.phases],
-            "model": chosen.model.to_dict(),
             "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {
                 "arithmetic": ARITHMETIC,
@@ -500,9 +535,6 @@ class Prepared:
             "scaling": self.task.scaling.to_dict() if isinstance(self.task, Task) else None,
             "classes": list(self.task.names) if isinstance(self.task, Task) and self.task.names else None,
             "metric": self.task.metric.name,
-            "stencil": chosen.stencil,
-            "network": chosen.network,
-            "ranks": chosen.ranks,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},
@@ -510,6 +542,7 @@ class Prepared:
             "memories": describe_memories(compiled),
             "versions": versions(),
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
+            **self.session.facts(),
         }
 
     def _config(self) -> str:
@@ -600,7 +633,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return Session(now.device, own, reported, longest=now.longest)
+        return now.successor(own, reported, number)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
@@ -614,10 +647,11 @@ class Prepared:
         """Returns one line for people: model, engine, device and amount of work."""
         chosen = self.experiment
         return (
-            f"{chosen.model}; {chosen.engine.geometry} engine, {chosen.device}; {chosen.steps} steps of "
+            f"{chosen.model}; {chosen.engine.geometry} engine, {', '.join(chosen.devices) or chosen.device}; "
+            f"{chosen.steps} steps of "
             f"{chosen.recipe.batch} samples, {self.session.forwards_per_step // chosen.recipe.batch} forwards each"
         )
 
     def close(self) -> None:
         """Gives the device back, which cannot be used afterwards."""
-        self.session.device.close()
+        self.session.close()
