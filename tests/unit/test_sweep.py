@@ -134,8 +134,8 @@ def test_what_does_not_fit_says_why(tmp_path):
 
 def test_a_trials_command_makes_the_same_experiment(tmp_path):
     chosen = plan(tmp_path)
-    cost = assess(chosen, {"engine": "4x32", "rank": 2, "rate": 0.02, "probes": (2, 4)})
-    for word in ("--engine 4x32", "--model digits@2", "--rate 0.02", "--probes 2,4", "--schedule-steps 40"):
+    cost = assess(chosen, {"engine": "4x32", "ranks": 2, "rate": 0.02, "probes": (2, 4)})
+    for word in ("--engine 4x32", "--ranks 2", "--rate 0.02", "--probes 2,4", "--schedule-steps 40"):
         assert word in cost.command
 
 

@@ -13,17 +13,19 @@ from ..tools.cache import cached, digest
 from ..tools.compiled import COMMON, LINK, Signature, compile_all, link, load_library
 from .facts import header
 
-__all__ = ["Hooks", "Outcome", "Range", "Segment", "library"]
+__all__ = ["SOURCES", "Hooks", "Outcome", "Range", "Segment", "library"]
 
 _FLAGS = [*COMMON, "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 """Products and sums may become one operation, because all of them are exact."""
 _NAME = "native.so"
+SOURCES = Path(__file__).parent
+"""Folder of the C++ that is compiled."""
 
 
 class Segment(ctypes.Structure):
     """Words of one kind in a stream."""
 
-    _fields_ = [("kind", ctypes.c_int64), ("words", ctypes.c_int64), ("values", ctypes.POINTER(ctypes.c_int64))]
+    _fields_ = [("kind", ctypes.c_int64), ("words", ctypes.c_int64), ("values", ctypes.c_void_p)]
 
 
 class Outcome(ctypes.Structure):
@@ -57,7 +59,7 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
     :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if there is no compiler, it fails, or the result cannot be loaded.
     """
-    sources = sorted(Path(__file__).parent.glob("*.cpp"))
+    sources = sorted(SOURCES.glob("*.cpp"))
 
     def build(directory: Path) -> None:
         on_status("compiling the native machine (kept for the next time)")
@@ -68,22 +70,21 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
         for path in objects:
             path.unlink()
 
-    return _load(cached("native", _key(), build) / _NAME)
+    return _load(cached("native", _key(SOURCES), build) / _NAME)
 
 
 @cache
-def _key() -> str:
-    folder = Path(__file__).parent
+def _key(folder: Path) -> str:
     texts = {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.suffix in (".cpp", ".h")}
     return digest(texts, header(), _FLAGS, LINK, toolchain.compiler_identity())
 
 
 @cache
 def _load(path: Path) -> ctypes.CDLL:
-    machine, number, numbers = ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)
+    machine, number, numbers = ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
     words = ctypes.POINTER(ctypes.c_int32)
     signatures: dict[str, Signature] = {
-        "new": (machine, [words, number, Hooks]),
+        "new": (machine, [words, number, number, ctypes.c_int64, Hooks]),
         "delete": (None, [machine]),
         "forget": (None, [machine]),
         "define": (None, [machine, number, number, number, number, numbers, number, words, number]),
