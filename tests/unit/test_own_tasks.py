@@ -136,6 +136,25 @@ def test_recipes_and_engines() -> None:
         dither.train(x, y, rat=1)
 
 
+def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[int] = []
+    x, y = load_iris(return_X_y=True)
+    run = dither.train(x, y, steps=6, log_every=2, show=lambda progress: seen.append(progress.step))
+    assert seen[-1] == 6
+    assert seen == sorted(seen)
+    dither.train(x, y, steps=2)
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(KeyboardInterrupt):
+        dither.train(x, y, steps=6, log_every=2, checkpoint_every=2, out="cut", show=_interrupt)
+    assert main(["train", "--resume", "cut"]) == 0
+    assert compare(run, RunFolder.open("cut")).identical
+
+
+def _interrupt(progress: Any) -> None:
+    if progress.step >= 3:
+        raise KeyboardInterrupt
+
+
 def test_held_out_samples_are_the_same_for_every_seed_of_a_run() -> None:
     samples = Samples(*load_wine(return_X_y=True))
     task = labelled_task("wine", samples)
