@@ -76,7 +76,8 @@ def train(
     :param y_test: classes of the held-out samples.
     :param model: a ``Model``; a ``Network``, a file of one or a ``torch.nn.Sequential`` for its
         parameters too; a model's name; or sizes of hidden layers, such as ``(64, 32)``.
-    :param device: ``golden``, ``rtl``, or the serial port of a board; all give the same bits.
+    :param device: ``golden``, ``native``, ``numpy``, ``rtl``, or the serial port of a board; all
+        give the same bits.
     :param engine: geometry, which decides cycles; a preset's name or ``ROWSxLANES``.
     :param steps: optimiser steps; schedules of the recipe do not follow it.
     :param recipe: a recipe, or fields that differ from the task's.

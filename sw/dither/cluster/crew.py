@@ -142,6 +142,10 @@ class Crew:
         self.tallies: dict[str, Tally] = {}
         self.lost = 0
         """Devices that were lost so far."""
+        self.version = 0
+        """Number of the parameters that the run has now, in whichever phase it is."""
+        self.steps = 0
+        """Steps that were shared so far."""
         self._opening, self._digest, self._say = opening, digest, say
         self._asks = 0
         self._wanted = len(devices)
@@ -211,7 +215,12 @@ class Crew:
 
     def _complaint(self, task: Any) -> str | None:
         """What a device says that it could not do; None if it is gone."""
-        error = task.exception(timeout=_PATIENCE_SECONDS) if task.status == "error" else None
+        if task.status != "error":
+            return None
+        try:
+            error = task.exception(timeout=_PATIENCE_SECONDS)
+        except TimeoutError:
+            return None
         return str(error) if isinstance(error, MemberError) else None
 
     def _fail(self, peer: Peer, job: _Job, complaint: str | None) -> None:

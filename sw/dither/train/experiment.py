@@ -63,7 +63,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
+    """Machine that trains: one of :data:`dither.devices.DEVICES`, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
@@ -633,7 +633,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return now.successor(own, reported)
+        return now.successor(own, reported, number)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
