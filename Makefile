@@ -13,7 +13,7 @@ RELEASE := build/release
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak soak-native prove lint docs results repeat-results repeat-results-rtl bench boards release clean
+.PHONY: help demo test torch test-all soak soak-native prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -48,6 +48,12 @@ soak-native: $(VENV)/stamp ## a hundred thousand random programs, golden against
 
 prove: $(VENV)/stamp ## prove components for all inputs, and make the page about it
 	$(BIN)/python -m tests.proofs
+
+mutate: $(VENV)/stamp ## score benches by random faults in their components, and make the page about it (hours; goes on after Ctrl-C)
+	$(BIN)/python -m tests.mutation
+
+coverage: $(VENV)/stamp ## list the states of the machine that benches meet, and make the page about it
+	$(BIN)/python -m tests.coverage
 
 lint: $(VENV)/stamp ## style and types
 	$(BIN)/ruff check .

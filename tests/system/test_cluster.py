@@ -23,9 +23,13 @@ pytest.importorskip("distributed", reason="install dither[cluster]")
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
+from dither.arch.isa import Memory
+from dither.arch.isa.assembler import Assembler
+from dither.arch.streams import Expect, Segment
 from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare
 from dither.compiler import Command, Exchange, SharedCommands
+from dither.link import measure
 from dither.link.driver import LinkDevice
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment, Prepared
@@ -35,6 +39,8 @@ from tests.doubles.board import BoardModel, PseudoTerminal
 
 PROBES = {"estimator": "layerwise", "probes": (4, 16)}
 MIRROR = {"estimator": ("mirror", "exact"), "probes": 1}
+MANY_PROBES = {"estimator": "tensorwise", "probes": 16}
+ACTIVITY = {"estimator": ("activity", "exact"), "probes": 64}
 SHORT = {"steps": 8, "log_every": 2, "checkpoint_every": 4}
 
 
@@ -203,7 +209,7 @@ def test_without_devices_a_run_waits_and_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_phases_change_what_travels(tmp_path):
-    chosen = experiment(PROBES, then=["after=4,estimator=coordinate"])
+    chosen = experiment(PROBES, then=["after=3,estimator=coordinate", "after=3,estimator=tensorwise"])
     assert finish(shared(chosen, "golden", "golden"), tmp_path / "shared") == alone(chosen, tmp_path / "alone")
 
 
@@ -316,7 +322,7 @@ def test_machines_of_all_kinds_share_a_run(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "exchange"), [(PROBES, Exchange.SCALARS), (MIRROR, Exchange.GRADIENTS)])
+@pytest.mark.parametrize(("recipe", "exchange"), [(MANY_PROBES, Exchange.SCALARS), (ACTIVITY, Exchange.GRADIENTS)])
 def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
     """In the boards' own time, so that this computer's speed does not matter."""
     chosen = experiment(recipe, engine=preset("1x8"))
@@ -326,6 +332,7 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
     commands = SharedCommands(compiled)
     with BoardSimulation(chosen.engine, clock_hz=24_000_000, baud=3_000_000) as board:
         device = LinkDevice(SimulatedTransport(board), chosen.engine, patience=3600.0, shortest_timeout=10.0)
+        line = measured_line(device, board)
         session = Session(device, compiled)
         session.load(compiled.commands.initial_state(chosen.initial_parameters))
 
@@ -335,8 +342,6 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
                 session.run(command)
             return (board.cycles - begun) / board.clock_hz
 
-        rate = board.baud / 10
-        line = Line(board.clock_hz, rate, rate, answer(device, board))
         quiet = Network(rate=math.inf, latency=0.0, message=0.0)
         for devices in (1, 2, 4, 8):
             per_board = 64 // devices
@@ -355,8 +360,24 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
             assert abs(model - measured) <= 0.1 * measured
 
 
-def answer(device: LinkDevice, board: BoardSimulation) -> float:
-    """Seconds of the board's time that a round trip takes."""
-    begun = board.cycles
-    device.ping()
-    return (board.cycles - begun) / board.clock_hz
+def measured_line(device: LinkDevice, board: BoardSimulation) -> Line:
+    """Rates and answering time of a simulated line, in the board's own time."""
+
+    def seconds(transfer: Callable[[], int]) -> tuple[int, float]:
+        begun = board.cycles
+        moved = transfer()
+        return moved, (board.cycles - begun) / board.clock_hz
+
+    code = Assembler()
+    code.emit("LOAD", memory=Memory.ACTIVATION, base=0, count=1)
+    code.emit("STORE", memory=Memory.ACTIVATION, base=0, count=1)
+    code.emit("HALT")
+    device.write_program(code.words())
+    word = Segment(Memory.ACTIVATION, np.ones((1, device.config.lanes), np.int64))
+    _, answer = seconds(lambda: len(device.run(0, [word], [Expect(Memory.ACTIVATION, 1)]).outputs))
+    device.write_program(measure._program(256))
+    rates = []
+    for transfer in (measure._upload, measure._download):
+        moved, spent = seconds(lambda transfer=transfer: transfer(device, 256, 4))
+        rates.append(moved / (spent - answer))
+    return Line(board.clock_hz, *rates, answer)

@@ -121,8 +121,6 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "https://" not in re.sub(r"<footer.*?</footer>|<!--.*?-->", "", front, flags=re.DOTALL)
     for name in ("engine", "memories", "program", "step"):
         assert (tmp_path / "site" / "_images" / f"{name}.svg").is_file()
-    found = (tmp_path / "site" / "explanation" / "step.html").read_text()
-    assert "10,381" in found
 
 
 def written() -> list[str]:
@@ -146,7 +144,8 @@ def test_commands_that_are_written_down_are_commands(
     monkeypatch.chdir(tmp_path)
     for kind in ("CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
-    (tmp_path / "heat.py").touch()
+    for code in re.findall(r"\S+\.py\b", line):
+        (tmp_path / code).touch()
     # What stands behind a pipe, && or > is for the shell.
     name, *words = shlex.split(re.split(r" (?:[|&>]|\.\.\.)", line)[0])
     command = cli.get_command(click.Context(cli), name)

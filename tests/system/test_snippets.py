@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dither.data import DATA_VARIABLE
 from tests.snippets import Page, Snippet, command_folder, snippets
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted([*DOCS.glob("tutorials/*.md"), *DOCS.glob("how-to/*.md")])
+PAGES = sorted([DOCS / "index.md", *DOCS.glob("tutorials/*.md"), *DOCS.glob("how-to/*.md")])
 
 
 def execute(page: Path, chosen: list[Snippet], tmp_path: Path) -> None:
@@ -31,6 +32,8 @@ def execute(page: Path, chosen: list[Snippet], tmp_path: Path) -> None:
 def needs(page: Path) -> None:
     if "import torch" in page.read_text() and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")
+    if "$ dither train mnist" in page.read_text() and DATA_VARIABLE not in os.environ:
+        pytest.skip(f"{DATA_VARIABLE} does not name a folder with MNIST's files")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

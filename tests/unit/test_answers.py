@@ -144,3 +144,11 @@ def test_json_has_no_nan_and_xml_no_control_characters(tmp_path: Path, capsys: p
     answer.close()
     assert answered(capsys) == {"loss": None, "path": str(tmp_path), "list": [1.5, None]}
     assert cases(str(tmp_path / "odd.xml")) == {"a b": ("failure", "bell  <&>")}
+
+
+def test_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "digits", "--board", "icebreaker", "--json", "--junit", "fit.xml"]) == 0
+    told = answered(capsys)
+    assert told["fits"] is True
+    assert set(told) == documented("fit")
+    assert list(cases("fit.xml").values()) == [None]

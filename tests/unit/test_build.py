@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from dither_hw import vendor
 from dither_hw.board.board import StartUp, create_platform
 from dither_hw.build import BuildResult, Standing, build
 from dither_hw.build.design import design_of
-from dither_hw.build.floorplan import PlacedCell, floor_plan, unit_of
+from dither_hw.build.floorplan import PlacedCell, floor_plan, read_cells, unit_of
 from dither_hw.build.path import stops, summary
 from dither_hw.build.processes import Processes
 from dither_hw.build.progress import nextpnr_phase, yosys_phase
@@ -82,6 +82,7 @@ def test_what_a_build_leaves(result: BuildResult) -> None:
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.bin",
@@ -206,6 +207,7 @@ def test_gowin(place: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.cst",
@@ -439,22 +441,39 @@ def test_the_floor_plan_shows_the_whole_die() -> None:
     plan = floor_plan(CELLS, (26, 32))
     assert (plan.columns, plan.rows) == (26, 32)
     assert plan.grid.count("M") == 25 + 31
-    path, *others = plan.parts
+    path, *others = plan.areas
     assert (path.name, path.color, path.cells) == ("engine.path", 0, 11)
     assert path.tiles == [(0.3 + 0.7 * 3 / 8, "M2 1h1v1h-1z"), (1.0, "M1 1h1v1h-1z")]
     assert [kind for kind, _ in path.marks] == ["multiplier"]
-    assert {part.name for part in others} == {"link", "engine.state", "top"}
+    assert {area.name for area in others} == {"link", "engine.state", "top"}
     assert plan.kinds == ["multiplier", "block RAM", "pin"]
     known = floor_plan(CELLS, None)
     assert (known.columns, known.rows) == (5, 4)
 
 
+@pytest.mark.parametrize(
+    ("flow", "bel", "types"),
+    [
+        ("ice40", "X3/Y7/lc0", ("ICESTORM_LC", "ICESTORM_DSP", "ICESTORM_RAM", "SB_IO")),
+        ("ecp5", "X3/Y7/SLICEA.LUT0", ("TRELLIS_COMB", "MULT18X18D", "DP16KD", "TRELLIS_IO")),
+        ("gowin", "X3Y7/LUT0", ("LUT2", "MULT18X18", "SDPB", "IBUF")),
+        ("gowin", "X3Y7/LUT0", ("DFFS", "MULT18X18", "SDPX9B", "TBUF")),
+    ],
+)
+def test_placed_cells_of_every_family_are_read(flow: str, bel: str, types: Sequence[str], tmp_path: Path) -> None:
+    cells = {f"core.link.{name}": {"type": name, "attributes": {"NEXTPNR_BEL": bel}} for name in (*types, "VCC")}
+    (tmp_path / "placed.json").write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    kinds = ("logic", "multiplier", "block RAM", "pin")
+    (family,) = [each for each in vendor.FLOWS if each.name == flow]
+    assert read_cells(tmp_path / "placed.json", family.kinds) == [PlacedCell("link", kind, 3, 7) for kind in kinds]
+
+
 def test_small_parts_of_a_floor_plan_share_a_grey() -> None:
     cells = [PlacedCell(f"unit{unit}", "logic", unit, 0) for unit in range(15) for _ in range(20 - unit)]
-    *parts, others = floor_plan(cells, None).parts
-    assert [part.color for part in parts] == list(range(12))
+    *areas, others = floor_plan(cells, None).areas
+    assert [area.color for area in areas] == list(range(12))
     assert (others.name, others.color, others.cells) == ("others", None, 8 + 7 + 6)
-    assert sum(outline.count("M") for part in (*parts, others) for _, outline in part.tiles) == 15
+    assert sum(outline.count("M") for area in (*areas, others) for _, outline in area.tiles) == 15
 
 
 @pytest.mark.parametrize("name", list(boards()))

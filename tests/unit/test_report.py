@@ -257,7 +257,12 @@ def test_back_propagation_is_drawn_in_where_it_is_recorded(tmp_path: Path) -> No
             "(one in 250 samples) and 100 gradients or moments (one in 200 parameter updates) were clipped: that is",
         ),
         ({"requantise": 2000}, [], "(2 for each sample) were clipped: that is often; a larger --hidden-headr"),
-        ({"update": 1}, ["w"], "were clipped, and w came to the end of the format: parameters could not grow"),
+        (
+            {"weight": 1},
+            [],
+            "In training 1 perturbed weight (one in 20 000 parameter updates) was clipped: that is rare",
+        ),
+        ({"update": 2}, ["w"], "were clipped, and w came to the end of the format: parameters could not grow"),
     ],
 )
 def test_clips_are_weighed(clips: dict[str, int], full: list[str], said: str) -> None:

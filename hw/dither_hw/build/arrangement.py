@@ -103,8 +103,9 @@ class _Arrangement:
     def _lanes(self, multipliers: list[str]) -> bool:
         """Places the lanes in order, in each row as many whole ones as its blocks hold.
 
-        The middle block of a row is left for other multipliers. Returns whether all lanes found a
-        place.
+        Where there is room for twice as many, every second place stays free, because a lane's sums
+        stand around its multipliers. The middle block of a row is left for other multipliers.
+        Returns whether all lanes found a place.
         """
         lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for name in multipliers:
@@ -124,7 +125,7 @@ class _Arrangement:
         if len(turns) < len(lanes):
             return False
         self.lanes: dict[tuple[int, int], Place] = {}
-        for key, sites in zip(sorted(lanes), turns, strict=False):
+        for key, sites in zip(sorted(lanes), turns[:: 1 + (len(turns) >= 2 * len(lanes))], strict=False):
             for (_, name), site in zip(sorted(lanes[key]), sites, strict=True):
                 self._put(name, site)
             self.lanes[key] = sites[len(sites) // 2][0]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dither.report.colors import KINDS
 
-__all__ = ["MARKS", "FloorPlan", "Part", "PlacedCell", "floor_plan", "outlines", "read_cells", "unit_of"]
+__all__ = ["MARKS", "Area", "FloorPlan", "PlacedCell", "floor_plan", "outlines", "read_cells", "unit_of"]
 
 _BEL = re.compile(r"X(\d+)/?Y(\d+)/")
 _NAMED = 12
@@ -39,7 +39,7 @@ class PlacedCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Area:
     """What has one colour on the floor plan: a part of the design, or all of the small ones."""
 
     name: str
@@ -60,7 +60,7 @@ class FloorPlan:
 
     columns: int
     rows: int
-    parts: tuple[Part, ...]
+    areas: tuple[Area, ...]
     """Parts of the design, the largest first, all without a colour of their own last."""
     grid: str
     """Lines between the tiles, as an SVG path."""
@@ -68,19 +68,20 @@ class FloorPlan:
     @property
     def kinds(self) -> list[str]:
         """Kinds of marks that are on the plan."""
-        return [kind for kind in MARKS if any(kind == mark for part in self.parts for mark, _ in part.marks)]
+        return [kind for kind in MARKS if any(kind == mark for area in self.areas for mark, _ in area.marks)]
 
 
 def read_cells(placed: Path, kinds: Mapping[str, str]) -> list[PlacedCell]:
     """Returns the cells that the picture shows, from what nextpnr writes with ``--write``.
 
-    :param kinds: what the picture shows a cell as, by its type.
+    :param kinds: what the picture shows a cell as, as in :attr:`dither_hw.vendor.flow.Flow.kinds`.
     """
     found = []
     for name, cell in json.loads(placed.read_text())["modules"]["top"]["cells"].items():
         match = _BEL.match(cell["attributes"].get("NEXTPNR_BEL", ""))
-        if match and cell["type"] in kinds:
-            found.append(PlacedCell(unit_of(name), kinds[cell["type"]], int(match[1]), int(match[2])))
+        kind = next((kind for types, kind in kinds.items() if re.fullmatch(types, cell["type"])), None)
+        if match and kind:
+            found.append(PlacedCell(unit_of(name), kind, int(match[1]), int(match[2])))
     return found
 
 
@@ -115,8 +116,8 @@ def floor_plan(cells: Iterable[PlacedCell], die: tuple[int, int] | None) -> Floo
     tiles: dict[str, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for place, units in logic.items():
         tiles[units.most_common(1)[0][0]][min(units.total(), _FULL)].append(place)
-    parts = [
-        Part(
+    areas = [
+        Area(
             name=unit or "others",
             color=named.index(unit) % len(KINDS) if unit else None,
             cells=sizes[unit] if unit else sizes.total() - sum(sizes[each] for each in named),
@@ -126,7 +127,7 @@ def floor_plan(cells: Iterable[PlacedCell], die: tuple[int, int] | None) -> Floo
         for unit in [*named, *([""] if len(sizes) > len(named) else [])]
     ]
     lines = [f"M{x} 0V{rows}" for x in range(1, columns)] + [f"M0 {y}H{columns}" for y in range(1, rows)]
-    return FloorPlan(columns, rows, tuple(parts), "".join(lines))
+    return FloorPlan(columns, rows, tuple(areas), "".join(lines))
 
 
 def _squares(places: Iterable[tuple[int, int]]) -> str:

@@ -141,8 +141,10 @@ class DitherUnit(wiring.Component):
         used = Signal(range(BLOCK_BITS))  # of the block at hand; before a stride, a multiple of strides
         filled = Signal()
         held = Signal()  # the generator holds a block that was not taken yet
-        skip, skipped = Signal(range(BLOCK_BITS + lanes)), Signal(range(BLOCK_BITS + lanes))
-        skips, stride = Signal(), Signal()  # there is something to skip, and enough for a stride
+        skip = Signal(range(BLOCK_BITS + lanes))
+        skipped = Signal.like(skip)
+        skips = Signal()  # there is something to skip
+        stride = Signal()  # there is enough of it
         shift, empties, take, took = (Signal(name=name) for name in ("shift", "empties", "take", "took"))
         m.d.comb += [
             skipped.eq(Mux(stride, skip - _STRIDE, skip - 1)),

@@ -41,7 +41,7 @@ A file:
   [vary]
   engine = ["1x8", "2x16", "4x32"]
   rate = { from = 0.002, to = 0.05, points = 5, log = true }
-  rank = [2, 4, 8]
+  ranks = [2, 3, 4]
 """,
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

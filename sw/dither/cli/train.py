@@ -247,7 +247,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
                 device=prepared.experiment.device,
                 devices=list(experiment.devices),
                 board=prepared.board,
-                command=experiment.command(run.path),
+                command=prepared.experiment.command(run.path),
                 source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
@@ -315,7 +315,7 @@ def fresh(options: dict[str, Any]) -> Experiment:
             engine_of=board,
             ranks=options["ranks"],
         )
-    experiment = replace(experiment, devices=options["devices"] or ())
+    experiment = replace(experiment, devices=options.get("devices") or ())
     return replace(experiment, board=engine) if is_line(device) else experiment
 
 

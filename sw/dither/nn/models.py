@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .layers import ACTIVATIONS, LAYERS, RNN, Conv2d, Dense, Layer, TensorTrain
-from .trains import possible_ranks
 
 __all__ = [
     "ACTIVATIONS",
@@ -246,23 +245,9 @@ def with_ranks(model: Model, ranks: int) -> Model:
 def named_model(name: str) -> Model:
     """Returns the model of the given name in :data:`MODELS`.
 
-    :param name: with ``@`` and a number behind it, such as ``digits@8``, all tensor trains have
-        that rank, or the largest one of use where that is less.
     :raises ValueError: if there is none of that name; the message lists the known ones.
     """
-    known, at, rank = name.partition("@")
-    if known not in MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
-    model = MODELS[known]()
-    if not at:
-        return model
-    if not rank.isdecimal() or int(rank) < 1:
-        raise ValueError(f"unknown model {name!r}; behind @ comes a rank, such as {known}@8")
-    return replace(model, layers=tuple(_with_rank(layer, int(rank)) for layer in model.layers))
-
-
-def _with_rank(layer: Layer, rank: int) -> Layer:
-    if not isinstance(layer, TensorTrain):
-        return layer
-    ranks = possible_ranks(layer.inputs, layer.outputs, (rank,) * (len(layer.inputs) - 1))
-    return replace(layer, ranks=ranks)
+    try:
+        return MODELS[name]()
+    except KeyError:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}") from None

@@ -17,12 +17,12 @@ PLACES = {
 }
 """Description of each place where values are clipped."""
 _KINDS = {
-    "requantise": ("activations", "sample"),
-    "weight": ("perturbed weights", "parameter update"),
-    "loss": ("losses", "sample"),
-    "update": ("gradients or moments", "parameter update"),
+    "requantise": ("activation", "activations", "sample"),
+    "weight": ("perturbed weight", "perturbed weights", "parameter update"),
+    "loss": ("loss", "losses", "sample"),
+    "update": ("gradient or moment", "gradients or moments", "parameter update"),
 }
-"""What is clipped at each place, and what its clips are set against."""
+"""What is clipped at each place, one and many, and what its clips are set against."""
 _OFTEN = 0.01
 """Clips for each chance of one from which on they are more than stray ones."""
 _ADVICE = {
@@ -56,11 +56,11 @@ def weigh(clips: Mapping[str, int], samples: int, updates: int, full: Sequence[s
     said, shares = [], {}
     for place, number in clips.items():
         if number:
-            what, of = _KINDS[place]
+            one, many, of = _KINDS[place]
             shares[place] = number / max(1, samples if of == "sample" else updates)
-            said.append(f"{count(number)} {what} ({_share(shares[place], of)})")
+            said.append(f"{count(number)} {one if number == 1 else many} ({_share(shares[place], of)})")
     worst = max(shares, key=lambda place: shares[place])
-    text = f"In training {' and '.join(said)} were clipped"
+    text = f"In training {' and '.join(said)} {'was' if sum(clips.values()) == 1 else 'were'} clipped"
     if full:
         lost = f"{', '.join(full)} came to the end of the format: parameters could not grow as they should"
         return Verdict(f"{text}, and {lost}.", True)

@@ -27,7 +27,7 @@ from ..tools.files import AnyPath, make_folders, write_atomically
 from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
-from .yardsticks import yardstick
+from .yardsticks import mark
 
 __all__ = [
     "FIRST_ORDER",
@@ -154,6 +154,7 @@ def _record(run: RunFolder, folder: Path, title: str, group: str, data: AnyPath 
     description, rows = run.description, run.curve()
     run.require(bool(rows) and rows[-1].step == experiment.steps, "is not finished; resume it first")
     run.require(experiment.parameters is None, "began with parameters from a file, which a record does not hold")
+    run.require(not run.description.get("source"), "trains a task of one's own, which a record does not hold")
     first = first_digests(experiment)
     logged = {row.step: row.digest for row in rows}
     good = all(logged.get(step, digest) == digest for step, digest in enumerate(first, start=1))
@@ -261,11 +262,10 @@ def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
 
 
 def _drawn(run: RunFolder, title: str) -> bytes:
-    from .plots import Mark, learning_curves, save_figure
+    from .plots import learning_curves, save_figure
 
-    picture, best = io.BytesIO(), yardstick(run.description, run.metric)
-    mark = Mark("back-propagation", best.value) if best else None
-    save_figure(learning_curves([(title, run.curve())], run.metric, mark), picture)
+    picture = io.BytesIO()
+    save_figure(learning_curves([(title, run.curve())], run.metric, mark(run.description, run.metric)), picture)
     return picture.getvalue()
 
 

@@ -15,7 +15,9 @@ __all__ = ["REFRESH", "watch"]
 REFRESH = 5
 """Seconds after which browsers show the page anew, while the run goes on."""
 _POLL = 1.0
-"""Seconds between looks at the run."""
+"""Seconds between looks at the run, at least."""
+_REST = 4
+"""Times as long as a page takes to make, nothing is made: training needs the processor."""
 
 
 def watch(
@@ -39,7 +41,7 @@ def watch(
     before, complaint = None, ""
     try:
         while True:
-            run = RunFolder.open(path)
+            begun, run = time.monotonic(), RunFolder.open(path)
             # Asked before anything is read, so that the last page has what the run's end wrote.
             busy = run.busy
             state = run.state
@@ -56,6 +58,6 @@ def watch(
                 if not busy or str(error) == complaint:
                     raise
                 complaint = str(error)
-            wait(_POLL)
+            wait(max(_POLL, _REST * (time.monotonic() - begun)))
     except KeyboardInterrupt:
         return write_report(RunFolder.open(path), out)

@@ -45,7 +45,7 @@ def train(choices: Mapping[str, Any], folder: Path, data: Path | None, steps: in
         prepared = chosen.prepare()
         try:
             if run is None:
-                run = RunFolder.create(folder, prepared.describe())
+                run = RunFolder.create(folder, prepared.describe(folder))
                 trainer = prepared.trainer(run)
                 trainer.start()
             else:

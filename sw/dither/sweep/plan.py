@@ -23,7 +23,7 @@ Values = Mapping[str, Any]
 """What one trial has chosen, by the names of what varies."""
 RECIPE = tuple(field.name for field in fields(Recipe))
 ENGINE = tuple(f"engine.{field.name}" for field in fields(EngineConfig))
-OTHERS = ("engine", "model", "rank", "stencil")
+OTHERS = ("engine", "model", "ranks", "stencil")
 SEARCHES = ("grid", "random", "tpe", "nsga2", "cmaes")
 """Ways to search; all but the first two are Optuna's."""
 _RANGE = {"from": (int, float), "to": (int, float), "points?": POSITIVE, "log?": bool}

@@ -32,9 +32,6 @@ def experiment_of(plan: Plan, values: Values, task: TrainingTask | None = None) 
     :raises ValueError: if the choices do not go together.
     """
     recipe = {name: value for name, value in values.items() if name in RECIPE}
-    network = values.get("model")
-    if (rank := values.get("rank")) is not None:
-        network = f"{network or plan.task}@{rank}"
     config = engine(str(values["engine"])) if "engine" in values else None
     changes = {name.removeprefix("engine."): value for name, value in values.items() if name.startswith("engine.")}
     stencil = values.get("stencil")
@@ -46,7 +43,8 @@ def experiment_of(plan: Plan, values: Values, task: TrainingTask | None = None) 
         log_every=plan.log_every,
         recipe=recipe,
         data=plan.data,
-        network=network,
+        network=values.get("model"),
+        ranks=values.get("ranks"),
         stencil=stencil,
     )
     if chosen.recipe.schedule != "constant" and "schedule_steps" not in recipe:

@@ -184,7 +184,7 @@ class Trainer:
         return self.step == self.steps
 
     def _chunk(self, count: int) -> list[int]:
-        losses = self.session.train(self.step, *self.batches.take(self.step, count), begun=self._begun[0])
+        losses = self.session.train_sums(self.step, *self.batches.take(self.step, count), begun=self._begun[0])
         total, steps = self._pending
         self._pending = (total + sum(losses), steps + count)
         self.step += count

@@ -106,8 +106,8 @@ class Session:
         device.write_program(compiled.program)
         self.run(compiled.commands.setup())
 
-    def successor(self, compiled: Compiled, reported: Compiled) -> Session:
-        """Returns the session of another program on the same device."""
+    def successor(self, compiled: Compiled, reported: Compiled, phase: int) -> Session:
+        """Returns the session of another phase's program on the same device."""
         return Session(self.device, compiled, reported, longest=self.longest)
 
     def facts(self) -> dict[str, Any]:
@@ -184,15 +184,24 @@ class Session:
 
     def train(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
-    ) -> list[int]:
-        """Trains one step for each batch and returns the steps' losses.
+    ) -> list[float]:
+        """Trains one step for each batch and returns the steps' mean losses, before each step.
 
         :param first_step: number of the first step, from 0.
         :param begun: number of the step that schedules count from.
         :param inputs: shape (steps, batch, features).
         :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values; None
             without any.
-        :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
+        """
+        sums = self.train_sums(first_step, inputs, targets, begun)
+        return [self.mean_loss(total, self.compiled.recipe.batch) for total in sums]
+
+    def train_sums(
+        self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
+    ) -> list[int]:
+        """Trains as :meth:`train` and returns each step's sum of losses as the engine holds it.
+
+        These are exact integers; :meth:`mean_loss` makes means of sums of them.
         """
         batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
         outputs, counted = self.run(self.compiled.commands.train(first_step, batches, begun=begun))

@@ -150,7 +150,7 @@ class Task:
 
     def recipe_for(self, network: str | None) -> Recipe:
         """Returns the recipe for a network by its name: the task's own, with the changes for it."""
-        return replace(self.recipe, **self.variants.get((network or "").partition("@")[0], {}))
+        return replace(self.recipe, **self.variants.get(network or "", {}))
 
     @property
     def features(self) -> int:
