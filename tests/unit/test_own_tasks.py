@@ -163,7 +163,9 @@ def test_held_out_samples_are_the_same_for_every_seed_of_a_run() -> None:
     assert (task.test.inputs == again.test.inputs).all()
     assert np.bincount(task.test.labels).tolist() == [12, 14, 10]
     assert content_digest(task) == content_digest(again)
+    run = dither.train(*load_wine(return_X_y=True), steps=1, split_seed=1, out="other")
     other = settled(samples, "wine", seed=1)
+    assert run.description["source"]["digest"] == content_digest(labelled_task("wine", other))
     assert other.test is not None
     assert content_digest(labelled_task("wine", other)) != content_digest(task)
 
