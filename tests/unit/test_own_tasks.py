@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_iris, load_wine
 
 import dither
-from dither import Dense, Model, Network, RunFolder
+from dither import Dense, Model, Network, RunFolder, engine
 from dither.cli import main
 from dither.data import Samples
 from dither.runs import RunError
@@ -22,6 +22,7 @@ from dither.tools import trust
 from dither.train.own import content_digest, equation_task, labelled_task, settled
 from dither.train.source import Source
 from dither.train.tasks import TaskError, load_task
+from tests.doubles.board import BoardModel, PseudoTerminal
 
 HEAT = """
 import math
@@ -135,6 +136,23 @@ def test_recipes_and_engines() -> None:
     assert (recipe["rate"], recipe["seed"], recipe["batch"], run.description["engine"]["lanes"]) == (0.002, 7, 32, 8)
     with pytest.raises(ValueError, match="unknown recipe fields: rat"):
         dither.train(x, y, rat=1)
+
+
+def test_a_board_trains_one_s_own_samples() -> None:
+    x, y = load_iris(return_X_y=True)
+    np.savez("iris.npz", x=x, y=y)
+    board = BoardModel(engine("1x8"))
+    few: dict[str, Any] = {"steps": 2, "log_every": 1, "model": (8,)}
+    try:
+        with PseudoTerminal(board) as line:
+            there = dither.train(x, y, device=line.path, out="there", **few)
+            assert main(["train", "iris.npz", "--device", line.path, "--steps", "1", "--model", "8", "--out", "b"]) == 0
+    finally:
+        board.close()
+    assert there.description["engine"]["lanes"] == 8
+    assert compare(there, dither.train(x, y, out="here", **few)).identical
+    assert main(["train", "--resume", "b", "--device", "golden", "--steps", "2"]) == 0
+    assert RunFolder.open("b").curve()[-1].digest == there.last.digest
 
 
 def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
