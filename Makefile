@@ -13,7 +13,7 @@ RELEASE := build/release
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak prove lint docs results repeat-results repeat-results-rtl bench boards release clean
+.PHONY: help demo test torch test-all soak soak-native prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -43,8 +43,17 @@ test-all: $(VENV)/stamp lint ## every test, the slow ones too
 soak: $(VENV)/stamp ## a thousand random programs and descriptors for each engine, golden against RTL
 	DITHER_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/system/test_differential.py
 
+soak-native: $(VENV)/stamp ## a hundred thousand random programs, golden against native machine (hours)
+	DITHER_EXAMPLES=8334 $(BIN)/python -m pytest -q tests/system/test_native.py -k random
+
 prove: $(VENV)/stamp ## prove components for all inputs, and make the page about it
 	$(BIN)/python -m tests.proofs
+
+mutate: $(VENV)/stamp ## score benches by random faults in their components, and make the page about it (hours; goes on after Ctrl-C)
+	$(BIN)/python -m tests.mutation
+
+coverage: $(VENV)/stamp ## list the states of the machine that benches meet, and make the page about it
+	$(BIN)/python -m tests.coverage
 
 lint: $(VENV)/stamp ## style and types
 	$(BIN)/ruff check .

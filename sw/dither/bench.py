@@ -15,21 +15,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arch.config import EngineConfig, preset
-from .arch.device import DeviceError
+from .arch.device import Device, DeviceError
 from .arch.regmap import PHASES
 from .compiler import Compiled, Labelled, compile
 from .devices import build_device
 from .golden import GoldenMachine, predict
+from .native import NativeMachine
 from .nn.models import named_model
 from .recipe import Recipe
+from .train.experiment import Experiment
+from .train.session import Session
 
-__all__ = ["MEASUREMENTS", "golden", "measure", "rtl", "torch"]
+__all__ = ["MEASUREMENTS", "golden", "measure", "rtl", "steps", "torch"]
 
 ENGINE = "4x32"
 """Preset of the engine that is measured as simulated RTL."""
@@ -175,7 +179,77 @@ def torch() -> dict[str, Any]:
     return {"torch_mac_per_s": first, "torch_best_mac_per_s": max(first, second)}
 
 
-MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"rtl": rtl, "golden": golden, "torch": torch}
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A training whose steps are timed."""
+
+    compiled: Compiled
+    take: Callable[[int, int], tuple[NDArray[Any], NDArray[Any] | None]]
+    """Returns the samples of some steps, from the number of the first and how many there are."""
+
+    @classmethod
+    def of_task(cls, name: str) -> _Training:
+        experiment = Experiment.of_task(name, device="numpy", recipe={})
+        task = experiment.load()
+        return cls(experiment.compile(task, experiment.machine), task.batches(experiment.recipe).take)
+
+    @classmethod
+    def of_mnist(cls, recipe: Recipe) -> _Training:
+        engine = replace(preset("8x32-deep"), lanes=recipe.tile, program_depth=1 << 15, activation_depth=1 << 15)
+        compiled, inputs, labels = _work(engine, recipe)
+        return cls(compiled, lambda step, count: (np.stack([inputs] * count), np.stack([labels] * count)))
+
+
+_TRAININGS: dict[str, Callable[[], _Training]] = {
+    "digits, tensor-wise": lambda: _Training.of_task("digits"),
+    "MNIST, tensor-wise": lambda: _Training.of_mnist(Recipe(batch=128, tile=64, probes=10)),
+    "MNIST, mirror": lambda: _Training.of_mnist(Recipe(batch=128, tile=128, estimator=("mirror", "exact"))),
+    "HJB, central": lambda: _Training.of_task("hjb"),
+}
+
+
+def steps() -> dict[str, Any]:
+    """Measures whole training steps, in samples a second, on golden and native machine.
+
+    The machines take turns, so that whatever else the computer does slows all of them down.
+    """
+    values = {}
+    for name, make in _TRAININGS.items():
+        training = make()
+        engine = training.compiled.engine
+        machines: dict[str, Device] = {
+            "golden": GoldenMachine(engine),
+            "native": NativeMachine(engine),
+            "native, two threads": NativeMachine(engine, threads=2),
+        }
+        sessions = {key: Session(machine, training.compiled) for key, machine in machines.items()}
+        state = training.compiled.commands.initial_state(training.compiled.model.initial_parameters(1))
+        for session in sessions.values():
+            session.load(state)
+        values[name] = _speeds(training, sessions)
+        for machine in machines.values():
+            machine.close()
+    return {"steps": values, "load": round(os.getloadavg()[0], 1)}
+
+
+def _speeds(training: _Training, sessions: dict[str, Session]) -> dict[str, float]:
+    """Returns each session's samples a second."""
+    batch = training.compiled.recipe.batch
+    found: dict[str, list[float]] = {key: [] for key in sessions}
+    position, size = dict.fromkeys(sessions, 0), dict.fromkeys(sessions, 1)
+    for _ in range(REPEATS):
+        for key, session in sessions.items():
+            done, begin = 0, time.perf_counter()
+            while (spent := time.perf_counter() - begin) < SECONDS:
+                session.train(position[key], *training.take(position[key], size[key]))
+                position[key] += size[key]
+                done += size[key]
+            found[key].append(done * batch / spent)
+            size[key] = max(1, min(64, int(SECONDS / 4 * done / spent)))
+    return {key: statistics.median(speeds[1:]) for key, speeds in found.items()}
+
+
+MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {"rtl": rtl, "golden": golden, "steps": steps, "torch": torch}
 """Functions that measure, by name, in the order in which they run."""
 
 

@@ -7,6 +7,7 @@ simulator only when a device needs it: the golden machine works without.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,19 @@ Status = Callable[[str], None]
 
 
 def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
+    from .tools import toolchain
+
+    try:
+        toolchain.compiler()
+    except DeviceError:
+        return _numpy(config, waves, status)
+    return _native(config, waves, status)
+
+
+def _numpy(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     from .golden import GoldenMachine
 
-    if waves is not None:
-        raise DeviceError("the golden machine has no waveforms; use --device rtl with --waves")
+    _refuse_waves(waves)
     machine: Device = GoldenMachine(config)
     return machine
 
@@ -47,10 +57,23 @@ def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device
 def _native(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     from .native import NativeMachine
 
-    if waves is not None:
-        raise DeviceError("the native machine has no waveforms; use --device rtl with --waves")
-    machine: Device = NativeMachine(config, on_status=status)
+    _refuse_waves(waves)
+    try:
+        machine: Device = NativeMachine(config, threads=_threads(), on_status=status)
+    except DeviceError as error:
+        raise DeviceError(f"{error}; --device numpy needs no compiler") from None
     return machine
+
+
+def _refuse_waves(waves: Waves | None) -> None:
+    if waves is not None:
+        raise DeviceError("the golden machine has no waveforms; use --device rtl with --waves")
+
+
+def _threads() -> int:
+    """How many threads a machine may use: what OMP_NUM_THREADS says, or one for each core."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else len(os.sched_getaffinity(0))
 
 
 def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
@@ -66,10 +89,15 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
 DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {
     "golden": _golden,
     "native": _native,
+    "numpy": _numpy,
     "rtl": _rtl,
 }
-"""Functions that make the devices on offer, by name; lines to boards come besides."""
-SOFTWARE = ("golden", "native")
+"""Functions that make the devices on offer, by name; lines to boards come besides.
+
+``golden`` is the golden machine as this computer can have it: ``native``, compiled, where there is
+a C++ compiler, otherwise ``numpy``.
+"""
+SOFTWARE = ("golden", "native", "numpy")
 """Devices whose lanes and memories cost nothing: they may have more than the engine at hand."""
 
 

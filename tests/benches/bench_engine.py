@@ -16,11 +16,12 @@ import numpy as np
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import RunResult
-from dither.arch.isa import Instruction
+from dither.arch.isa import Instruction, decode_program
 from dither.arch.regmap import COUNTER_BASE, COUNTERS, MAGIC, PROGRAM_WINDOW, REGISTERS
 from dither.arch.streams import beat_words, pack, physical_beats, unpack
 from dither.golden import GoldenMachine
 
+from . import coverage
 from .beats import Sink, Source
 from .cycles import begin, next_cycle, settled
 from .runner import bench_config, bench_parameters
@@ -122,6 +123,8 @@ async def whole_programs(dut: Any) -> None:
         await driver.write_program(program.words)
         for patterns in parameters["patterns"]:
             want, got = golden.run(0, program.inputs, program.expects), await driver.run(program, patterns)
+            for _, instruction in decode_program(program.words):
+                coverage.meet(coverage.PROGRAMS, instruction, dict(zip(("input", "output"), patterns, strict=True)))
             context = f"program {number}, streams {patterns}"
             for expect, expected, output in zip(program.expects, want.outputs, got.outputs, strict=True):
                 wrong = np.argwhere(expected != output)

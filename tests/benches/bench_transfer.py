@@ -19,6 +19,7 @@ from dither.arch.config import EngineConfig
 from dither.arch.isa import Instruction, Memory
 from dither.arch.timing import MEMORY_LATENCY, STORED_LATENCY, execution_cycles
 
+from . import coverage
 from .beats import Sink, Source
 from .cycles import begin, next_cycle, settled
 from .runner import bench_config, bench_parameters
@@ -81,6 +82,7 @@ class _Bench:
     async def execute(self, instruction: Instruction, operand: int) -> int:
         """Run one instruction; its result if it is a PULL."""
         dut, random = self.dut, self.random
+        coverage.meet(coverage.UNITS, instruction, bench_parameters())
         dut.opcode.value = instruction.format.opcode
         bits = pack_fields(instruction.encode())
         # What stands behind a short instruction is another one's.

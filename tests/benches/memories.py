@@ -13,6 +13,7 @@ from cocotb.triggers import FallingEdge
 from dither.arch.isa import Instruction
 from dither.arch.timing import MEMORY_LATENCY
 
+from . import coverage
 from .words import pack_fields
 
 __all__ = ["UnitMachine"]
@@ -97,6 +98,7 @@ class UnitMachine:
         with the instruction already there.
         """
         dut = self.dut
+        coverage.meet(coverage.UNITS, instruction)
         assert not await self.cycle(), "done without a start"
         self.clear()
         dut.fields.value = pack_fields(instruction.encode()) & ((1 << len(dut.fields)) - 1)

@@ -18,6 +18,7 @@ from . import (
     serial,
     streams,
     transfer,
+    update,
 )
 
 __all__ = ["PROOFS"]
@@ -40,6 +41,7 @@ PROOFS = tuple(
         judge,
         buffers,
         serial,
+        update,
     )
     for proof in module.PROOFS
 )

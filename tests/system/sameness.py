@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dither.arch.isa import decode_program
+from tests.benches import coverage
+
 __all__ = ["assert_same"]
 
 
@@ -22,3 +25,5 @@ def assert_same(devices, program, waits=False):
         if value != actual.counters[name] and not (waits and name == "cycles_wait")
     }
     assert not differing, "counter: (golden, RTL)"
+    for _, instruction in decode_program(program.words):
+        coverage.meet(coverage.PROGRAMS, instruction)

@@ -23,6 +23,9 @@ pytest.importorskip("distributed", reason="install dither[cluster]")
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
+from dither.arch.isa import Memory
+from dither.arch.isa.assembler import Assembler
+from dither.arch.streams import Expect, Segment
 from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare
 from dither.compiler import Command, Exchange, SharedCommands
@@ -36,6 +39,8 @@ from tests.doubles.board import BoardModel, PseudoTerminal
 
 PROBES = {"estimator": "layerwise", "probes": (4, 16)}
 MIRROR = {"estimator": ("mirror", "exact"), "probes": 1}
+MANY_PROBES = {"estimator": "tensorwise", "probes": 16}
+ACTIVITY = {"estimator": ("activity", "exact"), "probes": 64}
 SHORT = {"steps": 8, "log_every": 2, "checkpoint_every": 4}
 
 
@@ -204,7 +209,7 @@ def test_without_devices_a_run_waits_and_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_phases_change_what_travels(tmp_path):
-    chosen = experiment(PROBES, then=["after=4,estimator=coordinate"])
+    chosen = experiment(PROBES, then=["after=3,estimator=coordinate", "after=3,estimator=tensorwise"])
     assert finish(shared(chosen, "golden", "golden"), tmp_path / "shared") == alone(chosen, tmp_path / "alone")
 
 
@@ -317,7 +322,7 @@ def test_machines_of_all_kinds_share_a_run(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "exchange"), [(PROBES, Exchange.SCALARS), (MIRROR, Exchange.GRADIENTS)])
+@pytest.mark.parametrize(("recipe", "exchange"), [(MANY_PROBES, Exchange.SCALARS), (ACTIVITY, Exchange.GRADIENTS)])
 def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
     """In the boards' own time, so that this computer's speed does not matter."""
     chosen = experiment(recipe, engine=preset("1x8"))
@@ -358,15 +363,21 @@ def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
 def measured_line(device: LinkDevice, board: BoardSimulation) -> Line:
     """Rates and answering time of a simulated line, in the board's own time."""
 
-    def seconds(transfer: Callable[[LinkDevice, int, int], int], words: int, rounds: int) -> tuple[int, float]:
-        device.write_program(measure._program(words))
+    def seconds(transfer: Callable[[], int]) -> tuple[int, float]:
         begun = board.cycles
-        moved = transfer(device, words, rounds)
+        moved = transfer()
         return moved, (board.cycles - begun) / board.clock_hz
 
-    _, answer = seconds(measure._upload, 1, 1)
+    code = Assembler()
+    code.emit("LOAD", memory=Memory.ACTIVATION, base=0, count=1)
+    code.emit("STORE", memory=Memory.ACTIVATION, base=0, count=1)
+    code.emit("HALT")
+    device.write_program(code.words())
+    word = Segment(Memory.ACTIVATION, np.ones((1, device.config.lanes), np.int64))
+    _, answer = seconds(lambda: len(device.run(0, [word], [Expect(Memory.ACTIVATION, 1)]).outputs))
+    device.write_program(measure._program(256))
     rates = []
     for transfer in (measure._upload, measure._download):
-        moved, spent = seconds(transfer, 256, 2)
+        moved, spent = seconds(lambda transfer=transfer: transfer(device, 256, 4))
         rates.append(moved / (spent - answer))
     return Line(board.clock_hz, *rates, answer)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
-from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, Instruction, Memory, encode_program
+from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, OUTER_LOOPS, Instruction, Memory, encode_program
 from dither.arch.streams import Expect, Segment
 from dither.golden import GoldenMachine
 from dither.native import NativeMachine
-from tests.programs import STATE, differential, programs
+from tests.programs import STATE, differential, programs, steps_of_strides
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "program_depth": 2048, "table_bits": 6, "lanes_per_table": 1}
 ENGINES = {
@@ -117,6 +117,8 @@ def correlation(**changes: int) -> Instruction:
 
 
 REGISTER = {"seed": 0, "step": 0, "probe": 0}
+OVERLAPS = [(0, 0, 1), (0, 3, 1), (1, -1, 1), (2, 0, -1)]
+"""Strides of rows, tiles and others with which outputs fall on the same words."""
 FAULTS = {
     "loop of none": [I("SET", target=1, source=0, value=-3), I("LOOP", register=1, count=3), I("END")],
     "too many loops": [I("LOOP", register=0, count=1)] * 17,
@@ -202,6 +204,26 @@ def test_sums_that_double_does_not_hold(changes):
     once = {"n_o0": 1, "last_rows": 1 if "operand" in changes else 2}
     many = {"n_k0": 7, "n_k1": 40000, "n_k2": 3, "w_k1": -6, "x_k1": -6, "w_k2": -6, "x_k2": -6, "shift": 19}
     words = encode_program([*load, contraction(**many | once | changes), I("HALT")])
+    assert both.run(words, inputs) is None
+
+
+@pytest.mark.parametrize("strides", OVERLAPS)
+def test_the_last_of_several_writes_counts(strides):
+    """Outputs of rows, tiles and others that fall on the same words."""
+    both = Both(ENGINES["2x11"])
+    rng = np.random.default_rng(1)
+    inputs = [
+        Segment(Memory.ACTIVATION, rng.integers(-9000, 9000, (40, 11))),
+        Segment(Memory.WEIGHT, rng.integers(-9000, 9000, (40, 2))),
+    ]
+    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
+    row, tile, other = strides
+    counts = [4, 1, 1, 9, 4]
+    fields = {"n_o0": 9, "n_o1": 4, "shift": 12, "y_row": row, "y_base": 80, "last_rows": 1}
+    for letter, pitches in (("w", [1, 0, 0, 1, 0]), ("x", [1, 0, 0, 0, 1]), ("y", [0, 0, 0, tile, other])):
+        steps = zip(LOOPS, steps_of_strides(counts, pitches), strict=False)
+        fields |= {f"{letter}_{loop}": step for loop, step in steps if letter != "y" or loop in OUTER_LOOPS}
+    words = encode_program([*load, contraction(**fields), I("HALT")])
     assert both.run(words, inputs) is None
 
 

@@ -6,7 +6,10 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +116,25 @@ def kill(number: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_whose_scheduler_is_killed_goes_on(tmp_path):
+    assert sweep(tmp_path / "quiet").run()
+    sweep(tmp_path / "loud")  # writes the file
+    words = ["sweep", str(tmp_path / "loud.toml"), "--out", str(tmp_path / "loud"), "--workers", "2"]
+    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
+    runs = tmp_path / "loud/runs"
+    for wanted in (1, 4):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+        while process.poll() is None and (not runs.exists() or len([*runs.iterdir()]) < wanted):
+            time.sleep(0.05)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert sweep(tmp_path / "loud").run()
+    assert (tmp_path / "loud/trials.csv").read_bytes() == (tmp_path / "quiet/trials.csv").read_bytes()
+
+
+@pytest.mark.slow
 def test_budgets_and_optuna(tmp_path):
-    pytest.importorskip("optuna", reason="install dither[optuna]")
+    pytest.importorskip("optuna", reason="install dither[sweep]")
     text = FILE.replace("halving = 2", 'search = "tpe"\ntrials = 6\ngeneration = 3\nbudget = { trainings = 3 }')
     found = sweep(tmp_path / "one", text)
     assert found.run()

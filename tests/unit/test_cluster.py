@@ -304,3 +304,18 @@ def test_altered_answers_are_not_added(opened):
 def test_a_device_that_was_not_opened_says_so():
     with pytest.raises(MemberError, match="no run"):
         answer(b"")
+
+
+def test_choices_make_the_same_experiment():
+    chosen = Experiment.of_task(
+        "digits",
+        device="golden",
+        recipe={"probes": 2},
+        then=["after=3,rate=0.001"],
+        network="digits",
+        ranks=2,
+        steps=7,
+    )
+    again = Experiment.of_choices(chosen.choices(), None)
+    assert again == chosen
+    assert again.command() == chosen.command()

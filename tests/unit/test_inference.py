@@ -25,6 +25,7 @@ from dither.inference import Bundle, BundleError, Predictor, probabilities
 from dither.inference.onnx import to_onnx
 from dither.train.experiment import Experiment
 from dither.train.session import Session, unpack_state
+from tests.doubles.board import BoardModel, PseudoTerminal
 from tests.unit.test_own_tasks import HEAT
 
 MODELS = {
@@ -220,6 +221,25 @@ def test_bundles_need_nothing_but_their_file(iris: dither.Run, capsys: pytest.Ca
     assert "bit for bit" in capsys.readouterr().out
     assert main(["predict", "net.bundle"]) == 2
     assert "which samples?" in said(capsys)
+
+
+def test_a_board_runs_bundles_for_its_engine(iris: dither.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    config = engine("1x8")
+    iris.export("net.bundle", config)
+    iris.export("other.bundle", engine("2x16"))
+    x = load_iris().data[:20]
+    np.savetxt("x.csv", x, delimiter=",")
+    board = BoardModel(config)
+    try:
+        with PseudoTerminal(board) as line:
+            words = ["x.csv", "--device", line.path]
+            assert main(["predict", "net.bundle", *words, "--out", "y.npz"]) == 0
+            capsys.readouterr()
+            assert main(["predict", "other.bundle", *words]) == 2
+            assert "asked for a 2×16 engine" in said(capsys)
+    finally:
+        board.close()
+    assert (np.load("y.npz")["class"] == iris.predict(x)).all()
 
 
 def spoiled(path: Path, **arrays: Any) -> Path:

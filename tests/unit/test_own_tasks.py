@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,25 @@ def test_recipes_and_engines() -> None:
         dither.train(x, y, rat=1)
 
 
+def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[int] = []
+    x, y = load_iris(return_X_y=True)
+    run = dither.train(x, y, steps=6, log_every=2, show=lambda progress: seen.append(progress.step))
+    assert seen[-1] == 6
+    assert seen == sorted(seen)
+    dither.train(x, y, steps=2)
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(KeyboardInterrupt):
+        dither.train(x, y, steps=6, log_every=2, checkpoint_every=2, out="cut", show=_interrupt)
+    assert main(["train", "--resume", "cut"]) == 0
+    assert compare(run, RunFolder.open("cut")).identical
+
+
+def _interrupt(progress: Any) -> None:
+    if progress.step >= 3:
+        raise KeyboardInterrupt
+
+
 def test_held_out_samples_are_the_same_for_every_seed_of_a_run() -> None:
     samples = Samples(*load_wine(return_X_y=True))
     task = labelled_task("wine", samples)
@@ -231,6 +251,8 @@ def test_all_forms_of_the_same_samples_are_one_task() -> None:
         (["digit"], "did you mean digits"),
         (["a/b"], "there is no a/b"),
         (["nowhere.py"], "cannot read nowhere.py"),
+        (["run"], "run is a run's folder; --resume run goes on with it"),
+        (["pipe.csv"], "pipe.csv is no file"),
         (["wine.npz", "--stencil", "central:1"], "leave the stencil out"),
         (["wine.npz", "--data", "."], "leave the data folder out"),
         (["wine.npz", "--model", "0"], "must be"),
@@ -239,6 +261,9 @@ def test_all_forms_of_the_same_samples_are_one_task() -> None:
 )
 def test_odd_tasks(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     wine()
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    os.mkfifo("pipe.csv")
     assert main(["train", *arguments]) == 2
     assert message in said(capsys)
     assert not Path("runs").exists()

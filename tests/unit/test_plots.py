@@ -138,6 +138,8 @@ def test_costs_are_compared_on_one_axis() -> None:
     (axes,) = cost_curves([*lines, Line("c", [[(500, 0.3)]]), Line("d", [[(9, 0.1)]], "c")], ACCURACY, "forwards").axes
     assert [line.get_color() for line in axes.get_lines()] == [KINDS[0], KINDS[0], KINDS[1], KINDS[1]]
     assert [line.get_linestyle() for line in axes.get_lines()] == ["-", "--", "-", "--"]
+    (axes,) = cost_curves([Line(str(number), [[(1, 0.5)]]) for number in range(30)], ACCURACY, "forwards").axes
+    assert len(axes.get_lines()) == 30
 
 
 def test_figures_of_pages_follow_the_page(tmp_path: Path) -> None:

@@ -353,6 +353,7 @@ def test_the_page_is_made_and_checked(record: Path, capsys: pytest.CaptureFixtur
 def test_pictures_set_records_side_by_side(record: Path) -> None:
     variant(record, "twin", title="a | b; seed 2", test_accuracy=0.2)
     variant(record, "local", group="projection", title="local")
+    variant(record, "stopped", [(0, 0, 0, 0.1)], group="hybrid", title="stopped at once")
     variant(record, "short", kind="first-order", method="Adam", test_accuracy=0.4)
     variant(record, "adam", kind="first-order", method="Adam", test_accuracy=0.5)
     records = load_records(record.parent)
@@ -364,7 +365,7 @@ def test_pictures_set_records_side_by_side(record: Path) -> None:
     assert pictures == draw_results(record.parent)  # No dates, no random names.
     assert {path.relative_to(record.parent).as_posix() for path in pictures} == {
         "hybrid.svg",
-        *(f"{name}/curve.svg" for name in ("tiny", "twin", "local", "short", "adam")),
+        *(f"{name}/curve.svg" for name in ("tiny", "twin", "local", "stopped", "short", "adam")),
     }
     both = pictures[record.parent / "hybrid.svg"].decode()
     assert "a | b: 20.00%, " in both

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arch.config import EngineConfig
 from ..compiler import CompileError, compile_inference, formats_from_dict, formats_to_dict
 from ..data import AS_THEY_ARE, Scaling
+from ..devices import SOFTWARE
 from ..inference import Bundle, Predictor, probabilities
 from ..nn.models import Model
 from ..runs import CurveRow, RunError, RunFolder
@@ -157,11 +158,12 @@ class Run(RunFolder):
         """Returns the network's outputs, computed in fixed point as the engine does.
 
         :param x: samples as they are, shape (samples, …); for an equation, points.
-        :param device: ``golden`` or ``rtl``, with the same bits.
+        :param device: ``golden``, ``native`` or ``rtl``, with the same bits; a board takes a
+            bundle (:meth:`bundle`, ``dither predict``).
         :returns: shape (samples, outputs).
         :raises ValueError: if samples have another shape than those of the run.
         """
-        with Predictor(self.bundle(), device) as predictor:
+        with Predictor(self.bundle(None if device in SOFTWARE else self.engine), device) as predictor:
             return predictor.outputs(x)
 
     def probabilities(self, x: ArrayLike) -> NDArray[np.float64]:

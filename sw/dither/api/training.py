@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,14 @@ def train(
     then: Sequence[str] = (),
     log_every: int | None = None,
     checkpoint_every: int = 200,
-    show: Callable[[Progress], None] = lambda progress: None,
+    show: Callable[[Progress], None] | None = None,
     **changes: Any,
 ) -> Run:
     """Trains a network by forward passes, writes a run folder and returns the run.
 
     Samples are split, scaled and given a network and a recipe that suit many; all of these can be
-    chosen. The folder keeps a copy of arrays, so that ``dither train --resume`` needs nothing else.
+    chosen. The folder keeps a copy of arrays, so that ``dither train --resume`` needs nothing else:
+    it goes on from the last checkpoint after Ctrl-C, too.
 
     :param x: samples, shape (samples, …), as they are; or a task: a name, a file or folder as
         ``dither train`` takes it (code in it is run), a ``Task``, ``EquationTask`` or ``Problem``.
@@ -74,7 +76,8 @@ def train(
     :param y_test: classes of the held-out samples.
     :param model: a ``Model``; a ``Network``, a file of one or a ``torch.nn.Sequential`` for its
         parameters too; a model's name; or sizes of hidden layers, such as ``(64, 32)``.
-    :param device: ``golden``, ``rtl``, or the serial port of a board; all give the same bits.
+    :param device: ``golden``, ``native``, ``numpy``, ``rtl``, or the serial port of a board; all
+        give the same bits.
     :param engine: geometry, which decides cycles; a preset's name or ``ROWSxLANES``.
     :param steps: optimiser steps; schedules of the recipe do not follow it.
     :param recipe: a recipe, or fields that differ from the task's.
@@ -88,7 +91,7 @@ def train(
     :param then: further phases, as ``--then`` takes them.
     :param log_every: steps between evaluations.
     :param checkpoint_every: steps between checkpoints.
-    :param show: called with the progress about once a second.
+    :param show: called with the progress about once a second; a bar in a terminal if None.
     :param changes: fields of the recipe, such as ``rate=0.002`` or ``seed=7``.
     :raises TaskError: if the samples or the task cannot be used.
     :raises ValueError: if model, recipe or engine do not go together; the message says how.
@@ -139,13 +142,33 @@ def train(
         try:
             trainer = prepared.trainer(run)
             trainer.start()
-            trainer.train(report=show, stop=lambda: False)
+            with _display(trainer.steps) as bar:
+                trainer.train(report=show or bar, stop=lambda: False)
             prepared.finish(run)
         finally:
             run.close()
     finally:
         prepared.close()
     return run
+
+
+@contextmanager
+def _display(steps: int) -> Iterator[Callable[[Progress], None]]:
+    """Shows progress as a bar, where standard error is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=steps)
+
+        def show(standing: Progress) -> None:
+            figure = f"{standing.metric.title} {standing.metric.text(standing.row.metric)}"
+            bar.update(task, completed=standing.step, description=f"step {standing.step}/{steps}  {figure}")
+
+        yield show
 
 
 def _samples(x: Any, y: ArrayLike, x_test: ArrayLike | None, y_test: ArrayLike | None, name: str) -> Samples:

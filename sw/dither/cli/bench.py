@@ -32,7 +32,7 @@ _ROWS = (
 def bench(as_json: bool) -> None:
     """Measure utilisation and speed on MNIST's network, as ratios within one run.
 
-    Takes about two minutes, and some more if the 4x32 engine has yet to be compiled. PyTorch is
+    Takes about three minutes, and some more if the 4x32 engine has yet to be compiled. PyTorch is
     compared where it is installed (pip install 'dither[baselines]').
     """
     console = Console(stderr=True)
@@ -50,6 +50,12 @@ def _table(values: dict[str, Any]) -> Table:
     table.add_column("", justify="right")
     for key, meaning, form in _ROWS:
         table.add_row(meaning, "—" if values[key] is None else form.format(values[key]))
+    for name, speeds in values["steps"].items():
+        slowest, *others = speeds.values()
+        text = " / ".join(f"{speed / slowest:.2f}" for speed in others)
+        table.add_row(f"training {name}: golden machine, samples per second", f"{slowest:,.0f}")
+        table.add_row("… native machine against it, one thread / two", text)
+    table.add_row("processes that wanted a core meanwhile", f"{values['load']:.1f}")
     for name, mebibytes in values["memory_mib"].items():
         table.add_row(f"peak memory: {name}", f"{mebibytes:,.0f} MiB")
     return table

@@ -18,7 +18,7 @@ from ..api.run import Run
 from ..arch.config import EngineConfig, engine_name
 from ..boards import board as find_board
 from ..data import AS_THEY_ARE, Samples, read_samples
-from ..devices import is_line
+from ..devices import SOFTWARE, is_line
 from ..inference import Bundle, Predictor, probabilities
 from ..inference.export import BUNDLE, SUFFIXES
 from ..physics import Problem
@@ -72,7 +72,7 @@ def predict(source: Path, data: Path | None, device: str, out: Path | None, like
             f"dither predict net.bundle DATA --device {device}"
         )
     try:
-        bundle = Bundle.load(source) if run is None else run.bundle(run.engine if device == "rtl" else None)
+        bundle = Bundle.load(source) if run is None else run.bundle(None if device in SOFTWARE else run.engine)
         task = Experiment.of_run(run).load() if run is not None and (data is None or run.classes is None) else None
         if data is None:
             samples, bundle = _held_out(task, bundle)

@@ -54,7 +54,7 @@ Examples:
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
   dither train digits --device /dev/ttyUSB0        on a board
-  dither train --resume runs/seven --device golden    the same run on another machine
+  dither train --resume runs/seven --device numpy  the same run on another machine
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
   dither train digits --devices golden,golden,/dev/ttyUSB0   three devices share each step; the same bits
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
@@ -74,7 +74,8 @@ Examples:
     type=DEVICE,
     default="golden",
     show_default=True,
-    help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits.",
+    help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits. golden is "
+    "native, which a C++ compiler makes, or else numpy.",
 )
 @click.option(
     "--devices",

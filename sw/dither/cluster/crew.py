@@ -34,6 +34,7 @@ _PATIENCE_SECONDS = 2.0
 """How long there may be nobody before people are told."""
 _RETRY_SECONDS = 5.0
 """How long a device rests that has failed."""
+_FORGIVENESS = 1.05
 _INERTIA = 0.5
 """Weight of what was known of a device's speed, against the newest measurement."""
 
@@ -142,6 +143,10 @@ class Crew:
         self.tallies: dict[str, Tally] = {}
         self.lost = 0
         """Devices that were lost so far."""
+        self.version = 0
+        """Number of the parameters that the run has now, in whichever phase it is."""
+        self.steps = 0
+        """Steps that were shared so far."""
         self._opening, self._digest, self._say = opening, digest, say
         self._asks = 0
         self._wanted = len(devices)
@@ -211,7 +216,12 @@ class Crew:
 
     def _complaint(self, task: Any) -> str | None:
         """What a device says that it could not do; None if it is gone."""
-        error = task.exception(timeout=_PATIENCE_SECONDS) if task.status == "error" else None
+        if task.status != "error":
+            return None
+        try:
+            error = task.exception(timeout=_PATIENCE_SECONDS)
+        except TimeoutError:
+            return None
         return str(error) if isinstance(error, MemberError) else None
 
     def _fail(self, peer: Peer, job: _Job, complaint: str | None) -> None:
@@ -290,8 +300,12 @@ class Crew:
             if todo and idle:
                 workers = {worker: Worker(peer.lanes, peer.speed) for worker, peer in idle.items()}
                 given, todo = divide(todo, tile, workers)
-                for worker, pieces in given.items():
-                    self._ask(idle[worker], step, pieces, standing)
+                for worker, peer in idle.items():
+                    if worker in given:
+                        self._ask(peer, step, given[worker], standing)
+                    elif peer.speed is not None:
+                        # Who got nothing for being slow is tried again some day.
+                        peer.speed *= _FORGIVENESS
             busy = [peer for peer in self.peers.values() if peer.job and peer.job.kind == "share"]
             if not todo and not busy:
                 found = self._collected(done, step, shape, standing.exchange)

@@ -46,17 +46,15 @@ class SharedSession(Session):
         super().__init__(device, compiled, reported, longest=1)
         self.shared = SharedCommands(compiled)
         self.phase = 0
-        self._version = 0
         self._updates: dict[int, Update] = {}
         self._checked = -1
-        self._steps = 0
         self._state_bytes = sum(12 * tensor.size for tensor in compiled.tensors.values())
         self.crew = crew
 
-    def successor(self, compiled: Compiled, reported: Compiled) -> SharedSession:
-        chosen, _ = fewest_bytes(compiled, len(self.crew.peers))
+    def successor(self, compiled: Compiled, reported: Compiled, phase: int) -> SharedSession:
+        chosen, _ = fewest_bytes(compiled, max(1, len(self.crew.peers)))
         found = SharedSession(self.device, compiled.sharing(chosen), reported, self.crew)
-        found.phase, found._version, found._steps = self.phase + 1, self._version, self._steps
+        found.phase = phase
         return found
 
     def close(self) -> None:
@@ -67,7 +65,7 @@ class SharedSession(Session):
     def standing(self) -> Standing:
         """Which parameters the run has."""
         return Standing(
-            self._version,
+            self.crew.version,
             self.phase,
             self.shared.exchange,
             self._updates,
@@ -77,7 +75,7 @@ class SharedSession(Session):
 
     def load(self, state: State) -> None:
         super().load(state)
-        self._version += 1
+        self.crew.version += 1
         self._updates = {}
 
     def state(self) -> State:
@@ -86,9 +84,9 @@ class SharedSession(Session):
         :raises DeviceError: if a device has others.
         """
         found = super().state()
-        if self._checked != self._version and self._steps:
+        if self._checked != self.crew.version and self.crew.steps:
             self.crew.check(self.standing, state_digest(found))
-            self._checked = self._version
+            self._checked = self.crew.version
         return found
 
     def train_sums(
@@ -122,16 +120,16 @@ class SharedSession(Session):
         clips["weight"] = counted["saturations_weight"] + sum(weights.values())
         clips["update"] = counted["saturations_update"]
         self._count(1, {**dict.fromkeys(self._step, 0), **{f"saturations_{place}": n for place, n in clips.items()}})
-        self._version += 1
-        self._steps += 1
+        self.crew.version += 1
+        self.crew.steps += 1
         self._remember(Update(first_step, begun, numbers))
         return [sum(each.total for each in found)]
 
     def _remember(self, update: Update) -> None:
         """Keeps updates for devices that are behind, as long as a whole state is not shorter."""
-        self._updates[self._version] = update
+        self._updates[self.crew.version] = update
         size = update.numbers.size * (4 if self.shared.exchange is Exchange.SCALARS else 6)
-        self._updates.pop(self._version - max(1, self._state_bytes // max(1, size)), None)
+        self._updates.pop(self.crew.version - max(1, self._state_bytes // max(1, size)), None)
 
     def facts(self) -> dict[str, Any]:
         tallies = self.crew.tallies
@@ -141,7 +139,7 @@ class SharedSession(Session):
         return {
             "shared": {
                 "exchange": self.shared.exchange.value,
-                "steps": self._steps,
+                "steps": self.crew.steps,
                 "lost": self.crew.lost,
                 "devices": devices,
                 "payloads": {exchange.value: size for exchange, size in sizes.items()},

@@ -13,11 +13,13 @@ from ..tools.cache import cached, digest
 from ..tools.compiled import COMMON, LINK, Signature, compile_all, link, load_library
 from .facts import header
 
-__all__ = ["Hooks", "Outcome", "Range", "Segment", "library"]
+__all__ = ["SOURCES", "Hooks", "Outcome", "Range", "Segment", "library"]
 
 _FLAGS = [*COMMON, "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 """Products and sums may become one operation, because all of them are exact."""
 _NAME = "native.so"
+SOURCES = Path(__file__).parent
+"""Folder of the C++ that is compiled."""
 
 
 class Segment(ctypes.Structure):
@@ -57,7 +59,7 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
     :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if there is no compiler, it fails, or the result cannot be loaded.
     """
-    sources = sorted(Path(__file__).parent.glob("*.cpp"))
+    sources = sorted(SOURCES.glob("*.cpp"))
 
     def build(directory: Path) -> None:
         on_status("compiling the native machine (kept for the next time)")
@@ -68,12 +70,11 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
         for path in objects:
             path.unlink()
 
-    return _load(cached("native", _key(), build) / _NAME)
+    return _load(cached("native", _key(SOURCES), build) / _NAME)
 
 
 @cache
-def _key() -> str:
-    folder = Path(__file__).parent
+def _key(folder: Path) -> str:
     texts = {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.suffix in (".cpp", ".h")}
     return digest(texts, header(), _FLAGS, LINK, toolchain.compiler_identity())
 

@@ -83,15 +83,11 @@ bool Correlate::apart() const {
 }
 
 void Correlate::run(Memories &memories, Pool &pool, const int *base) const {
-    const int threads = apart_ && int(blocks_.size()) >= pool.size ? pool.size : 1;
-    auto work = [&](int number) {
-        const size_t begin = blocks_.size() * number / threads, end = blocks_.size() * (number + 1) / threads;
+    const int parts = apart_ ? std::min<int>(blocks_.size(), 4 * pool.size) : 1;
+    pool.run(parts, [&](int, int part) {
+        const size_t begin = blocks_.size() * part / parts, end = blocks_.size() * (part + 1) / parts;
         for (size_t i = begin; i < end; i++) multiply(memories, base, blocks_[i]);
-    };
-    if (threads > 1)
-        pool.run(work);
-    else
-        work(0);
+    });
 }
 
 void Correlate::multiply(Memories &memories, const int *base, const Block &block) const {

@@ -362,24 +362,23 @@ void Sequencer::flush() {
     if (queue_.empty()) return;
     int64_t work = 0;
     for (const Job &job : queue_) work += job.plan->work();
-    const int threads = work * memories.groups < worth_while_ ? 1 : std::min(pool_.size, memories.groups);
+    const int threads = work * memories.groups < worth_while_ ? 1 : pool_.size;
+    const int most = threads > 1 ? memories.groups / (2 * threads) : TOGETHER;
+    const int together = std::max(1, std::min(TOGETHER, most));
     const size_t count = queue_.size();
-    tallies_.assign(count * pool_.size, Tally());
-    auto share = [&](int number) {
-        if (number >= threads) return;
-        const int first = memories.groups * number / threads, last = memories.groups * (number + 1) / threads;
-        for (int begin = first; begin < last; begin += TOGETHER) {
-            const int end = std::min(last, begin + TOGETHER);
-            for (size_t i = 0; i < count; i++)
-                queue_[i].plan->run(memories, queue_[i], begin, end, tallies_[number * count + i]);
-        }
+    tallies_.assign(count * threads, Tally());
+    auto share = [&](int thread, int part) {
+        const int begin = part * together, end = std::min(memories.groups, begin + together);
+        for (size_t i = 0; i < count; i++)
+            queue_[i].plan->run(memories, queue_[i], begin, end, tallies_[thread * count + i]);
     };
+    const int parts = (memories.groups + together - 1) / together;
     if (threads > 1)
-        pool_.run(share);
+        pool_.run(parts, share);
     else
-        share(0);
-    for (int number = 1; number < threads; number++)
-        for (size_t i = 0; i < count; i++) tallies_[i].add(tallies_[number * count + i]);
+        for (int part = 0; part < parts; part++) share(0, part);
+    for (int thread = 1; thread < threads; thread++)
+        for (size_t i = 0; i < count; i++) tallies_[i].add(tallies_[thread * count + i]);
     std::vector<Job> jobs;
     jobs.swap(queue_);
     for (const Job &job : jobs) job.plan->pending = false;

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -197,13 +198,14 @@ def comparison(first: Run, second: Run, metric: Metric = ACCURACY) -> Figure:
 def cost_curves(lines: Sequence[Line], metric: Metric, unit: str) -> Figure:
     """Draws a metric over its cost on logarithmic axes, one line for each experiment.
 
+    :param lines: at least one has a point that cost something; others are not drawn.
     :param unit: what is counted as cost.
     """
     from matplotlib.figure import Figure
 
     points = [point for line in lines for curve in line.curves for point in curve if point[0]]
     view = _View.of(metric, [value for _, value in points])
-    colors = dict(zip((line.label for line in lines if line.rival is None), KINDS, strict=False))
+    colors = dict(zip((line.label for line in lines if line.rival is None), cycle(KINDS), strict=False))
     alone = sum(line.rival is not None for line in lines) == 1
     with _style():
         figure = Figure(figsize=(9.2, 4.0 + 0.2 * len(lines)), layout="constrained")
@@ -228,10 +230,10 @@ def cost_curves(lines: Sequence[Line], metric: Metric, unit: str) -> Figure:
 
 def _losses(axes: Axes, runs: Sequence[Run], metric: Metric) -> None:
     """Draws losses: on a logarithmic axis for equations, and where they fall by a decade."""
-    for (name, rows), look in zip(runs, _looks(), strict=False):
+    for (_, rows), look in zip(runs, _looks(), strict=False):
         steps = [row.step for row in rows]
         axes.plot(steps, [row.train_loss for row in rows], **look | {"linewidth": 0.8, "alpha": 0.55})
-        axes.plot(steps, [row.loss for row in rows], label=_plain(name), **_marked(rows), **look)
+        axes.plot(steps, [row.loss for row in rows], **_marked(rows), **look)
     _frame(axes, "Loss on held-out data (thin: training)")
     seen = [value for _, rows in runs for row in rows for value in (row.loss, row.train_loss) if math.isfinite(value)]
     positive = [value for value in seen if value > 0]

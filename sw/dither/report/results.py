@@ -286,7 +286,7 @@ def side_by_side(records: Sequence[Record]) -> dict[str, list[Record]]:
 
     :returns: by the picture's file name; the same network on MNIST, digits, equations.
     """
-    engine = [record for record in records if not record.first_order]
+    engine = [record for record in records if not record.first_order and any(point.forwards for point in record.curve)]
     images = [record for record in engine if record.group in ("mnist", "published") and record.metric is ACCURACY]
     networks = {(record.values["task"], record.values["network"]) for record in images}
     chosen = {

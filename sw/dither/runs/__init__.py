@@ -1,5 +1,6 @@
 """Run folders: what a training run leaves behind, checkpoints, and comparison of two runs."""
 
-from .folder import CurveRow, RunError, RunFolder, TensorRecord, default_folder, parameter_digest
+from .curve import CurveRow, TensorRecord, parameter_digest
+from .folder import RunError, RunFolder, default_folder
 
 __all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]

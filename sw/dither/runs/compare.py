@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .folder import CurveRow, RunError, RunFolder, TensorRecord
+from .curve import CurveRow, TensorRecord
+from .folder import RunError, RunFolder
 
 __all__ = ["Comparison", "Difference", "compare"]
 

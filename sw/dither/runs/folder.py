@@ -2,8 +2,9 @@
 
 A folder holds ``run.json`` (configuration, seeds, versions, engine, device, progress),
 ``curve.csv`` (one line a logged step), ``history`` (the raw masters of every logged step, int32
-little-endian, in logical order, one record behind the other), ``checkpoints/``, ``lock`` (who
-writes the folder) and, at the end, ``report.html``.
+little-endian, in logical order, one record behind the other), ``checkpoints/``, ``run.toml`` (all
+choices, for people and for another run), ``lock`` (who writes the folder) and, at the end,
+``report.html``; ``data.npz`` and ``initial.npz`` where samples or parameters have no other file.
 
 A checkpoint counts on the lines of the curve and the records of the history before it; these are on
 the disk before the checkpoint is. So a crash, even one of the whole computer, loses what was done
@@ -12,15 +13,12 @@ since the last checkpoint and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,12 +29,14 @@ from ..nn.models import Model
 from ..nn.network import Network
 from ..tools import files
 from ..tools.files import AnyPath
-from ..tools.forms import COUNT, POSITIVE, misfit
+from ..tools.forms import POSITIVE, misfit
 from .checkpoint import Checkpoint, CheckpointError
+from .curve import COLUMNS, CurveRow, TensorRecord, parameter_digest
+from .description import DESCRIPTION, identity_of
 from .lock import LOCK, FolderLock
 from .metrics import ACCURACY, METRICS, Metric
 
-__all__ = ["CurveRow", "RunError", "RunFolder", "TensorRecord", "default_folder", "parameter_digest"]
+__all__ = ["RunError", "RunFolder", "default_folder"]
 
 FORMAT = 1
 """Version of the folder's layout, kept in ``run.json``."""
@@ -44,126 +44,10 @@ KEPT_CHECKPOINTS = 3
 """Number of newest checkpoints that are kept."""
 _WAITS = (0.05, 0.2, 1.0)
 """Seconds that readers wait for somebody who cuts the folder back, before they complain."""
-_REGION = {"name": str, "base": COUNT, "words": COUNT, "moments?": [str]}
-_DESCRIPTION = {
-    "tensors": [{"name": str, "shape": [range(1 << 31)], "frac": int}],
-    "task?": str,
-    "source?": (None, {"path": (None, str), "part": (None, str), "digest": str}),
-    "scaling?": (None, {"centre": [float], "reach": [float]}),
-    "classes?": (None, [(str, float)]),
-    "forward?": dict,
-    "title?": str,
-    "created?": str,
-    "command?": str,
-    "device?": str,
-    "devices?": [str],
-    "shared?": {
-        "exchange": str,
-        "steps": COUNT,
-        "lost": COUNT,
-        "devices": [{"name": str, "samples": COUNT, "sent": COUNT, "received": COUNT}],
-        "payloads": {str: COUNT},
-        "float": COUNT,
-    },
-    "board?": (None, dict),
-    "steps?": POSITIVE,
-    "log_every?": POSITIVE,
-    "checkpoint_every?": POSITIVE,
-    "seed?": int,
-    "engine?": {str: int},
-    "recipe?": dict,
-    "phases?": [{"recipe": dict}],
-    "model?": {"layers": [dict], "loss": str},
-    "sizes?": [POSITIVE],
-    "numerics?": dict,
-    "samples?": {str: COUNT},
-    "metric?": str,
-    "stencil?": (None, str),
-    "network?": (None, str),
-    "initial?": (None, str),
-    "plan?": {"headings": [str], "lines": [[(str, int)]], "notes": [str]},
-    "memories?": [{"name": str, "depth": POSITIVE, "used": COUNT, "regions": [_REGION], "moments?": [str]}],
-    "versions?": {str: str},
-    "confusion?": {"step": COUNT, "counts": [[COUNT]]},
-    "progress?": {"step?": COUNT, "seconds?": float, "counters?": {str: COUNT}},
-    "activations?": [{"name": str, "width": int, "frac": int, "lowest": int, "highest": int, "clips": COUNT}],
-}
-"""What ``run.json`` may hold, in the terms of :func:`~dither.tools.forms.misfit`."""
 
 
 class RunError(RuntimeError):
     """A run folder cannot be used; the message is one line and says what to do."""
-
-
-def parameter_digest(parameters: ArrayLike) -> str:
-    """Returns the first 16 hexadecimal digits of the SHA-256 of all masters.
-
-    :param parameters: masters in logical order; hashed as int32, little-endian.
-    """
-    return hashlib.sha256(np.ascontiguousarray(parameters, "<i4").tobytes()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorRecord:
-    """A tensor in the history: its name, its shape and its number format."""
-
-    name: str
-    """Name of the tensor, such as ``0.core1``."""
-    shape: tuple[int, ...]
-    """Shape of the tensor as the model has it."""
-    frac: int
-    """Number of fraction bits of its master parameters."""
-
-    @property
-    def size(self) -> int:
-        """Number of parameters in the tensor."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class CurveRow:
-    """One line of ``curve.csv``: how a run does at one logged step."""
-
-    step: int
-    """Number of optimiser steps done."""
-    forwards: int
-    """Number of samples that went through the network so far, in training."""
-    macs: int
-    """Number of multiply-accumulates of training so far, local gradients included."""
-    train_loss: float
-    """Mean unperturbed training loss of the steps since the last line; NaN where there was none."""
-    loss: float
-    """Mean loss on held-out data."""
-    metric: float
-    """Figure of merit on held-out data, by the run's :class:`~dither.runs.metrics.Metric`.
-
-    The metric's name is the name of the column.
-    """
-    digest: str
-    """Digest of the masters, as from :func:`parameter_digest`."""
-
-    @classmethod
-    def parse(cls, values: Mapping[str, str]) -> CurveRow:
-        """Makes a row from the cells of a line, by column name.
-
-        :raises ValueError: if a cell is not a number where one is needed.
-        """
-        return cls(
-            int(values["step"]),
-            int(values["forwards"]),
-            int(values["macs"]),
-            float(values["train_loss"]),
-            float(values["loss"]),
-            float(values["metric"]),
-            values["digest"],
-        )
-
-    def cells(self) -> list[str]:
-        """Returns the cells of the line as text, in the order of the columns."""
-        return [str(getattr(self, field.name)) for field in fields(self)]
-
-
-_COLUMNS = [field.name for field in fields(CurveRow)]
 
 
 def default_folder(task: str, device: str, root: AnyPath = "runs") -> Path:
@@ -190,7 +74,7 @@ class RunFolder:
         self.path = Path(path)
         self.description = description
         self._lock = FolderLock(self.path)
-        if trouble := misfit(description, _DESCRIPTION):
+        if trouble := misfit(description, DESCRIPTION):
             raise RunError(f"{self.path / 'run.json'} is not a dither run's: {trouble}")
         self.tensors = [TensorRecord(t["name"], tuple(t["shape"]), t["frac"]) for t in description["tensors"]]
 
@@ -323,25 +207,12 @@ class RunFolder:
 
     @property
     def _header(self) -> list[str]:
-        return [self.metric.name if name == "metric" else name for name in _COLUMNS]
+        return [self.metric.name if name == "metric" else name for name in COLUMNS]
 
     @property
     def identity(self) -> str:
         """Digest of everything in ``run.json`` that the run's bits depend on."""
-        relevant = {
-            key: self.description.get(key) for key in ("task", "seed", "model", "recipe", "numerics", "tensors")
-        }
-        for key in ("stencil", "initial"):
-            if (value := self.description.get(key)) is not None:
-                relevant[key] = value
-        if source := self.description.get("source"):
-            relevant["task"] = source["digest"]  # Whatever its file is called.
-        if phases := self.description.get("phases"):
-            relevant["phases"] = phases
-            if any(phase.get("plateau") for phase in phases):
-                # Evaluations decide when the phase ends.
-                relevant["log_every"] = self.description.get("log_every")
-        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
+        return identity_of(self.description)
 
     def require(self, good: bool, complaint: str) -> None:
         """Checks a condition on this folder.
@@ -417,7 +288,7 @@ class RunFolder:
             raise RunError(f"{self._curve} is damaged: its first line should be {','.join(self._header)}")
         try:
             rows = [
-                CurveRow.parse(dict(zip(_COLUMNS, line.decode("ascii").split(","), strict=True)))
+                CurveRow.parse(dict(zip(COLUMNS, line.decode("ascii").split(","), strict=True)))
                 for line in lines[1:][:count]
             ]
         except ValueError as error:

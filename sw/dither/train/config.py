@@ -124,7 +124,7 @@ def config_text(
         "",
         "# A task by its name, or a file of one's own: DATA.npz, DATA.csv, a folder, CODE.py:NAME.",
         f"task = {_text(task)}",
-        "# golden, rtl, or a board's serial port: all give the same bits.",
+        "# golden, native, numpy, rtl, or a board's serial port: all give the same bits.",
         f"device = {_text(device)}",
         "# Rows and lanes decide cycles, never results; width and table_bits decide results.",
         f"engine = {_text(name) if named else _table(config.to_dict())}",

@@ -63,7 +63,7 @@ class Experiment:
     engine: EngineConfig
     """Engine that decides the number formats and whose cycles are reported."""
     device: str
-    """Name of the machine that trains: ``native``, ``golden``, ``rtl``, or a line to a board."""
+    """Machine that trains: one of :data:`dither.devices.DEVICES`, or a line to a board."""
     steps: int
     """Number of optimiser steps."""
     log_every: int
@@ -446,7 +446,8 @@ def _recipe(task: TrainingTask, model: Model, network: str | None, changes: Mapp
     """Returns a task's recipe for a model, with changes."""
     chosen = task.recipe_for(network)
     if task.engine is None and isinstance(chosen.estimator, tuple) and len(chosen.estimator) != len(model.layers):
-        chosen = replace(chosen, estimator=classifier_recipe(len(model.layers), task.steps).estimator)
+        suited = classifier_recipe(len(model.layers), task.steps)
+        chosen = replace(chosen, estimator=suited.estimator, rate=suited.rate)
     return Recipe.from_dict(chosen.to_dict() | dict(changes))
 
 
@@ -632,7 +633,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return now.successor(own, reported)
+        return now.successor(own, reported, number)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""

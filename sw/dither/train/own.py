@@ -35,7 +35,7 @@ HELD_OUT = 0.2
 """Fraction of the samples that is held out where nobody says which."""
 MOST_CLASSES = 1000
 """More different labels than these are no classes."""
-HIDDEN = (64, 32)
+HIDDEN = (128,)
 """Sizes of the hidden layers where nobody asks for others."""
 LARGEST_DENSE = 1 << 16
 """Most weights of a layer that is a plain matrix; a larger first layer is a tensor train."""
@@ -146,8 +146,12 @@ def classifier(features: int, classes: int, hidden: Iterable[int] = HIDDEN) -> M
 
 
 def classifier_recipe(layers: int, steps: int) -> Recipe:
-    """Returns the recipe for networks of a number of layers: learned feedback, exact at the end."""
-    return replace(_RECIPE, estimator=("mirror",) * (layers - 1) + ("exact",), schedule_steps=steps)
+    """Returns the recipe for networks of a number of layers: learned feedback, exact at the end.
+
+    Feedback from the network's end to early layers is right for small changes of those between.
+    """
+    rate = _RECIPE.rate if layers < 3 else _RECIPE.rate / 4
+    return replace(_RECIPE, estimator=("mirror",) * (layers - 1) + ("exact",), rate=rate, schedule_steps=steps)
 
 
 def equation_task(problem: Problem, stencil: str | None = None) -> EquationTask:

@@ -106,8 +106,8 @@ class Session:
         device.write_program(compiled.program)
         self.run(compiled.commands.setup())
 
-    def successor(self, compiled: Compiled, reported: Compiled) -> Session:
-        """Returns the session of another program on the same device."""
+    def successor(self, compiled: Compiled, reported: Compiled, phase: int) -> Session:
+        """Returns the session of another phase's program on the same device."""
         return Session(self.device, compiled, reported, longest=self.longest)
 
     def facts(self) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""Faults in the native machine's C++ are found by what holds it against the golden machine."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dither.native import build
+from tests.programs import programs
+
+from .test_native import ENGINES, OVERLAPS, Both
+from .test_native import test_the_last_of_several_writes_counts as hold_overlaps
+
+pytestmark = pytest.mark.slow
+
+FAULTS = {
+    "sums are cut, not rounded": ("contract.cpp", "sums[p][r] = all(0.5);", "sums[p][r] = all(0.0);"),
+    "one clip is missing": ("drain.h", "smaller(larger(exact, lowest), highest)", "larger(exact, lowest)"),
+    "clips of other threads are lost": ("sequencer.cpp", "tallies_[i].add(", "Tally().add("),
+    "lanes that are not there count": ("memories.h", "(1u << left) - 1", "0xFF"),
+    "an index register is ignored": ("sequencer.cpp", "fields.x_base + registers_[fields.x_index]", "fields.x_base"),
+    "weights are packed once": ("contract.cpp", "> packed_version_) return false;", "> ~0ull) return false;"),
+    "another rotation": ("generator.cpp", "ROTATIONS[round % 8]", "ROTATIONS[(round + 4) % 8]"),
+    "the last tile has all rows": ("contract.cpp", "{last_rows, row.stride}", "{row.count, row.stride}"),
+    "a moment stands still": ("update.cpp", "return rounded ? rounded : sign(way);", "return rounded;"),
+    "halves go up": ("loss.cpp", "+ (probability & 1)) >> shift", "+ 1) >> shift"),
+    "a sum is not taken": ("correlate.cpp", "words += totals;", "words = totals;"),
+    "signs are one place further": ("dither.cpp", "first_ + word + group", "first_ + 1 + word + group"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, right, wrong = FAULTS[name]
+    folder = Path(shutil.copytree(build.SOURCES, tmp_path / "broken"))
+    text = (folder / file).read_text()
+    assert right in text
+    (folder / file).write_text(text.replace(right, wrong))
+    monkeypatch.setattr(build, "SOURCES", folder)
+    monkeypatch.setenv("DITHER_CACHE", str(tmp_path / "cache"))
+    machines = {engine: Both(ENGINES[engine]) for engine in ("2x11", "8x35")}
+
+    @settings(
+        max_examples=300,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data(), engine=st.sampled_from(sorted(machines)))
+    def hold_against_golden(data: st.DataObject, engine: str) -> None:
+        both = machines[engine]
+        program = data.draw(programs(both.config, single=data.draw(st.booleans())))
+        both.run(program.words, program.inputs, program.expects)
+
+    with pytest.raises(AssertionError):
+        hold_against_golden()
+
+
+def test_writes_out_of_order_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(shutil.copytree(build.SOURCES, tmp_path / "broken"))
+    text = (folder / "contract.cpp").read_text()
+    (folder / "contract.cpp").write_text(text.replace("if (twice)", "if (false)"))
+    monkeypatch.setattr(build, "SOURCES", folder)
+    monkeypatch.setenv("DITHER_CACHE", str(tmp_path / "cache"))
+
+    def hold_against_golden() -> None:
+        for strides in OVERLAPS:
+            hold_overlaps(strides)
+
+    with pytest.raises(AssertionError):
+        hold_against_golden()

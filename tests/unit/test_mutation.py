@@ -1,0 +1,61 @@
+"""Scores of benches: what the solver says of faults, and the page."""
+
+from __future__ import annotations
+
+import pytest
+from amaranth.hdl import Const, Fragment, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tests.benches.mutation import Flip, Mutable
+from tests.mutation.equivalence import ALIVE, DIFFERENT, EQUIVALENT, decide
+from tests.mutation.page import page
+from tests.mutation.score import FOUND, Fate, Score
+
+
+class _Small(wiring.Component):
+    """A counter to two, whose third bit is never set, and a register that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__({"go": In(1), "out": Out(2)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        count, idle = Signal(2), Signal(1)
+        m.d.sync += idle.eq(self.go)
+        with m.If(self.go):
+            m.d.sync += count.eq(Mux(count == Const(2, 2), 0, count + 1))
+        m.d.comb += self.out.eq(count)
+        return m
+
+
+def _flips() -> dict[str, str]:
+    """What the solver says, by what each fault changes."""
+    whole = Mutable(_Small(), [])
+    Fragment.get(whole, None)
+    said = {}
+    for number in range(whole.flips):
+        mutable = Mutable(_Small(), [Flip(number)])
+        Fragment.get(mutable, None)
+        (place,) = mutable.places.values()
+        said[place] = decide(_Small, Flip(number))
+    return said
+
+
+@pytest.mark.slow
+def test_the_solver_tells_faults_that_matter_from_others() -> None:
+    said = _flips()
+    assert said["idle: (sig go) -> (^ (sig go) (const 1'd1))"] == EQUIVALENT
+    assert said["out: (sig count) -> (slice (^ (sig count) (const 1'd1)) 0:2)"] == DIFFERENT
+    assert ALIVE not in said.values()
+
+
+def test_the_page_has_scores_and_what_lives() -> None:
+    fates = [Fate("a", FOUND, "values differ")] * 8 + [Fate("b", EQUIVALENT, ""), Fate("x | y", ALIVE, "")]
+    score = Score("thing", 70, tuple(fates))
+    assert (score.matter, score.share) == (9, 8 / 9)
+    text = page([score], 10, 1)
+    assert "| thing | 70 | 10 | 1 | 8 | 88.9% |" in text
+    assert "| all | 70 | 10 | 1 | 8 | 88.9% |" in text
+    assert "| thing | `x ¦ y` | undecided |" in text
+    assert "`b`" not in text
