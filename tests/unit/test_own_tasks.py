@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,8 @@ def test_all_forms_of_the_same_samples_are_one_task() -> None:
         (["digit"], "did you mean digits"),
         (["a/b"], "there is no a/b"),
         (["nowhere.py"], "cannot read nowhere.py"),
+        (["run"], "run is a run's folder; --resume run goes on with it"),
+        (["pipe.csv"], "pipe.csv is no file"),
         (["wine.npz", "--stencil", "central:1"], "leave the stencil out"),
         (["wine.npz", "--data", "."], "leave the data folder out"),
         (["wine.npz", "--model", "0"], "must be"),
@@ -258,6 +261,9 @@ def test_all_forms_of_the_same_samples_are_one_task() -> None:
 )
 def test_odd_tasks(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     wine()
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    os.mkfifo("pipe.csv")
     assert main(["train", *arguments]) == 2
     assert message in said(capsys)
     assert not Path("runs").exists()

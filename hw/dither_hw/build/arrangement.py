@@ -125,7 +125,7 @@ class _Arrangement:
         if len(turns) < len(lanes):
             return False
         self.lanes: dict[tuple[int, int], Place] = {}
-        for key, sites in zip(sorted(lanes), turns[:: len(turns) // len(lanes)], strict=False):
+        for key, sites in zip(sorted(lanes), turns[:: 1 + (len(turns) >= 2 * len(lanes))], strict=False):
             for (_, name), site in zip(sorted(lanes[key]), sites, strict=True):
                 self._put(name, site)
             self.lanes[key] = sites[len(sites) // 2][0]

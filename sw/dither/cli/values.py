@@ -63,13 +63,13 @@ class TaskType(Suggesting):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the name of a task, or the text that names a file.
 
-        :raises click.UsageError: if it is neither, or there is no such file.
+        :raises click.UsageError: if it is neither, or a file of code cannot be read.
         """
         if value in self.names:
             return value
         if (source := Source.of(value)) is None:
             raise click.UsageError(f"unknown task {value!r}; {suggest(value, self.names)}; or a file: {FORMS}")
-        if source.code:
+        if source.code and source.path.is_file():
             # Whoever names code here wants it to be run.
             try:
                 trust.allow(source.path)
