@@ -13,7 +13,7 @@ import click
 import pytest
 
 import dither
-from dither.cli import cli
+from dither.cli.commands import cli
 from dither.cli.page import command_page
 
 ROOT = Path(__file__).parents[2]
