@@ -39,7 +39,6 @@ html_theme_options = {
     },
 }
 html_favicon = "_static/logo.svg"
-smartquotes = False  # options begin with two hyphens
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_copyright = False

@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 __all__ = ["Page", "Snippet", "snippets"]
 
@@ -80,7 +81,7 @@ class Page:
     """Executes the snippets of one page in a folder.
 
     :param folder: where commands run.
-    :param variables: environment variables of commands, next to those of this process.
+    :param variables: environment variables of commands and programs, next to those of this process.
     """
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
@@ -150,7 +151,8 @@ class Page:
 
     def _python(self, text: str) -> str | None:
         out = io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.chdir(self.folder):
+        same = mock.patch.dict(os.environ, self.environment)
+        with same, contextlib.redirect_stdout(out), contextlib.chdir(self.folder):
             exec(compile(text, "<snippet>", "exec"), self.names)
         self.printed = out.getvalue()
         return None

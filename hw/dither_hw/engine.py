@@ -10,8 +10,10 @@ from amaranth.lib import data, wiring
 from dither.arch.config import EngineConfig
 from dither.arch.isa import INSTRUCTIONS, OPCODE_BITS, Memory
 from dither.arch.streams import slots
+from dither.arch.timing import MEMORY_LATENCY
 
 from .base.interfaces import EnginePorts, instruction_layout
+from .base.pipeline import delay_line
 from .contract.contract import ContractUnit
 from .contract.dither import DitherUnit
 from .control.host import HostRegisters
@@ -171,9 +173,13 @@ class Engine(wiring.Component):
         straight.
         """
         config = self.config
+        local = bool(config.local_learning)
         parts, part_bits = config.word_parts, config.part_bits
+        cut = set(_STATE.values()) - ({Memory.GRADIENT} if local else set())  # memories whose words are parts
         names: dict[BankedMemory, str] = {}
         chosen: dict[BankedMemory, Signal] = {}
+        places: dict[BankedMemory, Signal] = {}  # of the part that a unit reads
+        parted: dict[BankedMemory, Value] = {}  # that part, when it comes
         transfer, contract, loss = units[Unit.TRANSFER], units[Unit.CONTRACT], units[Unit.LOSS]
         parameters, update = units[Unit.PARAMETER], units[Unit.UPDATE]
         # What LOAD writes, a cycle later: streams and memories are far apart.
@@ -191,42 +197,45 @@ class Engine(wiring.Component):
             return own
 
         def memory(name: str, depth: int, banks: int, bits: int, kind: Memory, *, enables: int = 1) -> BankedMemory:
-            """A memory of whole words, whose parts have enables, or a state's, whose words are
-            parts.
-            """
-            whole = kind not in _STATE.values()
+            """A memory of whole words, whose parts have enables, or one whose words are parts."""
+            whole = kind not in cut
             bank = BankedMemory(depth=depth, banks=banks, bits=bits, enables=enables)
             m.submodules[name], names[bank] = bank, name
             chosen[bank] = Signal(name=f"{name}_chosen")
             m.d.sync += chosen[bank].eq(transfer.memory == kind)
             with m.If(chosen[bank]):
-                place = loaded_place[:part_bits] if whole else 0
-                m.d.comb += bank.write.enable.eq(spread(loads << place, bank))
+                m.d.comb += bank.write.enable.eq(spread(loads << loaded_place[:part_bits] if whole else loads, bank))
             for port, addr in ((bank.write, loaded_place), (bank.read, transfer.place)):
                 m.d.comb += port.addr.eq(addr >> part_bits if whole else addr)
+            places[bank] = Signal(part_bits, name=f"{name}_place")
             return bank
 
         def spread(enable: Value, bank: BankedMemory) -> Value:
-            """As many enables as a memory has, where there is one for all of them."""
-            return enable if len(enable) == len(bank.write.enable) else enable.replicate(len(bank.write.enable))
+            """As many enables as a memory has, of fewer that stand for as many banks each."""
+            return Cat(bit.replicate(len(bank.write.enable) // len(enable)) for bit in enable)
 
         def reader(bank: BankedMemory, unit: Unit, port: Any) -> None:
+            """Lets a unit read words, or parts of whole words, whose addresses are places."""
+            partly = len(port.data) < len(bank.read.data)
             with m.If(owns(unit, f"{names[bank]}_read")):
-                m.d.comb += bank.read.addr.eq(port.addr)
-            m.d.comb += port.data.eq(bank.read.data)
+                m.d.comb += bank.read.addr.eq(port.addr >> part_bits if partly else port.addr)
+                m.d.comb += places[bank].eq(port.addr)
+            m.d.comb += port.data.eq(parted[bank] if partly else bank.read.data)
 
         def writer(bank: BankedMemory, unit: Unit, port: Any) -> None:
+            """Lets a unit write words, or parts of whole words."""
+            given = len(port.data) // bank.bits
+            partly = len(port.enable) == 1 and given < bank.banks
+            enable = port.enable << port.addr[:part_bits] if partly else port.enable
             with m.If(owns(unit, f"{names[bank]}_write")):
                 m.d.comb += [
-                    bank.write.enable.eq(spread(port.enable, bank)),
-                    bank.write.addr.eq(port.addr),
+                    bank.write.enable.eq(spread(enable, bank)),
+                    bank.write.addr.eq(port.addr >> part_bits if partly else port.addr),
                 ]
-            given = len(port.data) // bank.bits
             for i in range(bank.banks):
                 with m.If(owns(unit, f"{names[bank]}{i}")):
                     m.d.comb += bank.part(bank.write.data, i).eq(bank.part(port.data, i % given))
 
-        local = bool(config.local_learning)
         activation = memory(
             "activation",
             config.activation_depth,
@@ -238,7 +247,8 @@ class Engine(wiring.Component):
         if local:
             # The loss unit writes one number into one lane. Of it and the transfer unit, whoever is
             # idle gives zero.
-            m.d.comb += activation.write.data.eq(loaded | loss.result.data.replicate(config.lanes))
+            beat = loaded[: activation.bits * config.part_lanes].replicate(parts)
+            m.d.comb += activation.write.data.eq(beat | loss.result.data.replicate(config.lanes))
             with m.If(owns(Unit.LOSS, "activation_write")):
                 m.d.comb += [
                     activation.write.enable.eq(loss.result.enable),
@@ -265,10 +275,16 @@ class Engine(wiring.Component):
 
         state = {
             name: memory(name, depth * parts, config.part_rows, slots(config, kind)[1], kind)
+            if kind in cut
+            else memory(name, depth, rows, slots(config, kind)[1], kind, enables=parts)
             for name, kind in _STATE.items()
         }
         for name, bank in state.items():
-            m.d.comb += bank.write.data.eq(loaded)
+            width = bank.bits * config.part_rows
+            if bank.banks > config.part_rows:
+                arrived = delay_line(m, places[bank], MEMORY_LATENCY, f"{name}_place")[-1]
+                parted[bank] = bank.read.data.word_select(arrived, width)
+            m.d.comb += bank.write.data.eq(loaded[:width].replicate(bank.banks // config.part_rows))
             reader(bank, Unit.UPDATE, getattr(update, name))
             writer(bank, Unit.UPDATE, getattr(update, f"{name}_write"))
         reader(state["master"], Unit.PARAMETER, parameters.master)
@@ -287,18 +303,17 @@ class Engine(wiring.Component):
         stores = Signal()
         m.d.sync += stores.eq(transfer.stores)
         for bank in (activation, weight, *state.values()):
-            whole = bank in (activation, weight)
-            places = bank.banks // parts if whole else bank.banks
-            for first in range(0, bank.banks, places):
+            together = config.part_lanes if bank is activation else config.part_rows
+            for first in range(0, bank.banks, together):
                 part = []
-                for i in range(first, first + places):
+                for i in range(first, first + together):
                     wanted = Signal(name=f"{names[bank]}{i}_stored_copy")
-                    due = transfer.place[:part_bits] == first // places if whole else 1
+                    due = transfer.place[:part_bits] == first // together if bank.banks > together else 1
                     m.d.sync += wanted.eq(stores & chosen[bank] & due)
                     value = Signal(bank.bits, name=f"{names[bank]}{i}_stored", reset_less=True)
                     m.d.sync += value.eq(bank.part(bank.read.data, i) & wanted.replicate(bank.bits))
                     part.append(_extend(value, pitch) if bank is weight else value)
-                gathered["others" if whole else "state"] |= Cat(*part)
+                gathered["state" if bank in state.values() else "others"] |= Cat(*part)
         m.d.sync += [near_state.eq(gathered["state"]), others.eq(gathered["others"])]
         m.d.sync += transfer.read_data.eq(near_state | others)
         self._connect_tables(m, transfer, contract, loss, update)

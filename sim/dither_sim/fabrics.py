@@ -27,8 +27,14 @@ GW1N = Fabric("GW1NR-LV9QN88PC6/I5")
 """The GW1NR-9 of the Tang Nano 9K, in simulations."""
 
 _GOWIN = Path(__file__).with_name("gowin.sv")
-CELL_MODELS = {ECP5: Path(__file__).with_name("ecp5.sv"), GW1N: _GOWIN, GW2A: _GOWIN}
-"""SystemVerilog files with this project's own models of cells that the gateware instantiates.
+CELL_MODELS = {
+    ECP5: Path(__file__).with_name("ecp5.sv"),
+    GW1N: _GOWIN,
+    GW2A: _GOWIN,
+    ICE40UP5K: Path(__file__).with_name("ice40.sv"),
+}
+"""SystemVerilog files with this project's own models of cells.
 
-Yosys has no models of multipliers and block RAMs of these FPGAs.
+Yosys has no models of multipliers and block RAMs of ECP5 and of Gowin's FPGAs, nor of logic cells
+as nextpnr places them that Verilator takes.
 """

@@ -22,7 +22,7 @@ from dither.tools.toolchain import run_yosys, yosys_version
 from dither_hw import vendor
 from dither_hw.vendor import gowin
 
-from .fabrics import CELL_MODELS, GW2A, ICE40UP5K, Fabric
+from .fabrics import CELL_MODELS, ICE40UP5K, Fabric
 
 __all__ = ["cell_models", "emit_netlist"]
 
@@ -73,11 +73,12 @@ def cell_models(fabric: Fabric = ICE40UP5K) -> str:
     :raises DeviceError: if Yosys is missing, or its models are not as expected.
     """
     if vendor.family(fabric) == vendor.GOWIN:
-        own = CELL_MODELS[GW2A].read_text()
         text = _yosys_models("gowin", {f"LUT{size}": ("F", "INIT", size) for size in range(1, 5)})
-        named = set(_MODULE_NAME.findall(own))
-        return _MODULE.sub(lambda match: "" if match["name"] in named else match[0], text) + own
-    return "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + _yosys_models("ice40", {"SB_LUT4": ("O", "LUT_INIT", 4)})
+    else:
+        text = "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n" + _yosys_models("ice40", {"SB_LUT4": ("O", "LUT_INIT", 4)})
+    own = CELL_MODELS[fabric].read_text()
+    named = set(_MODULE_NAME.findall(own))
+    return _MODULE.sub(lambda match: "" if match["name"] in named else match[0], text) + own
 
 
 _MODULE_NAME = re.compile(r"^module (\w+)", re.MULTILINE)

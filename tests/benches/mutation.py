@@ -14,19 +14,20 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Protocol
 
-from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
 
 # Amaranth keeps its statements' classes to itself; nothing else can tell an assignment from a
 # switch.
-from amaranth.hdl._ast import Assign, Concat, Operator, Slice, Statement, Switch, SwitchValue
+from amaranth.hdl._ast import Assign, Concat, Operator, Part, Slice, Statement, Switch, SwitchValue
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from .runner import BenchError, run_bench
+from .runner import BenchError, compile_bench, run_compiled
 
-__all__ = ["Change", "Flip", "Mutable", "Mutation", "Place", "flips", "survivors"]
+__all__ = ["SELECT", "Change", "Flip", "Mutable", "Mutation", "Place", "flips", "survivors"]
 
-_SELECT = "tests.benches.select_mutation"
+SELECT = "tests.benches.select_mutation"
+"""Bench that chooses the fault; it stands before the bench proper."""
 _OPPOSITES = {
     "+": "-",
     "-": "+",
@@ -87,8 +88,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Flip:
-    """An anonymous fault: the component's ``number``-th operator, constant or multiplexer is
-    another.
+    """An anonymous fault: the component's ``number``-th operator, constant, multiplexer or end of a
+    signal is another.
     """
 
     number: int
@@ -191,10 +192,15 @@ def _like(value: Value, model: Value) -> Value:
 
 
 def _flipped(value: Value) -> Iterator[Value]:
-    """The value with one of its operators, constants or multiplexers changed, for each of them."""
+    """The value with one of its operators, constants, signals' ends or multiplexers changed, for
+    each of them.
+    """
     match value:
         case Const() if len(value):
             yield Const(value.value ^ 1, value.shape())
+        case Signal() if len(value):
+            for bit in sorted({0, len(value) - 1}):
+                yield _like(value ^ (1 << bit), value)
         case Operator():
             if value.operator == "~":
                 yield value.operands[0]
@@ -209,6 +215,11 @@ def _flipped(value: Value) -> Iterator[Value]:
         case Slice():
             for flipped in _flipped(value.value):
                 yield _like(flipped, value.value)[value.start : value.stop]
+        case Part():
+            for flipped in _flipped(value.value):
+                yield Part(_like(flipped, value.value), value.offset, value.width, value.stride)
+            for flipped in _flipped(value.offset):
+                yield Part(value.value, _like(flipped, value.offset), value.width, value.stride)
         case Concat():
             for i, part in enumerate(value.parts):
                 for flipped in _flipped(part):
@@ -253,18 +264,19 @@ def survivors(
     :raises BenchError: if the bench fails on the component as it is.
     """
 
-    def run(number: int) -> Mutable:
-        mutable = Mutable(component(), mutations)
-        modules = f"{_SELECT},tests.benches.{bench_module}"
-        run_bench(mutable, modules, name=name, parameters={**parameters, "mutation": number}, timeout=timeout)
-        return mutable
+    mutable = Mutable(component(), mutations)
+    binaries = compile_bench(mutable, name)
 
-    places = run(0).places
+    def run(number: int) -> None:
+        modules = f"{SELECT},tests.benches.{bench_module}"
+        run_compiled(binaries, modules, name=name, parameters={**parameters, "mutation": number}, timeout=timeout)
+
+    run(0)
     alive = []
     for number, mutation in enumerate(mutations, 1):
         try:
             run(number)
         except BenchError:
             continue
-        alive.append(f"{mutation.name}: {places[mutation]}")
+        alive.append(f"{mutation.name}: {mutable.places[mutation]}")
     return alive

@@ -23,7 +23,7 @@ from dither.tools.cache import cache_directory, cached, digest
 from dither_sim.fabrics import Fabric
 from dither_sim.verilog import emit
 
-__all__ = ["BenchError", "bench_config", "bench_parameters", "run_bench"]
+__all__ = ["BenchError", "bench_config", "bench_parameters", "compile_bench", "run_bench", "run_compiled"]
 
 SEED = 20240229
 """Random seed of every bench run."""
@@ -75,8 +75,40 @@ def run_bench(
     :raises DeviceError: if a tool is missing.
     """
     __tracebackhide__ = True
+    run_compiled(
+        compile_bench(component, name, waves=waves, fabric=fabric),
+        bench_module,
+        name=name,
+        parameters=parameters,
+        waves=waves,
+        timeout=timeout,
+    )
+
+
+def compile_bench(component: Any, name: str, *, waves: bool = False, fabric: Fabric | None = None) -> Path:
+    """Returns the directory of a component's compiled simulation, for :func:`run_compiled`.
+
+    :raises BenchError: if it does not compile.
+    :raises DeviceError: if a tool is missing.
+    """
+    return _build(emit(component, name, fabric=fabric), name, waves)
+
+
+def run_compiled(
+    binaries: Path,
+    bench_module: str,
+    *,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    waves: bool = False,
+    timeout: float = 300.0,
+) -> None:
+    """Runs a bench on what :func:`compile_bench` has made; all else is as for :func:`run_bench`.
+
+    :raises BenchError: if any test fails.
+    """
+    __tracebackhide__ = True
     module = bench_module if "." in bench_module else f"tests.benches.{bench_module}"
-    binaries = _build(emit(component, name, fabric=fabric), name, waves)
     environment = {_PARAMETERS: json.dumps(dict(parameters or {}), default=EngineConfig.to_dict)}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         place = cache_directory() / "waves" / name if waves else Path(scratch)

@@ -11,9 +11,7 @@ from tests.benches.runner import run_bench
 SMALL = {"activation_depth": 64, "parameter_depth": 32, "program_depth": 256, "table_bits": 6}
 CONFIGURATIONS = {
     "2x4_w18": EngineConfig(rows=2, lanes=4, activation_tables=2, lanes_per_table=2, rounds_per_cycle=2, **SMALL),
-    "4x8_parts": EngineConfig(
-        rows=4, lanes=8, word_parts=4, activation_tables=1, lanes_per_table=4, local_learning=0, **SMALL
-    ),
+    "4x8_parts": EngineConfig(rows=4, lanes=8, word_parts=4, activation_tables=1, lanes_per_table=4, **SMALL),
     "1x3_w16": EngineConfig(rows=1, lanes=3, width=16, activation_tables=0, lanes_per_table=1, **SMALL),
 }
 PATTERNS = [("always", "always"), ("bursts", "bursts"), ("alternate", "reluctant")]

@@ -13,9 +13,9 @@ CONFIGURATIONS = {
     "r2_w16": EngineConfig(rows=2, width=16, rounds_per_cycle=2),
     "r2_w18_narrow": EngineConfig(rows=2, wide_probes=0, rounds_per_cycle=4),
     "r4_w18": EngineConfig(rows=4, rounds_per_cycle=4),
-    "r4_w18_parts": EngineConfig(rows=4, rounds_per_cycle=2, word_parts=2, local_learning=0),
+    "r4_w18_parts": EngineConfig(rows=4, rounds_per_cycle=2, word_parts=2),
     "r8_w16": EngineConfig(rows=8, width=16),
-    "r8_w16_parts": EngineConfig(rows=8, width=16, rounds_per_cycle=4, word_parts=8, local_learning=0),
+    "r8_w16_parts": EngineConfig(rows=8, width=16, rounds_per_cycle=4, word_parts=8),
     "r8_w18": EngineConfig(rows=8, rounds_per_cycle=2),
 }
 

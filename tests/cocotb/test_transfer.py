@@ -10,9 +10,9 @@ from tests.benches.beats import PATTERNS
 from tests.benches.runner import run_bench
 
 CONFIGURATIONS = {
-    "narrow": EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
+    "narrow": EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16, local_learning=0),
     "wide": EngineConfig(rows=2, lanes=6, lanes_per_table=3),
-    "parts": EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0),
+    "parts": EngineConfig(rows=4, lanes=8, word_parts=4),
 }
 
 

@@ -14,8 +14,8 @@ CONFIGURATIONS = {
     "r2": EngineConfig(rows=2, table_bits=10),
     "r4": EngineConfig(rows=4, table_bits=9),
     "r8": EngineConfig(rows=8, table_bits=7),
-    "r8_parts": EngineConfig(rows=8, word_parts=4, local_learning=0),
-    "r2_parts": EngineConfig(rows=2, word_parts=2, local_learning=0),
+    "r8_parts": EngineConfig(rows=8, word_parts=4),
+    "r2_parts": EngineConfig(rows=2, word_parts=2),
 }
 
 

@@ -51,6 +51,16 @@ ENGINES = {
         activation_tables=1,
         lanes_per_table=4,
         wide_probes=0,
+    ),
+    "4x4 parts": EngineConfig(
+        rows=4,
+        lanes=4,
+        word_parts=2,
+        activation_depth=128,
+        parameter_depth=48,
+        table_bits=6,
+        activation_tables=1,
+        lanes_per_table=2,
         local_learning=0,
     ),
     "8x3 w16": EngineConfig(

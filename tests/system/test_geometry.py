@@ -2,10 +2,12 @@
 predicted.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dither.arch.config import preset
+from dither.arch.config import EngineConfig, preset
 from dither.arch.isa import Rule
 from dither.compiler import Collocation, Labelled, compile
 from dither.golden import GoldenMachine, predict
@@ -35,6 +37,12 @@ RECIPES = {
     "gaussian": Recipe(batch=64, tile=32, distribution="gaussian", sides="two", mu=2**-6, rate=2**-7),
     "coordinates": Recipe(batch=64, tile=32, estimator="coordinate", mu=2**-6, rate=2**-7),
 }
+LOCAL = {
+    "mirror": Recipe(batch=64, tile=32, estimator=("mirror", "exact"), activity_mu=2**-4, rate=2**-7),
+    "regression": Recipe(batch=64, tile=32, probes=2, estimator=("regression", "exact"), mu=2**-6, rate=2**-7),
+    "tensorwise": RECIPES["tensorwise, antithetic, momentum"],
+}
+PARTS = EngineConfig(rows=4, lanes=8, activation_depth=4096, parameter_depth=2048)
 STEPS = 3
 
 
@@ -98,6 +106,17 @@ def test_rtl_of_every_geometry_gives_the_golden_bits(engine, expected):
         for make, name in CASES:
             for want, got in zip(expected[make, name], trained(device, *arranged(make, name)), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=f"{make.__name__}, {name}")
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_words_in_parts_learn_the_golden_bits(parts):
+    """Gradients are whole words then, all else that UPDATE and ACCUMULATE read are parts."""
+    model, inputs, targets = digits()
+    with VerilatedDevice(replace(PARTS, word_parts=parts)) as device:
+        for name, recipe in LOCAL.items():
+            wanted = trained(GoldenMachine(preset("4x32")), model, recipe, inputs, targets)
+            for want, got in zip(wanted, trained(device, model, recipe, inputs, targets), strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=name)
 
 
 EQUATIONS = {

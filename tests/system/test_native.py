@@ -39,7 +39,9 @@ class Both:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.golden, self.native = GoldenMachine(config, monitor=True), NativeMachine(config, monitor=True)
-        self.silent = NativeMachine(config)  # what is not watched takes other ways through the code
+        self.silent = NativeMachine(
+            config, threads=3, shared_from=0
+        )  # what is not watched takes other ways through the code
 
     def run(self, words: Sequence[int], inputs: Sequence[Segment] = (), expects: Sequence[Expect] = ()) -> str | None:
         """Runs a program and returns how it faults, if it does."""

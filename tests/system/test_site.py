@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,11 @@ import click
 import pytest
 
 import dither
+from dither.boards import PLATFORM_VARIABLE
 from dither.cli.commands import cli
 from dither.cli.page import command_page
+from dither.data import DATA_VARIABLE
+from dither.tools.toolchain import FPGA_TOOLS
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "tutorials" / "digits-to-board.ipynb"
@@ -43,6 +47,15 @@ def test_the_python_page_has_every_name() -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text()
     listed = re.findall(r"^\.\. auto\w+:: dither\.(?:[\w.]+\.)?(\w+)$", page, re.MULTILINE)
     assert sorted(listed) == sorted(dither.__all__)
+
+
+def test_the_page_of_environment_variables_has_all_of_them() -> None:
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    listed = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page))
+    asked = {DATA_VARIABLE, PLATFORM_VARIABLE}
+    sources = "".join(path.read_text() for path in (ROOT / "sw").rglob("*.py"))
+    asked |= set(re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', sources)) - {"PATH"}
+    assert listed == asked | {tool.variable for tool in FPGA_TOOLS.values()}
 
 
 def test_every_page_can_be_reached() -> None:
@@ -108,5 +121,32 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "https://" not in re.sub(r"<footer.*?</footer>|<!--.*?-->", "", front, flags=re.DOTALL)
     for name in ("engine", "memories", "program", "step"):
         assert (tmp_path / "site" / "_images" / f"{name}.svg").is_file()
-    found = (tmp_path / "site" / "explanation" / "step.html").read_text()
-    assert "10,381" in found
+
+
+def written() -> list[str]:
+    """Every command line of dither in a block of code, on any page and in the help of commands."""
+    pages = [path.read_text() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]]
+    lines = set()
+    for text in [command_page(), *pages]:
+        inside = False
+        for line in text.replace("\\\n", " ").splitlines():
+            inside ^= line.startswith("```")
+            match = re.match(r"(?:\$ | {4})?dither (\S.*)", line)
+            if match and not line.endswith("[OPTIONS]") and (inside or line.startswith("    ")):
+                lines.add(re.sub(r"\s+# .*| {2,}.*", "", match[1]).strip())
+    return sorted(lines)
+
+
+@pytest.mark.parametrize("line", written())
+def test_commands_that_are_written_down_are_commands(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in ("CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
+    (tmp_path / "heat.py").touch()
+    # What stands behind a pipe, && or > is for the shell.
+    name, *words = shlex.split(re.split(r" (?:[|&>]|\.\.\.)", line)[0])
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    command.make_context(name, words)

@@ -18,7 +18,8 @@ def execute(page: Path, chosen: list[Snippet], tmp_path: Path) -> None:
     path = f"{command_folder(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}"
     folder = tmp_path / "folder"
     folder.mkdir()
-    runner = Page(folder, {"PATH": path, "PYTHONUNBUFFERED": "1"})
+    own = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "STATE")}
+    runner = Page(folder, {"PATH": path, "PYTHONUNBUFFERED": "1", **own})
     try:
         for snippet in chosen:
             wrong = runner.run(snippet)

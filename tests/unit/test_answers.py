@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from dither.cli.answers import Answer
 from dither.runs import RunFolder, parameter_digest
 from tests.unit.test_cli import QUICK
 
-RECORDS = Path(__file__).parents[2] / "docs" / "results"
+DOCS = Path(__file__).parents[2] / "docs"
+RECORDS, PAGE = DOCS / "results", DOCS / "reference" / "exit-codes.md"
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answered(capsys: pytest.CaptureFixture[str]) -> Any:
     """Standard output, all of which must be one JSON object."""
     return json.loads(capsys.readouterr().out)
+
+
+def documented(command: str) -> set[str]:
+    """Keys of a command's JSON object, and of those in it, as the page has them."""
+    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    return set(re.findall(r"`(\w+)`", row))
 
 
 def cases(path: str) -> dict[str, tuple[str, str] | None]:
@@ -58,6 +66,7 @@ def test_train_answers_with_the_runs_figures(capsys: pytest.CaptureFixture[str])
     told = answered(capsys)
     last = RunFolder.open(Path("run")).curve()[-1]
     assert (told["run"], told["finished"], told["step"]) == ("run", True, 4)
+    assert set(told) == documented("train") - {"relative_l2"}
     assert (told["digest"], told["loss"], told["accuracy"]) == (last.digest, last.loss, last.metric)
     assert cases("made/train.xml") == {"train digits on golden: run": None}
     assert main(["train", "--resume", "run", "--steps", "6", "--json"]) == 0
@@ -78,6 +87,7 @@ def test_compare_names_what_differs(finished: Path, tmp_path: Path, capsys: pyte
     assert main(["compare", str(finished), str(other.path), *arguments]) == 1
     told = answered(capsys)
     assert told["identical"] is False
+    assert {*told, *told["difference"]} == documented("compare")
     assert told["difference"]["step"] == rows[1].step
     assert told["difference"]["raw"] == [int(history[1, 0]) - 1, int(history[1, 0])]
     assert list(cases("compare.xml").values()) == [("failure", told["reason"])]
@@ -104,6 +114,7 @@ def test_repeat_has_a_case_for_each_record(capsys: pytest.CaptureFixture[str]) -
     folders = [str(RECORDS / "digits-random-1"), "damaged", str(RECORDS / "baseline-hjb")]
     assert main(["repeat", *folders, "--steps", "1", "--json", "--junit", "repeat.xml"]) == 1
     told, found = answered(capsys), cases("repeat.xml")
+    assert {*told, *told["records"][0]} == documented("repeat")
     assert [record["identical"] for record in told["records"]] == [True, False]
     assert found[folders[0]] is None
     assert found["damaged"] is not None
@@ -114,12 +125,14 @@ def test_repeat_has_a_case_for_each_record(capsys: pytest.CaptureFixture[str]) -
 def test_boards_and_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boards", "--json", "--junit", "boards.xml"]) == 0
     told = answered(capsys)
+    assert set(told["icebreaker"]) == documented("boards")
     assert {name: board["engine_digest"] for name, board in told.items()} == {
         name: board.engine.digest() for name, board in boards().items()
     }
     assert list(cases("boards.xml")) == list(told)
     assert main(["info", "--json", "--junit", "info.xml"]) == 0
     told = answered(capsys)
+    assert set(told) == documented("info")
     assert "digits" in told["tasks"]
     assert list(cases("info.xml")) == list(told["tools"])
 
@@ -131,3 +144,11 @@ def test_json_has_no_nan_and_xml_no_control_characters(tmp_path: Path, capsys: p
     answer.close()
     assert answered(capsys) == {"loss": None, "path": str(tmp_path), "list": [1.5, None]}
     assert cases(str(tmp_path / "odd.xml")) == {"a b": ("failure", "bell  <&>")}
+
+
+def test_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "digits", "--board", "icebreaker", "--json", "--junit", "fit.xml"]) == 0
+    told = answered(capsys)
+    assert told["fits"] is True
+    assert set(told) == documented("fit")
+    assert list(cases("fit.xml").values()) == [None]

@@ -45,10 +45,13 @@ ALLOWED = {
     "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
     "dither.bench": "arch compiler devices golden nn recipe",
     "dither.diagrams": "arch compiler golden train",
+    # Many machines: above all that one run needs.
+    "dither.cluster": "arch compiler data devices golden link tools train",
+    "dither.sweep": "arch cluster compiler recipe report runs tools train",
     # People.
     "dither.fit": "arch boards compiler link nn recipe report runs store tools train",
-    "dither.cli": "api arch baselines bench bitstreams boards data devices diagrams fit inference link nn "
-    "physics recipe report runs tools train dither_hw.build",
+    "dither.cli": "api arch baselines bench bitstreams boards cluster data devices diagrams fit inference "
+    "link nn physics recipe report runs sweep tools train dither_hw.build",
     # Gateware: what it takes from the software is the contract, and what builds need.
     "dither_hw.vendor": "",
     "dither_hw.base": "dither.arch vendor",
@@ -71,6 +74,7 @@ ALLOWED = {
     "dither_sim.registers": "",
     "dither_sim.verilog": "dither.arch dither.tools fabrics registers",
     "dither_sim.netlist": "dither.arch dither.tools dither_hw.vendor fabrics",
+    "dither_sim.placed": "dither.arch dither.boards dither_hw.board fabrics netlist",
     "dither_sim.cxxrtl": "dither.arch dither.tools",
     "dither_sim.verilated": "dither.arch dither.tools dither_hw.engines cxxrtl fabrics netlist verilog",
     "dither_sim.memory": "dither.arch dither.store dither.tools dither_hw.sdram dither_hw.store verilated verilog",

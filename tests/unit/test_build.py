@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,14 @@ from click.testing import CliRunner
 
 import dither_hw.build
 from dither.arch.device import DeviceError
-from dither.boards import Board, BoardError, Budget, board
+from dither.boards import Board, BoardError, Budget, board, boards
 from dither.cli.build import build as build_command
+from dither_hw import vendor
 from dither_hw.board.board import StartUp, create_platform
 from dither_hw.build import BuildResult, Standing, build
 from dither_hw.build.design import design_of
-from dither_hw.build.floorplan import unit_of
+from dither_hw.build.floorplan import PlacedCell, floor_plan, read_cells, unit_of
+from dither_hw.build.path import stops, summary
 from dither_hw.build.processes import Processes
 from dither_hw.build.progress import nextpnr_phase, yosys_phase
 from dither_hw.build.resources import Usage, verdicts
@@ -80,6 +82,7 @@ def test_what_a_build_leaves(result: BuildResult) -> None:
     assert sorted(path.name for path in result.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.bin",
@@ -126,6 +129,9 @@ def test_page(result: BuildResult) -> None:
     assert result.report["bitstream"]["sha256"] in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
     assert "block RAMs" in page
+    assert "The slowest path leads from " in page
+    assert "die of 26 × 32 tiles" in page
+    assert not re.search(r"\d,\d{3}\b", re.sub(r"<[^>]*>", " ", page))
 
 
 def test_progress(standings: list[Standing], result: BuildResult) -> None:
@@ -201,6 +207,7 @@ def test_gowin(place: Path) -> None:
     assert sorted(path.name for path in made.folder.iterdir()) == [
         "nextpnr.json",
         "nextpnr.log",
+        "placed.json.gz",
         "report.html",
         "report.json",
         "top.cst",
@@ -418,3 +425,93 @@ def test_units() -> None:
     assert unit_of("core.engine.loss$178.sum_LUT4") == "engine.loss"
     assert unit_of("core.count_TRELLIS_FF_Q_1") == "core"
     assert unit_of("$gbuf$clk") == "top"
+
+
+CELLS = [
+    *(PlacedCell("engine.path", "logic", 1, 1) for _ in range(8)),
+    *(PlacedCell("engine.path", "logic", 2, 1) for _ in range(2)),
+    PlacedCell("link", "logic", 2, 1),
+    PlacedCell("engine.path", "multiplier", 0, 3),
+    PlacedCell("engine.state", "block RAM", 0, 0),
+    PlacedCell("top", "pin", 4, 0),
+]
+
+
+def test_the_floor_plan_shows_the_whole_die() -> None:
+    plan = floor_plan(CELLS, (26, 32))
+    assert (plan.columns, plan.rows) == (26, 32)
+    assert plan.grid.count("M") == 25 + 31
+    path, *others = plan.areas
+    assert (path.name, path.color, path.cells) == ("engine.path", 0, 11)
+    assert path.tiles == [(0.3 + 0.7 * 3 / 8, "M2 1h1v1h-1z"), (1.0, "M1 1h1v1h-1z")]
+    assert [kind for kind, _ in path.marks] == ["multiplier"]
+    assert {area.name for area in others} == {"link", "engine.state", "top"}
+    assert plan.kinds == ["multiplier", "block RAM", "pin"]
+    known = floor_plan(CELLS, None)
+    assert (known.columns, known.rows) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("flow", "bel", "types"),
+    [
+        ("ice40", "X3/Y7/lc0", ("ICESTORM_LC", "ICESTORM_DSP", "ICESTORM_RAM", "SB_IO")),
+        ("ecp5", "X3/Y7/SLICEA.LUT0", ("TRELLIS_COMB", "MULT18X18D", "DP16KD", "TRELLIS_IO")),
+        ("gowin", "X3Y7/LUT0", ("LUT2", "MULT18X18", "SDPB", "IBUF")),
+        ("gowin", "X3Y7/LUT0", ("DFFS", "MULT18X18", "SDPX9B", "TBUF")),
+    ],
+)
+def test_placed_cells_of_every_family_are_read(flow: str, bel: str, types: Sequence[str], tmp_path: Path) -> None:
+    cells = {f"core.link.{name}": {"type": name, "attributes": {"NEXTPNR_BEL": bel}} for name in (*types, "VCC")}
+    (tmp_path / "placed.json").write_text(json.dumps({"modules": {"top": {"cells": cells}}}))
+    kinds = ("logic", "multiplier", "block RAM", "pin")
+    (family,) = [each for each in vendor.FLOWS if each.name == flow]
+    assert read_cells(tmp_path / "placed.json", family.kinds) == [PlacedCell("link", kind, 3, 7) for kind in kinds]
+
+
+def test_small_parts_of_a_floor_plan_share_a_grey() -> None:
+    cells = [PlacedCell(f"unit{unit}", "logic", unit, 0) for unit in range(15) for _ in range(20 - unit)]
+    *areas, others = floor_plan(cells, None).areas
+    assert [area.color for area in areas] == list(range(12))
+    assert (others.name, others.color, others.cells) == ("others", None, 8 + 7 + 6)
+    assert sum(outline.count("M") for area in (*areas, others) for _, outline in area.tiles) == 15
+
+
+@pytest.mark.parametrize("name", list(boards()))
+def test_the_die_of_every_board_is_known(name: str) -> None:
+    design = create_platform(board(name))
+    flow = vendor.flow(design)
+    assert flow is not None
+    assert [size for device, size in flow.dies.items() if re.match(device, vendor.device_of(design))]
+
+
+def hop(kind: str, ns: float, to: str, net: str = "") -> dict[str, Any]:
+    return {"kind": kind, "delay_ns": ns, "from": "", "to": to, "net": net, "place": [1, 2]}
+
+
+def test_carry_chains_are_one_stop_of_a_path() -> None:
+    path = stops(
+        [
+            hop("clk-to-q", 0.5, "core.engine.state.ram.Q"),
+            hop("routing", 2.0, "core.engine.scalar.sum_SB_LUT4_O.I1", "a"),
+            hop("logic", 0.25, "core.engine.scalar.sum_SB_LUT4_O.COUT"),
+            hop("routing", 0.0, "core.engine.scalar.sum_SB_LUT4_O_1.CIN", "b"),
+            hop("logic", 0.25, "core.engine.scalar.sum_SB_LUT4_O_1.COUT"),
+            hop("routing", 0.5, "core.engine.scalar.sum_SB_LUT4_O_2.CIN", "c"),
+            hop("logic", 0.25, "core.engine.scalar.sum_SB_LUT4_O_2.COUT"),
+            hop("routing", 0.25, "core.engine.scalar.sum_SB_LUT4_O_3.I3", "d"),
+            hop("logic", 1.0, "core.engine.scalar.sum_SB_LUT4_O_3.O"),
+            hop("routing", 3.0, "core.engine.state.ram.D", "e"),
+            hop("setup", 0.0, "core.engine.state.ram.D"),
+        ]
+    )
+    assert [(stop.cells, stop.wire_ns, stop.cell_ns) for stop in path] == [
+        (1, 0.0, 0.5),
+        (3, 2.5, 0.75),
+        (1, 0.25, 1.0),
+        (1, 3.0, 0.0),
+    ]
+    assert summary(path) == (
+        "The slowest path leads from core.engine.state.ram by way of engine.scalar back to it: 8.0 ns, "
+        "of which 5.8 ns (72 %) are in wires."
+    )
+    assert "to core.engine.scalar.sum…: 3.8 ns" in summary(path[:2])

@@ -69,6 +69,7 @@ def test_train_writes_a_run_folder(finished: Path, capsys: pytest.CaptureFixture
         "checkpoints",
         "lock",
         "report.html",
+        "run.toml",
     }
     opened = RunFolder.open(finished)
     assert [row.step for row in opened.curve()] == [0, 2, 4]
@@ -119,7 +120,7 @@ def test_output_without_a_terminal_is_a_few_lines(capsys: pytest.CaptureFixture[
         (["train", "digits", "--waves", "file.fst:5-2"], "FILE:FIRST-LAST"),
         (["train", "digits", "--waves", "file.fst:4-4"], "no waveforms"),
         (["train", "--resume", "nowhere"], "no run.json"),
-        (["train", "digits", "--seed", "3", "--resume", "nowhere"], "leave out"),
+        (["train", "--probes", "2", "--resume", "nowhere"], "leave out"),
         (["tarin"], "did you mean train?"),
         (["compare", "a", "b"], "a is not a run folder"),
         (["report", "nowhere"], "not a run folder"),

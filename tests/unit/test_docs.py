@@ -30,7 +30,7 @@ WRITTEN = sorted({*ROOT.glob("*.md"), *(page for page in ROOT.glob("docs/**/*.md
 ENGINES = (
     PRESETS["4x32"],
     EngineConfig(rows=2, lanes=66, lanes_per_table=6, activation_tables=4, rounds_per_cycle=4),
-    EngineConfig(rows=4, lanes=8, word_parts=2, local_learning=0),
+    EngineConfig(rows=4, lanes=8, word_parts=2),
 )
 
 

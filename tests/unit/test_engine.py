@@ -19,7 +19,6 @@ from dither.arch.config import PRESETS, EngineConfig, engine, engine_name, prese
         ({"lanes_per_table": 0}, "lanes_per_table must divide lanes"),
         ({"word_parts": 3}, r"word_parts must divide rows \(4\) and lanes \(32\), not 3"),
         ({"word_parts": 0}, r"word_parts must divide rows \(4\) and lanes \(32\), not 0"),
-        ({"word_parts": 2}, "an engine with local_learning cannot have more than 1 word_parts"),
         (
             {"word_parts": 4, "local_learning": 0, "parameter_depth": 32768},
             "parameter_depth must be at most 16384 with 4 word_parts, not 32768",

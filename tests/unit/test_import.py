@@ -37,7 +37,7 @@ def test_importing_dither_imports_nothing_heavy():
 
 def test_a_name_imports_only_what_it_needs():
     assert imported("import dither; dither.engine('4x32')") == set()
-    assert imported("import dither; dither.load_run") == {"numpy"}
+    assert imported("import dither; dither.load_run") <= {"numpy", "serial"}
     assert imported("import dither; dither.Session, dither.from_torch") <= {"numpy", "serial"}
 
 

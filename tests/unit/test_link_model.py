@@ -24,7 +24,7 @@ from tests.doubles.golden import GoldenEngine
 from tests.doubles.model import LinkModel
 
 CONFIG = preset("1x8")
-PARTS = EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0)
+PARTS = EngineConfig(rows=4, lanes=8, word_parts=4)
 INPUT, OUTPUT = 200, 100
 SESSION = 0xBEEF
 

@@ -25,8 +25,8 @@ CONFIGS = (
     preset("4x32"),
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
     EngineConfig(rows=8, lanes=2, lanes_per_table=2, width=16),
-    EngineConfig(rows=4, lanes=8, word_parts=4, local_learning=0),
-    EngineConfig(rows=2, lanes=2, lanes_per_table=2, word_parts=2, local_learning=0),
+    EngineConfig(rows=4, lanes=8, word_parts=4),
+    EngineConfig(rows=2, lanes=2, lanes_per_table=2, word_parts=2),
 )
 
 

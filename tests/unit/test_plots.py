@@ -12,7 +12,17 @@ from matplotlib.axes import Axes
 
 from dither.report.colors import KINDS, KINDS_DARK
 from dither.report.pages import style_sheet
-from dither.report.plots import Line, Mark, comparison, cost_curves, inline_svg, learning_curves, panels, save_figure
+from dither.report.plots import (
+    SOFT,
+    Line,
+    Mark,
+    comparison,
+    cost_curves,
+    inline_svg,
+    learning_curves,
+    panels,
+    save_figure,
+)
 from dither.report.text import count, number, power_of_ten, thousands
 from dither.runs import CurveRow
 from dither.runs.metrics import ACCURACY, RELATIVE_L2, Metric
@@ -119,10 +129,15 @@ def test_identical_runs_are_said_to_be(tmp_path: Path) -> None:
 
 
 def test_costs_are_compared_on_one_axis() -> None:
-    lines = [Line("a", [[(0, 0.1), (1000, 0.5), (20_000, 0.95)]]), Line("b", [[(500, 0.2)]], yardstick=True)]
+    lines = [Line("a", [[(0, 0.1), (1000, 0.5), (20_000, 0.95)]]), Line("b", [[(500, 0.2)]], "a")]
     (axes,) = cost_curves(lines, ACCURACY, "forwards").axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert list(axes.get_lines()[0].get_xdata()) == [1000, 20_000]  # type: ignore[arg-type]
+    first, second = axes.get_lines()
+    assert list(first.get_xdata()) == [1000, 20_000]  # type: ignore[arg-type]
+    assert (first.get_color(), second.get_color()) == (KINDS[0], SOFT)
+    (axes,) = cost_curves([*lines, Line("c", [[(500, 0.3)]]), Line("d", [[(9, 0.1)]], "c")], ACCURACY, "forwards").axes
+    assert [line.get_color() for line in axes.get_lines()] == [KINDS[0], KINDS[0], KINDS[1], KINDS[1]]
+    assert [line.get_linestyle() for line in axes.get_lines()] == ["-", "--", "-", "--"]
 
 
 def test_figures_of_pages_follow_the_page(tmp_path: Path) -> None:

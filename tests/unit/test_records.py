@@ -91,7 +91,7 @@ def test_first_digests_end_with_the_first_phase(recorded: Path) -> None:
 def test_the_recorded_command_makes_the_same_experiment(recorded: Path, finished: Path) -> None:
     experiment = recorded_experiment(load_record(recorded))
     assert experiment == Experiment.of_run(RunFolder.open(finished))
-    assert experiment.command == load_record(recorded)["command"]
+    assert experiment.command() == load_record(recorded)["command"]
 
 
 def test_repeating_finds_the_same_bits(recorded: Path) -> None:

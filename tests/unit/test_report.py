@@ -16,7 +16,7 @@ from dither.arch.regmap import COUNTERS, PHASES
 from dither.cli import main
 from dither.recipe import Recipe
 from dither.report import render_report, write_report
-from dither.report.clips import PLACES, meaning
+from dither.report.clips import PLACES, weigh
 from dither.report.facts import collect
 from dither.runs import CurveRow, RunError, RunFolder, parameter_digest
 from dither.train.tasks import load_task
@@ -77,12 +77,16 @@ def description(**changes: Any) -> dict[str, Any]:
 def make(path: Path, rows: int = 5, **changes: Any) -> RunFolder:
     run = RunFolder.create(path, description(**changes))
     for number in range(rows):
-        step = 10 * number
-        record = (np.arange(9) - 4) * (step + 1) << 20
-        run.append(
-            CurveRow(step, step * 64, step * 640, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record)), record
-        )
+        add(run, number)
     return run
+
+
+def add(run: RunFolder, number: int) -> None:
+    """Logs one more step."""
+    step = 10 * number
+    record = (np.arange(9) - 4) * (step + 1) << 20
+    row = CurveRow(step, step * 64, step * 640, 1.0, 2 / (1 + number), 0.1 * number, parameter_digest(record))
+    run.append(row, record)
 
 
 def test_page_is_whole_and_self_contained(tmp_path: Path) -> None:
@@ -253,13 +257,19 @@ def test_back_propagation_is_drawn_in_where_it_is_recorded(tmp_path: Path) -> No
             "(one in 250 samples) and 100 gradients or moments (one in 200 parameter updates) were clipped: that is",
         ),
         ({"requantise": 2000}, [], "(2 for each sample) were clipped: that is often; a larger --hidden-headr"),
-        ({"update": 1}, ["w"], "were clipped, and w came to the end of the format: parameters could not grow"),
+        (
+            {"weight": 1},
+            [],
+            "In training 1 perturbed weight (one in 20 000 parameter updates) was clipped: that is rare",
+        ),
+        ({"update": 2}, ["w"], "were clipped, and w came to the end of the format: parameters could not grow"),
     ],
 )
 def test_clips_are_weighed(clips: dict[str, int], full: list[str], said: str) -> None:
-    found = meaning({place: clips.get(place, 0) for place in PLACES}, 1000, 20_000, full)
-    assert said in found.replace(NARROW, " ")
-    assert found.count(".") == 1
+    found = weigh({place: clips.get(place, 0) for place in PLACES}, 1000, 20_000, full)
+    assert said in found.text.replace(NARROW, " ")
+    assert found.text.count(".") == 1
+    assert found.serious == ("often" in said or "could not grow" in said)
 
 
 def test_the_page_weighs_the_run_s_own_clips(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_table_without_labels_where_the_number_of_features_is_known(tmp_path: 
     (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
     assert read_samples(tmp_path / "a.csv", 3).labels is None
     assert read_samples(tmp_path / "a.csv", 2).labels is not None
-    with pytest.raises(DataError, match="has 2 features, the network takes 4"):
+    with pytest.raises(DataError, match="has 3 columns, but the network takes 4 features"):
         read_samples(tmp_path / "a.csv", 4)
 
 
@@ -99,10 +99,11 @@ def test_folders_of_tables(tmp_path: Path) -> None:
 
 def test_written_samples_come_back(tmp_path: Path) -> None:
     scaling = Scaling((0.1, 0.2, 0.3), (1 / 3, 2.0, 3.0))
-    write_samples(tmp_path / "a.npz", Samples(X, Y, Samples(X[:1], Y[:1]), ("no", "yes"), scaling))
+    write_samples(tmp_path / "a.npz", Samples(X, Y, Samples(X[:1], Y[:1]), ("no", "yes"), scaling, "mine"))
     found = read_samples(tmp_path / "a.npz")
     assert found.classes == ("no", "yes")
     assert found.scaling == scaling
+    assert found.name == "mine"
     assert (found.inputs == X).all()
 
 
@@ -135,6 +136,7 @@ def header(shape: str, kind: str = "<f4") -> bytes:
         (lambda path: np.savez(path, x=X), "no array y"),
         (lambda path: np.savez(path, z=X), "no array x.*it holds z"),
         (lambda path: np.savez(path, x=X, y=Y, dither=np.frombuffer(b"[]", np.uint8)), "nothing usable"),
+        (lambda path: write_samples(path, Samples(X, Y, None, (0, 1), None, "../up")), "its name is"),
         (lambda path: np.savez(path, x=X, y=Y, dither=np.frombuffer(b"[" * 9999, np.uint8)), "nothing usable"),
         (lambda path: path.write_bytes(b"no archive"), r"no \.npz file"),
         (lambda path: path.mkdir(), "holds no files of samples"),

@@ -32,7 +32,7 @@ SMALL = {"activation_depth": 96, "parameter_depth": 32, "program_depth": 2048, "
 ENGINES = {
     "1x3": EngineConfig(rows=1, lanes=3, width=18, **SMALL),
     "2x4": EngineConfig(rows=2, lanes=4, width=16, **SMALL),
-    "4x2, in parts": EngineConfig(rows=4, lanes=2, word_parts=2, local_learning=0, **SMALL),
+    "4x2, in parts": EngineConfig(rows=4, lanes=2, word_parts=2, **SMALL),
     "compact": EngineConfig(
         rows=1, lanes=5, width=16, activation_tables=0, wide_probes=0, local_learning=0, compact=1, **SMALL
     ),

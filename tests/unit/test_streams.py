@@ -11,7 +11,7 @@ CONFIGS = [
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
     EngineConfig(rows=2, lanes=3, lanes_per_table=1, width=18),
     EngineConfig(rows=8, lanes=32, width=18),
-    EngineConfig(rows=8, lanes=16, width=18, word_parts=4, local_learning=0),
+    EngineConfig(rows=8, lanes=16, width=18, word_parts=4),
 ]
 KINDS = [None, *Memory]
 WHOLE = (None, Memory.ACTIVATION_TABLE, Memory.SCALAR_TABLE)

@@ -29,9 +29,9 @@ class Multiplier(wiring.Component):
     """Multiplies two numbers exactly: ``product = a * b``.
 
     Latency: :data:`~dither.arch.timing.MULTIPLIER_LATENCY` cycles (operand registers, product
-    register); throughput: one product a cycle. The pipeline never pauses, but while ``hold`` is
-    high, the register of ``a`` keeps its value. Resources: one 18x18 multiplier, on ECP5 with its
-    own registers; elsewhere also one flip-flop for every bit of operands and product.
+    register); throughput: one product a cycle. The pipeline never pauses. Resources: one 18x18
+    multiplier, on ECP5 with its own registers; elsewhere also one flip-flop for every bit of
+    operands and product.
 
     :param a: shape of the first operand.
     :param b: shape of the second operand.
@@ -45,18 +45,16 @@ class Multiplier(wiring.Component):
             if not 1 <= width <= MAX_OPERAND_WIDTH:
                 raise ValueError(f"operand {name} must have from 1 to {MAX_OPERAND_WIDTH} bits, not {width}")
         product = signed(a.width + b.width) if is_signed else unsigned(a.width + b.width)
-        super().__init__({"hold": In(1), "a": In(a), "b": In(b), "product": Out(product)})
+        super().__init__({"a": In(a), "b": In(b), "product": Out(product)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         if vendor.family(platform) == vendor.ECP5:
-            ecp5.multiplier(m, a=self.a, b=self.b, hold=self.hold, product=self.product)
+            ecp5.multiplier(m, a=self.a, b=self.b, product=self.product)
             return m
         a = Signal.like(self.a, reset_less=True)
         b = Signal.like(self.b, reset_less=True)
         product = Signal.like(self.product, reset_less=True)
-        with m.If(~self.hold):
-            m.d.sync += a.eq(self.a)
-        m.d.sync += [b.eq(self.b), product.eq(a * b)]
+        m.d.sync += [a.eq(self.a), b.eq(self.b), product.eq(a * b)]
         m.d.comb += self.product.eq(product)
         return m

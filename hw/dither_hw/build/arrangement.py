@@ -103,8 +103,9 @@ class _Arrangement:
     def _lanes(self, multipliers: list[str]) -> bool:
         """Places the lanes in order, in each row as many whole ones as its blocks hold.
 
-        The middle block of a row is left for other multipliers. Returns whether all lanes found a
-        place.
+        Where there is room for twice as many, every second place stays free, because a lane's sums
+        stand around its multipliers. The middle block of a row is left for other multipliers.
+        Returns whether all lanes found a place.
         """
         lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for name in multipliers:
@@ -124,7 +125,7 @@ class _Arrangement:
         if len(turns) < len(lanes):
             return False
         self.lanes: dict[tuple[int, int], Place] = {}
-        for key, sites in zip(sorted(lanes), turns, strict=False):
+        for key, sites in zip(sorted(lanes), turns[:: len(turns) // len(lanes)], strict=False):
             for (_, name), site in zip(sorted(lanes[key]), sites, strict=True):
                 self._put(name, site)
             self.lanes[key] = sites[len(sites) // 2][0]
@@ -162,11 +163,12 @@ class _Arrangement:
 
         matches = [match for name in memories if (match := _STATE.fullmatch(name))]
         # The order from left to right: masters and gradients, which PERTURB and ACCUMULATE need,
-        # are in the middle.
-        half = (max((int(match[2]) for match in matches), default=0) + 1) // 2
+        # are in the middle. Gradients of whole words have several banks to each of the others.
+        banks = max((int(match[2]) + 1 for match in matches if match[1] == "master"), default=1)
+        half = (banks + 1) // 2
         states = []
         for match in matches:
-            bank, rank = int(match[2]), _STATES.index(match[1])
+            bank, rank = int(match[2]) % banks, _STATES.index(match[1])
             states.append((bank, rank if bank < half else -rank, match[0]))
         states.sort()
         anchor = middle, round(sum(edge) / len(edge))

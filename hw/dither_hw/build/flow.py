@@ -20,6 +20,7 @@ from dither.tools.files import AnyPath
 from ..board.board import Core, board_core
 from .design import Design, design_of
 from .page import render_page
+from .placed import PLACED
 from .progress import Listener, Standing
 from .resources import Verdict, read_usage, verdicts
 from .stages import Placement, pack, place, synthesise
@@ -123,14 +124,15 @@ def build(
             },
         }
         (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-        (draft / "report.html").write_text(render_page(report, best.cells()))
+        (draft / "report.html").write_text(render_page(report, best.cells(), design.flow.dies))
     return BuildResult(out, out / bitstream.name, report, tuple(found))
 
 
 def _keep(design: Design, netlist: Path, best: Placement, draft: Path) -> None:
-    """Copies what may be wanted later: the netlist to simulate, the tools' inputs and logs."""
+    """Copies what may be wanted later: netlists to simulate, the tools' inputs and logs."""
     shutil.copy(netlist / "top.json", draft / "top.json")
     shutil.copy(netlist / "log", draft / "yosys.log")
+    shutil.copy(best.folder / PLACED, draft / PLACED)
     shutil.copy(best.folder / "log", draft / "nextpnr.log")
     shutil.copy(best.folder / "report.json", draft / "nextpnr.json")
     (draft / design.flow.pins).write_text(design.pins)

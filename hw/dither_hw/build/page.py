@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from dither.report.pages import render
-from dither.report.plots import inline_svg
 
-from .floorplan import PlacedCell, draw
+from .floorplan import MARKS, PlacedCell, floor_plan, outlines
+from .path import short_name, stops, summary
 
-__all__ = ["render_page", "short_name"]
+__all__ = ["render_page"]
 
 _TITLES = {
     "lut4": "LUTs with four inputs",
@@ -23,29 +22,25 @@ _TITLES = {
     "pll": "PLLs",
     "pins": "pins",
 }
-_MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|DP16KD|SB_)[^.\[]*")
 
 
-def short_name(name: str) -> str:
-    """Returns the name of a cell's port, or of a net, without what synthesis appended to it."""
-    return _MAPPED.sub("…", name)
-
-
-def render_page(report: dict[str, Any], cells: list[PlacedCell]) -> str:
+def render_page(report: dict[str, Any], cells: list[PlacedCell], dies: Mapping[str, tuple[int, int]]) -> str:
     """Returns a build's report as HTML, in the style of the reports of training.
 
     :param report: the figures, as in ``report.json``.
     :param cells: the placed cells, for the picture.
+    :param dies: sizes of chips, as in :attr:`dither_hw.vendor.flow.Flow.dies`.
     """
-    floorplan = inline_svg(draw(cells), f"placement on {report['device']}")
-    routing = sum(hop["delay_ns"] for hop in report["critical_path"] if hop["kind"] == "routing")
+    die = next((size for device, size in dies.items() if re.match(device, report["device"])), None)
+    path = stops(report["critical_path"])
     return render(
         "build.html",
         package="dither_hw.build",
         filters={"short": short_name},
         report=report,
         titles=_TITLES,
-        floorplan=Markup(floorplan),
-        total=sum(hop["delay_ns"] for hop in report["critical_path"]),
-        routing=routing,
+        plan=floor_plan(cells, die),
+        marks={kind: outlines(kind, [(0, 0)]) for kind in MARKS},
+        path=path,
+        summary=summary(path) if path else "There is no path from clock to clock.",
     )

@@ -19,6 +19,7 @@ from dither.tools.toolchain import tool_command, tool_version
 from .arrangement import arrange
 from .design import Design
 from .floorplan import PlacedCell, read_cells
+from .placed import PLACED, keep_placed
 from .processes import Processes
 from .progress import Listener, Teller, nextpnr_phase, yosys_phase
 from .timing import Timing, read_timing
@@ -41,8 +42,8 @@ class Placement:
     folder: Path
     """The placement's folder in the cache.
 
-    It holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log`` and what the packer
-    reads, ``flow.placed``.
+    It holds ``report.json``, ``cells.json`` (:class:`PlacedCell`), ``log``, the netlist
+    (:data:`~dither_hw.build.placed.PLACED`) and what the packer reads, ``flow.placed``.
     """
     timing: Timing
     seconds: float
@@ -123,13 +124,14 @@ def place(
             (directory / "cells.json").write_text(
                 json.dumps([astuple(cell) for cell in read_cells(directory / _PLACED, design.flow.kinds)])
             )
+            keep_placed(directory / _PLACED, directory / PLACED)
             if design.flow.placed != _PLACED:
                 # With all its wires it is the largest file of all.
                 (directory / _PLACED).unlink()
             (directory / "top.json").unlink()
             teller.tell(f"{timing.fmax_mhz:.1f} MHz", done=True)
 
-        key = digest(shared, seed)
+        key = digest(shared, seed, PLACED)
         if again:
             forget("placement", key)
         folder = cached("placement", key, build)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import GRADIENT_BITS, Activation, Operand
-from dither.arch.timing import BROADCAST_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY
+from dither.arch.timing import BROADCAST_LATENCY, MEMORY_LATENCY, MULTIPLIER_LATENCY, OPERAND_LATENCY
 
 from ..base.interfaces import ReadPort, WritePort, instruction_layout
 from ..base.pipeline import delay_line, tree_sum
@@ -32,10 +32,10 @@ class ContractUnit(wiring.Component):
 
     The path of a term: address of the weight word; address of the activation word; weights, in one
     register for all lanes, then in one for each interpolator group, together with the activation
-    word; products; sums. The cycles of all that are a table of docs/timing.md, made from
-    :mod:`dither.arch.timing`. The sums of a complete tile are copied a cycle after the last; its
-    rows go through the requantisers, if need be through the groups' interpolators, and to the
-    memory.
+    word; both in registers of each lane; products; sums. The cycles of all that are a table of
+    docs/timing.md, made from :mod:`dither.arch.timing`. The sums of a complete tile are copied a
+    cycle after the last; its rows go through the requantisers, if need be through the groups'
+    interpolators, and to the memory.
 
     With a lane-wise operand, the operand's address goes to the activation memory instead of the
     weight memory, one cycle before the input's, and the multipliers keep the word that comes.
@@ -110,7 +110,7 @@ class ContractUnit(wiring.Component):
         nest, drain = LoopNest(config), Drain(config)
         m.submodules.nest, m.submodules.drain = (ResetInserter(self.reset)(part) for part in (nest, drain))
         # From the weight address to the register for all lanes, and on to the products.
-        terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + MULTIPLIER_LATENCY, "term")
+        terms = delay_line(m, nest.term, MEMORY_LATENCY + 1 + OPERAND_LATENCY + MULTIPLIER_LATENCY, "term")
         with m.If(self.reset):
             m.d.sync += [term.eq(0) for term in terms[1:]]
         fetched, broadcast = terms[MEMORY_LATENCY], terms[MEMORY_LATENCY + 1]

@@ -9,7 +9,14 @@ from amaranth.utils import ceil_log2
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import GRADIENT_BITS, LOOPS, OUTER_LOOPS
-from dither.arch.timing import CORRELATE_DISTANCE, MEMORY_LATENCY, MULTIPLIER_LATENCY, WRITE_LATENCY, lane_sum_cycles
+from dither.arch.timing import (
+    CORRELATE_DISTANCE,
+    MEMORY_LATENCY,
+    MULTIPLIER_LATENCY,
+    OPERAND_LATENCY,
+    WRITE_LATENCY,
+    lane_sum_cycles,
+)
 
 from ..base.interfaces import ADDRESS_BITS, ReadPort, WritePort, instruction_layout, instruction_view
 from ..base.pipeline import delay_line, registered_sum
@@ -26,11 +33,11 @@ class Correlator(wiring.Component):
     Throughput: a left word or a right word every cycle. A right word's address is on ``addr`` 2
     cycles after the word's :attr:`pace`, and at the activation memory one cycle later. From there
     the word itself takes :data:`~dither.arch.timing.MEMORY_LATENCY` cycles, its products
-    :data:`~dither.arch.timing.MULTIPLIER_LATENCY`, their sum over the lanes
-    :func:`~dither.arch.timing.lane_sum_cycles`, the addition to the gradient one and the write one.
-    The gradient's address is given :data:`~dither.arch.timing.MEMORY_LATENCY` cycles before the sum
-    is there, so that the same gradient word can be visited again
-    :data:`~dither.arch.timing.CORRELATE_DISTANCE` cycles later.
+    :data:`~dither.arch.timing.OPERAND_LATENCY` + :data:`~dither.arch.timing.MULTIPLIER_LATENCY`,
+    their sum over the lanes :func:`~dither.arch.timing.lane_sum_cycles`, the addition to the
+    gradient one and the write one. The gradient's address is given
+    :data:`~dither.arch.timing.MEMORY_LATENCY` cycles before the sum is there, so that the same
+    gradient word can be visited again :data:`~dither.arch.timing.CORRELATE_DISTANCE` cycles later.
 
     Resources on ECP5, for 4x32 with groups of 4: 450 LUT4, 1.5 k flip-flops, 690 carry cells.
 
@@ -48,8 +55,9 @@ class Correlator(wiring.Component):
     term : Out(1)
         The word that arrives in the next cycle is a right word and is to be multiplied.
     sums : In
-        Sums of products, by group and row: :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 +
-        ceil(log2(lanes_per_table)) cycles after ``term``.
+        Sums of products, by group and row: 1 + :data:`~dither.arch.timing.OPERAND_LATENCY` +
+        :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + ceil(log2(lanes_per_table)) cycles after
+        ``term``.
     gradient, gradient_write : Out
         Ports of the gradient memory, whose words are R accumulators.
     done : Out(1)
@@ -85,7 +93,7 @@ class Correlator(wiring.Component):
         fields = instruction_view("CORRELATE", self.fields)
         to_addr, port, copy = 2, 1, 1
         to_lanes = to_addr + port + MEMORY_LATENCY - copy  # words and controls meet in the groups
-        to_products = to_lanes + copy + MULTIPLIER_LATENCY
+        to_products = to_lanes + copy + OPERAND_LATENCY + MULTIPLIER_LATENCY
         to_sums = to_products + lane_sum_cycles(config)
 
         common = {"fields": fields, "start": self.start}

@@ -18,7 +18,8 @@ __all__ = ["DitherUnit"]
 
 _OFFSET_BITS = 16
 _BLOCK_NUMBER_BITS = 21  # 20 of the field; what offset and count add is below 2**11
-_STRIDE = 8  # signs that alignment skips at once
+_STRIDE_BITS = 3
+_STRIDE = 1 << _STRIDE_BITS  # signs that alignment skips at once
 
 
 class DitherUnit(wiring.Component):
@@ -33,11 +34,11 @@ class DitherUnit(wiring.Component):
     factors are read meanwhile.
 
     Cycles: :func:`dither.arch.timing.execution_cycles`. From a word's address to its write:
-    :data:`~dither.arch.timing.MEMORY_LATENCY` + 2 cycles. No word is visited twice, so the result
+    :data:`~dither.arch.timing.MEMORY_LATENCY` + 3 cycles. No word is visited twice, so the result
     may be written in place of the input.
 
     Resources (ECP5, L = 32, W = 18, the generator included): about 2350 LUT4, 460 carry cells, 2230
-    flip-flops; for each lane, two registers of W bits, one of W+1 and an adder.
+    flip-flops; for each lane, three registers of W bits, one of W+1 and an adder.
 
     Attributes
     ----------
@@ -85,8 +86,8 @@ class DitherUnit(wiring.Component):
         layout = data.StructLayout({"valid": 1, "last": 1})
         source = Signal(layout)
         m.d.comb += [source.valid.eq(issue), source.last.eq(issue & last)]
-        stages = delay_line(m, source, MEMORY_LATENCY + 2, "stage")
-        arrived, summed, saturated = stages[MEMORY_LATENCY:]
+        stages = delay_line(m, source, MEMORY_LATENCY + 3, "stage")
+        arrived, _, summed, saturated = stages[MEMORY_LATENCY:]
         signs = self._signs(m, arrived.valid)
         self._compute(m, signs, preparing, summed.valid)
 
@@ -126,7 +127,10 @@ class DitherUnit(wiring.Component):
         return issue, last, preparing
 
     def _signs(self, m: Module, using: Value) -> Value:
-        """Returns the arrived word's signs; the next word's follow a cycle of ``using``."""
+        """Returns an arrived word's signs; the next word's follow a cycle of ``using``.
+
+        Whatever decides about moving the signs comes from registers, because many registers move.
+        """
         lanes = self.config.lanes
         m.submodules.generator = generator = Generator(self.config.rounds_per_cycle)
         number = Signal(_BLOCK_NUMBER_BITS, reset_less=True)
@@ -134,30 +138,34 @@ class DitherUnit(wiring.Component):
         # The current block stands behind the window of signs in use and moves into it; the
         # generator holds the next block.
         bits = Signal(lanes + BLOCK_BITS, reset_less=True)
-        used = Signal(range(BLOCK_BITS))  # of the block at hand
+        used = Signal(range(BLOCK_BITS))  # of the block at hand; before a stride, a multiple of strides
         filled = Signal()
         held = Signal()  # the generator holds a block that was not taken yet
         skip = Signal(range(BLOCK_BITS + lanes))
-        stride, shift, empties, take = (Signal(name=name) for name in ("stride", "shift", "empties", "take"))
+        skipped = Signal.like(skip)
+        skips = Signal()  # there is something to skip
+        stride = Signal()  # there is enough of it
+        shift, empties, take, took = (Signal(name=name) for name in ("shift", "empties", "take", "took"))
         m.d.comb += [
-            stride.eq(skip >= _STRIDE),
-            shift.eq(filled & ((skip != 0) | using)),
-            empties.eq(shift & (used == Mux(stride, BLOCK_BITS - _STRIDE, BLOCK_BITS - 1))),
+            skipped.eq(Mux(stride, skip - _STRIDE, skip - 1)),
+            shift.eq(filled & (skips | using)),
+            empties.eq(shift & used[_STRIDE_BITS:].all() & (stride | used[:_STRIDE_BITS].all())),
             take.eq(held & (~filled | empties)),
             generator.load_key.eq(self.start),
             generator.seed.eq(self.seed),
             generator.step.eq(self.step),
             generator.block.eq(number),
             generator.probe.eq(self.probe),
-            generator.start.eq(began | take),
+            generator.start.eq(began | took),
         ]
-        m.d.sync += held.eq(generator.ends | (held & ~take))
+        m.d.sync += [took.eq(take), held.eq(generator.ends | (held & ~take))]
         with m.If(shift):
             m.d.sync += [
                 bits.eq(Mux(stride, bits[_STRIDE:], bits[1:])),
                 used.eq(used + Mux(stride, _STRIDE, 1)),
-                skip.eq(Mux(stride, skip - _STRIDE, Mux(using, 0, skip - 1))),
             ]
+        with m.If(shift & skips):
+            m.d.sync += [skip.eq(skipped), skips.eq(skipped.any()), stride.eq(skipped[_STRIDE_BITS:].any())]
         with m.If(empties):
             m.d.sync += filled.eq(0)
         with m.If(take):
@@ -168,6 +176,8 @@ class DitherUnit(wiring.Component):
             m.d.sync += [
                 number.eq(self.fields.block + (self.offset >> 6)),
                 skip.eq(lanes + self.offset[:6]),
+                skips.eq(1),
+                stride.eq(lanes + self.offset[:6] >= _STRIDE),
                 used.eq(0),
                 filled.eq(0),
                 held.eq(0),
@@ -175,20 +185,26 @@ class DitherUnit(wiring.Component):
         return bits[:lanes]
 
     def _compute(self, m: Module, signs: Value, preparing: Value, summed: Value) -> None:
-        """Adds signed factors to the arrived word, clips the sums and counts the clips."""
+        """Adds signed factors to the arrived word, clips the sums and counts the clips.
+
+        Each lane registers its number and its sign first, near its memory.
+        """
         lanes, width = self.config.lanes, self.config.width
-        factors = Signal(lanes * width, reset_less=True)
+        word, factors = (Signal(lanes * width, name=name, reset_less=True) for name in ("word", "factors"))
+        m.d.sync += word.eq(self.activation.data)
+        near = [Signal(name=f"sign{lane}_copy", reset_less=True) for lane in range(lanes)]
+        m.d.sync += Cat(*near).eq(signs)
         with m.If(preparing):  # the last one is the factors' word
-            m.d.sync += factors.eq(self.activation.data)
+            m.d.sync += factors.eq(word)
         sums = Signal(data.ArrayLayout(signed(width + 1), lanes), reset_less=True)
         clipped = Signal(lanes)
         for lane in range(lanes):
             part = slice(lane * width, (lane + 1) * width)
-            x, factor = self.activation.data[part], factors[part]
+            x, factor = word[part], factors[part]
             still, minus = Signal(name=f"still{lane}"), Signal(name=f"minus{lane}")
             m.d.comb += [
                 still.eq(self.fields.gate & (x[-1] | ~x.any())),
-                minus.eq(~(signs[lane] | still)),
+                minus.eq(~(near[lane] | still)),
             ]
             # One adder does both signs: a carry into its lowest place turns the complement of a
             # factor into its negative.

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import Operand
-from dither.arch.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, REQUANTISER_LATENCY
+from dither.arch.timing import INTERPOLATOR_LATENCY, MULTIPLIER_LATENCY, OPERAND_LATENCY, REQUANTISER_LATENCY
 
 from ..base.accumulator import next_sum
 from ..base.multiplier import Multiplier
@@ -19,6 +19,9 @@ from .requantiser import Requantiser
 
 __all__ = ["LaneGroup", "Mode"]
 
+assert OPERAND_LATENCY == 1, "a register for the lane's activation, one for each of its weights"
+_TO_PRODUCT = OPERAND_LATENCY + MULTIPLIER_LATENCY
+"""Cycles from a lane's operands to their products."""
 
 _NEAR_ROWS = 4
 """Number of neighbouring rows of a lane that share one set of control registers."""
@@ -38,9 +41,9 @@ class _Lane(wiring.Component):
     copies form a chain: each time the requantiser takes a number from the chain's end, all others
     move one row down.
 
-    With ``local_learning``, each multiplier takes either the weight that all lanes share
-    (``common``) or a number made of its own lane's activation (``load``), and keeps it until it
-    takes another.
+    With ``local_learning``, each multiplier's weight stands in a register, which takes (``accept``)
+    either the weight that all lanes share or, with ``load``, a number made of the lane's own
+    activation of the cycle before, and keeps it until it takes another.
 
     Resources on ECP5, for W = 18: one requantiser, and for each row one multiplier, about 80 LUT4,
     24 carry cells, 96 flip-flops, and 72 more as long as the multiplier's own registers are not
@@ -64,8 +67,8 @@ class _Lane(wiring.Component):
         }
         if config.local_learning:
             ports |= {
+                "accept": In(config.rows),
                 "load": In(config.rows),
-                "common": In(1),
                 "kind": In(Operand),
                 "product": Out(signed(2 * config.width)).array(config.rows),
             }
@@ -75,16 +78,18 @@ class _Lane(wiring.Component):
         m = Module()
         config, operand = self.config, signed(self.config.width)
         sums = signed(config.accumulator_width)
-        own = Signal(operand)
+        # The memory's choice among its block RAMs ends here.
+        x, own = Signal(operand, name="x_taken", reset_less=True), Signal(operand)
+        m.d.sync += x.eq(self.x)
         if config.local_learning:
             # A row that does not count loads zero; its kind is WEIGHT.
             with m.Switch(self.kind):
                 with m.Case(Operand.LANE):
-                    m.d.comb += own.eq(self.x)
+                    m.d.comb += own.eq(x)
                 with m.Case(Operand.POSITIVE):
-                    m.d.comb += own.eq(self.x > 0)
+                    m.d.comb += own.eq(x > 0)
                 with m.Case(Operand.SIGN):
-                    m.d.comb += own.eq(Cat(self.x.any(), self.x[-1].replicate(config.width - 1)))
+                    m.d.comb += own.eq(Cat(x.any(), x[-1].replicate(config.width - 1)))
         held = [Signal(sums, name=f"held{r}", reset_less=True) for r in range(config.rows)]
         controls = [self._controls(m, start // _NEAR_ROWS) for start in range(0, config.rows, _NEAR_ROWS)]
         for r, number in enumerate(held):
@@ -92,14 +97,12 @@ class _Lane(wiring.Component):
             m.submodules[f"multiplier{r}"] = multiplier = Multiplier(a=operand, b=operand)
             accumulator = Signal(sums, name=f"accumulator{r}", reset_less=True)
             total = next_sum(m, platform, multiplier.product, accumulator, begin, f"total{r}")
-            m.d.comb += [multiplier.a.eq(self.weight[r]), multiplier.b.eq(self.x)]
+            m.d.comb += [multiplier.a.eq(self.weight[r]), multiplier.b.eq(x)]
             if config.local_learning:
-                m.d.comb += [
-                    multiplier.hold.eq(~(self.common | self.load[r])),
-                    self.product[r].eq(multiplier.product),
-                ]
-                with m.If(self.load[r]):
-                    m.d.comb += multiplier.a.eq(own)
+                weight = Signal(operand, name=f"weight{r}", reset_less=True)
+                with m.If(self.accept[r]):
+                    m.d.sync += weight.eq(Mux(self.load[r], own, self.weight[r]))
+                m.d.comb += [multiplier.a.eq(weight), self.product[r].eq(multiplier.product)]
             with m.If(accumulate):
                 m.d.sync += accumulator.eq(total)
             with m.If(load):
@@ -142,7 +145,8 @@ class LaneGroup(wiring.Component):
     by R trees of adders with registers behind every level.
 
     Latency from ``valid`` to the accumulator: 1 (the group's copies) +
-    :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1 cycles. From ``drain`` to ``result``: 1 +
+    :data:`~dither.arch.timing.OPERAND_LATENCY` + :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 1
+    cycles. From ``drain`` to ``result``: 1 +
     :data:`~dither.arch.timing.REQUANTISER_LATENCY` + 1 cycles, and with a table
     :data:`~dither.arch.timing.INTERPOLATOR_LATENCY` + ``lanes_per_table`` more until the last
     lane's. Throughput: a term every cycle; a row every cycle, or with a table every
@@ -159,7 +163,8 @@ class LaneGroup(wiring.Component):
         The lanes' activations, one cycle after the weights that they are multiplied by.
     drain : In(1)
         The next row of the copied tile is to be requantised. The first order of a tile comes
-        :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + 2 cycles after ``last`` at the earliest.
+        :data:`~dither.arch.timing.OPERAND_LATENCY` + :data:`~dither.arch.timing.MULTIPLIER_LATENCY`
+        + 2 cycles after ``last`` at the earliest.
     mode : In(Mode)
         What happens to the outputs.
     load : In(TablePort)
@@ -177,8 +182,8 @@ class LaneGroup(wiring.Component):
         Multiply by the weights that were taken and sum over the lanes; used instead of ``valid``.
     sums : Out(signed), array of R
         Registers with each row's sum over the lanes, 1 +
-        :data:`~dither.arch.timing.MULTIPLIER_LATENCY` + ceil(log2(lanes)) cycles after
-        ``correlate``. With a single lane, its products.
+        :data:`~dither.arch.timing.OPERAND_LATENCY` + :data:`~dither.arch.timing.MULTIPLIER_LATENCY`
+        + ceil(log2(lanes)) cycles after ``correlate``. With a single lane, its products.
     result : Out(signed(W)), array of lanes
         Registers with the row's outputs, one for each lane.
     clips : Out
@@ -230,18 +235,26 @@ class LaneGroup(wiring.Component):
         weights = [Signal(signed(config.width), name=f"weight{r}_copy", reset_less=True) for r in range(config.rows)]
         m.d.sync += [copied.eq(source) for copied, source in zip(weights, self.weight, strict=True)]
         # The lanes' inputs come a cycle before the lanes' own registers take them.
-        due = delay_line(m, valid, MULTIPLIER_LATENCY - 1, "valid")[-1]
+        due = delay_line(m, valid, _TO_PRODUCT - 1, "valid")[-1]
+        starts = delay_line(m, first, _TO_PRODUCT - 1, "first")[-1]
+        ends = delay_line(m, last, _TO_PRODUCT, "last")[-1]
         if config.local_learning:
+            # What is made of an activation is taken when it stands in the lane's register.
             take, kind = Signal(config.rows, name="take_copy"), Signal(Operand, name="kind_copy")
-            common, correlate = Signal(name="common_copy"), Signal(name="correlate_copy")
+            load, made = Signal(config.rows, name="load_copy"), Signal(Operand, name="made_copy")
+            accept, correlate = Signal(config.rows, name="accept_copy"), Signal(name="correlate_copy")
             m.d.sync += [
                 take.eq(self.take),
                 kind.eq(self.kind),
-                common.eq(self.valid & ~self.keep),
+                load.eq(take),
+                made.eq(kind),
+                accept.eq(take | (self.valid & ~self.keep).replicate(config.rows)),
                 correlate.eq(self.correlate),
             ]
-        starts = delay_line(m, first, MULTIPLIER_LATENCY - 1, "first")[-1]
-        ends = delay_line(m, last, MULTIPLIER_LATENCY, "last")[-1]
+        else:
+            shared = [Signal.like(copied, name=f"shared{r}_copy") for r, copied in enumerate(weights)]
+            m.d.sync += [late.eq(copied) for late, copied in zip(shared, weights, strict=True)]
+            weights = shared
         stages = delay_line(m, drain, REQUANTISER_LATENCY, "drain")
         rounded = stages.pop()
 
@@ -260,11 +273,11 @@ class LaneGroup(wiring.Component):
                 lane.relu.eq(mode.relu),
             ]
             if config.local_learning:
-                m.d.comb += [lane.load.eq(take), lane.kind.eq(kind), lane.common.eq(common)]
+                m.d.comb += [lane.accept.eq(accept), lane.load.eq(load), lane.kind.eq(made)]
             lanes.append(lane)
         if config.local_learning:
-            due = delay_line(m, correlate, MULTIPLIER_LATENCY + max(0, self.levels - 1), "correlate")
-            enables = due[MULTIPLIER_LATENCY:][: self.levels]
+            due = delay_line(m, correlate, _TO_PRODUCT + max(0, self.levels - 1), "correlate")
+            enables = due[_TO_PRODUCT:][: self.levels]
             for r, port in enumerate(self.sums):
                 m.d.comb += port.eq(registered_sum(m, [lane.product[r] for lane in lanes], enables, f"sum{r}"))
 

@@ -36,16 +36,15 @@ _PLL_OUTPUT = (10_000_000, 400_000_000)
 _ADDRESS_BITS = 14
 
 
-def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal) -> None:
+def multiplier(m: Module, *, a: Signal, b: Signal, product: Signal) -> None:
     """Multiplies ``a`` by ``b`` into ``product``, two cycles later, with one MULT18X18D.
 
-    Four neighbouring multipliers share their clock enables; if each had several of its own, placing
-    them would become a puzzle.
+    Four neighbouring multipliers share their four clock enables, so these are constant: no router
+    finds a way to multipliers that want enables of their own.
 
     :param m: module that gets the primitive.
     :param a: up to 18 bits.
     :param b: up to 18 bits.
-    :param hold: while high, the register of ``a`` keeps its value.
     """
     ports: dict[str, object] = {}
     for name, operand in (("A", a), ("B", b)):
@@ -60,8 +59,7 @@ def multiplier(m: Module, *, a: Signal, b: Signal, hold: Value, product: Signal)
     ports |= {f"i_C{i}": Const(0, 1) for i in range(MULTIPLIER_BITS)}
     result = Signal(2 * MULTIPLIER_BITS)
     ports |= {f"o_P{i}": result[i] for i in range(len(result))}
-    enables = (~hold, Const(1, 1), Const(1, 1), Const(1, 1))
-    ports |= {f"i_CE{i}": value for i, value in enumerate(enables)}
+    ports |= {f"i_CE{i}": Const(1, 1) for i in range(4)}
     ports |= {f"i_CLK{i}": ClockSignal() if i == 0 else Const(0, 1) for i in range(4)}
     ports |= {f"i_RST{i}": Const(0, 1) for i in range(4)}
     clocks = {"INPUTA": "CE0", "INPUTB": "CE1", "OUTPUT": "CE2"}
@@ -343,6 +341,7 @@ FLOW = Flow(
         "DP16KD": "block RAM",
         "TRELLIS_IO": "pin",
     },
+    dies={r"LFE5\w*-(12|25)F": (73, 51), r"LFE5\w*-45F": (91, 72), r"LFE5\w*-85F": (127, 96)},
     pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz),
 )
 """The way to an ECP5's bitstream."""

@@ -332,14 +332,12 @@ FLOW = Flow(
         "pins": ("IOB", "TBUF"),
     },
     kinds={
-        "LUT4": "logic",
-        "ALU": "logic",
-        "DFF": "logic",
-        "RAM16SDP4": "logic",
-        "MULT18X18": "multiplier",
-        "BSRAM": "block RAM",
-        "IOB": "pin",
+        r"LUT\d|ALU|DFF\w*|RAM16\w+": "logic",
+        r"MULT\w+": "multiplier",
+        r"BSRAM|S?DPX?9?B|SPX?9?": "block RAM",
+        r"[IOT]BUF|IOBUF": "pin",
     },
+    dies={r"GW1NR?-\w*9": (47, 29), r"GW2AR?-\w*18": (56, 55)},
     pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz, device),
 )
 """The way to a bitstream of the GW1N and the GW2A."""

@@ -227,6 +227,7 @@ FLOW = Flow(
         "ICESTORM_SPRAM": "block RAM",
         "SB_IO": "pin",
     },
+    dies={"iCE40UP[35]K": (26, 32), "iCE40HX1K": (14, 18), "iCE40HX[48]K": (34, 34)},
     pll=lambda input_hz, output_hz, device, pin: Pll(input_hz, output_hz, pin=pin),
     pad_pll=True,
     flip_flops="SB_DFF",

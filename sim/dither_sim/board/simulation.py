@@ -90,6 +90,8 @@ class BoardSimulation:
     :param memory: the memory chip beside the board, for a sample store; None without.
     :param core: the component to simulate; ``dither_hw.board.core.BoardCore`` with all of these if
         not given.
+    :param verilog: text of a module ``board`` with the core's ports, in place of the core; see
+        :mod:`dither_sim.placed`.
     :param netlist: whether to simulate what synthesis makes of it, see :mod:`dither_sim.netlist`,
         not its description.
     :param fabric: the FPGA of the netlist.
@@ -114,6 +116,7 @@ class BoardSimulation:
         output_bytes: int = 1024,
         memory: Chip | None = None,
         core: Any = None,
+        verilog: str | None = None,
         netlist: bool = False,
         fabric: Fabric = ICE40UP5K,
         synthesis: Sequence[str] = (),
@@ -142,7 +145,9 @@ class BoardSimulation:
             arguments["memory"] = memory
             harness = replace(_MEMORY_HARNESS, parameters=chip_parameters(memory, clock_hz))
         on_status("elaborating the board")
-        if netlist:
+        if verilog is not None:
+            pass
+        elif netlist:
             made = _core(config, arguments) if core is None else core
             verilog = emit_netlist(made, "board", fabric, options=synthesis)
         elif core is not None:

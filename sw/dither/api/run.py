@@ -194,8 +194,9 @@ class Run(RunFolder):
         :param path: a picture to write as well, by its suffix.
         """
         from ..report.plots import learning_curves, save_figure
+        from ..report.yardsticks import mark
 
-        figure = learning_curves([(self.path.name, self.curve())], self.metric)
+        figure = learning_curves([(self.path.name, self.curve())], self.metric, mark(self.description, self.metric))
         if path is not None:
             save_figure(figure, path)
         return figure

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,13 +98,15 @@ def train(
     samples: Samples | None = None
     task: Any = x
     if y is not None:
+        if not re.fullmatch(r"[\w.-]{1,80}", name):
+            raise ValueError(f"name must be a word of letters and digits, as folders are called by it, not {name!r}")
         samples = settled(_samples(x, y, x_test, y_test, name), name, held_out=held_out, scaling=scaling)
         task = labelled_task(name, samples)
     elif isinstance(x, Problem):
         task = equation_task(x, stencil)
     elif isinstance(x, Task):
         held = Samples(x.test.inputs, x.test.labels)
-        samples = Samples(x.train.inputs, x.train.labels, held, x.names or tuple(range(x.classes)), AS_THEY_ARE)
+        samples = Samples(x.train.inputs, x.train.labels, held, x.names or tuple(range(x.classes)), AS_THEY_ARE, x.name)
     elif isinstance(x, (str, os.PathLike)):
         task = os.fspath(x)
         if (source := Source.of(task)) and source.code and source.path.is_file():
@@ -132,7 +135,7 @@ def train(
     RunFolder.refuse_used(path)
     prepared = experiment.prepare()
     try:
-        run = Run.create(path, prepared.describe())
+        run = Run.create(path, prepared.describe(path))
         try:
             trainer = prepared.trainer(run)
             trainer.start()
@@ -153,7 +156,7 @@ def _samples(x: Any, y: ArrayLike, x_test: ArrayLike | None, y_test: ArrayLike |
         held = as_inputs(x_test, f"{name}: x_test")
         test = Samples(held, as_labels(y_test, f"{name}: y_test", len(held)))
     inputs = as_inputs(x, f"{name}: x")
-    return Samples(inputs, as_labels(y, f"{name}: y", len(inputs)), test)
+    return Samples(inputs, as_labels(y, f"{name}: y", len(inputs)), test, name=name)
 
 
 def _network(model: Any) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class EngineConfig:
 
     Beats of the streams and the memories of masters, gradients and moments are 1/``word_parts`` as
     wide; LOAD, STORE, PERTURB, ACCUMULATE and UPDATE handle one part of a word after the other.
-    More than one part excludes ``local_learning``.
+    With ``local_learning``, the gradient memory alone keeps whole words, because CORRELATE adds to
+    all rows at once.
     """
 
     wide_probes: int = 1
@@ -123,9 +124,6 @@ class EngineConfig:
         require(
             self.parameter_depth * parts <= 1 << 16,
             f"parameter_depth must be at most {(1 << 16) // parts} with {parts} word_parts, not {self.parameter_depth}",
-        )
-        require(
-            parts == 1 or not self.local_learning, "an engine with local_learning cannot have more than 1 word_parts"
         )
         family = self.family
         for name, value in family.fixed.items():

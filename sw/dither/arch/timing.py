@@ -45,6 +45,7 @@ __all__ = [
     "LOSS_SQUARE_STAGE",
     "MEMORY_LATENCY",
     "MULTIPLIER_LATENCY",
+    "OPERAND_LATENCY",
     "PROBE_PRODUCT_CYCLES",
     "REQUANTISER_LATENCY",
     "SHORTEST_FETCH",
@@ -90,7 +91,10 @@ ISSUE_LATENCY = 4
 """Cycles from CONTRACT's start to its first weight address."""
 
 BROADCAST_LATENCY = 2
-"""Cycles from a weight word's arrival at CONTRACT to the multipliers of every lane."""
+"""Cycles from a weight word's arrival at CONTRACT to every lane."""
+
+OPERAND_LATENCY = 1
+"""Cycles from words at a lane to its multipliers: registers of the lane's own."""
 
 CORRELATE_DISTANCE = MEMORY_LATENCY + 1 + WRITE_LATENCY
 """Least number of cycles between two visits of CORRELATE to the same gradient word."""
@@ -255,7 +259,7 @@ def _contract(config: EngineConfig, instruction: Instruction) -> int:
     issue = _issue(instruction, terms * cycles_per_term(Operand(instruction["operand"])))
     drain = instruction["last_rows"] * drain_cycles_per_row(config, activation)
     accumulate, copy, output, report = 1, 1, 1, 1
-    latency = ISSUE_LATENCY + MEMORY_LATENCY + BROADCAST_LATENCY + MULTIPLIER_LATENCY + accumulate
+    latency = ISSUE_LATENCY + MEMORY_LATENCY + BROADCAST_LATENCY + OPERAND_LATENCY + MULTIPLIER_LATENCY + accumulate
     latency += copy + REQUANTISER_LATENCY + output + report
     if activation is Activation.TABLE:
         latency += 1 + INTERPOLATOR_LATENCY
@@ -277,8 +281,8 @@ def lane_sum_cycles(config: EngineConfig) -> int:
 def _correlate(config: EngineConfig, instruction: Instruction) -> int:
     terms = math.prod(instruction[f"n_{loop}"] for loop in REDUCTION_LOOPS)
     port, accumulate = 1, 1
-    latency = ISSUE_LATENCY + port + MEMORY_LATENCY + MULTIPLIER_LATENCY + lane_sum_cycles(config) + accumulate
-    return _issue(instruction, config.rows + terms) + latency
+    latency = ISSUE_LATENCY + port + MEMORY_LATENCY + OPERAND_LATENCY + MULTIPLIER_LATENCY
+    return _issue(instruction, config.rows + terms) + latency + lane_sum_cycles(config) + accumulate
 
 
 def generator_cycles(rounds_per_cycle: int) -> int:
@@ -352,14 +356,14 @@ def dither_start(config: EngineConfig) -> int:
 
     The signs of the first word stand in two blocks of the generator. Shifting them into place takes
     up to :data:`DITHER_ALIGNMENT` cycles, and with many lanes the third block may be needed before
-    it could be there.
+    it could be there. The next block starts a cycle after the one before was taken.
     """
     generation = generator_cycles(config.rounds_per_cycle)
-    return 1 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS - 1)
+    return 2 + 2 * generation + max(DITHER_ALIGNMENT, generation + config.lanes - BLOCK_BITS)
 
 
 def _dither(config: EngineConfig, instruction: Instruction) -> int:
-    write = MEMORY_LATENCY + 2  # cycles from a word's address to its write: sum, clip
+    write = MEMORY_LATENCY + 3  # cycles from a word's address to its write: register, sum, clip
     return dither_start(config) + instruction["count"] + write
 
 

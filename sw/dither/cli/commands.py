@@ -37,6 +37,8 @@ _LONGEST = 200
 COMMANDS = {
     "train": Entry("train", "train", "Train a network, by forward passes only."),
     "fit": Entry("fit", "fit", "Say what fits a board or engine, and what it takes there."),
+    "worker": Entry("worker", "worker", "Offer a device to a run whose steps many devices share."),
+    "sweep": Entry("sweep", "sweep", "Try many designs and recipes, and find the best compromises."),
     "predict": Entry("predict", "predict", "Run samples through a trained network."),
     "export": Entry("predict", "export", "Hand a trained network over: ONNX, PyTorch, NumPy, a board."),
     "compare": Entry("results", "compare", "Say whether two runs are identical, bit by bit."),

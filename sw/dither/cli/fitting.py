@@ -35,7 +35,7 @@ def show(experiment: Experiment, board_name: str | None, answer: Answer) -> int:
         found = examine(experiment, task, board)
         if not found.fits:
             near = suggestions(
-                found, task, tuple(plain_options(experiment.command)), lambda text: status.update(escape(text))
+                found, task, tuple(plain_options(experiment.command())), lambda text: status.update(escape(text))
             )
     others = [{"kind": each.kind, "command": each.command, **each.finding.to_dict()} for each in near]
     answer.values = found.to_dict() | {"nearest": others}

@@ -16,6 +16,11 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def _prose(text: str) -> str:
+    """A paragraph whose options stand out as code."""
+    return re.sub(r"(?<![\w`-])(--[a-z][\w-]*)", r"`\1`", " ".join(text.split()))
+
+
 def _options(command: click.Command, context: click.Context) -> list[str]:
     rows = []
     for parameter in command.params:
@@ -24,16 +29,13 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
         metavar = "" if parameter.is_flag else f" {parameter.make_metavar(context)}"
         # What a line of help says of an option has the defaults in it too.
         record = parameter.get_help_record(context)
-        rows.append(f"| `{_cell(parameter.opts[0] + metavar)}` | {_cell(record[1] if record else '')} |")
+        rows.append(f"| `{_cell(parameter.opts[0] + metavar)}` | {_cell(_prose(record[1] if record else ''))} |")
     return ["| option | means |\n| --- | --- |\n" + "\n".join(rows)] if rows else []
 
 
 def _text(help: str) -> list[str]:
     """Paragraphs of a command's help; words in capitals are its arguments."""
-    return [
-        re.sub(r"(?<![\w`])(--[\w-]+)", r"`\1`", " ".join(part.split()))
-        for part in inspect.cleandoc(help).split("\n\n")
-    ]
+    return [_prose(part) for part in inspect.cleandoc(help).split("\n\n")]
 
 
 def _examples(epilog: str) -> list[str]:

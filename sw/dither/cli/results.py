@@ -75,17 +75,57 @@ def _draw(runs: tuple[RunFolder, RunFolder], path: Path) -> None:
         raise click.UsageError(f"cannot draw {path}: {error}; choose another --plot, or --no-plot") from None
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  dither report runs/digits-golden-1
+  dither report runs/mnist-golden-1 --watch                       while it trains, in another terminal
+  dither report runs/mnist-golden-1 --watch --tensorboard events  the same for TensorBoard (an optional extra)
+""",
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: RUN/report.html]"
 )
-def report(run: Path, out: Path | None) -> None:
+@click.option(
+    "--watch",
+    "watched",
+    is_flag=True,
+    help="Make it again as long as the run goes on; the page in the browser shows itself anew. Ctrl-C ends that.",
+)
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write the curve as event files too, to DIR/NAME for a run of that name.",
+)
+def report(run: Path, out: Path | None, watched: bool, tensorboard: Path | None) -> None:
     """Write the report of RUN: curves, engine, plan, cycles, ranges, memory map.
 
-    A finished run has one already; this makes it again, or makes one of an interrupted run.
+    A finished run has one already; this makes it again, or makes one of an interrupted run, or of
+    one that is under way.
     """
     from ..report import write_report
+    from ..report.tensorboard import Events
+    from ..report.watch import watch
 
-    path = write_report(RunFolder.open(run), out)
+    opened, steps = RunFolder.open(run), [-1]
+    events = Events(tensorboard / run.resolve().name) if tensorboard else None
+
+    def seen(run: RunFolder) -> None:
+        last = run.curve()[-1]
+        if watched and last.step != steps[-1]:
+            steps.append(last.step)
+            click.echo(f"step {last.step}: loss {last.loss:.4g}, {run.metric.title} {run.metric.text(last.metric)}")
+        if events:
+            events.add(run)
+
+    if watched:
+        click.echo(f"watching {run}: open {out or run / 'report.html'} in a browser; Ctrl-C ends this")
+        path = watch(run, out, seen=seen)
+    else:
+        path = write_report(opened, out)
+        seen(opened)
+    if events:
+        events.close()
     click.echo(f"report: {path}")

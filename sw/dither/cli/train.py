@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from ..arch.isa import Rule
 from ..data import DATA_VARIABLE
 from ..devices import board_engine, is_line
 from ..nn.models import MODELS
-from ..recipe import DISTRIBUTIONS, ESTIMATORS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, Recipe
+from ..recipe import DISTRIBUTIONS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, WORDS, Recipe
 from ..runs import RunFolder, default_folder
-from ..train.experiment import Experiment
+from ..train.config import CONFIG, read_config
+from ..train.experiment import Experiment, Prepared
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
 from . import INTERRUPTED
@@ -30,7 +31,7 @@ from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
 from .progress import Display, telling
-from .values import DEVICE, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
+from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
@@ -38,7 +39,9 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 """Names of the recipe's fields, each of which is an option of the same name."""
 MOST_STEPS = (1 << 31) - 1
 """Most steps of a run: their number is a register's value."""
-_RESUMED = ("resume", "task", "steps", "data", "device", "as_json", "junit")
+_CONFIGURED = ("device", "engine", "steps", "log_every", "checkpoint_every", "stencil", "data", "network", "then")
+"""Options that stand in a configuration file under the same name."""
+_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -51,8 +54,9 @@ Examples:
   dither train --resume runs/seven                 after Ctrl-C; the same bits as without it
   dither train --resume runs/seven --steps 4000    further than planned
   dither train digits --device /dev/ttyUSB0        on a board
-  dither train --resume runs/seven --device golden the same run on another machine
+  dither train --resume runs/seven --device golden    the same run on another machine
   dither train digits --device rtl --steps 1 --waves engine.vcd:4-4
+  dither train digits --devices golden,golden,/dev/ttyUSB0   three devices share each step; the same bits
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
   dither train mnist --model mnist-mlp --engine 8x32-deep
   dither train hjb                                 a differential equation in 20 dimensions
@@ -60,6 +64,7 @@ Examples:
   dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files
   dither train data.csv --model 128,64 --steps 2000
   dither train heat.py:Heat                        one's own equation, or task: FILE.py is run
+  dither train runs/seven/run.toml --seed 8        all choices of a run, but one
   dither train moved/data.npz --resume runs/data-golden-1
 """,
 )
@@ -70,6 +75,25 @@ Examples:
     default="golden",
     show_default=True,
     help="Machine to run on, or the serial port of a board (serial:auto finds one); all give the same bits.",
+)
+@click.option(
+    "--devices",
+    type=DEVICES,
+    metavar="A,B,...",
+    help="Share each step among these devices, one process each; the bits are those of one. "
+    "golden:4 stands for four of them.",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Where devices of other processes or computers may join in sharing steps, by dither worker; without "
+    "--devices, they are all there are.  [default: any port of this computer]",
+)
+@click.option(
+    "--tls",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Certificates of the cluster: ca.pem, cert.pem, key.pem; only with them may others than this computer join.",
 )
 @click.option(
     "--engine",
@@ -95,7 +119,13 @@ Examples:
     metavar="N",
     default=1,
     show_default=True,
-    help="Seed of initial values, sample order and probes.",
+    help=WORDS["seed"],
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help=f"Take what no option says from this file, such as a run's {CONFIG}; dither train FILE does so too.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New run folder.  [default: runs/TASK-DEVICE-N]")
 @click.option(
@@ -139,39 +169,37 @@ Examples:
 @click.option(
     "--ranks", type=click.IntRange(1), metavar="N", help="Largest inner ranks of the network's tensor trains."
 )
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
-@click.option("--tile", type=click.IntRange(1), metavar="N", help="Samples that share a probe.")
-@click.option("--probes", type=PROBES, metavar="N[,N...]", help="Probes for each tile and group of tensors; by layer.")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help=WORDS["batch"])
+@click.option("--tile", type=click.IntRange(1), metavar="N", help=WORDS["tile"])
+@click.option("--probes", type=PROBES, metavar="N[,N...]", help=WORDS["probes"])
 @click.option(
     "--estimator",
     type=ESTIMATOR,
     metavar="NAME[,NAME...]",
-    help=f"Where gradients come from; by layer. One of {', '.join(ESTIMATORS)}.",
+    help=WORDS["estimator"],
 )
-@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help="Distribution of the probes of parameters.")
-@click.option(
-    "--shrinkage", type=click.Choice(SHRINKAGES), help="How the rate is lowered for few probes in many dimensions."
-)
-@click.option("--sides", type=click.Choice(SIDES), help="Differences against the base loss, or antithetic.")
-@click.option("--mu", type=float, metavar="X", help="How far a probe moves parameters.")
-@click.option("--activity-mu", type=float, metavar="X", help="How far a probe moves activities.")
-@click.option("--feedback-slowness", type=int, metavar="N", help="Learned feedback's rate is 2**-N of the others'.")
+@click.option("--distribution", type=click.Choice(DISTRIBUTIONS), help=WORDS["distribution"])
+@click.option("--shrinkage", type=click.Choice(SHRINKAGES), help=WORDS["shrinkage"])
+@click.option("--sides", type=click.Choice(SIDES), help=WORDS["sides"])
+@click.option("--mu", type=float, metavar="X", help=WORDS["mu"])
+@click.option("--activity-mu", type=float, metavar="X", help=WORDS["activity_mu"])
+@click.option("--feedback-slowness", type=int, metavar="N", help=WORDS["feedback_slowness"])
 @click.option(
     "--feedback-ranks",
     type=int,
     metavar="N",
-    help="Learned feedback as tensor trains of rank N; 0 as plain matrices; left out, like the layer behind.",
+    help=WORDS["feedback_ranks"],
 )
-@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help="Loss of the estimator target.")
-@click.option("--projection", type=float, metavar="X", help="Magnitude of fixed random matrices.")
-@click.option("--hidden-headroom", type=int, metavar="N", help="Bits that hidden layers have for growth.")
-@click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help="Optimiser.")
-@click.option("--decay1", type=int, metavar="N", help="Momentum's and Adam's beta1 = 1 - 2**-N.")
-@click.option("--decay2", type=int, metavar="N", help="Adam's beta2 = 1 - 2**-N.")
-@click.option("--shared-probe", is_flag=True, default=None, help="All tiles of a step use the same probes.")
-@click.option("--rate", type=float, metavar="X", help="Learning rate.")
-@click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
-@click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help="Steps of the schedule.")
+@click.option("--local-loss", type=click.Choice(LOCAL_LOSSES), help=WORDS["local_loss"])
+@click.option("--projection", type=float, metavar="X", help=WORDS["projection"])
+@click.option("--hidden-headroom", type=int, metavar="N", help=WORDS["hidden_headroom"])
+@click.option("--rule", type=click.Choice([rule.name.lower() for rule in Rule]), help=WORDS["rule"])
+@click.option("--decay1", type=int, metavar="N", help=WORDS["decay1"])
+@click.option("--decay2", type=int, metavar="N", help=WORDS["decay2"])
+@click.option("--shared-probe", is_flag=True, default=None, help=WORDS["shared_probe"])
+@click.option("--rate", type=float, metavar="X", help=WORDS["rate"])
+@click.option("--schedule", type=click.Choice(SCHEDULES), help=WORDS["schedule"])
+@click.option("--schedule-steps", type=click.IntRange(1), metavar="N", help=WORDS["schedule_steps"])
 @click.option(
     "--then",
     multiple=True,
@@ -194,6 +222,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
     checkpoint; a second Ctrl-C at once, with the last checkpoint there is.
     """
     console = answer.console(soft_wrap=True)
+    _configure(context, options)
     if options["dry_run"]:
         from .fitting import show
 
@@ -204,14 +233,14 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
         experiment, run = _resumed(context, resume, options)
     else:
         experiment, run = fresh(options), None
-        path = options["out"] or default_folder(experiment.name, experiment.device)
+        path = options["out"] or default_folder(experiment.name, "shared" if experiment.devices else experiment.device)
         RunFolder.refuse_used(path)
     prepared = None
     try:
         with refusals(), telling(console, "compiling") as tell:
-            prepared = experiment.prepare(options["waves"], tell)
+            prepared = _prepared(experiment, options, console, tell)
         if run is None:
-            run = RunFolder.create(path, prepared.describe())
+            run = RunFolder.create(path, prepared.describe(path))
             trainer = prepared.trainer(run)
             trainer.start()
         else:
@@ -219,9 +248,10 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
             trainer.resume()
             run.update(
                 steps=experiment.steps,
-                device=experiment.device,
+                device=prepared.experiment.device,
+                devices=list(experiment.devices),
                 board=prepared.board,
-                command=prepared.experiment.command,
+                command=prepared.experiment.command(run.path),
                 source=prepared.source,
             )
         console.print(f"[bold]{escape(str(run.path))}[/]: {escape(prepared.summary())}", highlight=False)
@@ -236,6 +266,27 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
             prepared.close()
         if run is not None:
             run.close()
+
+
+def _prepared(
+    experiment: Experiment, options: dict[str, Any], console: Console, status: Callable[[str], None]
+) -> Prepared:
+    if not experiment.devices and options["cluster"] is None:
+        if options["tls"] is not None:
+            raise click.UsageError("--tls is for steps that devices share; give --devices or --cluster, too")
+        return experiment.prepare(options["waves"], status)
+    if options["waves"] is not None:
+        raise click.UsageError("--waves shows the commands of one device; use --device rtl, without --devices")
+    from ..cluster.places import LOOPBACK
+    from ..cluster.session import prepare
+
+    return prepare(
+        experiment,
+        address=options["cluster"] or LOOPBACK,
+        tls=options["tls"],
+        status=status,
+        say=lambda text: console.print(escape(text), highlight=False),
+    )
 
 
 def fresh(options: dict[str, Any]) -> Experiment:
@@ -263,11 +314,35 @@ def fresh(options: dict[str, Any]) -> Experiment:
             stencil=options["stencil"],
             data=options["data"],
             network=options["network"],
+            model=options.get("model"),
             then=options["then"],
             engine_of=board,
             ranks=options["ranks"],
         )
+    experiment = replace(experiment, devices=options.get("devices") or ())
     return replace(experiment, board=engine) if is_line(device) else experiment
+
+
+def _configure(context: click.Context, options: dict[str, Any]) -> None:
+    """Adds to the options what a configuration file says and the command line does not."""
+    file = options.pop("config")
+    if file is None and (options["task"] or "").endswith(".toml"):
+        file, options["task"] = options["task"], None
+    if file is None:
+        return
+    values = read_config(file)
+    recipe = values.pop("recipe", {})
+    model = values.pop("model", None)
+    if not _given(context, "network") and model is not None and "network" not in values:
+        options["model"] = model
+    if options["task"] is None:
+        options["task"] = values["task"]
+    for name in (*_CONFIGURED, *RECIPE):
+        found = recipe if name in RECIPE else values
+        if name in found and not _given(context, name):
+            options[name] = found[name]
+    if unknown := sorted(set(recipe) - set(RECIPE)):
+        raise click.UsageError(f"{file}: the recipe has no field {unknown[0]!r}")
 
 
 def _given(context: click.Context, name: str | None) -> bool:
@@ -287,7 +362,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
     with refusals():
         device = options["device"] if _given(context, "device") else None
         experiment = Experiment.of_run(run, options["steps"], options["data"], device, options["task"])
-    return experiment, run
+    return replace(experiment, devices=options["devices"] or experiment.devices), run
 
 
 def _train(console: Console, trainer: Trainer) -> bool:

@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from ..arch.config import EngineConfig, engine
-from ..devices import DEVICES, PORTS, Waves, is_line
+from ..devices import DEVICES as BY_NAME
+from ..devices import PORTS, Waves, is_line
 from ..recipe import ESTIMATORS
 from ..tools import trust
 from ..train.source import Source
 from ..train.tasks import FORMS, task_names
 from .group import suggest
 
-__all__ = ["DEVICE", "ENGINE", "ESTIMATOR", "PROBES", "TASK", "WAVES", "Suggesting"]
+__all__ = ["DEVICE", "DEVICES", "ENGINE", "ESTIMATOR", "PROBES", "TASK", "WAVES", "Suggesting"]
 
 
 class Suggesting(click.ParamType[str]):
@@ -69,6 +70,7 @@ class TaskType(Suggesting):
         if (source := Source.of(value)) is None:
             raise click.UsageError(f"unknown task {value!r}; {suggest(value, self.names)}; or a file: {FORMS}")
         if source.code:
+            # Whoever names code here wants it to be run.
             try:
                 trust.allow(source.path)
             except OSError as error:
@@ -80,7 +82,7 @@ class DeviceType(Suggesting):
     """Value on the command line: a device's name, or the line to a board."""
 
     def __init__(self) -> None:
-        super().__init__("device", list(DEVICES))
+        super().__init__("device", list(BY_NAME))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """Returns the known names and the form of a line, as the help shows them."""
@@ -171,8 +173,32 @@ class EstimatorType(click.ParamType[str | tuple[str, ...]]):
         return names[0] if len(names) == 1 else names
 
 
+class DevicesType(click.ParamType[tuple[str, ...]]):
+    """Value on the command line: several devices, ``A,B,...``; ``A:N`` stands for A, N times."""
+
+    name = "devices"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Returns the names of the devices.
+
+        :raises click.UsageError: if one of them is unknown, or a line is named twice.
+        """
+        if isinstance(value, tuple):
+            return value
+        found: list[str] = []
+        for word in filter(None, value.split(",")):
+            match = re.fullmatch(r"([a-z]+):(\d{1,3})", word)
+            name, count = (match[1], int(match[2])) if match and match[1] in BY_NAME else (word, 1)
+            found += [DEVICE.convert(name, param, ctx)] * count
+        if twice := sorted({name for name in found if is_line(name) and found.count(name) > 1}):
+            raise click.UsageError(f"--devices names {twice[0]} twice; a line leads to one board")
+        return tuple(found)
+
+
 DEVICE = DeviceType()
 """Type of options whose value is a device."""
+DEVICES = DevicesType()
+"""Type of options whose value is several devices."""
 ENGINE = EngineType()
 """Type of options whose value is an engine."""
 ESTIMATOR = EstimatorType()

@@ -106,11 +106,18 @@ Examples:
   dither virtual-board --engine 1x8                 then: dither train digits --device /dev/pts/N
   dither virtual-board --board icebreaker --link /tmp/board
   dither virtual-board --board icebreaker --netlist      what synthesis made of it
+  dither virtual-board --board icebreaker --placed build/icebreaker      what dither build placed
   dither virtual-board --engine 1x8 --waves board.fst
 """,
 )
 @_board_options
 @click.option("--netlist", is_flag=True, help="Simulate what synthesis makes of the board.")
+@click.option(
+    "--placed",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Simulate what a build of the board, in this folder, has placed and routed: its bitstream's netlist.",
+)
 @click.option(
     "--waves",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -126,6 +133,7 @@ def virtual_board(
     baud: int | None,
     clock: int | None,
     netlist: bool,
+    placed: Path | None,
     waves: Path | None,
     link: Path | None,
 ) -> None:
@@ -135,7 +143,15 @@ def virtual_board(
     engine is busy.
     """
     console = Console(soft_wrap=True)
+    if placed is not None and (board is None or engine or baud or clock or netlist):
+        raise click.UsageError("--placed: a build has its own engine, clock and baud rate; it takes --board alone")
     chosen = _choose(board, engine, baud, clock, netlist=netlist)
+    if placed is not None and board is not None:
+        text = _part("dither_sim.placed").emit_placed(
+            find_board(board), _part("dither_hw.build.placed").read_placed(placed)
+        )
+        chosen.options["verilog"] = text
+        chosen.options.pop("memory", None)
     simulator = _part("dither_sim.board")
     try:
         with console.status("") as status:
@@ -151,7 +167,10 @@ def virtual_board(
         raise click.UsageError(str(error)) from None
     with _until_told(), machine:
         click.echo(machine.path if link is None else link)
-        console.print(f"{escape(chosen.text)}{', netlist' if netlist else ''}; Ctrl-C ends", highlight=False)
+        console.print(
+            f"{escape(chosen.text)}{', netlist' if netlist else ', as placed' if placed else ''}; Ctrl-C ends",
+            highlight=False,
+        )
         _watch(console, machine, chosen.options["clock_hz"])
     console.print(_line(machine.standing, chosen.options["clock_hz"]), highlight=False)
 

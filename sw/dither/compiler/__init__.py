@@ -7,6 +7,7 @@ commands and figures.
 
 from .commands import Command, Commands, Evaluation, State
 from .compiled import Compiled
+from .emitter import Exchange
 from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
@@ -15,6 +16,7 @@ from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
+from .sharing import SharedCommands, fewest_bytes
 
 __all__ = [
     "Collocation",
@@ -23,6 +25,7 @@ __all__ = [
     "CompileError",
     "Compiled",
     "Evaluation",
+    "Exchange",
     "Figures",
     "Formats",
     "Headroom",
@@ -33,6 +36,7 @@ __all__ = [
     "Layout",
     "Objective",
     "Proof",
+    "SharedCommands",
     "ShortageError",
     "State",
     "Step",
@@ -40,6 +44,7 @@ __all__ = [
     "Tensor",
     "compile",
     "compile_inference",
+    "fewest_bytes",
     "formats_from_dict",
     "formats_to_dict",
     "layer_orders",

@@ -20,7 +20,7 @@ from ..nn.models import Parameters
 from .emitter import STATE_MEMORIES
 from .program import Program
 
-__all__ = ["Command", "Commands", "Evaluation", "State"]
+__all__ = ["Command", "Commands", "Evaluation", "State", "groups_of"]
 
 Integers = NDArray[np.int64]
 Batch = tuple[ArrayLike, ArrayLike | None]
@@ -206,11 +206,15 @@ class Commands:
         }
 
     def _groups(self, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
-        """Samples as lane groups of words x lanes; idle lanes have label -1."""
-        rows = self.program.samples.words(inputs, targets)
-        lanes = self.program.engine.lanes
-        padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
-        padded[:, self.program.samples.label] = -1
-        padded[: len(rows)] = rows
-        grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
-        return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]
+        return groups_of(self.program, inputs, targets)
+
+
+def groups_of(program: Program, inputs: ArrayLike, targets: ArrayLike | None) -> list[Segment]:
+    """Samples as lane groups of words x lanes; idle lanes have label -1."""
+    rows = program.samples.words(inputs, targets)
+    lanes = program.engine.lanes
+    padded = np.zeros((-(-len(rows) // lanes) * lanes, rows.shape[1]), np.int64)
+    padded[:, program.samples.label] = -1
+    padded[: len(rows)] = rows
+    grouped = padded.reshape(-1, lanes, rows.shape[1]).transpose(0, 2, 1)
+    return [Segment(Memory.ACTIVATION, np.ascontiguousarray(group)) for group in grouped]

@@ -15,11 +15,23 @@ Entries and their input streams (→ output streams):
   losses, if they have any.
 - ``measure``: number of groups; per group its words → per group the sum of losses.
 - ``contract``: number of groups; per group its words: forward passes alone, for benchmarks.
+
+A program for devices that share a step has other entries instead of ``train`` and ``gradients``,
+which do the two halves of a step:
+
+- ``share``: seed, step, number of groups, the tile's first probe, the first group's place in its
+  tile; then these groups → with :attr:`Exchange.SCALARS` each group's loss differences, in any case
+  the sum of base losses.
+- ``collect`` (:attr:`Exchange.GRADIENTS`): → gradient accumulators, which stay as they are.
+- ``apply``: seed, step, the rate's mantissa, then all that the step's gradients are made of: loss
+  differences, tile by tile, or gradient accumulators.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from ..arch.isa import Memory, Rule
 from ..arch.isa.assembler import Assembler
@@ -27,15 +39,24 @@ from ..recipe import Recipe
 from .code.perturbation import restore
 from .code.registers import BASE, GROUPS, LOSS, OFFSET, RATE, SEED, STEP, STEPS, TILE, TOTAL, ZERO
 from .gradients import GradientCode
+from .gradients.probing import GroupProbes
 from .layout.memory import Region
 from .layout.tensors import Tensor
 from .objectives.objective import ObjectiveCode
 
-__all__ = ["ENTRIES", "STATE_MEMORIES", "Emitter"]
+__all__ = ["STATE_MEMORIES", "Emitter", "Exchange"]
 
-ENTRIES = ("setup", "load_state", "store_state", "train", "gradients", "evaluate", "measure", "contract")
-"""Names of the programs' entry points."""
 STATE_MEMORIES = (Memory.MASTER, Memory.MOMENT1, Memory.MOMENT2)
+
+
+class Exchange(Enum):
+    """What devices that share a step tell each other of their parts of it."""
+
+    SCALARS = "seeds and scalars"
+    """Loss differences of the probes of each tile: everyone makes the same probes from the same
+    seed, and adds them up."""
+    GRADIENTS = "gradient sums"
+    """Gradient accumulators, which are exact sums over samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +79,41 @@ class Emitter:
     """Words of tensors that no step changes, behind the others."""
     zeroed: int = 0
     """Words behind them whose masters are zero."""
+    exchange: Exchange | None = None
+    """What devices tell each other that share a step; None for a device that is alone."""
 
-    def program(self) -> Assembler:
-        """Returns the whole program."""
+    def program(self) -> tuple[Assembler, dict[str, int]]:
+        """Returns the whole program, and the word addresses of its entries by name."""
         asm = Assembler()
         self.objective.subroutines(asm)
-        asm.label("accumulate")
-        self._accumulate(asm)
-        asm.emit("RETURN")
-        for name, emit in (
-            ("setup", self._setup),
-            ("load_state", self._load_state),
-            ("store_state", self._store_state),
-            ("train", self._train),
-            ("gradients", self._gradients),
-            ("evaluate", self._evaluate),
-            ("measure", self._measure),
-            ("contract", self._contract),
-        ):
+        if self.exchange is None:
+            asm.label("accumulate")
+            self._accumulate(asm)
+            asm.emit("RETURN")
+        entries: dict[str, Callable[[Assembler], None]] = {
+            "setup": self._setup,
+            "load_state": self._load_state,
+            "store_state": self._store_state,
+            **self._steps(),
+            "evaluate": self._evaluate,
+            "measure": self._measure,
+            "contract": self._contract,
+        }
+        for name, emit in entries.items():
             asm.label(name)
             emit(asm)
             asm.emit("HALT")
-        return asm
+        return asm, {name: asm.labels[name] for name in entries}
+
+    def _steps(self) -> dict[str, Callable[[Assembler], None]]:
+        """The entries that make steps, or parts of them."""
+        match self.exchange:
+            case None:
+                return {"train": self._train, "gradients": self._gradients}
+            case Exchange.SCALARS:
+                return {"share": self._share, "apply": self._apply}
+            case Exchange.GRADIENTS:
+                return {"share": self._share, "collect": self._collect, "apply": self._apply}
 
     @property
     def words(self) -> int:
@@ -130,8 +164,26 @@ class Emitter:
         self.objective.loss(asm, BASE)
         asm.emit("ADD", target=TOTAL, left=TOTAL, right=BASE)
         # Latest start first: what a start needs has then not been overwritten since the base pass.
+        if self.exchange is Exchange.SCALARS:
+            for probes in self._probes:
+                probes.send(asm)
+            return
         for gradient in sorted(self.gradients, key=lambda code: code.start, reverse=True):
             gradient.emit(asm)
+
+    @property
+    def _probes(self) -> list[GroupProbes]:
+        """The gradients that follow from loss differences alone, in the order of these."""
+        found = [each for each in self.gradients if isinstance(each, GroupProbes) and each.differences is not None]
+        return sorted(found, key=lambda code: code.start, reverse=True)
+
+    @property
+    def differences(self) -> int | None:
+        """How many loss differences of a tile say all about its gradients; None if they need
+        more.
+        """
+        probes = self._probes
+        return sum(each.differences or 0 for each in probes) if len(probes) == len(self.gradients) else None
 
     def _accumulate(self, asm: Assembler) -> None:
         """All lane groups of a step: gradients accumulate, base losses add up."""
@@ -174,6 +226,36 @@ class Emitter:
             restore(asm, 0, self.words)
             asm.emit("EMIT", source=TOTAL)
             asm.emit("SET", target=STEP, source=STEP, value=1)
+
+    def _share(self, asm: Assembler) -> None:
+        for register in (SEED, STEP, GROUPS, TILE, OFFSET):
+            asm.emit("PULL", target=register)
+        asm.emit("SET", target=TOTAL, source=0, value=0)
+        for gradient in self.gradients:
+            gradient.prepare(asm)
+        with asm.loop(register=GROUPS):
+            self._group(asm)
+            asm.emit("SET", target=OFFSET, source=OFFSET, value=self.lanes)
+        asm.emit("EMIT", source=TOTAL)
+
+    def _collect(self, asm: Assembler) -> None:
+        asm.emit("STORE", memory=Memory.GRADIENT, base=0, count=self.words)
+
+    def _apply(self, asm: Assembler) -> None:
+        for register in (SEED, STEP, RATE):
+            asm.emit("PULL", target=register)
+        if self.exchange is Exchange.GRADIENTS:
+            asm.emit("LOAD", memory=Memory.GRADIENT, base=0, count=self.words)
+        else:
+            tiles = self.recipe.probe_tiles
+            asm.emit("SET", target=TILE, source=0, value=0)
+            with asm.loop(tiles):
+                for probes in self._probes:
+                    probes.receive(asm)
+                if tiles > 1:
+                    asm.emit("SET", target=TILE, source=TILE, value=self.recipe.most_probes)
+        self._update(asm, self.recipe.rule, RATE)
+        restore(asm, 0, self.words)
 
     def _gradients(self, asm: Assembler) -> None:
         for register in (SEED, STEP):

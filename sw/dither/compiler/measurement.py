@@ -75,8 +75,8 @@ def measured(
         activation_depth=_DEPTH,
         parameter_depth=_DEPTH,
         program_depth=_DEPTH,
-        local_learning=1,
         word_parts=1,
+        local_learning=1,
         compact=0,
     )
     trial = replace(setting, recipe=small, engine=nominal)

@@ -14,8 +14,8 @@ from ..arch.isa import Distribution
 from ..nn.models import RNN, Model, Parameters
 from ..recipe import ESTIMATORS, Recipe
 from .code.network import NetworkCode, activation_tables, drains, layer_code, place
-from .compiled import Compiled
-from .emitter import ENTRIES, Emitter
+from .compiled import Compiled, assembled
+from .emitter import Emitter
 from .errors import ShortageError, shortage
 from .formats.forward import Formats, Headroom
 from .formats.probes import FloatProbes
@@ -192,15 +192,14 @@ class _Build:
             fixed=sum(tensors[name].words for name in fixed),
             zeroed=zeroed,
         )
-        program = emitter.program()
-        if program.size > engine.program_depth:
-            raise shortage("program memory", program.size, engine.program_depth, "program_depth", "fewer layers")
+        assembly, entries = assembled(emitter, engine)
         return Compiled(
             model=model,
             recipe=setting.recipe,
             engine=engine,
-            program=tuple(program.words()),
-            entries={name: program.labels[name] for name in ENTRIES},
+            emitter=emitter,
+            program=assembly,
+            entries=entries,
             plans=plans,
             memory=memory,
             formats=formats,

@@ -13,6 +13,7 @@ from ..arch.isa import Instruction
 from ..nn.models import Model
 from ..recipe import Recipe
 from .code.network import Table
+from .emitter import Emitter
 from .formats.forward import Formats
 from .layout.memory import ActivationMap
 from .layout.tensors import Tensor
@@ -30,12 +31,12 @@ class Program:
     model: Model
     recipe: Recipe
     engine: EngineConfig
+    emitter: Emitter = field(repr=False)
+    """What the words are made from."""
     program: tuple[int, ...]
     """32-bit words, from word 0."""
     entries: Mapping[str, int]
-    """Word addresses of ``setup``, ``load_state``, ``store_state``, ``train``, ``evaluate`` and
-    ``contract``.
-    """
+    """Word addresses of the entries that :mod:`dither.compiler.emitter` lists."""
     plans: tuple[LayerPlan, ...]
     memory: ActivationMap
     formats: Formats

@@ -49,6 +49,8 @@ class Samples:
     """Names of the classes if labels are numbers from 0; None if labels are the names."""
     scaling: Scaling | None = None
     """How inputs are scaled; None if that is not said."""
+    name: str | None = None
+    """Name for people, where a file says one."""
 
     @property
     def named(self) -> NDArray[Any] | None:
@@ -134,6 +136,7 @@ def write_samples(path: AnyPath, samples: Samples) -> None:
     if samples.test is not None:
         arrays |= {"x_test": samples.test.inputs, "y_test": samples.test.labels}
     meta = {
+        "name": samples.name,
         "classes": samples.classes and list(samples.classes),
         "scaling": samples.scaling and samples.scaling.to_dict(),
     }
@@ -207,7 +210,9 @@ def _archive(path: Path, features: int | None) -> Samples:
     try:
         said = json.loads(meta.tobytes())
         scaling = said["scaling"] and Scaling.from_dict(said["scaling"])
-        return replace(found, classes=said["classes"] and tuple(said["classes"]), scaling=scaling)
+        if said["name"] is not None and not re.fullmatch(r"[\w.-]{1,80}", said["name"]):
+            raise ValueError(f"its name is {said['name']!r}")
+        return replace(found, classes=said["classes"] and tuple(said["classes"]), scaling=scaling, name=said["name"])
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path} says nothing usable of its classes and scaling: {error}") from None
 
@@ -229,6 +234,10 @@ def _table(path: Path, features: int | None) -> Samples:
     labelled = features is None or len(cells) != features
     names = [cell.lower() for cell in cells] if named else []
     column = next((names.index(name) for name in LABEL_COLUMNS if name in names), len(cells) - 1)
+    if features is not None and len(cells) not in (features, features + 1):
+        raise DataError(
+            f"{path} has {len(cells)} columns, but the network takes {features} features, with labels or without"
+        )
     if len(cells) < 1 + labelled:
         raise DataError(f"{path} needs columns of numbers and a last one of labels, separated by commas")
     inputs = [number for number in range(len(cells)) if not labelled or number != column]

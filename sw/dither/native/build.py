@@ -23,7 +23,7 @@ _NAME = "native.so"
 class Segment(ctypes.Structure):
     """Words of one kind in a stream."""
 
-    _fields_ = [("kind", ctypes.c_int64), ("words", ctypes.c_int64), ("values", ctypes.POINTER(ctypes.c_int64))]
+    _fields_ = [("kind", ctypes.c_int64), ("words", ctypes.c_int64), ("values", ctypes.c_void_p)]
 
 
 class Outcome(ctypes.Structure):
@@ -80,10 +80,10 @@ def _key() -> str:
 
 @cache
 def _load(path: Path) -> ctypes.CDLL:
-    machine, number, numbers = ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int64)
+    machine, number, numbers = ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p
     words = ctypes.POINTER(ctypes.c_int32)
     signatures: dict[str, Signature] = {
-        "new": (machine, [words, number, Hooks]),
+        "new": (machine, [words, number, number, ctypes.c_int64, Hooks]),
         "delete": (None, [machine]),
         "forget": (None, [machine]),
         "define": (None, [machine, number, number, number, number, numbers, number, words, number]),

@@ -33,10 +33,12 @@ struct Block {
 template <int ROWS, int POINTS, bool BIAS, bool WATCH>
 void multiply(const Block &block, const Point *points) {
     Double8 sums[POINTS][ROWS];
+#pragma GCC unroll 8
     for (int p = 0; p < POINTS; p++)
+#pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             sums[p][r] = all(0.5);
-            if (BIAS) sums[p][r] += widened(load(points[p].one)) * points[p].bias[r];
+            if (BIAS) sums[p][r] += widened(load(points[p].one)) * all(points[p].bias[r]);
         }
     const double *weights = block.weights;
     const float *inputs[POINTS];
@@ -45,16 +47,19 @@ void multiply(const Block &block, const Point *points) {
         Double8 x[POINTS];
         for (int p = 0; p < POINTS; p++) x[p] = widened(load(inputs[p] + block.terms[term]));
         for (int r = 0; r < ROWS; r++) {
-            Double8 weight = all(weights[r]);
+            const Double8 weight = all(weights[r]);
             for (int p = 0; p < POINTS; p++) sums[p][r] += weight * x[p];
         }
     }
+    const Drain::Outlet outlet = *block.outlet;
+    const Place *rows = block.rows;
     int64_t clips = 0;
+#pragma GCC unroll 8
     for (int p = 0; p < POINTS; p++)
+#pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             if (WATCH) watch(sums[p][r], points[p].existing, *block.tally);
-            float *place = points[p].y + block.rows[r].y * GROUP;
-            block.outlet->finish(rounded_down(sums[p][r]), place, points[p].existing, clips);
+            outlet.finish(rounded_down(sums[p][r]), points[p].y + rows[r].y * GROUP, points[p].existing, clips);
         }
     block.tally->clips += clips;
 }
@@ -147,6 +152,8 @@ Contract::Contract(const Memories &memories, const facts::Contract &instruction,
     for (int loop = 0; loop < 4; loop++)
         outer.push_back({counts[3 + loop], {w[3 + loop] * config.rows, x[3 + loop], y[loop], b[loop] * config.rows}});
     int last_rows = instruction.last_rows;
+    work_ = GROUP * count * config.rows;
+    for (const Loop &loop : outer) work_ *= loop.count;
 
     Places outputs = {Place()};
     for (const Loop &loop : outer) outputs = around(outputs, loop);
@@ -295,6 +302,10 @@ void Contract::run(Memories &memories, const Job &job, int begin, int end, Tally
                         }
                     }
                     multiply(block, at);
+                    if (outlet.looks_up)
+                        for (int p = 0; p < width; p++)
+                            for (int r = 0; r < height; r++)
+                                outlet.look_up(at[p].y + block.rows[r].y * GROUP, at[p].existing, tally.clips);
                     done += width;
                 }
             }
@@ -329,7 +340,7 @@ void Contract::run_exactly(Memories &memories, const Job &job, const Piece &piec
                     Double8 rounded = __builtin_convertvector(sum, Double8);
                     unsigned existing = memories.existing(group);
                     watch(rounded, existing, tally);
-                    outlet.finish(rounded, words + (job.base[2] + place.y) * GROUP, existing, tally.clips);
+                    outlet.finish_whole(rounded, words + (job.base[2] + place.y) * GROUP, existing, tally.clips);
                 }
     }
 }

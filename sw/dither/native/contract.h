@@ -16,6 +16,7 @@ class Contract : public Plan {
     bool packed(const Memories &memories, const Job &job) const;
     void pack(const Memories &memories, const Job &job);
     void run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const override;
+    int64_t work() const override { return work_; }
     bool overflowed(const Tally &tally) const override { return drain_.overflowed(tally); }
 
   private:
@@ -40,4 +41,5 @@ class Contract : public Plan {
     int weights_begin_, weights_end_, biases_begin_, biases_end_;  // reach in words, from the bases
     int packed_base_[2] = {-1, -1};
     uint64_t packed_version_ = 0;
+    int64_t work_;
 };

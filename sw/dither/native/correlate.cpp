@@ -5,7 +5,7 @@
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int MOST_ROWS = 8, MOST_COLUMNS = 2;
+constexpr int MOST_ROWS = 8, MOST_COLUMNS = 3;
 #else
 constexpr int MOST_ROWS = 2, MOST_COLUMNS = 2;
 #endif
@@ -30,14 +30,15 @@ Correlate::Correlate(const Memories &memories, const facts::Correlate &instructi
         Places rows = around(full, {tiles.count - 1, tiles.stride});
         for (const Place &place : last) rows.push_back(place + tiles.stride * (tiles.count - 1));
         add_piece(rows, loops, Place());
-        return;
+    } else {
+        if (tiles.count > 1) {
+            std::vector<Loop> before = loops;
+            before.push_back({tiles.count - 1, tiles.stride});
+            add_piece(full, before, Place());
+        }
+        add_piece(last, loops, tiles.stride * (tiles.count - 1));
     }
-    if (tiles.count > 1) {
-        std::vector<Loop> before = loops;
-        before.push_back({tiles.count - 1, tiles.stride});
-        add_piece(full, before, Place());
-    }
-    add_piece(last, loops, tiles.stride * (tiles.count - 1));
+    apart_ = apart();
 }
 
 void Correlate::add_piece(Places rows, const std::vector<Loop> &loops, Place origin) {
@@ -51,65 +52,111 @@ void Correlate::add_piece(Places rows, const std::vector<Loop> &loops, Place ori
                                               : piece.matrices;
         places = around(places, loop);
     }
+    for (size_t r = 0; r < rows.size(); r++) piece.together &= rows[r].w == rows[r / GROUP * GROUP].w + int(r % GROUP);
     piece.rows = rows;
-    pieces_.push_back(piece);
+    pieces_.push_back(std::make_unique<Piece>(piece));
+    add_blocks(*pieces_.back());
 }
 
-void Correlate::run(Memories &memories, const int *base) const {
-    for (const Piece &piece : pieces_)
-        for (const Place &matrix : piece.matrices) {
-            const Place *row = piece.rows.data(), *end = row + piece.rows.size();
-            for (; row + MOST_ROWS <= end; row += MOST_ROWS) multiply<MOST_ROWS>(memories, base, piece, matrix, row);
-            for (; row < end; row++) multiply<1>(memories, base, piece, matrix, row);
+void Correlate::add_blocks(const Piece &piece) {
+    const int rows = piece.rows.size(), columns = piece.columns.size();
+    for (const Place &matrix : piece.matrices)
+        for (int row = 0; row < rows;) {
+            const int height = rows - row >= MOST_ROWS ? MOST_ROWS : rows - row >= 4 && MOST_ROWS > 4 ? 4 : 1;
+            for (int column = 0; column < columns;) {
+                const int width = columns - column >= MOST_COLUMNS ? MOST_COLUMNS : 1;
+                blocks_.push_back({&piece, &matrix, &piece.rows[row], &piece.columns[column], height, width});
+                column += width;
+            }
+            row += height;
         }
 }
 
-template <int ROWS>
-void Correlate::multiply(Memories &memories, const int *base, const Piece &piece, const Place &matrix,
-                         const Place *rows) const {
-    const Place *column = piece.columns.data(), *end = column + piece.columns.size();
-    for (; column + MOST_COLUMNS <= end; column += MOST_COLUMNS)
-        multiply<ROWS, MOST_COLUMNS>(memories, base, piece, matrix, rows, column);
-    for (; column < end; column++) multiply<ROWS, 1>(memories, base, piece, matrix, rows, column);
+bool Correlate::apart() const {
+    std::vector<int> gradients;
+    for (const auto &piece : pieces_)
+        for (const Place &matrix : piece->matrices)
+            for (const Place &column : piece->columns)
+                for (const Place &row : piece->rows) gradients.push_back(matrix.w + column.w + row.w);
+    std::sort(gradients.begin(), gradients.end());
+    return std::adjacent_find(gradients.begin(), gradients.end()) == gradients.end();
+}
+
+void Correlate::run(Memories &memories, Pool &pool, const int *base) const {
+    const int threads = apart_ && int(blocks_.size()) >= pool.size ? pool.size : 1;
+    auto work = [&](int number) {
+        const size_t begin = blocks_.size() * number / threads, end = blocks_.size() * (number + 1) / threads;
+        for (size_t i = begin; i < end; i++) multiply(memories, base, blocks_[i]);
+    };
+    if (threads > 1)
+        pool.run(work);
+    else
+        work(0);
+}
+
+void Correlate::multiply(Memories &memories, const int *base, const Block &block) const {
+    if (block.width == MOST_COLUMNS) {
+        if (block.height == MOST_ROWS) return multiply<MOST_ROWS, MOST_COLUMNS>(memories, base, block);
+        if (block.height == 4) return multiply<4, MOST_COLUMNS>(memories, base, block);
+        return multiply<1, MOST_COLUMNS>(memories, base, block);
+    }
+    if (block.height == MOST_ROWS) return multiply<MOST_ROWS, 1>(memories, base, block);
+    if (block.height == 4) return multiply<4, 1>(memories, base, block);
+    return multiply<1, 1>(memories, base, block);
 }
 
 template <int ROWS, int COLUMNS>
-void Correlate::multiply(Memories &memories, const int *base, const Piece &piece, const Place &matrix,
-                         const Place *rows, const Place *columns) const {
+void Correlate::multiply(Memories &memories, const int *base, const Block &block) const {
+    const Place *rows = block.rows, *columns = block.columns, &matrix = *block.matrix;
+    const Places &terms = block.piece->sums;
     // So many words may be summed before a sum of eight lanes could leave what double holds exactly.
     const int most = ((int64_t(1) << (53 - (2 * memories.config.width - 2))) - 1) / GROUP;
     int left_words[ROWS], right_words[COLUMNS];
-    for (int r = 0; r < ROWS; r++) left_words[r] = (base[0] + matrix.y + rows[r].y + columns[0].y) * GROUP;
-    for (int c = 0; c < COLUMNS; c++) right_words[c] = (base[1] + matrix.x + columns[c].x + rows[0].x) * GROUP;
-    Double8 sums[ROWS][COLUMNS] = {};
+    int64_t gradients[COLUMNS];
+    for (int r = 0; r < ROWS; r++) left_words[r] = (base[0] + matrix.y + rows[r].y) * GROUP;
+    for (int c = 0; c < COLUMNS; c++) {
+        right_words[c] = (base[1] + matrix.x + columns[c].x) * GROUP;
+        gradients[c] = int64_t(base[2]) * memories.config.rows + matrix.w + columns[c].w;
+    }
+    Double8 sums[COLUMNS][ROWS] = {};
     int added = 0;
     auto take = [&] {
-        for (int r = 0; r < ROWS; r++)
-            for (int c = 0; c < COLUMNS; c++) {
-                double total = 0;
-                for (int lane = 0; lane < GROUP; lane++) total += sums[r][c][lane];
-                int64_t place = int64_t(base[2]) * memories.config.rows + matrix.w + rows[r].w + columns[c].w;
-                memories.gradient[place] += int64_t(total);
-                sums[r][c] = Double8{};
-            }
+        for (int c = 0; c < COLUMNS; c++) {
+            if (ROWS == GROUP && block.piece->together) {
+                const Long8 totals = __builtin_convertvector(sums_of(sums[c]), Long8);
+                Long8 words;
+                memcpy(&words, &memories.gradient[gradients[c] + rows[0].w], sizeof words);
+                words += totals;
+                memcpy(&memories.gradient[gradients[c] + rows[0].w], &words, sizeof words);
+            } else
+                for (int r = 0; r < ROWS; r++) {
+                    double total = 0;
+                    for (int lane = 0; lane < GROUP; lane++) total += sums[c][r][lane];
+                    memories.gradient[gradients[c] + rows[r].w] += int64_t(total);
+                }
+            for (int r = 0; r < ROWS; r++) sums[c][r] = Double8{};
+        }
         added = 0;
     };
-    for (int group = 0; group < memories.groups; group++) {
-        const float *words = memories.group(group);
-        Int8 exists;
-        for (int lane = 0; lane < GROUP; lane++) exists[lane] = memories.existing(group) >> lane & 1 ? -1 : 0;
-        for (const Place &sum : piece.sums) {
-            Double8 left[ROWS];
+    auto add = [&](const float *words, auto keep) {
+        for (const Place &term : terms) {
+            Double8 right[COLUMNS];
+            for (int c = 0; c < COLUMNS; c++) right[c] = widened(load(words + right_words[c] + term.x * GROUP));
             for (int r = 0; r < ROWS; r++) {
-                Float8 word = load(words + left_words[r] + sum.y * GROUP);
-                left[r] = widened((Float8)((Int8)word & exists));
-            }
-            for (int c = 0; c < COLUMNS; c++) {
-                Double8 right = widened(load(words + right_words[c] + sum.x * GROUP));
-                for (int r = 0; r < ROWS; r++) sums[r][c] += left[r] * right;
+                const Double8 left = widened(keep(load(words + left_words[r] + term.y * GROUP)));
+                for (int c = 0; c < COLUMNS; c++) sums[c][r] += left * right[c];
             }
             if (++added == most) take();
         }
+    };
+    for (int group = 0; group < memories.groups; group++) {
+        if (memories.existing(group) == 0xFF) {
+            add(memories.group(group), [](Float8 word) { return word; });
+            continue;
+        }
+        Int8 exists;
+        for (int lane = 0; lane < GROUP; lane++) exists[lane] = memories.existing(group) >> lane & 1 ? -1 : 0;
+        add(memories.group(group), [&](Float8 word) { return (Float8)((Int8)word & exists); });
     }
     take();
 }

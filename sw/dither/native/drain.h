@@ -25,25 +25,33 @@ class Drain {
         Float8 lowest, highest, floor;
         Int8 half;
         Table table;
+        const float *expanded;
         bool looks_up;
 
-        // Writes one output of a group: numbers that were rounded down, of any size.
+        // Writes one output of a group, but for the table: numbers that were rounded down, of any size.
         INLINE void finish(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
-            Float8 exact = narrowed(rounded);  // what float does not hold is clipped all the same
-            Float8 value = smaller(larger(exact, lowest), highest);
+            const Float8 exact = narrowed(rounded);  // what float does not hold is clipped all the same
+            const Float8 value = smaller(larger(exact, lowest), highest);
             if (unsigned off = lanes_of(value != exact) & existing; __builtin_expect(off, 0)) clips += count(off);
-            if (looks_up)
-                value = looked_up(value, existing, clips);
-            else
-                value = larger(value, floor);
-            store(place, value);
+            store(place, larger(value, floor));
         }
 
-        Float8 looked_up(Float8 value, unsigned existing, int64_t &clips) const {
-            Float8 exact = floats(table.at(integers(value) + half));
-            Float8 found = smaller(larger(exact, lowest), highest);
+        // Takes an output through the table.
+        INLINE void look_up(float *place, unsigned existing, int64_t &clips) const {
+            if (expanded) {  // one number after the other: gathering takes several times as long
+                const Int8 index = integers(load(place)) + half;
+                for (int lane = 0; lane < GROUP; lane++) place[lane] = expanded[index[lane]];
+                return;
+            }
+            const Float8 exact = floats(table.at(integers(load(place)) + half));
+            const Float8 found = smaller(larger(exact, lowest), highest);
             clips += count(lanes_of(found != exact) & existing);
-            return found;
+            store(place, found);
+        }
+
+        void finish_whole(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
+            finish(rounded, place, existing, clips);
+            if (looks_up) look_up(place, existing, clips);
         }
     };
 
@@ -54,7 +62,10 @@ class Drain {
         made.floor = all(floor_);
         made.half = Int8{} + half_;
         made.looks_up = table_ >= 0;
-        if (made.looks_up) made.table = memories.activation_table(table_);
+        if (made.looks_up) {
+            made.table = memories.activation_table(table_);
+            made.expanded = memories.expanded(table_);
+        }
         return made;
     }
 

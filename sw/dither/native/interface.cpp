@@ -3,10 +3,11 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-EXPORT Sequencer *dither_native_new(const int32_t *config, int monitor, Hooks hooks) {
+EXPORT Sequencer *dither_native_new(const int32_t *config, int monitor, int threads, int64_t worth_while,
+                                    Hooks hooks) {
     facts::Config values;
     memcpy(&values, config, sizeof values);
-    return new Sequencer(values, monitor, hooks);
+    return new Sequencer(values, monitor, threads, worth_while, hooks);
 }
 
 EXPORT void dither_native_delete(Sequencer *machine) { delete machine; }

@@ -29,6 +29,7 @@ LaneWise::LaneWise(const Memories &memories, const facts::Contract &instruction,
     for (int loop = 0; loop < 4; loop++)
         outputs_ = around(outputs_, {counts[3 + loop], {w[3 + loop], x[3 + loop], y[loop], b[loop]}});
     int64_t count = int64_t(terms_.size()) + instruction.bias;
+    work_ = GROUP * count * outputs_.size();
     exact_ = exact_in_double(memories.config.width, count);
     watched_ = monitor ||
                (count << (2 * memories.config.width - 2)) >= int64_t(1) << (memories.config.accumulator_width - 1);
@@ -58,7 +59,7 @@ void LaneWise::sum(Memories &memories, const Job &job, int group, Tally &tally) 
             total += widened(load(words + (job.base[3] + output.b) * GROUP)) * widened(load(words + one_ * GROUP));
         total = total * scale + 0.5;
         if (watched_) watch(total, existing, tally);
-        outlet.finish(rounded_down(total), words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
+        outlet.finish_whole(rounded_down(total), words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
     }
 }
 
@@ -79,6 +80,6 @@ void LaneWise::sum_exactly(Memories &memories, const Job &job, int group, Tally 
         total = (total + (int64_t(1) << drain_.shift >> 1)) >> drain_.shift;
         Double8 rounded = __builtin_convertvector(total, Double8);
         watch(rounded, existing, tally);
-        outlet.finish(rounded, words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
+        outlet.finish_whole(rounded, words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
     }
 }

@@ -7,6 +7,7 @@ class LaneWise : public Plan {
   public:
     LaneWise(const Memories &memories, const facts::Contract &instruction, bool monitor);
     void run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const override;
+    int64_t work() const override { return work_; }
     bool overflowed(const Tally &tally) const override { return drain_.overflowed(tally); }
 
   private:
@@ -19,4 +20,5 @@ class LaneWise : public Plan {
     Places terms_, outputs_;  // in the order of the nest, as the last write of a word counts
     int operand_, one_;
     bool exact_, watched_;
+    int64_t work_;
 };

@@ -34,6 +34,8 @@ from .facts import CONFIGURATION
 __all__ = ["NativeMachine"]
 
 _COUNTERS = {counter.name: number for number, counter in enumerate(COUNTERS)}
+_SHARED_FROM = 200_000
+"""Multiply-accumulates that take about as long as ten times what it takes to share them."""
 _SCALARS = -1
 """The kind of scalars in streams, among the numbers of memories."""
 
@@ -57,6 +59,8 @@ class NativeMachine:
     Memories and registers are zero at first and keep their contents from run to run.
 
     :param config: any engine configuration.
+    :param threads: how many threads share the work; the results do not depend on it.
+    :param shared_from: least number of multiply-accumulates that threads share.
     :param monitor: whether to record the range of every CONTRACT's outputs in :attr:`ranges`.
     :param on_status: called with what is going on before it takes long.
     :raises DeviceError: if there is no C++ compiler.
@@ -65,8 +69,16 @@ class NativeMachine:
     name = "native"
 
     def __init__(
-        self, config: EngineConfig, *, monitor: bool = False, on_status: Callable[[str], None] = lambda text: None
+        self,
+        config: EngineConfig,
+        *,
+        threads: int = 1,
+        shared_from: int = _SHARED_FROM,
+        monitor: bool = False,
+        on_status: Callable[[str], None] = lambda text: None,
     ) -> None:
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
         self.config = config
         self._program = Program(config)
         self._nests: dict[int, NestCheck] = {}
@@ -80,7 +92,7 @@ class NativeMachine:
             build.Hooks.LOOK(lambda: _alive(myself)._hooked(lambda self: None)),
         )
         values = (ctypes.c_int32 * len(CONFIGURATION))(*(getattr(config, name) for name in CONFIGURATION))
-        self._machine = self._library.dither_native_new(values, int(monitor), self._hooks)
+        self._machine = self._library.dither_native_new(values, int(monitor), threads, shared_from, self._hooks)
         self._end = weakref.finalize(self, self._library.dither_native_delete, self._machine)
 
     def write_program(self, words: Sequence[int]) -> None:
@@ -232,8 +244,8 @@ def _naming(address: int, instruction: Instruction) -> Iterator[None]:
         raise DeviceError(f"fault at word {address} ({instruction.name}): {error}") from error
 
 
-def _pointer(values: NDArray[np.int64]) -> Any:
-    return values.ctypes.data_as(ctypes.POINTER(ctypes.c_int64))
+def _pointer(values: NDArray[np.int64]) -> int:
+    return values.ctypes.data
 
 
 def _segments(kinds: Sequence[Memory | None], values: Sequence[NDArray[np.int64]]) -> tuple[Any, int]:

@@ -28,11 +28,10 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
     auto copy = [&](auto &numbers, int width) {
         for (size_t i = 0; i < size; i++) numbers[first + i] = wrapped(values[i], width);
     };
-    auto copy_entries = [&](Array<int32_t> (&entries)[2], int value_mask, int value_width, int slope_width) {
+    auto copy_entries = [&](Entries &entries, bool sign, int width) {
         for (int i = 0; i < count; i++) {
-            int64_t value = values[2 * i];
-            entries[0][base + i] = value_mask ? value & value_mask : wrapped(value, value_width);
-            entries[1][base + i] = wrapped(values[2 * i + 1], slope_width);
+            entries.values[base + i] = sign ? wrapped(values[2 * i], width) : values[2 * i] & ((1 << width) - 1);
+            entries.slopes[base + i] = wrapped(values[2 * i + 1], width);
         }
     };
     switch (kind) {
@@ -47,10 +46,12 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
             copy(weight, config.width);
             weights_written(base, count);
             break;
-        case memory::ACTIVATION_TABLE: copy_entries(activation_entries_, 0, config.width, config.width); break;
-        case memory::SCALAR_TABLE:
-            copy_entries(scalar_entries_, (1 << facts::SCALAR_VALUE_BITS) - 1, 0, facts::SCALAR_VALUE_BITS);
+        case memory::ACTIVATION_TABLE: 
+            copy_entries(activation_entries_, true, config.width);
+            for (int number = base >> config.table_bits; number <= (base + count - 1) >> config.table_bits; number++)
+                expand(number);
             break;
+        case memory::SCALAR_TABLE: copy_entries(scalar_entries_, false, facts::SCALAR_VALUE_BITS); break;
     }
 }
 
@@ -68,6 +69,18 @@ void Memories::read(int kind, int base, int count, int64_t *values) {
         case memory::MOMENT1: copy(moment1); break;
         case memory::MOMENT2: copy(moment2); break;
         case memory::WEIGHT: copy(weight); break;
+    }
+}
+
+void Memories::expand(int number) {
+    const Table table = activation_table(number);
+    const int half = 1 << (config.width - 1);
+    Array<float> &outputs = expanded_[number];
+    outputs.resize(2 * half);
+    for (int input = 0; input < 2 * half; input++) {
+        const int output = table.at(input);
+        if (output < -half || output >= half) return outputs.clear();
+        outputs[input] = output;
     }
 }
 

@@ -28,20 +28,31 @@ struct Aligned {
 template <class Number>
 using Array = std::vector<Number, Aligned<Number>>;
 
-// A table's entries: value and slope at the beginning of each segment.
+// A table's entries: value and slope of each segment.
 struct Table {
     const int32_t *values, *slopes;
     int fraction_bits;
 
     // The interpolation for unsigned inputs, not yet clipped.
     INLINE Int8 at(Int8 input) const {
-        Int8 index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
-        Int8 rise = picked(slopes, index) * fraction + (1 << (fraction_bits - 1));
+        const Int8 index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
+        const Int8 rise = picked(slopes, index) * fraction + (1 << (fraction_bits - 1));
         return picked(values, index) + (rise >> fraction_bits);
     }
     INLINE int32_t at(int32_t input) const {
-        int32_t index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
+        const int32_t index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
         return values[index] + ((slopes[index] * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
+    }
+};
+
+// The entries of several tables, one behind the other.
+struct Entries {
+    Array<int32_t> values, slopes;
+
+    explicit Entries(size_t count) : values(count), slopes(count) {}
+    Table table(int number, int table_bits, int input_bits) const {
+        const int first = number << table_bits;
+        return {&values[first], &slopes[first], input_bits - table_bits};
     }
 };
 
@@ -65,9 +76,9 @@ class Memories {
           gradient(master.size()),
           kept(groups * GROUP),
           activation_(size_t(groups) * config.activation_depth * GROUP),
-          activation_entries_{Array<int32_t>(config.activation_tables << config.table_bits),
-                              Array<int32_t>(config.activation_tables << config.table_bits)},
-          scalar_entries_{Array<int32_t>(3 << config.table_bits), Array<int32_t>(3 << config.table_bits)} {}
+          activation_entries_(config.activation_tables << config.table_bits),
+          scalar_entries_(3 << config.table_bits),
+          expanded_(config.activation_tables) {}
 
     // All words of a group, eight numbers each.
     float *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
@@ -78,8 +89,15 @@ class Memories {
         return left >= GROUP ? 0xFF : (1u << left) - 1;
     }
 
-    Table activation_table(int number) const { return table(activation_entries_, number, config.width); }
-    Table scalar_table(int number) const { return table(scalar_entries_, number, facts::SCALAR_INPUT_BITS); }
+    Table activation_table(int number) const {
+        return activation_entries_.table(number, config.table_bits, config.width);
+    }
+    Table scalar_table(int number) const {
+        return scalar_entries_.table(number, config.table_bits, facts::SCALAR_INPUT_BITS);
+    }
+    // An activation table's output for every input, the most negative one first; null where some
+    // outputs are clipped, which has to be counted.
+    const float *expanded(int number) const { return expanded_[number].empty() ? nullptr : expanded_[number].data(); }
 
     // Words of any memory as integers of its width, [word][slot], as streams carry them.
     void write(int kind, int base, int count, const int64_t *values);
@@ -99,13 +117,11 @@ class Memories {
     uint64_t version(int begin, int end) const;
 
   private:
-    Table table(const Array<int32_t> (&entries)[2], int number, int input_bits) const {
-        return {entries[0].data() + (number << config.table_bits), entries[1].data() + (number << config.table_bits),
-                input_bits - config.table_bits};
-    }
+    void expand(int number);
 
     Array<float> activation_;
-    Array<int32_t> activation_entries_[2], scalar_entries_[2];
+    Entries activation_entries_, scalar_entries_;
+    std::vector<Array<float>> expanded_;
     std::vector<Written> written_;
     uint64_t version_ = 0;
 };

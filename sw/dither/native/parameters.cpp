@@ -92,8 +92,6 @@ struct Rounding {
     }
 };
 
-INLINE Double8 doubles(Int8 value) { return __builtin_convertvector(value, Double8); }
-
 template <int DISTRIBUTION>
 int64_t perturb_all(Memories &memories, Generator &generator, const facts::Perturb &instruction, const Tensor &tensor,
                     Probe probe) {

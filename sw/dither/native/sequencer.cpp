@@ -40,8 +40,14 @@ int slots(const facts::Config &config, int kind) {
 
 }  // namespace
 
-Sequencer::Sequencer(const facts::Config &config, bool monitor, const Hooks &hooks)
-    : memories(config), monitor_(monitor), hooks_(hooks), program_(config.program_depth) {}
+Sequencer::Sequencer(const facts::Config &config, bool monitor, int threads, int64_t worth_while,
+                     const Hooks &hooks)
+    : memories(config),
+      monitor_(monitor),
+      pool_(threads),
+      worth_while_(worth_while),
+      hooks_(hooks),
+      program_(config.program_depth) {}
 
 void Sequencer::define(Instruction &&instruction) {
     const int address = instruction.address;
@@ -319,7 +325,7 @@ void Sequencer::correlate(Instruction &instruction) {
     require(instruction, bases, 3);
     if (!instruction.correlate) instruction.correlate = std::make_unique<::Correlate>(memories, fields);
     flush();
-    instruction.correlate->run(memories, bases);
+    instruction.correlate->run(memories, pool_, bases);
 }
 
 void Sequencer::loss(Instruction &instruction) {
@@ -354,12 +360,26 @@ void Sequencer::queue(Plan &plan, Job job) {
 // Executes all jobs that wait, for one stretch of groups after the other.
 void Sequencer::flush() {
     if (queue_.empty()) return;
-    tallies_.assign(queue_.size(), Tally());
-    for (int begin = 0; begin < memories.groups; begin += TOGETHER) {
-        const int end = std::min(memories.groups, begin + TOGETHER);
-        for (size_t i = 0; i < queue_.size(); i++)
-            queue_[i].plan->run(memories, queue_[i], begin, end, tallies_[i]);
-    }
+    int64_t work = 0;
+    for (const Job &job : queue_) work += job.plan->work();
+    const int threads = work * memories.groups < worth_while_ ? 1 : std::min(pool_.size, memories.groups);
+    const size_t count = queue_.size();
+    tallies_.assign(count * pool_.size, Tally());
+    auto share = [&](int number) {
+        if (number >= threads) return;
+        const int first = memories.groups * number / threads, last = memories.groups * (number + 1) / threads;
+        for (int begin = first; begin < last; begin += TOGETHER) {
+            const int end = std::min(last, begin + TOGETHER);
+            for (size_t i = 0; i < count; i++)
+                queue_[i].plan->run(memories, queue_[i], begin, end, tallies_[number * count + i]);
+        }
+    };
+    if (threads > 1)
+        pool_.run(share);
+    else
+        share(0);
+    for (int number = 1; number < threads; number++)
+        for (size_t i = 0; i < count; i++) tallies_[i].add(tallies_[number * count + i]);
     std::vector<Job> jobs;
     jobs.swap(queue_);
     for (const Job &job : jobs) job.plan->pending = false;

@@ -10,6 +10,7 @@
 #include "correlate.h"
 #include "dither.h"
 #include "parameters.h"
+#include "pool.h"
 #include "jobs.h"
 #include "memories.h"
 
@@ -62,7 +63,7 @@ class Sequencer {
     Memories memories;
     std::map<int, Range> ranges;
 
-    Sequencer(const facts::Config &config, bool monitor, const Hooks &hooks);
+    Sequencer(const facts::Config &config, bool monitor, int threads, int64_t worth_while, const Hooks &hooks);
     void define(Instruction &&instruction);
     void forget();  // all instructions
     void run(int entry, std::vector<Segment> inputs, std::vector<Segment> outputs, int64_t *counters, Outcome &outcome);
@@ -101,13 +102,15 @@ class Sequencer {
     }
 
     const bool monitor_;
+    Pool pool_;
+    const int64_t worth_while_;  // least number of multiply-accumulates that threads share
     const Hooks hooks_;
     Generator generator_;
     int32_t registers_[facts::REGISTERS] = {};
     std::vector<std::unique_ptr<Instruction>> program_;
     std::vector<Open> stack_;
     std::vector<Job> queue_;
-    std::vector<Tally> tallies_;
+    std::vector<Tally> tallies_;  // [thread][job]
     int64_t losses_ = 0;  // sum of the latest LOSS
     int64_t *counters_ = nullptr;
     Outcome *outcome_ = nullptr;

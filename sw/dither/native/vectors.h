@@ -18,13 +18,22 @@ typedef int64_t Long8 __attribute__((vector_size(64)));
 
 INLINE Float8 load(const float *place) { return *reinterpret_cast<const Float8 *>(place); }
 INLINE void store(float *place, Float8 value) { *reinterpret_cast<Float8 *>(place) = value; }
+// Conversions by name where the compiler would take two halves and put them together.
+#if defined(__AVX512F__)
+INLINE Double8 widened(Float8 value) { return (Double8)_mm512_cvtps_pd((__m256)value); }
+INLINE Double8 doubles(Int8 value) { return (Double8)_mm512_cvtepi32_pd((__m256i)value); }
+INLINE Long8 widened(Int8 value) { return (Long8)_mm512_cvtepi32_epi64((__m256i)value); }
+INLINE Float8 narrowed(Double8 value) { return (Float8)_mm512_cvtpd_ps((__m512d)value); }
+#else
 INLINE Double8 widened(Float8 value) { return __builtin_convertvector(value, Double8); }
+INLINE Double8 doubles(Int8 value) { return __builtin_convertvector(value, Double8); }
 INLINE Long8 widened(Int8 value) { return __builtin_convertvector(value, Long8); }
 INLINE Float8 narrowed(Double8 value) { return __builtin_convertvector(value, Float8); }
+#endif
 INLINE Int8 integers(Float8 value) { return __builtin_convertvector(value, Int8); }
 INLINE Float8 floats(Int8 value) { return __builtin_convertvector(value, Float8); }
-INLINE Double8 all(double value) { return Double8{} + value; }
-INLINE Float8 all(float value) { return Float8{} + value; }
+INLINE Double8 all(double x) { return Double8{x, x, x, x, x, x, x, x}; }
+INLINE Float8 all(float x) { return Float8{x, x, x, x, x, x, x, x}; }
 
 INLINE Double8 rounded_down(Double8 value) {
 #if defined(__AVX512F__)
@@ -73,4 +82,19 @@ INLINE Int8 picked(const int32_t *entries, Int8 index) {
     for (int i = 0; i < GROUP; i++) found[i] = entries[index[i]];
     return found;
 #endif
+}
+
+// The sum of each of eight vectors' lanes.
+INLINE Double8 sums_of(const Double8 *eight) {
+    const Long8 even = {0, 8, 2, 10, 4, 12, 6, 14}, odd = {1, 9, 3, 11, 5, 13, 7, 15};
+    const Long8 first = {0, 1, 8, 9, 4, 5, 12, 13}, second = {2, 3, 10, 11, 6, 7, 14, 15};
+    const Long8 low = {0, 1, 2, 3, 8, 9, 10, 11}, high = {4, 5, 6, 7, 12, 13, 14, 15};
+    Double8 pairs[4], fours[2];
+    for (int i = 0; i < 4; i++)
+        pairs[i] = __builtin_shuffle(eight[2 * i], eight[2 * i + 1], even) +
+                   __builtin_shuffle(eight[2 * i], eight[2 * i + 1], odd);
+    for (int i = 0; i < 2; i++)
+        fours[i] = __builtin_shuffle(pairs[2 * i], pairs[2 * i + 1], first) +
+                   __builtin_shuffle(pairs[2 * i], pairs[2 * i + 1], second);
+    return __builtin_shuffle(fours[0], fours[1], low) + __builtin_shuffle(fours[0], fours[1], high);
 }

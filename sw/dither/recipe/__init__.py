@@ -2,6 +2,7 @@
 
 from .estimators import ESTIMATORS, Traits
 from .recipe import DISTRIBUTIONS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, Recipe
+from .words import WORDS
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -10,6 +11,7 @@ __all__ = [
     "SCHEDULES",
     "SHRINKAGES",
     "SIDES",
+    "WORDS",
     "Recipe",
     "Traits",
 ]

@@ -193,6 +193,11 @@ class Recipe:
         return self.batch // self.tile
 
     @property
+    def probe_tiles(self) -> int:
+        """Tiles of a step that have probes of their own."""
+        return 1 if self.shared_probe else self.tiles
+
+    @property
     def evaluations(self) -> int:
         """Perturbed loss evaluations per probe: 1 or 2."""
         return 1 + (self.sides == "two")

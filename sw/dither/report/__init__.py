@@ -11,7 +11,8 @@ from ..runs import RunError, RunFolder
 from ..tools.files import AnyPath, write_atomically
 from .facts import collect
 from .pages import render
-from .plots import Mark, inline_svg, panels
+from .plots import inline_svg, panels
+from .yardsticks import mark
 
 __all__ = ["render_report", "write_report"]
 
@@ -24,9 +25,7 @@ def render_report(run: RunFolder, refresh: int | None = None) -> str:
     """
     facts = collect(run)
     try:
-        best = facts.yardstick
-        mark = Mark("back-propagation", best.value) if best else None
-        loss, metric = panels(facts.rows, facts.metric, mark)
+        loss, metric = panels(facts.rows, facts.metric, mark(facts.description, facts.metric))
         curves = inline_svg(loss, "loss over steps"), inline_svg(metric, f"{facts.metric.title} over steps")
         return render("page.html", facts=facts, curves=[Markup(curve) for curve in curves], refresh=refresh)
     except (TemplateError, LookupError, TypeError, ValueError, ArithmeticError) as error:

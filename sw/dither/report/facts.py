@@ -18,8 +18,8 @@ from ..link.ports import is_line
 from ..recipe import Recipe
 from ..runs import CurveRow, RunFolder, TensorRecord
 from ..runs.metrics import Metric
-from .clips import PLACES, meaning
-from .text import setting
+from .clips import PLACES, Verdict, weigh
+from .text import count, setting
 from .yardsticks import Yardstick, yardstick
 
 __all__ = ["Confusion", "Facts", "MemoryBar", "Phase", "Range", "Setting", "collect"]
@@ -29,8 +29,10 @@ _FULL = 0.01
 _MOST_CLASSES = 26
 """Number of classes up to which a confusion matrix can be read."""
 
-_KINDS = sorted((name for name in PHASES if name != "wait"), key=lambda name: name != "contract")
-"""Phases in the order of their colours: the one that matters most has the first."""
+_LONGEST = ("contract", "correlate", "perturb", "accumulate", "loss", "update", "fetch", "dither")
+"""Phases that take most of the cycles: they have the first colours, which differ most."""
+_KINDS = (*_LONGEST, *(name for name in PHASES if name not in _LONGEST))
+"""Phases in the order of their colours, the same in every report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Confusion:
     """Number of optimiser steps that the network had done."""
     counts: list[list[int]]
     """Number of samples of each class (rows) that were taken for each class (columns)."""
+    names: list[str]
+    """Names of the classes."""
 
     def weight(self, row: int, column: int) -> float:
         """Returns a cell's depth of colour from 0 to 1.
@@ -180,8 +184,8 @@ class Facts:
     """Fraction of all multiplier cycles that did useful work; None before the first step."""
     saturations: list[tuple[str, int]]
     """Each place where values are clipped, and the number of its clips."""
-    clipping: str
-    """What the clips mean for the run, in one sentence."""
+    clipping: Verdict
+    """What the clips mean for the run."""
     ranges: list[Range]
     """Ranges of the parameter tensors."""
     activations: list[Range]
@@ -245,13 +249,13 @@ def collect(run: RunFolder) -> Facts:
             phases=phases,
             utilisation=utilisation,
             saturations=[(PLACES[place], clips[place]) for place in SATURATIONS],
-            clipping=meaning(clips, last.forwards, run.parameters * progress["step"], full),
+            clipping=weigh(clips, last.forwards, run.parameters * progress["step"], full),
             ranges=ranges,
             activations=[_activation(entry) for entry in description.get("activations", [])],
             memories=[_memory(memory) for memory in description["memories"]],
             engine=_settings(description["engine"], EngineConfig().to_dict()),
             recipe=_settings(description["recipe"], Recipe().to_dict()),
-            confusion=_confusion(description.get("confusion")),
+            confusion=_confusion(description.get("confusion"), description.get("classes")),
             yardstick=yardstick(description, run.metric),
             seconds=progress["seconds"],
         )
@@ -294,7 +298,7 @@ def _ranges(tensors: list[TensorRecord], history: NDArray[np.int32]) -> list[Ran
         position += tensor.size
         form = FixedPoint(MASTER_BITS, tensor.frac)
         now, ever = ((int(part.min()), int(part.max())) for part in (values[-1], values))
-        shape = "×".join(map(str, tensor.shape))
+        shape = "×".join(map(count, tensor.shape))
         ranges.append(_range(tensor.name, shape, form, now, ever))
     return ranges
 
@@ -342,9 +346,11 @@ def _settings(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Se
     return sorted(found, key=lambda each: not each.own)
 
 
-def _confusion(entry: Mapping[str, Any] | None) -> Confusion | None:
+def _confusion(entry: Mapping[str, Any] | None, names: list[Any] | None) -> Confusion | None:
     if entry is None or not 2 <= len(entry["counts"]) <= _MOST_CLASSES:
         return None
-    if any(len(line) != len(entry["counts"]) for line in entry["counts"]):
-        raise ValueError("a confusion matrix that is not square")
-    return Confusion(entry["step"], entry["counts"])
+    counts = entry["counts"]
+    called = [str(name) for name in names or range(len(counts))]
+    if any(len(line) != len(counts) for line in (*counts, called)):
+        raise ValueError("a confusion matrix of other classes")
+    return Confusion(entry["step"], counts, called)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..tools.files import AnyPath
 from .plots import Line, Mark, cost_curves, learning_curves, save_figure
 from .results import Record, best_baseline, load_records, side_by_side
+from .yardsticks import BACK_PROPAGATION
 
 __all__ = ["draw_results"]
 
@@ -22,7 +23,7 @@ def draw_results(folder: AnyPath) -> dict[Path, bytes]:
     figures = {}
     for record in records:
         other = None if record.first_order else best_baseline(record, records)
-        mark = Mark("back-propagation", other.final) if other else None
+        mark = Mark(BACK_PROPAGATION, other.final) if other else None
         curves = [(record.title, record.curve)]
         figures[folder / record.name / "curve.svg"] = learning_curves(curves, record.metric, mark)
     for name, chosen in side_by_side(records).items():
@@ -40,13 +41,18 @@ def _lines(records: list[Record]) -> list[Line]:
     """Returns one line for each experiment; runs that differ by their seeds are one experiment."""
     alike: dict[str, list[Record]] = {}
     for record in records:
-        label = f"back-propagation, {record.values['task']}" if record.first_order else record.title
-        alike.setdefault(label.partition("; seed")[0], []).append(record)
+        name = f"{BACK_PROPAGATION}, {record.values['task']}" if record.first_order else record.title
+        alike.setdefault(name.partition("; seed")[0], []).append(record)
+    labels = {name: f"{name}: {', '.join(each.text(each.final) for each in group)}" for name, group in alike.items()}
+    of_network: dict[tuple[str, str], str] = {}
+    for name, (first, *_) in alike.items():
+        of_network.setdefault((first.values["task"], first.values["network"]), labels[name])
     return [
         Line(
-            f"{label}: {', '.join(record.text(record.final) for record in group)}",
+            labels[name],
             [[(point.forwards, point.metric) for point in record.curve] for record in group],
-            yardstick=group[0].first_order,
+            of_network[first.values["task"], first.values["network"]] if first.first_order else None,
         )
-        for label, group in alike.items()
+        for name, group in alike.items()
+        for first in group[:1]
     ]

@@ -106,8 +106,10 @@ class Line:
     """Name of the experiment, as the legend has it."""
     curves: Sequence[Sequence[tuple[int, float]]]
     """Each of its runs' points: cost, and value of the metric at it."""
-    yardstick: bool = False
-    """Whether it is a yardstick for the others: it is then grey and dashed."""
+    rival: str | None = None
+    """Label of the experiment that it is a yardstick for, whose colour it then has, but dashed; it
+    is grey where it is the only yardstick. None of experiments themselves.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,18 +203,19 @@ def cost_curves(lines: Sequence[Line], metric: Metric, unit: str) -> Figure:
 
     points = [point for line in lines for curve in line.curves for point in curve if point[0]]
     view = _View.of(metric, [value for _, value in points])
-    competitors = [line for line in lines if not line.yardstick]
+    colors = dict(zip((line.label for line in lines if line.rival is None), KINDS, strict=False))
+    alone = sum(line.rival is not None for line in lines) == 1
     with _style():
         figure = Figure(figsize=(9.2, 4.0 + 0.2 * len(lines)), layout="constrained")
         axes = figure.subplots()
         for line in lines:
-            look: dict[str, Any] = {"color": SOFT, "linestyle": (0, (4, 3)), "linewidth": 1.2}
-            if not line.yardstick:
-                look = {"color": KINDS[competitors.index(line) % len(KINDS)]}
+            look: dict[str, Any] = {"color": SOFT if line.rival and alone else colors[line.rival or line.label]}
+            if line.rival:
+                look |= {"linestyle": (0, (4, 3)), "linewidth": 1.2, "marker": ""}
             for number, curve in enumerate(line.curves):
                 drawn = [(cost, view.value(value)) for cost, value in curve if cost]
                 label = "_" if number else _plain(line.label)  # The legend has an experiment once.
-                axes.plot(*zip(*drawn, strict=True), label=label, **_marked(drawn), **look)
+                axes.plot(*zip(*drawn, strict=True), label=label, **_marked(drawn) | look)
         _frame(axes, view.heading)
         axes.set_xlabel(unit)
         axes.set_xscale("log")

@@ -27,7 +27,7 @@ from ..tools.files import AnyPath, make_folders, require_folder, write_atomicall
 from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
-from .yardsticks import yardstick
+from .yardsticks import mark
 
 __all__ = [
     "FIRST_ORDER",
@@ -50,7 +50,7 @@ FIRST_ORDER = "first-order"
 
 They have no bits to repeat.
 """
-GROUPS = ("mnist", "published", "hybrid", "boards", "equations", "projection", "baseline")
+GROUPS = ("mnist", "published", "hybrid", "boards", "equations", "projection", "baseline", "sweep")
 """Names of the groups within which records are compared with each other."""
 MILESTONES = (0.90, 0.95, 0.96, 0.97)
 """Accuracies for which a record says what it took to reach them first."""
@@ -265,11 +265,10 @@ def _milestones(run: RunFolder, seconds: float) -> list[dict[str, Any]]:
 
 
 def _drawn(run: RunFolder, title: str) -> bytes:
-    from .plots import Mark, learning_curves, save_figure
+    from .plots import learning_curves, save_figure
 
-    picture, best = io.BytesIO(), yardstick(run.description, run.metric)
-    mark = Mark("back-propagation", best.value) if best else None
-    save_figure(learning_curves([(title, run.curve())], run.metric, mark), picture)
+    picture = io.BytesIO()
+    save_figure(learning_curves([(title, run.curve())], run.metric, mark(run.description, run.metric)), picture)
     return picture.getvalue()
 
 

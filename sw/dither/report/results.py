@@ -308,6 +308,16 @@ def _best_first(records: Iterable[Record]) -> list[Record]:
     )
 
 
+def _best_of_tasks(records: Iterable[Record]) -> list[Record]:
+    """Returns the best record of each task, in the order of the tasks' first ones."""
+    best: dict[str, Record] = {}
+    for record in records:
+        now = best.setdefault(record.values["task"], record)
+        if record.metric is now.metric and record.metric.better(record.final, now.final):
+            best[record.values["task"]] = record
+    return list(best.values())
+
+
 def _text(text: str) -> str:
     """Returns any text as it stands in one line of Markdown or a table's cell, without markup."""
     return re.sub(r"[\\`*_\[\]<>|]", r"\\\g<0>", " ".join(text.split()))
@@ -333,7 +343,7 @@ def render_results(folder: AnyPath) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"count": count, "text": lambda text: _text(thousands(text)), "code": _code, "url": quote}
+    environment.filters |= {"count": count, "text": lambda text: thousands(_text(text)), "code": _code, "url": quote}
     template = environment.get_template("results.md")
     try:
         return _rendered(template, records)
@@ -358,5 +368,5 @@ def _rendered(template: Template, records: list[Record]) -> str:
         budgets=BUDGETS,
         duels=_duels(groups["hybrid"]),
         at_cost=at_cost,
-        pictures=list(side_by_side(records)),
+        best=[(record, best_baseline(record, records)) for record in _best_of_tasks(engine)],
     )

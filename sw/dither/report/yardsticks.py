@@ -15,9 +15,12 @@ from typing import Any
 
 from ..nn.models import Model
 from ..runs.metrics import Metric
+from .plots import Mark
 
-__all__ = ["FILE", "Yardstick", "render_yardsticks", "yardstick"]
+__all__ = ["BACK_PROPAGATION", "FILE", "Yardstick", "mark", "render_yardsticks", "yardstick"]
 
+BACK_PROPAGATION = "back-propagation"
+"""What pictures call the yardstick."""
 FILE = "yardsticks.json"
 """Name of the file, beside this module."""
 
@@ -51,6 +54,15 @@ def yardstick(description: Mapping[str, Any], metric: Metric) -> Yardstick | Non
     model = description.get("model")
     wanted = description.get("task"), str(Model.from_dict(model)) if model else None, metric.name
     return next((each for each in _all() if (each.task, each.network, each.metric) == wanted), None)
+
+
+def mark(description: Mapping[str, Any], metric: Metric) -> Mark | None:
+    """Returns the yardstick of a run or a record as pictures of its curve show it.
+
+    :param description: as of :func:`yardstick`.
+    """
+    best = yardstick(description, metric)
+    return Mark(BACK_PROPAGATION, best.value) if best else None
 
 
 def render_yardsticks(found: Iterable[Yardstick]) -> str:

@@ -56,6 +56,15 @@ _DESCRIPTION = {
     "created?": str,
     "command?": str,
     "device?": str,
+    "devices?": [str],
+    "shared?": {
+        "exchange": str,
+        "steps": COUNT,
+        "lost": COUNT,
+        "devices": [{"name": str, "samples": COUNT, "sent": COUNT, "received": COUNT}],
+        "payloads": {str: COUNT},
+        "float": COUNT,
+    },
     "board?": (None, dict),
     "steps?": POSITIVE,
     "log_every?": POSITIVE,
@@ -285,6 +294,19 @@ class RunFolder:
             yield
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody is writing the folder: a run is under way. Asking disturbs nobody."""
+        return self._lock.busy
+
+    @property
+    def state(self) -> tuple[int, ...]:
+        """What changes whenever the run logs something or sets it down in ``run.json``."""
+        try:
+            return self._curve.stat().st_size, (self.path / "run.json").stat().st_mtime_ns
+        except OSError as error:
+            raise RunError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+    @property
     def checkpoints(self) -> Path:
         """Path of the folder that holds the checkpoints."""
         return self.path / "checkpoints"
@@ -318,7 +340,7 @@ class RunFolder:
             if (value := self.description.get(key)) is not None:
                 relevant[key] = value
         if source := self.description.get("source"):
-            relevant["source"] = source["digest"]
+            relevant["task"] = source["digest"]  # Whatever its file is called.
         if phases := self.description.get("phases"):
             relevant["phases"] = phases
             if any(phase.get("plateau") for phase in phases):

@@ -79,6 +79,22 @@ class FolderLock:
             os.close(descriptor)
 
     @property
+    def busy(self) -> bool:
+        """Whether somebody may write the folder now.
+
+        Who asks is in nobody's way: the lock is tried only where its file names a holder, who then
+        has it or was killed.
+        """
+        try:
+            named = self._held is not None or self.path.stat().st_size > 0
+        except OSError:
+            return False
+        if not named:
+            return False
+        with self.shared() as quiet:
+            return self._held is not None or not quiet
+
+    @property
     def holder(self) -> str:
         """Who writes the folder, for people."""
         try:

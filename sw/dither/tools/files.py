@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -85,7 +86,7 @@ def remove(path: Path) -> None:
 
     :raises OSError: if the folder cannot be written.
     """
-    if path.exists():
+    with suppress(FileNotFoundError):
         os.unlink(path)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arch.config import ARITHMETIC, EngineConfig, engine_name, preset
+from ..arch.config import ARITHMETIC, EngineConfig, engine, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
@@ -26,8 +26,9 @@ from ..nn.network import Network
 from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
-from ..tools.files import AnyPath
+from ..tools.files import AnyPath, write_atomically
 from .activations import activation_ranges
+from .config import CONFIG, config_text
 from .describe import describe_memories, describe_plan, versions
 from .loop import Trainer
 from .own import classifier, classifier_recipe, content_digest
@@ -85,6 +86,8 @@ class Experiment:
     """Name or file of the board that :attr:`engine` was taken from; None if from none."""
     ranks: int | None = None
     """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
+    devices: tuple[str, ...] = ()
+    """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
     loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
     """Task itself, if it has been loaded already."""
     samples: Samples | None = field(default=None, compare=False, repr=False)
@@ -179,31 +182,67 @@ class Experiment:
         :raises RunError: if ``run.json`` lacks something.
         :raises TaskError: if the task has moved or changed.
         """
-        values = run.description
         try:
             name, loaded = _own_task(run, task)
-            return cls(
-                task=name,
-                model=Model.from_dict(values["model"]),
-                recipe=Recipe.from_dict(values["recipe"]),
-                engine=EngineConfig.from_dict(values["engine"]),
-                device=device or values["device"],
-                steps=steps or values["steps"],
-                log_every=values["log_every"],
-                checkpoint_every=values["checkpoint_every"],
-                stencil=values.get("stencil"),
-                phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
-                data=None if data is None else Path(data),
-                network=values.get("network"),
-                parameters=_initial(run),
-                engine_of=values.get("engine_of"),
-                ranks=values.get("ranks"),
-                loaded=loaded,
-            )
+            found = cls.of_choices({**run.description, "task": name}, _initial(run))
         except TaskError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
+        return replace(
+            found,
+            steps=steps or found.steps,
+            data=None if data is None else Path(data),
+            device=device or found.device,
+            devices=() if device else found.devices,
+            loaded=loaded,
+        )
+
+    @classmethod
+    def of_choices(cls, values: Mapping[str, Any], parameters: Parameters | None) -> Experiment:
+        """Makes an experiment from what :meth:`choices` returned, or a ``run.json`` that has it.
+
+        :param parameters: the initial parameters that the run was given, if any.
+        :raises LookupError: if something is missing; ValueError, TypeError or another of their kind
+            if it makes no sense.
+        """
+        return cls(
+            task=values["task"],
+            model=Model.from_dict(values["model"]),
+            recipe=Recipe.from_dict(values["recipe"]),
+            engine=EngineConfig.from_dict(values["engine"]),
+            device=values["device"],
+            steps=values["steps"],
+            log_every=values["log_every"],
+            checkpoint_every=values["checkpoint_every"],
+            stencil=values.get("stencil"),
+            phases=tuple(Phase.from_dict(phase) for phase in values.get("phases", ())),
+            network=values.get("network"),
+            parameters=parameters,
+            engine_of=values.get("engine_of"),
+            ranks=values.get("ranks"),
+            devices=tuple(values.get("devices", ())),
+        )
+
+    def choices(self) -> dict[str, Any]:
+        """Returns all choices but the data's folder and parameters, as JSON data."""
+        source = None if self.task in task_names() else Source.of(self.task)
+        return {
+            "task": self.task if source is None else str(replace(source, path=source.path.resolve())),
+            "device": self.device,
+            **({"devices": list(self.devices)} if self.devices else {}),
+            "steps": self.steps,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+            "engine": self.engine.to_dict(),
+            "engine_of": self.engine_of,
+            "recipe": self.recipe.to_dict(),
+            "phases": [phase.to_dict() for phase in self.phases],
+            "model": self.model.to_dict(),
+            "ranks": self.ranks,
+            "stencil": self.stencil,
+            "network": self.network,
+        }
 
     @property
     def machine(self) -> EngineConfig:
@@ -287,7 +326,7 @@ class Experiment:
         if self.board is None and is_line(self.device):
             return replace(self, board=board_engine(self.device)).prepare(waves, status)
         require_device(self.device, waves)
-        self._require_numerics(self.machine)
+        self.require_numerics()
         task = self.load()
         reported = self.compile(task, self.engine)
         compiled = reported if self.machine == self.engine else self.compile(task, self.machine)
@@ -302,7 +341,27 @@ class Experiment:
             session.keep(batches.inputs, batches.labels, status)
         return Prepared(self, task, session)
 
-    def _require_numerics(self, machine: EngineConfig) -> None:
+    @property
+    def _optional(self) -> bool:
+        """Whether options alone say everything: arrays and networks of programs have no name."""
+        if self.samples is not None or (self.parameters is not None and self.network is None):
+            return False
+        try:
+            named = self.board is not None or engine(engine_name(self.engine)) == self.engine
+            if self.network is not None and Path(self.network).suffix:
+                return named
+            task = self.load()
+            model = task.model if self.network is None else _network(self.network, None, task)[0]
+        except ValueError:
+            return False
+        return named and model == self.model
+
+    def require_numerics(self) -> None:
+        """Makes sure that the device can give the experiment's bits.
+
+        :raises DeviceError: if its numbers have other widths.
+        """
+        machine = self.machine
         for name in ("width", "table_bits"):
             ours, theirs = getattr(self.engine, name), getattr(machine, name)
             if ours != theirs:
@@ -311,9 +370,14 @@ class Experiment:
                     f"{machine.digest()}): it could not give the same bits"
                 )
 
-    @property
-    def command(self) -> str:
-        """Command line that makes the same run again."""
+    def command(self, folder: AnyPath | None = None) -> str:
+        """Returns the command line that makes the same run again.
+
+        :param folder: the run's folder, whose configuration file it names where options cannot say
+            everything.
+        """
+        if folder is not None and not self._optional:
+            return shlex.join(["dither", "train", str(Path(folder, CONFIG))])
         named = [] if self.board is not None else ["--engine", engine_name(self.engine)]
         if self.engine_of is not None:
             named = ["--board", self.engine_of]
@@ -321,8 +385,7 @@ class Experiment:
             "dither",
             "train",
             self.task,
-            "--device",
-            self.device,
+            *(["--devices", ",".join(self.devices)] if self.devices else ["--device", self.device]),
             *named,
             "--steps",
             str(self.steps),
@@ -440,29 +503,24 @@ class Prepared:
     session: Session
     """Device with the program of the first phase loaded."""
 
-    def describe(self) -> dict[str, Any]:
-        """Returns the content of ``run.json`` for a new run."""
+    def describe(self, folder: AnyPath | None = None) -> dict[str, Any]:
+        """Returns the content of ``run.json`` for a new run.
+
+        :param folder: the run's folder; None for one that has none.
+        """
         chosen, compiled = self.experiment, self.session.reported
         program = hashlib.sha256(np.array(compiled.program, "<u4").tobytes()).hexdigest()[:16]
         formats = {name: str(tensor.format) for name, tensor in compiled.tensors.items()}
         return {
-            "task": chosen.name,
-            "source": self.source,
             "title": f"{self.task.name}: {self.task.title}",
             "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            "command": chosen.command,
-            "device": chosen.device,
+            "command": chosen.command(folder),
+            **chosen.choices(),
+            "task": chosen.name,
+            "source": self.source,
             "board": self.board,
-            "steps": chosen.steps,
-            "log_every": chosen.log_every,
-            "checkpoint_every": chosen.checkpoint_every,
             "seed": chosen.recipe.seed,
-            "engine": chosen.engine.to_dict(),
             "engine_digest": chosen.engine.digest(),
-            "engine_of": chosen.engine_of,
-            "recipe": chosen.recipe.to_dict(),
-            "phases": [phase.to_dict() for phase in chosen.phases],
-            "model": chosen.model.to_dict(),
             "sizes": [chosen.model.inputs, *(layer.output_size for layer in chosen.model.layers)],
             "numerics": {
                 "arithmetic": ARITHMETIC,
@@ -477,9 +535,6 @@ class Prepared:
             "scaling": self.task.scaling.to_dict() if isinstance(self.task, Task) else None,
             "classes": list(self.task.names) if isinstance(self.task, Task) and self.task.names else None,
             "metric": self.task.metric.name,
-            "stencil": chosen.stencil,
-            "network": chosen.network,
-            "ranks": chosen.ranks,
             "initial": None if chosen.parameters is None else _digest(chosen.model, chosen.parameters),
             "tensors": [{"name": t.name, "shape": list(t.shape), "frac": t.frac} for t in self.session.tensors],
             "program": {"words": len(compiled.program), "digest": program},
@@ -487,7 +542,29 @@ class Prepared:
             "memories": describe_memories(compiled),
             "versions": versions(),
             "progress": {"step": 0, "seconds": 0.0, "counters": dict(self.session.counters)},
+            **self.session.facts(),
         }
+
+    def _config(self) -> str:
+        """Returns the content of ``run.toml``."""
+        chosen, source = self.experiment, self.source
+        task = chosen.task
+        if source is not None:
+            path = source["path"] or f"{chosen.name}.py"  # A program's object: there will be a file, or there won't.
+            task = str(Source(Path(path), source["part"]))
+        return config_text(
+            task=task,
+            device=chosen.device,
+            config=chosen.engine,
+            steps=chosen.steps,
+            log_every=chosen.log_every,
+            checkpoint_every=chosen.checkpoint_every,
+            model=chosen.model,
+            course=chosen.course,
+            stencil=chosen.stencil,
+            data=chosen.data,
+            network=None if chosen.parameters is None else INITIAL,
+        )
 
     @property
     def source(self) -> dict[str, str | None] | None:
@@ -533,6 +610,9 @@ class Prepared:
             Network(chosen.model, chosen.parameters).save(run.path / INITIAL)
         if chosen.samples is not None:
             write_samples(run.path / SAMPLES, chosen.samples)
+        if not (run.path / CONFIG).exists():
+            text = self._config()
+            write_atomically(run.path / CONFIG, lambda file: file.write(text.encode()))
         return Trainer(
             task=self.task,
             session=self.session,
@@ -553,7 +633,7 @@ class Prepared:
         chosen, now = self.experiment, self.session
         reported = chosen.compile(self.task, chosen.engine, number)
         own = reported if chosen.machine == chosen.engine else chosen.compile(self.task, chosen.machine, number)
-        return Session(now.device, own, reported, longest=now.longest)
+        return now.successor(own, reported)
 
     def finish(self, run: RunFolder) -> None:
         """Adds the activations' ranges at the newest checkpoint's state to ``run.json``."""
@@ -567,10 +647,11 @@ class Prepared:
         """Returns one line for people: model, engine, device and amount of work."""
         chosen = self.experiment
         return (
-            f"{chosen.model}; {chosen.engine.geometry} engine, {chosen.device}; {chosen.steps} steps of "
+            f"{chosen.model}; {chosen.engine.geometry} engine, {', '.join(chosen.devices) or chosen.device}; "
+            f"{chosen.steps} steps of "
             f"{chosen.recipe.batch} samples, {self.session.forwards_per_step // chosen.recipe.batch} forwards each"
         )
 
     def close(self) -> None:
         """Gives the device back, which cannot be used afterwards."""
-        self.session.device.close()
+        self.session.close()

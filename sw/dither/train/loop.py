@@ -15,7 +15,7 @@ from ..recipe.phases import Phase, Plateau
 from ..runs import CurveRow, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY, Metric
 from ..tools.forms import COUNT, misfit
-from .session import Session, pack_state, state_shapes, unpack_state
+from .session import Session, StoppedError, pack_state, state_shapes, unpack_state
 from .tasks import TrainingTask
 
 __all__ = ["Progress", "Trainer"]
@@ -152,7 +152,8 @@ class Trainer:
         """Trains on to the last step and returns whether that was reached.
 
         :param report: called after each chunk.
-        :param stop: called after each chunk; True ends the run early, with a checkpoint.
+        :param stop: called after each chunk, and while a step has to wait; True ends the run early,
+            with a checkpoint.
         :raises DeviceError: if the device fails.
         :raises RunError: if the folder cannot be written.
         """
@@ -161,7 +162,12 @@ class Trainer:
             boundary = min(self._next(self.log_every), self._next(self.checkpoint_every), self._end_of_phase())
             count = min(size, boundary - self.step, self.session.steps_per_command)
             begun = time.monotonic()
-            losses = self._chunk(count)
+            self.session.stop = stop
+            try:
+                losses = self._chunk(count)
+            except StoppedError:
+                self._checkpoint()
+                break
             taken = time.monotonic() - begun
             size = max(1, min(2 * size, int(count * CHUNK_SECONDS / max(taken, 1e-3))))
             if self.step % self.log_every == 0 or self.step == self.steps:
@@ -178,7 +184,7 @@ class Trainer:
         return self.step == self.steps
 
     def _chunk(self, count: int) -> list[int]:
-        losses = self.session.train(self.step, *self.batches.take(self.step, count), begun=self._begun[0])
+        losses = self.session.train_sums(self.step, *self.batches.take(self.step, count), begun=self._begun[0])
         total, steps = self._pending
         self._pending = (total + sum(losses), steps + count)
         self.step += count
@@ -270,7 +276,7 @@ class Trainer:
 
     def _publish(self) -> None:
         progress = {"step": self.step, "seconds": self._seconds, "counters": dict(self.session.counters)}
-        self.run.update(progress=progress, **self._seen)
+        self.run.update(progress=progress, **self._seen, **self.session.facts())
 
     def _progress(self, train_loss: float) -> Progress:
         assert self._row is not None

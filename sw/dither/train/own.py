@@ -96,7 +96,7 @@ def settled(
             raise TaskError(f"{where}: inputs reach {largest:.4g}; scale them to -1 … 1, or leave that to dither")
     except ValueError as error:
         raise TaskError(str(error)) from None
-    return Samples(inputs, labels, Samples(test_inputs, test_labels), classes, chosen)
+    return Samples(inputs, labels, Samples(test_inputs, test_labels), classes, chosen, samples.name)
 
 
 def labelled_task(name: str, samples: Samples, where: str = "") -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from ..compiler import Command, Compiled, Evaluation, State
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
 
-__all__ = ["Session", "pack_state", "state_shapes", "unpack_state"]
+__all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "unpack_state"]
 
 COUNTER_LIMIT = (1 << 32) - 1
 """Largest value of an engine's 32-bit counter; the host adds them up after each command."""
@@ -29,6 +30,15 @@ def pack_state(state: State) -> dict[str, NDArray[Any]]:
         for kind, dtype in _KINDS.items()
         for name, values in getattr(state, kind).items()
     }
+
+
+def state_digest(state: State) -> str:
+    """Returns the SHA-256 of a whole training state."""
+    digest = hashlib.sha256()
+    for name, values in sorted(pack_state(state).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
 
 
 def state_shapes(compiled: Compiled) -> dict[str, tuple[int, ...]]:
@@ -49,6 +59,10 @@ def _steps_within_counters(compiled: Compiled) -> int:
     """Returns how many steps of one command keep every counter within half its range."""
     counts = compiled.figures.training_counters(1)
     return max(1, COUNTER_LIMIT // (2 * sum(counts.values())))
+
+
+class StoppedError(Exception):
+    """A step cannot be done for now, and somebody has asked for an end: nothing of it was done."""
 
 
 class Session:
@@ -80,15 +94,32 @@ class Session:
         What it takes to begin and end a command is left out, so that sums do not depend on how
         steps are divided into commands.
         """
+        trains = [each for each in (compiled, self.reported) if "train" in each.entries]
         # A command of n steps costs n times one step, and a little to begin and end.
-        one, self._step = self.reported.figures.training_counters(1), self.reported.figures.step_counters()
+        one = self.reported.figures.training_counters(1) if trains else {}
+        self._step = self.reported.figures.step_counters() if trains else {}
         self._overhead = {name: one[name] - self._step[name] for name in one}
-        self.steps_per_command = min(longest, *(_steps_within_counters(each) for each in (compiled, self.reported)))
+        self.steps_per_command = min([longest, *map(_steps_within_counters, trains)])
         """Greatest number of steps that :meth:`train` should be given at once."""
+        self.stop: Callable[[], bool] = lambda: False
+        """Asked while a step has to wait: True ends that with :class:`StoppedError`."""
         device.write_program(compiled.program)
-        self._run(compiled.commands.setup())
+        self.run(compiled.commands.setup())
 
-    def _run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+    def successor(self, compiled: Compiled, reported: Compiled) -> Session:
+        """Returns the session of another program on the same device."""
+        return Session(self.device, compiled, reported, longest=self.longest)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what ``run.json`` says of how steps were shared; nothing, for a device alone."""
+        return {}
+
+    def close(self) -> None:
+        """Gives the device back, which cannot be used afterwards."""
+        self.device.close()
+
+    def run(self, command: Command) -> tuple[list[NDArray[np.int64]], Mapping[str, int]]:
+        """Runs one command and returns its outputs and its counters."""
         result = self.device.run(command.entry, command.inputs, command.expects)
         return result.outputs, result.counters
 
@@ -116,11 +147,11 @@ class Session:
 
     def load(self, state: State) -> None:
         """Replaces masters and moments, and the working weights with them."""
-        self._run(self.compiled.commands.load_state(state))
+        self.run(self.compiled.commands.load_state(state))
 
     def state(self) -> State:
         """Returns masters and moments as they are in the device."""
-        outputs, _ = self._run(self.compiled.commands.store_state())
+        outputs, _ = self.run(self.compiled.commands.store_state())
         return self.compiled.commands.read_state(outputs)
 
     def keep(
@@ -153,24 +184,37 @@ class Session:
 
     def train(
         self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
-    ) -> list[int]:
-        """Trains one step for each batch and returns the steps' losses.
+    ) -> list[float]:
+        """Trains one step for each batch and returns the steps' mean losses, before each step.
 
         :param first_step: number of the first step, from 0.
         :param begun: number of the step that schedules count from.
         :param inputs: shape (steps, batch, features).
         :param targets: shape (steps, batch) for classes, (steps, batch, outputs) for values; None
             without any.
-        :returns: each step's sum of unperturbed losses, an exact integer (see :meth:`mean_loss`).
+        """
+        sums = self.train_sums(first_step, inputs, targets, begun)
+        return [self.mean_loss(total, self.compiled.recipe.batch) for total in sums]
+
+    def train_sums(
+        self, first_step: int, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None, begun: int = 0
+    ) -> list[int]:
+        """Trains as :meth:`train` and returns each step's sum of losses as the engine holds it.
+
+        These are exact integers; :meth:`mean_loss` makes means of sums of them.
         """
         batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
-        outputs, counted = self._run(self.compiled.commands.train(first_step, batches, begun=begun))
+        outputs, counted = self.run(self.compiled.commands.train(first_step, batches, begun=begun))
+        self._count(len(batches), counted)
+        return self.compiled.commands.read_train(outputs)
+
+    def _count(self, steps: int, counted: Mapping[str, int]) -> None:
+        """Adds the counters of some steps."""
         for name, value in counted.items():
             if self.reported is not self.compiled and name in self._step:
-                self.counters[name] += len(batches) * self._step[name]
+                self.counters[name] += steps * self._step[name]
             else:
                 self.counters[name] += value - self._overhead.get(name, 0)
-        return self.compiled.commands.read_train(outputs)
 
     def mean_loss(self, total: int, samples: int) -> float:
         """Returns the mean of losses that add up to the integer ``total``."""
@@ -182,7 +226,7 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs), for the loss.
         """
-        outputs, _ = self._run(self.compiled.commands.evaluate(inputs, targets))
+        outputs, _ = self.run(self.compiled.commands.evaluate(inputs, targets))
         return self.compiled.commands.read_evaluate(outputs, len(inputs))
 
     def measure(self, inputs: NDArray[np.floating[Any]], targets: NDArray[Any] | None = None) -> float:
@@ -191,5 +235,5 @@ class Session:
         :param inputs: shape (samples, features).
         :param targets: shape (samples,) or (samples, outputs); None without any.
         """
-        outputs, _ = self._run(self.compiled.commands.measure(inputs, targets))
+        outputs, _ = self.run(self.compiled.commands.measure(inputs, targets))
         return self.compiled.commands.read_measure(outputs, len(inputs))

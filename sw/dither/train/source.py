@@ -49,7 +49,7 @@ class Source:
         if match := _CODE.fullmatch(text):
             return cls(Path(match["path"]), match["part"])
         path = Path(text)
-        named = path.suffix in (".npz", ".csv") or len(path.parts) > 1 or path.is_dir()
+        named = path.suffix in (".npz", ".csv", ".toml") or len(path.parts) > 1 or path.is_dir()
         return cls(path) if named else None
 
     def __str__(self) -> str:
@@ -74,7 +74,8 @@ def load_own(source: Source, stencil: str | None = None) -> Task | EquationTask:
     if stencil is not None:
         raise TaskError(f"{source} is no differential equation; leave the stencil out")
     try:
-        return labelled_task(_name(source.path), read_samples(source.path), str(source))
+        samples = read_samples(source.path)
+        return labelled_task(samples.name or _name(source.path), samples, str(source))
     except DataError as error:
         raise TaskError(str(error)) from None
 

@@ -20,14 +20,14 @@ EXECUTION: dict[str, str] = {
     "LOAD": "count * P + 2",
     "STORE": "STORE_INTERVAL * count * P + 1",
     "CONTRACT": f"{_TILES} * ({_NEST} + bias) * c + idle) - idle + last_rows * d + ISSUE_LATENCY + MEMORY_LATENCY "
-    "+ BROADCAST_LATENCY + MULTIPLIER_LATENCY + REQUANTISER_LATENCY + t + 3",
+    "+ BROADCAST_LATENCY + OPERAND_LATENCY + MULTIPLIER_LATENCY + REQUANTISER_LATENCY + t + 3",
     "LOSS": "1 + L * (1 + 2 * C) + LOSS_SQUARE_STAGE + f if SQUARED_ERROR else "
     "1 + L * (1 + s) + 1 + s + L * (LOSS_PAUSE + C) + LOSS_EXPONENTIAL_STAGE + INTERPOLATOR_LATENCY + "
     "LOSS_RESULT_CYCLES if ERROR else 1 + L * (1 + s) + 1 + C + LOSS_LOGARITHM_STAGE + f",
     "UPDATE": "1 + UPDATE_INTERVAL * (R * count - 1) + UPDATE_LATENCY + 1",
-    "CORRELATE": f"{_TILES} * (R + {_NEST}) + idle) - idle + ISSUE_LATENCY + MEMORY_LATENCY + MULTIPLIER_LATENCY + a "
-    "+ 2",
-    "DITHER": "1 + 2 * G + max(DITHER_ALIGNMENT, G + L - 65) + count + MEMORY_LATENCY + 2",
+    "CORRELATE": f"{_TILES} * (R + {_NEST}) + idle) - idle + ISSUE_LATENCY + MEMORY_LATENCY + OPERAND_LATENCY + "
+    "MULTIPLIER_LATENCY + a + 2",
+    "DITHER": "2 + 2 * G + max(DITHER_ALIGNMENT, G + L - 64) + count + MEMORY_LATENCY + 3",
     "TRANSPOSE": "1 + ceil(inner / R) * ceil(columns / R) * R + MEMORY_LATENCY + columns - (ceil(columns / R) - 1) * R",
 }
 """Cycles of execution by instruction, as expressions of Python; what their letters mean stands
@@ -41,13 +41,15 @@ def term_path() -> list[tuple[int, str]]:
     """
     weight = timing.ISSUE_LATENCY + timing.MEMORY_LATENCY
     broadcast = weight + timing.BROADCAST_LATENCY
-    product = broadcast + timing.MULTIPLIER_LATENCY
+    operands = broadcast + timing.OPERAND_LATENCY
+    product = operands + timing.MULTIPLIER_LATENCY
     return [
         (timing.ISSUE_LATENCY, "address of the weight word"),
         (broadcast - timing.MEMORY_LATENCY, "address of the activation word"),
         (weight, "weight word"),
         (broadcast - 1, "weights, in one register for all lanes"),
         (broadcast, "weights, in a register of each interpolator group; activation word"),
+        (operands, "both, in registers of each lane"),
         (product, "products"),
         (product + 1, "sums"),
         (product + 2, "copy of the sums, if the tile is complete"),

@@ -48,6 +48,10 @@ class _Coordinates(GroupProbes):
         size = sum(tensor.size for tensor in self.tensors)
         return ((*self.start, size * self.recipe.evaluations),)
 
+    @property
+    def differences(self) -> int | None:
+        return None
+
     def emit(self, asm: Assembler) -> None:
         for tensor in self.tensors:
             self._coordinates(asm, tensor)

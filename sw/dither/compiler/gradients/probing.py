@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...arch.isa import Distribution
@@ -121,18 +122,54 @@ class GroupProbes(GradientCode):
     def passes(self) -> tuple[Pass, ...]:
         return ((*self.start, self.group.probes * self.recipe.evaluations),)
 
+    @property
+    def differences(self) -> int | None:
+        """How many loss differences say all about a tile's gradients; None if a sum over tiles says
+        the same in fewer numbers.
+        """
+        return self.group.probes
+
     def emit(self, asm: Assembler) -> None:
+        with self._probes(asm):
+            self.probe(asm, self.tensors)
+        self._restore(asm)
+
+    def send(self, asm: Assembler) -> None:
+        """Emits the same, but that the loss differences go to the host, not into gradients."""
+        with self._probes(asm):
+            self.difference(asm, self.tensors)
+            asm.emit("EMIT", source=DIFFERENCE)
+        self._restore(asm)
+
+    def receive(self, asm: Assembler) -> None:
+        """Emits what makes a tile's gradients of loss differences that come from the host."""
+        with self._probes(asm):
+            asm.emit("PULL", target=DIFFERENCE)
+            for tensor in self.tensors:
+                accumulate(asm, tensor, self.group.distribution)
+
+    @contextmanager
+    def _probes(self, asm: Assembler) -> Iterator[None]:
+        """A loop over all probes of a tile, with their numbers in register PROBE."""
         asm.emit("SET", target=PROBE, source=TILE, value=0)
         with asm.loop(self.group.probes):
-            self.probe(asm, self.tensors)
+            yield
             if self.group.probes > 1:
                 asm.emit("SET", target=PROBE, source=PROBE, value=1)
+
+    def _restore(self, asm: Assembler) -> None:
         # Tensors of a layer stand side by side, so one pass restores a whole group.
         first = self.tensors[0].base
         restore(asm, first, self.tensors[-1].base + self.tensors[-1].words - first)
 
     def probe(self, asm: Assembler, tensors: Sequence[Tensor]) -> None:
         """Emits one probe: losses, their difference, gradients."""
+        self.difference(asm, tensors)
+        for tensor in tensors:
+            accumulate(asm, tensor, self.group.distribution)
+
+    def difference(self, asm: Assembler, tensors: Sequence[Tensor]) -> None:
+        """Emits one probe's losses, and their difference into register DIFFERENCE."""
         two = self.recipe.evaluations == 2
         for sign, register in ((1, LOSS), (-1, OTHER))[: self.recipe.evaluations]:
             for tensor in tensors:
@@ -140,5 +177,3 @@ class GroupProbes(GradientCode):
             self.objective.forward(asm, self.start)
             self.objective.loss(asm, register)
         asm.emit("SUBTRACT", target=DIFFERENCE, left=LOSS, right=OTHER if two else BASE)
-        for tensor in tensors:
-            accumulate(asm, tensor, self.group.distribution)

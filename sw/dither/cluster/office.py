@@ -1,0 +1,170 @@
+"""Dask, as far as runs need it: a scheduler, workers with one device each, tasks for one of them.
+
+Each device is a Dask worker of its own, named after it. Dask's resource ``device``, of which every
+worker has one, keeps two tasks off one board. Workers of this computer are started with the run,
+and again by their nannies if they die; others come by ``dither worker``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..arch.device import DeviceError
+from ..data import DATA_VARIABLE
+from .places import check_place, security
+
+__all__ = ["Office", "serve"]
+
+_SETTINGS = {
+    # A task whose worker dies is ours to do again, not Dask's.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-ttl": "60s",
+    "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.system-monitor.interval": "10s",
+}
+_PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+"""Dask's pages about itself: none, and what remains of them can be reached from here alone."""
+_WORKER = {
+    # One thread for the device, one that adds up what others have found meanwhile.
+    "nthreads": 2,
+    "resources": {"device": 1},
+    "memory_limit": 0,
+    **_PAGES,
+    "silence_logs": logging.CRITICAL,
+}
+
+
+def _configure() -> None:
+    try:
+        import dask
+        import distributed
+    except ImportError:
+        raise DeviceError("many devices need Dask; install it: pip install 'dither[cluster]'") from None
+    dask.config.set(_SETTINGS)
+    logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
+
+
+class Office:
+    """A scheduler in this process, with workers of this computer and whoever joins.
+
+    :param devices: names of the devices of this computer.
+    :param address: where others may join.
+    :param tls: folder of certificates, if any.
+    :param data: folder of data for the workers of this computer.
+    :raises DeviceError: if the address is refused or cannot be had, or Dask is not installed.
+    """
+
+    def __init__(self, devices: Sequence[str], address: str, tls: Path | None, data: Path | None) -> None:
+        scheme, host, port = check_place(address, tls)
+        _configure()
+        from distributed import Client, Nanny, Scheduler, SpecCluster
+
+        secure = security(tls)
+        self.events: queue.Queue[Any] = queue.Queue()
+        """Tasks that have come to an end, one way or another."""
+        settings = {"host": host, "port": port, "protocol": f"{scheme}://", "security": secure, **_PAGES}
+        # Workers of this computer talk to each other, too, where only those may who may to the run.
+        own = {"host": host, "protocol": f"{scheme}://", "security": secure, **_WORKER}
+        own["env"] = {DATA_VARIABLE: str(data)} if data else {}
+        try:
+            self._cluster = SpecCluster(
+                scheduler={"cls": Scheduler, "options": settings},
+                workers={
+                    f"{device}#{number}": {"cls": Nanny, "options": own} for number, device in enumerate(devices, 1)
+                },
+                security=secure,
+                silence_logs=logging.CRITICAL,
+            )
+        except OSError as error:
+            raise DeviceError(f"cannot listen at {address}: {error}; use another port") from None
+        self._client = Client(self._cluster, security=secure, set_as_default=False)
+
+    @property
+    def address(self) -> str:
+        """Where others may join."""
+        return str(self._cluster.scheduler_address)
+
+    def workers(self) -> dict[str, str]:
+        """Names of all workers that are alive, by their addresses."""
+        return {address: str(state.name) for address, state in list(self._cluster.scheduler.workers.items())}
+
+    def processes(self) -> dict[str, int]:
+        """Process numbers of the workers of this computer, by their names."""
+        return {str(name): nanny.pid for name, nanny in self._cluster.workers.items() if nanny.pid}
+
+    def next(self, seconds: float) -> Any:
+        """Returns a task that has come to an end, or None after some seconds without any."""
+        try:
+            return self.events.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def submit(self, worker: str | None, function: Callable[..., Any], *values: object) -> Any:
+        """Lets a worker execute a function, and notes in :attr:`events` when that is over.
+
+        :param worker: its address, whose device is then busy; None for any, without its device.
+        """
+        place = {} if worker is None else {"workers": [worker], "resources": {"device": 1}}
+        task = self._client.submit(function, *values, pure=False, **place)
+        task.add_done_callback(self.events.put)
+        return task
+
+    def close(self) -> None:
+        """Ends all workers of this computer, and sends the others away."""
+        self._client.close()
+        self._cluster.close()
+
+
+def serve(device: str, address: str, tls: Path | None, say: Callable[[str], None]) -> None:
+    """Offers a device of this computer to a run, until that is over.
+
+    :param address: where the run listens.
+    :raises DeviceError: if the address is refused, or Dask is not installed.
+    """
+    scheme, host, port = check_place(address, tls)
+    _configure()
+    from distributed import Nanny
+
+    secure = security(tls)
+    name = f"{device}#{socket.gethostname()}-{os.getpid()}"
+
+    async def work() -> None:
+        await _reachable(host, port, lambda: say(f"waiting for a run at {address}"))
+        own = {"protocol": f"{scheme}://", "security": secure, **_WORKER}
+        if scheme == "tcp":
+            own["host"] = host
+        async with Nanny(f"{scheme}://{host}:{port}", name=name, **own) as nanny:
+            say(f"{device} belongs to the run at {address} (Ctrl-C takes it away)")
+            await nanny.finished()
+
+    asyncio.run(work())
+
+
+async def _reachable(host: str, port: int, wait: Callable[[], None]) -> None:
+    """Waits until somebody listens."""
+    told = False
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            if not told:
+                wait()
+                told = True
+            await asyncio.sleep(1)
+        else:
+            writer.close()
+            return

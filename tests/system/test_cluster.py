@@ -1,0 +1,372 @@
+"""Runs whose steps many devices share: the bits of one device, whoever computes, comes or dies."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("distributed", reason="install dither[cluster]")
+
+from dither.arch.config import preset
+from dither.arch.device import DeviceError
+from dither.cluster.scale import Line, Network, shared_step
+from dither.cluster.session import prepare
+from dither.compiler import Command, Exchange, SharedCommands
+from dither.link import measure
+from dither.link.driver import LinkDevice
+from dither.runs import RunFolder
+from dither.train.experiment import Experiment, Prepared
+from dither.train.session import Session
+from dither_sim.board import BoardSimulation, SimulatedTransport
+from tests.doubles.board import BoardModel, PseudoTerminal
+
+PROBES = {"estimator": "layerwise", "probes": (4, 16)}
+MIRROR = {"estimator": ("mirror", "exact"), "probes": 1}
+SHORT = {"steps": 8, "log_every": 2, "checkpoint_every": 4}
+
+
+def experiment(recipe: dict, task: str = "digits", **settings) -> Experiment:
+    return Experiment.of_task(task, device="golden", recipe=recipe, **(SHORT | settings))
+
+
+def result(run: RunFolder) -> tuple[str, bytes, dict]:
+    """All that a run's bits show in: its curve, its masters, its counters."""
+    return (
+        (run.path / "curve.csv").read_text(),
+        (run.path / "history").read_bytes(),
+        run.load_checkpoint().meta["counters"],
+    )
+
+
+def finish(prepared: Prepared, folder: Path, resume: bool = False) -> tuple[str, bytes, dict]:
+    """Trains a prepared experiment to its end."""
+    try:
+        if resume:
+            run = RunFolder.open(folder, writing=True)
+            trainer = prepared.trainer(run)
+            trainer.resume()
+        else:
+            run = RunFolder.create(folder, prepared.describe())
+            trainer = prepared.trainer(run)
+            trainer.start()
+        assert trainer.train(report=lambda progress: None, stop=lambda: False)
+        run.close()
+        return result(run)
+    finally:
+        prepared.close()
+
+
+def alone(chosen: Experiment, folder: Path) -> tuple[str, bytes, dict]:
+    return finish(replace(chosen, devices=()).prepare(), folder)
+
+
+def shared(chosen: Experiment, *devices: str, said: list[str] | None = None, **settings) -> Prepared:
+    say = (said if said is not None else []).append
+    return prepare(replace(chosen, devices=devices), say=say, **settings)
+
+
+class Killer(threading.Thread):
+    """Kills devices that are ready at random instants, until it is told to end."""
+
+    def __init__(self, prepared: Prepared, seed: int, pause: float) -> None:
+        super().__init__(daemon=True)
+        self.crew, self.random, self.pause = prepared.session.crew, np.random.default_rng(seed), pause
+        self.kills = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(self.random.exponential(self.pause)):
+            processes = self.crew.office.processes()
+            ready = [peer.name for peer in list(self.crew.peers.values()) if peer.ready and peer.name in processes]
+            if ready:
+                os.kill(processes[self.random.choice(ready)], signal.SIGKILL)
+                self.kills += 1
+
+
+@pytest.mark.parametrize(("name", "recipe"), [("probes", PROBES), ("mirror", MIRROR)])
+def test_two_devices_give_the_bits_of_one(tmp_path, name, recipe):
+    chosen = experiment(recipe)
+    prepared = shared(chosen, "golden", "golden")
+    assert (
+        prepared.session.facts()["shared"]["exchange"]
+        == {"probes": "seeds and scalars", "mirror": "gradient sums"}[name]
+    )
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_altered_answers_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.1)
+    chosen = experiment(MIRROR, steps=6)
+    said: list[str] = []
+    prepared = shared(chosen, "golden", "golden", said=said)
+    crew, random, altered = prepared.session.crew, np.random.default_rng(1), []
+    fetch = crew._fetch
+
+    def disturbed(peer, job):
+        message = fetch(peer, job)
+        if job.kind == "share" and isinstance(message, bytes) and random.random() < 0.4:
+            place = int(random.integers(len(message)))
+            altered.append(place)
+            return message[:place] + bytes([message[place] ^ int(random.integers(1, 256))]) + message[place + 1 :]
+        return message
+
+    monkeypatch.setattr(crew, "_fetch", disturbed)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+    assert altered
+    assert sum("refused" in text for text in said) == len(altered)
+
+
+@pytest.mark.slow
+def test_old_and_foreign_answers_change_nothing(tmp_path, monkeypatch):
+    # Whole and sealed, but to another question: what somebody could do who keeps what he has seen.
+    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.1)
+    chosen = experiment(PROBES, steps=6)
+    said: list[str] = []
+    prepared = shared(chosen, "golden", "golden", said=said)
+    crew, random, seen, replayed = prepared.session.crew, np.random.default_rng(2), [], []
+    fetch = crew._fetch
+
+    def disturbed(peer, job):
+        message = fetch(peer, job)
+        if job.kind != "share" or not isinstance(message, bytes):
+            return message
+        seen.append(message)
+        if len(seen) > 1 and random.random() < 0.4:
+            replayed.append(message)
+            return seen[int(random.integers(len(seen) - 1))]
+        return message
+
+    monkeypatch.setattr(crew, "_fetch", disturbed)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+    assert replayed
+    assert sum("another question" in text for text in said) == len(replayed)
+
+
+@pytest.mark.slow
+def test_a_device_with_other_parameters_is_found_out(tmp_path, monkeypatch):
+    chosen = experiment(PROBES)
+    prepared = shared(chosen, "golden", "golden")
+    monkeypatch.setattr("dither.cluster.session.state_digest", lambda state: "0" * 64)
+    with pytest.raises(DeviceError, match="has other parameters"):
+        finish(prepared, tmp_path / "shared")
+    monkeypatch.undo()
+    # Nothing of the steps since the last check is in the curve; from there, the run goes on.
+    assert finish(shared(chosen, "golden"), tmp_path / "shared", resume=True) == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_without_devices_a_run_waits_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.cluster.crew._PATIENCE_SECONDS", 0.2)
+    chosen = experiment(MIRROR)
+    said: list[str] = []
+    prepared = shared(chosen, said=said)
+    run = RunFolder.create(tmp_path / "shared", prepared.describe())
+    trainer = prepared.trainer(run)
+    trainer.start()
+    assert not trainer.train(
+        report=lambda progress: None, stop=lambda: any("all devices are gone" in text for text in said)
+    )
+    assert run.load_checkpoint().step == 0
+    prepared.close()
+    run.close()
+
+    # Now one joins from another process, late, and another takes its place.
+    prepared = shared(chosen, said=said)
+    words = ["worker", "--device", "golden", "--cluster", prepared.session.crew.office.address]
+    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
+    workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        found = finish(prepared, tmp_path / "shared", resume=True)
+        for worker in workers:
+            told, _ = worker.communicate(timeout=60)
+            assert "golden belongs to the run" in told
+            assert worker.returncode == 0
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert found == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_phases_change_what_travels(tmp_path):
+    chosen = experiment(PROBES, then=["after=4,estimator=coordinate"])
+    assert finish(shared(chosen, "golden", "golden"), tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+
+
+@pytest.fixture
+def certificates(tmp_path) -> Path:
+    """A folder of an authority of its own, and a certificate that it has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates")
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
+    for words in (
+        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority"],
+        ["req", *key, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=table"],
+        ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-out", "cert.pem"],
+    ):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def hung_up(place: tuple[str, int], wrap: Callable[[socket.socket], socket.socket]) -> bool:
+    """Whether somebody hangs up on who speaks to him, without a word."""
+    with socket.create_connection(place) as line:
+        try:
+            secure = wrap(line)
+            secure.sendall(b"x" * 64)
+            return not secure.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return True
+
+
+def test_with_certificates_there_are_no_strangers(tmp_path, certificates):
+    chosen = experiment(PROBES, steps=2)
+    prepared = shared(chosen, "golden", address="tls://127.0.0.1:0", tls=certificates)
+    host, port = "127.0.0.1", int(prepared.session.crew.office.address.rpartition(":")[2])
+    stranger = ssl.create_default_context(cafile=certificates / "ca.pem")
+    stranger.check_hostname = False
+    for wrap in (stranger.wrap_socket, lambda line: line):  # without a certificate; without TLS
+        assert hung_up((host, port), wrap)
+    assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_a_killed_device_changes_nothing(tmp_path):
+    chosen = experiment(PROBES, steps=24)
+    said: list[str] = []
+    prepared = shared(chosen, "golden", "golden", said=said)
+    killer = Killer(prepared, 1, 1.0)
+    killer.start()
+    found = finish(prepared, tmp_path / "shared")
+    killer.over.set()
+    assert killer.kills
+    assert found == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_four_boards_on_one_table(tmp_path, monkeypatch):
+    """The tutorial of docs/cluster.md, with its own words."""
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    port = free_port()
+    monkeypatch.chdir(tmp_path)
+    section = page.split("## Four boards on one table")[1].split("\n## ")[0]
+    run, board, worker = (
+        shlex.split(line.replace("8786", str(port)).replace("/tmp/board1", "BOARD"))
+        for line in section.splitlines()
+        if line.startswith("dither ")
+    )
+    boards = [str(tmp_path / f"board{number}") for number in range(1, 5)]
+    started = [start(each, path) for path in boards for each in (board, worker)]
+    try:
+        main_process = start(run, "")
+        said, _ = main_process.communicate(timeout=1200)
+        assert main_process.returncode == 0, said
+    finally:
+        for process in started:
+            process.kill()
+    found = RunFolder.open(tmp_path / "runs/table")
+    assert sum(device["samples"] for device in found.description["shared"]["devices"]) == 4 * 64
+    assert len(found.description["shared"]["devices"]) >= 2
+    chosen = Experiment.of_task("digits", device="golden", steps=4, log_every=2, recipe={})
+    assert result(found)[:2] == alone(chosen, tmp_path / "alone")[:2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def start(words: list[str], board: str) -> subprocess.Popen[str]:
+    words = [board if word == "BOARD" else word for word in words[1:]]
+    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_machines_of_all_kinds_share_a_run(tmp_path):
+    """Golden machine, simulated gateware and a board behind a line, of different geometries."""
+    chosen = experiment({"batch": 32, "tile": 16, "probes": 1}, engine=preset("1x8"), steps=3, log_every=1)
+    board = BoardModel(replace(preset("2x16"), program_depth=3000), name="virtual")
+    with PseudoTerminal(board) as terminal:
+        found = finish(shared(chosen, "golden", "rtl", terminal.path), tmp_path / "shared")
+    board.close()
+    samples = {
+        device["name"]: device["samples"]
+        for device in RunFolder.open(tmp_path / "shared").description["shared"]["devices"]
+    }
+    assert all(samples.values())
+    assert len(samples) == 3
+    assert found[:2] == alone(chosen, tmp_path / "alone")[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "exchange"), [(PROBES, Exchange.SCALARS), (MIRROR, Exchange.GRADIENTS)])
+def test_the_model_of_a_shared_step_holds_on_simulated_boards(recipe, exchange):
+    """In the boards' own time, so that this computer's speed does not matter."""
+    chosen = experiment(recipe, engine=preset("1x8"))
+    task = chosen.load()
+    compiled = chosen.compile(task, chosen.engine).sharing(exchange)
+    inputs, targets = (each[0] for each in task.batches(chosen.recipe).take(0, 1))
+    commands = SharedCommands(compiled)
+    with BoardSimulation(chosen.engine, clock_hz=24_000_000, baud=3_000_000) as board:
+        device = LinkDevice(SimulatedTransport(board), chosen.engine, patience=3600.0, shortest_timeout=10.0)
+        line = measured_line(device, board)
+        session = Session(device, compiled)
+        session.load(compiled.commands.initial_state(chosen.initial_parameters))
+
+        def seconds(*asked: Command) -> float:
+            begun = board.cycles
+            for command in asked:
+                session.run(command)
+            return (board.cycles - begun) / board.clock_hz
+
+        quiet = Network(rate=math.inf, latency=0.0, message=0.0)
+        for devices in (1, 2, 4, 8):
+            per_board = 64 // devices
+            asked = [
+                commands.share(0, first, inputs[first : first + 32], targets[first : first + 32])
+                if per_board >= 32
+                else commands.share(0, 0, inputs[:per_board], targets[:per_board])
+                for first in range(0, per_board, 32)
+            ]
+            if exchange is Exchange.GRADIENTS:
+                asked.append(commands.collect())
+            numbers = np.random.default_rng(0).integers(-(1 << 20), 1 << 20, commands.shape)
+            measured = seconds(*asked) + seconds(commands.apply(0, numbers))
+            model = shared_step(compiled, inputs, targets, devices, line, quiet).seconds
+            print(f"{exchange.value}: {devices} boards: {1e3 * measured:.2f} ms, by the model {1e3 * model:.2f} ms")
+            assert abs(model - measured) <= 0.1 * measured
+
+
+def measured_line(device: LinkDevice, board: BoardSimulation) -> Line:
+    """Rates and answering time of a simulated line, in the board's own time."""
+
+    def seconds(transfer: Callable[[LinkDevice, int, int], int], words: int, rounds: int) -> tuple[int, float]:
+        device.write_program(measure._program(words))
+        begun = board.cycles
+        moved = transfer(device, words, rounds)
+        return moved, (board.cycles - begun) / board.clock_hz
+
+    _, answer = seconds(measure._upload, 1, 1)
+    rates = []
+    for transfer in (measure._upload, measure._download):
+        moved, spent = seconds(transfer, 256, 2)
+        rates.append(moved / (spent - answer))
+    return Line(board.clock_hz, *rates, answer)

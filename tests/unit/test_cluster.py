@@ -1,0 +1,306 @@
+"""Sharing steps without any process: messages, addresses, divisions, one device and its run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dither.arch.device import DeviceError
+from dither.cli import main
+from dither.cluster import member
+from dither.cluster.answers import Answer, read_answer, write_answer
+from dither.cluster.division import Worker, covers, divide, grain
+from dither.cluster.member import MemberError, add_answers, answer, open_member
+from dither.cluster.messages import MessageError, seal, unseal
+from dither.cluster.places import check_place
+from dither.compiler import Exchange
+from dither.train.experiment import Experiment
+from dither.train.session import pack_state
+
+KEY = bytes(range(32))
+
+
+# Messages
+
+
+def message() -> bytes:
+    arrays = {"numbers": ("i6", np.array([[-(2**47), 2**47 - 1], [-1, 3]])), "values": ("f8", np.array([0.5]))}
+    return seal(KEY, {"run": "a", "ask": 7}, arrays)
+
+
+def test_a_message_comes_back():
+    head, arrays = unseal(KEY, message(), {"run": str, "ask": int})
+    assert head == {"run": "a", "ask": 7}
+    np.testing.assert_array_equal(arrays["numbers"], [[-(2**47), 2**47 - 1], [-1, 3]])
+    assert arrays["values"].tolist() == [0.5]
+
+
+@given(st.data())
+def test_no_altered_message_is_read(data):
+    sent = message()
+    kind = data.draw(st.sampled_from(["flip", "cut", "add", "other key"]))
+    place = data.draw(st.integers(0, len(sent) - 1))
+    match kind:
+        case "flip":
+            altered = sent[:place] + bytes([sent[place] ^ data.draw(st.integers(1, 255))]) + sent[place + 1 :]
+        case "cut":
+            altered = sent[:place]
+        case "add":
+            altered = sent[:place] + b"x" + sent[place:]
+        case _:
+            altered = seal(KEY[::-1], {"run": "a", "ask": 7}, {})
+    with pytest.raises(MessageError):
+        unseal(KEY, altered, {"run": str, "ask": int})
+
+
+@pytest.mark.parametrize("said", [b"", b"x" * 100, None, 3, "text"])
+def test_what_is_no_message_is_refused(said):
+    with pytest.raises(MessageError):
+        unseal(KEY, said, {})
+
+
+def test_a_sealed_message_of_another_form_is_refused():
+    with pytest.raises(MessageError, match="ask must be"):
+        unseal(KEY, message(), {"run": str, "ask": str})
+
+
+@given(st.lists(st.integers(-(2**47), 2**47 - 1)))
+def test_all_accumulators_travel(values):
+    _, arrays = unseal(KEY, seal(KEY, {}, {"numbers": ("i6", np.array(values, np.int64))}), {})
+    assert arrays["numbers"].tolist() == values
+
+
+# Answers
+
+
+def an_answer(ask: int, first: int, value: int, **changes) -> Answer:
+    fields = {
+        "asks": (ask,),
+        "step": 3,
+        "pieces": ((first, 8),),
+        "total": 10,
+        "clips": {"requantise": 1, "loss": 0},
+        "weights": {first // 16: 5},
+        "numbers": np.array([value, -value]),
+    }
+    return Answer(**fields | changes)
+
+
+def test_sums_of_answers_do_not_depend_on_the_order():
+    parts = [an_answer(number, 8 * number, 2**46 + number) for number in range(4)]
+    left = ((parts[0] + parts[1]) + parts[2]) + parts[3]
+    right = parts[3] + (parts[1] + (parts[2] + parts[0]))
+    np.testing.assert_array_equal(left.numbers, right.numbers)
+    assert left.numbers.tolist() == [6, -6]  # modulo 2**48
+    assert (left.total, left.clips, left.weights) == (40, {"requantise": 4, "loss": 0}, {0: 5, 1: 5})
+    assert right.weights == left.weights
+    assert covers(left.pieces, 32)
+    assert sorted(right.asks) == [0, 1, 2, 3]
+
+
+def test_answers_that_do_not_go_together_are_not_added():
+    with pytest.raises(MessageError, match="different steps"):
+        an_answer(1, 0, 1) + an_answer(2, 8, 1, step=4)
+    with pytest.raises(MessageError, match="different weights"):
+        an_answer(1, 0, 1) + an_answer(2, 8, 1, weights={0: 6})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"total": -1},
+        {"asks": ["one"]},
+        {"clips": {"requantise": 1}},
+        {"weights": {"-1": 1}},
+        {"pieces": [[1, 2, 3]]},
+        {"run": "another"},
+        {"step": None},
+    ],
+)
+def test_answers_that_make_no_sense_are_refused(head):
+    sent = write_answer(KEY, "run", Exchange.GRADIENTS, an_answer(1, 0, 1))
+    said, arrays = unseal(KEY, sent, {})
+    assert read_answer(KEY, "run", sent).numbers.tolist() == [1, -1]
+    with pytest.raises(MessageError):
+        read_answer(KEY, "run", seal(KEY, said | head, {"numbers": ("i6", arrays["numbers"])}))
+
+
+# Divisions
+
+
+@given(
+    tiles=st.integers(1, 6),
+    speeds=st.lists(st.tuples(st.sampled_from([1, 2, 4, 8, 16]), st.none() | st.floats(0.1, 1e6)), max_size=9),
+    data=st.data(),
+)
+def test_every_sample_is_given_once(tiles, speeds, data):
+    batch, tile = 16 * tiles, 16
+    todo = [(first, tile) for first in range(0, batch, tile)]
+    workers = {str(number): Worker(*each) for number, each in enumerate(speeds)}
+    given_pieces, left = divide(todo, tile, workers)
+    pieces = [piece for each in given_pieces.values() for piece in each]
+    assert covers([*pieces, *left], batch)
+    assert not left or not workers
+    for name, mine in given_pieces.items():
+        for first, count in mine:
+            assert first % workers[name].lanes == count % workers[name].lanes == 0
+            assert first // tile == (first + count - 1) // tile
+    # Whoever takes some of it over, with other lanes, leaves or takes all of it, too.
+    if pieces:
+        lost = data.draw(st.sampled_from(pieces))
+        taken, rest = divide([lost], tile, {"new": Worker(data.draw(st.sampled_from([1, 4, 16])))})
+        assert sum(count for _, count in [*taken.get("new", ()), *rest]) == lost[1]
+
+
+def test_a_slow_device_gets_less():
+    given_pieces, _ = divide([(0, 64)], 64, {"fast": Worker(4, 300.0), "slow": Worker(4, 100.0)})
+    assert {name: sum(count for _, count in mine) for name, mine in given_pieces.items()} == {"fast": 48, "slow": 16}
+
+
+@pytest.mark.parametrize(
+    ("batch", "tile", "devices", "size"),
+    [(64, 32, 1, 32), (64, 32, 2, 16), (128, 128, 8, 8), (128, 128, 1, 128), (8, 4, 9, 1)],
+)
+def test_software_takes_pieces_small_enough_for_all(batch, tile, devices, size):
+    assert grain(batch, tile, devices) == size
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:0", "127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:5"])
+def test_this_computer_needs_no_certificates(address):
+    assert check_place(address, None)[0] == "tcp"
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0:8786", "tcp://10.0.0.1:8786", "tls://127.0.0.1:1", "tcp://example.org:1", "[::]:1"]
+)
+def test_other_addresses_need_certificates(address):
+    with pytest.raises(DeviceError, match="certificates"):
+        check_place(address, None)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "http://127.0.0.1:1", "tcp://127.0.0.1:99999", "tcp://:1"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(DeviceError, match="is no address"):
+        check_place(address, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--devices", "golden", "--cluster", "tcp://0.0.0.0:8786"], "certificates"),
+        (["--cluster", "tcp://192.168.0.1:1"], "certificates"),
+        (["--devices", "golden,gold"], "unknown device 'gold'"),
+        (["--devices", "/dev/ttyUSB0,/dev/ttyUSB0"], "twice"),
+        (["--tls", "certificates"], "--devices"),
+        (["--devices", "golden", "--waves", "x.vcd:1-1"], "--waves"),
+    ],
+)
+def test_refusals_are_one_line(words, complaint, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "digits", *words]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.startswith("dither: ")
+    assert said.count("\n") == 1
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_worker_without_certificates_stays_on_this_computer(capsys):
+    assert main(["worker", "--device", "golden", "--cluster", "tcp://10.0.0.1:8786"]) == 2
+    assert "certificates" in capsys.readouterr().err
+
+
+def test_missing_certificates_are_named(capsys, tmp_path):
+    pytest.importorskip("distributed", reason="install dither[cluster]")
+    words = ["train", "digits", "--devices", "golden", "--cluster", "tls://127.0.0.1:0", "--tls", str(tmp_path)]
+    assert main(words) == 2
+    assert "ca.pem is missing" in capsys.readouterr().err
+
+
+def test_dask_is_not_imported_before_it_is_needed():
+    code = "import sys, dither.cli.train, dither.cli.worker; sys.exit(bool({'dask', 'distributed'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# One device and its run
+
+
+@pytest.fixture
+def opened() -> Iterator[dict]:
+    """This process' own device, opened by a run; what questions need to say."""
+    chosen = Experiment.of_task("digits", device="golden", recipe={"estimator": ("mirror", "exact"), "probes": 1})
+    head = {"run": "run", "choices": chosen.choices(), "exchange": "gradient sums", "grain": 16}
+    open_member(KEY, seal(KEY, head, {}), "golden")
+    compiled = member._only().session.compiled
+    state = pack_state(compiled.commands.initial_state(chosen.initial_parameters))
+    question = {
+        "run": "run",
+        "ask": 1,
+        "version": 1,
+        "phase": 0,
+        "exchange": "gradient sums",
+        "step": 0,
+        "pieces": [[0, 32]],
+        "updates": [],
+        "check": False,
+    }
+    arrays = {name: (member.KINDS[name.split(".")[0]], values) for name, values in state.items()}
+    yield {"question": question, "arrays": arrays}
+    member._give_back()
+
+
+def ask(opened: dict, arrays: dict | None = None, **changes) -> Answer:
+    said = seal(KEY, opened["question"] | changes, opened["arrays"] if arrays is None else arrays)
+    return read_answer(KEY, "run", answer(said))
+
+
+def test_a_device_answers_about_its_pieces_alone(opened):
+    both = ask(opened, pieces=[[0, 32], [32, 32]])
+    first, second = ask(opened), ask(opened, {}, ask=2, pieces=[[32, 32]])
+    np.testing.assert_array_equal((first + second).numbers, both.numbers)
+    assert (first + second).total == both.total
+    assert np.abs(second.numbers).max() > 0
+    # The same question twice has the same answer, though the device's sums go on.
+    np.testing.assert_array_equal(ask(opened, {}, ask=3, pieces=[[32, 32]]).numbers, second.numbers)
+
+
+def test_a_device_does_not_answer_to_what_was_altered(opened):
+    sent = bytearray(seal(KEY, opened["question"], opened["arrays"]))
+    sent[-40] ^= 1
+    with pytest.raises(MemberError, match="seal"):
+        answer(bytes(sent))
+    with pytest.raises(MemberError, match="seal"):
+        answer(seal(KEY[::-1], opened["question"], opened["arrays"]))
+    with pytest.raises(MemberError, match="another run"):
+        ask(opened, run="another")
+    ask(opened)
+
+
+def test_a_device_without_the_parameters_says_so(opened):
+    with pytest.raises(MemberError, match="does not have"):
+        ask(opened, {})
+    ask(opened)
+    with pytest.raises(MemberError, match="does not have"):
+        ask(opened, {}, version=5)
+
+
+def test_altered_answers_are_not_added(opened):
+    first = answer(seal(KEY, opened["question"], opened["arrays"]))
+    second = answer(seal(KEY, opened["question"] | {"ask": 2, "pieces": [[32, 32]]}, {}))
+    assert read_answer(KEY, "run", add_answers(first, second)).asks == (1, 2)
+    with pytest.raises(MemberError, match="seal"):
+        add_answers(first, second[:-60] + bytes([second[-60] ^ 1]) + second[-59:])
+
+
+def test_a_device_that_was_not_opened_says_so():
+    with pytest.raises(MemberError, match="no run"):
+        answer(b"")
