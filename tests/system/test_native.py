@@ -230,6 +230,27 @@ def test_the_last_of_several_writes_counts(strides):
     assert both.run(words, inputs) is None
 
 
+def test_weights_that_change_from_one_execution_to_the_next():
+    """A contraction within a loop, whose weights are perturbed in every iteration."""
+    both = Both(ENGINES["2x11"])
+    rng = np.random.default_rng(1)
+    inputs = [
+        Segment(Memory.ACTIVATION, rng.integers(-9000, 9000, (8, 11))),
+        Segment(Memory.MASTER, rng.integers(-(1 << 30), 1 << 30, (8, 2))),
+    ]
+    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
+    probe = {"block": 0, "seed": 0, "step": 0, "probe": 1, "distribution": 1, "amplitude": 1 << 29}
+    body = [
+        contraction(y_index=1, shift=14),
+        I("SET", target=1, source=1, value=2),
+        I("PERTURB", base=0, inner=4, tiles=1, **probe),
+    ]
+    words = encode_program([*load, I("LOOP", register=0, count=5), *body, I("END"), I("HALT")])
+    assert both.run(words, inputs) is None
+    outputs = both.native.memory(Memory.ACTIVATION)[40:50]
+    assert len(np.unique(outputs, axis=0)) > 5  # the weights are zero at first, and some signs repeat
+
+
 @pytest.mark.parametrize("opcode", range(20, 256, 7))
 def test_unknown_opcodes_fault(opcode):
     assert "unknown" in Both(ENGINES["2x11"]).run([opcode])
