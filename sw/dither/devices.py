@@ -53,13 +53,12 @@ Status = Callable[[str], None]
 
 
 def _golden(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
-    from .tools import toolchain
-
+    _refuse_waves(waves)
     try:
-        toolchain.compiler()
-    except DeviceError:
+        return _native(config, waves, status)
+    except DeviceError as error:  # no compiler, or one that this code is too much for
+        status(f"{error}: going on in NumPy")
         return _numpy(config, waves, status)
-    return _native(config, waves, status)
 
 
 def _numpy(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
@@ -89,7 +88,9 @@ def _refuse_waves(waves: Waves | None) -> None:
 def _threads() -> int:
     """How many threads a machine may use: what OMP_NUM_THREADS says, or one for each core."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else len(os.sched_getaffinity(0))
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:

@@ -20,10 +20,8 @@ pytestmark = pytest.mark.slow
 FAULTS = {
     "sums are cut, not rounded": ("contract.cpp", "sums[p][r] = all(0.5);", "sums[p][r] = all(0.0);"),
     "one clip is missing": ("drain.h", "smaller(larger(exact, lowest), highest)", "larger(exact, lowest)"),
-    "clips of other threads are lost": ("sequencer.cpp", "tallies_[i].add(", "Tally().add("),
     "lanes that are not there count": ("memories.h", "(1u << left) - 1", "0xFF"),
     "an index register is ignored": ("sequencer.cpp", "fields.x_base + registers_[fields.x_index]", "fields.x_base"),
-    "weights are packed once": ("contract.cpp", "> packed_version_) return false;", "> ~0ull) return false;"),
     "another rotation": ("generator.cpp", "ROTATIONS[round % 8]", "ROTATIONS[(round + 4) % 8]"),
     "the last tile has all rows": ("contract.cpp", "{last_rows, row.stride}", "{row.count, row.stride}"),
     "a moment stands still": ("update.cpp", "return rounded ? rounded : sign(way);", "return rounded;"),

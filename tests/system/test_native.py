@@ -4,12 +4,15 @@ it faults where that one does, with the same words.
 
 from __future__ import annotations
 
+import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
@@ -17,7 +20,7 @@ from dither.arch.device import DeviceError
 from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, LOOPS, OUTER_LOOPS, Instruction, Memory, encode_program
 from dither.arch.streams import Expect, Segment
 from dither.golden import GoldenMachine
-from dither.native import NativeMachine
+from dither.native import NativeMachine, build
 from tests.programs import STATE, differential, programs, steps_of_strides
 
 SMALL = {"activation_depth": 128, "parameter_depth": 64, "program_depth": 2048, "table_bits": 6, "lanes_per_table": 1}
@@ -227,6 +230,27 @@ def test_the_last_of_several_writes_counts(strides):
     assert both.run(words, inputs) is None
 
 
+def test_weights_that_change_from_one_execution_to_the_next():
+    """A contraction within a loop, whose weights are perturbed in every iteration."""
+    both = Both(ENGINES["2x11"])
+    rng = np.random.default_rng(1)
+    inputs = [
+        Segment(Memory.ACTIVATION, rng.integers(-9000, 9000, (8, 11))),
+        Segment(Memory.MASTER, rng.integers(-(1 << 30), 1 << 30, (8, 2))),
+    ]
+    load = [I("LOAD", memory=segment.kind, base=0, count=len(segment.values)) for segment in inputs]
+    probe = {"block": 0, "seed": 0, "step": 0, "probe": 1, "distribution": 1, "amplitude": 1 << 29}
+    body = [
+        contraction(y_index=1, shift=14),
+        I("SET", target=1, source=1, value=2),
+        I("PERTURB", base=0, inner=4, tiles=1, **probe),
+    ]
+    words = encode_program([*load, I("LOOP", register=0, count=5), *body, I("END"), I("HALT")])
+    assert both.run(words, inputs) is None
+    outputs = both.native.memory(Memory.ACTIVATION)[40:50]
+    assert len(np.unique(outputs, axis=0)) > 5  # the weights are zero at first, and some signs repeat
+
+
 @pytest.mark.parametrize("opcode", range(20, 256, 7))
 def test_unknown_opcodes_fault(opcode):
     assert "unknown" in Both(ENGINES["2x11"]).run([opcode])
@@ -237,3 +261,23 @@ def test_an_engine_refuses_what_it_lacks():
     for name in LOCAL_INSTRUCTIONS:
         (form,) = (form for form in INSTRUCTIONS if form.name == name)
         assert "needs local_learning" in both.run([form.opcode, *[0] * form.words])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these are options for x86-64")
+@pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64"])
+def test_narrower_processors(processor, tmp_path, monkeypatch):
+    """What is compiled for processors without AVX-512, and without AVX, leaves the same bits."""
+    flags = [flag.replace("-march=native", f"-march={processor}").replace("-O3", "-O1") for flag in build._FLAGS]
+    monkeypatch.setattr(build, "_FLAGS", flags)
+    monkeypatch.setattr(build, "SOURCES", Path(shutil.copytree(build.SOURCES, tmp_path / "native")))
+    monkeypatch.setenv("DITHER_CACHE", str(tmp_path / "cache"))
+    machines = {engine: Both(ENGINES[engine]) for engine in ("2x11", "8x35")}
+
+    @settings(differential, max_examples=60, phases=[Phase.generate])
+    @given(data=st.data(), engine=st.sampled_from(sorted(machines)))
+    def hold_against_golden(data, engine):
+        program = data.draw(programs(machines[engine].config))
+        assert machines[engine].run(program.words, program.inputs, program.expects) is None
+
+    hold_against_golden()

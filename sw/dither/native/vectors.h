@@ -84,17 +84,23 @@ INLINE Int8 picked(const int32_t *entries, Int8 index) {
 #endif
 }
 
+// Lanes of two vectors side by side, by number.
+#if defined(__clang__)
+#define LANES(left, right, ...) __builtin_shufflevector(left, right, __VA_ARGS__)
+#else
+#define LANES(left, right, ...) __builtin_shuffle(left, right, Long8{__VA_ARGS__})
+#endif
+
 // The sum of each of eight vectors' lanes.
 INLINE Double8 sums_of(const Double8 *eight) {
-    const Long8 even = {0, 8, 2, 10, 4, 12, 6, 14}, odd = {1, 9, 3, 11, 5, 13, 7, 15};
-    const Long8 first = {0, 1, 8, 9, 4, 5, 12, 13}, second = {2, 3, 10, 11, 6, 7, 14, 15};
-    const Long8 low = {0, 1, 2, 3, 8, 9, 10, 11}, high = {4, 5, 6, 7, 12, 13, 14, 15};
     Double8 pairs[4], fours[2];
-    for (int i = 0; i < 4; i++)
-        pairs[i] = __builtin_shuffle(eight[2 * i], eight[2 * i + 1], even) +
-                   __builtin_shuffle(eight[2 * i], eight[2 * i + 1], odd);
-    for (int i = 0; i < 2; i++)
-        fours[i] = __builtin_shuffle(pairs[2 * i], pairs[2 * i + 1], first) +
-                   __builtin_shuffle(pairs[2 * i], pairs[2 * i + 1], second);
-    return __builtin_shuffle(fours[0], fours[1], low) + __builtin_shuffle(fours[0], fours[1], high);
+    for (int i = 0; i < 4; i++) {
+        const Double8 left = eight[2 * i], right = eight[2 * i + 1];
+        pairs[i] = LANES(left, right, 0, 8, 2, 10, 4, 12, 6, 14) + LANES(left, right, 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 2; i++) {
+        const Double8 left = pairs[2 * i], right = pairs[2 * i + 1];
+        fours[i] = LANES(left, right, 0, 1, 8, 9, 4, 5, 12, 13) + LANES(left, right, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    return LANES(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) + LANES(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
