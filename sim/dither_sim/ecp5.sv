@@ -93,7 +93,8 @@ module MULT18X18D #(
         if (enable(REG_INPUTA_CE)) a_register <= {SIGNEDA & a[17], a};
         if (enable(REG_INPUTB_CE)) b_register <= {SIGNEDB & b[17], b};
         if (enable(REG_OUTPUT_CE)) product <= 36'($signed(a_register) * $signed(b_register));
-        if (RST0 || RST1 || RST2 || RST3 || SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: no model of this mode");
+        // All registers have the first reset; where nothing is connected to the others, they are high.
+        if (RST0 || SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: no model of this mode");
     end
     assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17, P16, P15, P14,
             P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0} = product;

@@ -129,7 +129,9 @@ def _sources(modules: list[str]) -> list[str]:
     return [path.read_text() for path in sorted({*own, *packages})]
 
 
-def measure(name: str, suite: Suite, count: int, seed: int, on_status: Callable[[str], None]) -> Score:
+def measure(
+    name: str, suite: Suite, count: int, seed: int, on_status: Callable[[str], None] = lambda text: None
+) -> Score:
     """Returns the score of a component's bench.
 
     :param count: faults to try, at most.

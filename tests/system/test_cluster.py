@@ -209,7 +209,7 @@ def test_without_devices_a_run_waits_and_goes_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_phases_change_what_travels(tmp_path):
-    chosen = experiment(PROBES, then=["after=3,estimator=coordinate", "after=3,estimator=joint"])
+    chosen = experiment(PROBES, then=["after=3,estimator=coordinate", "after=3,estimator=tensorwise"])
     assert finish(shared(chosen, "golden", "golden"), tmp_path / "shared") == alone(chosen, tmp_path / "alone")
 
 

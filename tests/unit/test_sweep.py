@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from dither.cli import main
 from dither.golden import GoldenMachine
 from dither.runs import CurveRow
+from dither.runs.metrics import ACCURACY
 from dither.sweep.analysis import dominates, front, importance
+from dither.sweep.course import Sweep, load_rows
 from dither.sweep.halving import kept, rungs
 from dither.sweep.plan import Choice, Plan, SweepError
 from dither.sweep.search import search_of
-from dither.sweep.trial import assess, experiment_of, memory_bits
+from dither.sweep.trial import Cost, Trial, assess, experiment_of, memory_bits
 from dither.train.session import Session
 
 FILE = """
@@ -91,7 +93,7 @@ def test_random_values_are_in_their_range(low, factor, log, seed):
 @pytest.mark.parametrize("search", ["random", "tpe", "nsga2"])
 def test_a_search_repeats_itself(tmp_path, search):
     if search != "random":
-        pytest.importorskip("optuna", reason="install dither[optuna]")
+        pytest.importorskip("optuna", reason="install dither[sweep]")
     chosen = plan(tmp_path, f'search = "{search}"\ntrials = 30\ngeneration = 5')
 
     def proposed(results: list[float]) -> list[dict]:
@@ -201,6 +203,25 @@ def test_importance_is_a_share_of_variance():
     assert found == {"a": pytest.approx(1.0), "b": pytest.approx(0.0)}
     assert importance(values, [1.0] * 16, ["a"]) == {"a": 0.0}
     assert 0.9 < importance(values, [float(each["c"]) for each in values], ["c"])["c"] <= 1.0
+
+
+def test_the_table_is_parquet_too(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="install dither[sweep]")
+    chosen = plan(tmp_path)
+    found = Sweep(chosen, tmp_path, 1, lambda standing: None, lambda: False)
+    found.metric = ACCURACY
+    cost = Cost(None, "key", 100, 64, 32, 1000, 746, "dither train digits")
+    found.trials = [
+        Trial(0, {"engine": "2x16", "rate": 0.01, "probes": (4, 16)}, cost, "done", rows=curve(0.1, 0.6)),
+        Trial(1, {"engine": "1x8", "rate": 0.01, "probes": 2}, Cost("too small"), "does not fit", "too small"),
+    ]
+    found.write()
+    rows = parquet.read_table(tmp_path / "trials.parquet").to_pylist()
+    written = load_rows(tmp_path)
+    assert [row["state"] for row in rows] == [row["state"] for row in written] == ["done", "does not fit"]
+    assert rows[0]["cycles"] == int(written[0]["cycles"]) == 1000
+    assert rows[0]["merit"] == 0.6
+    assert rows[1]["merit"] is None
 
 
 def test_sweep_errors_are_errors_of_users():

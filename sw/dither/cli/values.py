@@ -10,7 +10,7 @@ import click
 
 from ..arch.config import EngineConfig, engine
 from ..devices import DEVICES as BY_NAME
-from ..devices import Waves, is_line
+from ..devices import PORTS, Waves, is_line
 from ..recipe import ESTIMATORS
 from ..tools import trust
 from ..train.source import Source
@@ -63,13 +63,13 @@ class TaskType(Suggesting):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Returns the name of a task, or the text that names a file.
 
-        :raises click.UsageError: if it is neither, or there is no such file.
+        :raises click.UsageError: if it is neither, or a file of code cannot be read.
         """
         if value in self.names:
             return value
         if (source := Source.of(value)) is None:
             raise click.UsageError(f"unknown task {value!r}; {suggest(value, self.names)}; or a file: {FORMS}")
-        if source.code:
+        if source.code and source.path.is_file():
             # Whoever names code here wants it to be run.
             try:
                 trust.allow(source.path)
@@ -93,7 +93,9 @@ class DeviceType(Suggesting):
 
         :raises click.UsageError: if it is neither.
         """
-        return value if is_line(value) else super().convert(value, param, ctx)
+        if not is_line(value) and value not in self.names:
+            raise click.UsageError(f"unknown device {value!r}; {suggest(value, self.names)}; or {PORTS}")
+        return value
 
 
 class EngineType(click.ParamType[EngineConfig]):

@@ -34,6 +34,7 @@ _PATIENCE_SECONDS = 2.0
 """How long there may be nobody before people are told."""
 _RETRY_SECONDS = 5.0
 """How long a device rests that has failed."""
+_FORGIVENESS = 1.05
 _INERTIA = 0.5
 """Weight of what was known of a device's speed, against the newest measurement."""
 
@@ -299,8 +300,12 @@ class Crew:
             if todo and idle:
                 workers = {worker: Worker(peer.lanes, peer.speed) for worker, peer in idle.items()}
                 given, todo = divide(todo, tile, workers)
-                for worker, pieces in given.items():
-                    self._ask(idle[worker], step, pieces, standing)
+                for worker, peer in idle.items():
+                    if worker in given:
+                        self._ask(peer, step, given[worker], standing)
+                    elif peer.speed is not None:
+                        # Who got nothing for being slow is tried again some day.
+                        peer.speed *= _FORGIVENESS
             busy = [peer for peer in self.peers.values() if peer.job and peer.job.kind == "share"]
             if not todo and not busy:
                 found = self._collected(done, step, shape, standing.exchange)

@@ -118,8 +118,8 @@ def read_samples(path: AnyPath, features: int | None = None) -> Samples:
         if path.is_dir():
             return _folder(path, features)
         reader = {".npz": _archive, ".csv": _table}.get(path.suffix.lower())
-        if not path.exists():
-            raise DataError(f"there is no {path}")
+        if not path.is_file():  # Nor a pipe, which might never end.
+            raise DataError(f"{path} is no file" if path.exists() else f"there is no {path}")
         if reader is None:
             raise DataError(f"{path} is neither .npz nor .csv nor a folder; those hold samples")
         return reader(path, features)

@@ -73,6 +73,8 @@ def load_own(source: Source, stencil: str | None = None) -> Task | EquationTask:
         return _of_code(source, stencil)
     if stencil is not None:
         raise TaskError(f"{source} is no differential equation; leave the stencil out")
+    if (source.path / "run.json").exists():
+        raise TaskError(f"{source} is a run's folder; --resume {source} goes on with it, {source}/run.toml begins anew")
     try:
         samples = read_samples(source.path)
         return labelled_task(samples.name or _name(source.path), samples, str(source))
