@@ -103,9 +103,9 @@ class _Arrangement:
     def _lanes(self, multipliers: list[str]) -> bool:
         """Places the lanes in order, in each row as many whole ones as its blocks hold.
 
-        Where there is room for twice as many, every second place stays free, because a lane's sums
-        stand around its multipliers. The middle block of a row is left for other multipliers.
-        Returns whether all lanes found a place.
+        Lanes keep away from each other where there is room, because their sums stand around their
+        multipliers; and from the first row, around which the units of parameters stand. The middle
+        block of a row is left for other multipliers. Returns whether all lanes found a place.
         """
         lanes: dict[tuple[int, int], list[tuple[int, str]]] = {}
         for name in multipliers:
@@ -115,17 +115,20 @@ class _Arrangement:
         if not rows:
             return False
         chip, middle = self._chip, len(self._chip.blocks) // 2
-        turns: list[list[Site]] = []
-        for turn, row in enumerate(chip.multiplier_rows):
+        lines: list[list[list[Site]]] = []
+        for row in chip.multiplier_rows:
             blocks = [block for block in range(len(chip.blocks)) if block != middle]
             sites = [site for block in blocks for site in chip.multipliers(block, row)]
             whole = len(sites) // rows * rows
-            places = [sites[i : i + rows] for i in range(0, whole, rows)]
-            turns += places[::-1] if turn % 2 else places
+            lines.append([sites[i : i + rows] for i in range(0, whole, rows)])
+        if sum(map(len, lines[1:])) >= len(lanes):
+            del lines[0]
+        turns = [place for turn, line in enumerate(lines) for place in (line[::-1] if turn % 2 else line)]
         if len(turns) < len(lanes):
             return False
         self.lanes: dict[tuple[int, int], Place] = {}
-        for key, sites in zip(sorted(lanes), turns[:: 1 + (len(turns) >= 2 * len(lanes))], strict=False):
+        for i, key in enumerate(sorted(lanes)):
+            sites = turns[i * len(turns) // len(lanes)]
             for (_, name), site in zip(sorted(lanes[key]), sites, strict=True):
                 self._put(name, site)
             self.lanes[key] = sites[len(sites) // 2][0]

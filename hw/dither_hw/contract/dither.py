@@ -112,16 +112,18 @@ class DitherUnit(wiring.Component):
         fields = self.fields
         preparation = dither_start(self.config) - 1
         wait = Signal(range(preparation + 1))
-        preparing, issue, last = Signal(), Signal(), Signal()
+        preparing, prepared = Signal(), Signal()  # prepared: in the last of these cycles
+        issue, last = Signal(), Signal()
         left = Signal(16)
         address = Signal(ADDRESS_BITS)
-        m.d.comb += [preparing.eq(wait != 0), last.eq(left == 1), self.activation.addr.eq(address)]
+        m.d.comb += [last.eq(left == 1), self.activation.addr.eq(address)]
+        m.d.sync += prepared.eq(wait == 2)
         with m.If(self.start):
-            m.d.sync += [wait.eq(preparation), left.eq(fields.count), address.eq(fields.scale)]
+            m.d.sync += [preparing.eq(1), wait.eq(preparation), left.eq(fields.count), address.eq(fields.scale)]
         with m.Elif(preparing):
             m.d.sync += wait.eq(wait - 1)
-            with m.If(wait == 1):
-                m.d.sync += [issue.eq(1), address.eq(fields.x_base)]
+            with m.If(prepared):
+                m.d.sync += [preparing.eq(0), issue.eq(1), address.eq(fields.x_base)]
         with m.Elif(issue):
             m.d.sync += [issue.eq(~last), left.eq(left - 1), address.eq(address + fields.x_step)]
         return issue, last, preparing
