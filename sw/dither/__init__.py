@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .compiler import compile as compile
     from .devices import build_device as build_device
     from .golden import GoldenMachine as GoldenMachine
+    from .native import NativeMachine as NativeMachine
     from .nn.models import RNN as RNN
     from .nn.models import Conv2d as Conv2d
     from .nn.models import Dense as Dense
@@ -55,6 +56,7 @@ _MODULES = {
     "compiler": "Collocation Compiled CompileError Labelled compile",
     "devices": "build_device",
     "golden": "GoldenMachine",
+    "native": "NativeMachine",
     "nn.models": "RNN Conv2d Dense Model TensorTrain",
     "nn.network": "Network",
     "physics": "Problem Stencil parse_stencil",

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,17 +202,92 @@ class _Training:
 
 
 _TRAININGS: dict[str, Callable[[], _Training]] = {
-    "digits, tensor-wise": lambda: _Training.of_task("digits"),
+    "digits, layer-wise": lambda: _Training.of_task("digits"),
     "MNIST, tensor-wise": lambda: _Training.of_mnist(Recipe(batch=128, tile=64, probes=10)),
     "MNIST, mirror": lambda: _Training.of_mnist(Recipe(batch=128, tile=128, estimator=("mirror", "exact"))),
     "HJB, central": lambda: _Training.of_task("hjb"),
 }
 
 
-def steps() -> dict[str, Any]:
-    """Measures whole training steps, in samples a second, on golden and native machine.
+class _Trains(Protocol):
+    """What trains a step for each batch."""
 
-    The machines take turns, so that whatever else the computer does slows all of them down.
+    def train(self, first_step: int, inputs: NDArray[Any], targets: NDArray[Any] | None) -> object: ...
+
+
+class _InPyTorch:
+    """The same probes of parameters in PyTorch, float32, on one thread.
+
+    Samples stand in the last index, as in the engine; what comes before the perturbed tensors is
+    taken from the base pass.
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._torch, self._recipe = torch, compiled.recipe
+        values = compiled.model.initial_parameters(1)
+        self._stages: list[tuple[Any, Any]] = []  # parameters, and what is done with them
+        self._groups: list[tuple[range, int]] = []  # stages that are perturbed together, and their probes
+        for layer, plan in enumerate(compiled.plans):
+            first, relu = len(self._stages), plan.layer.activation == "relu"
+            for step in plan.steps:
+                matrix = values[step.tensor].transpose(step.axes).reshape(step.K, step.M).T
+                self._add(matrix, lambda w, x, step=step: torch.matmul(w, x.reshape(step.P, step.K, -1)))
+            self._add(
+                values[f"{plan.position}.bias"],
+                lambda b, x, relu=relu: (torch.relu if relu else torch.clone)(x.reshape(len(b), -1) + b[:, None]),
+            )
+            stages = range(first, len(self._stages))
+            probes = self._recipe.probes if isinstance(self._recipe.probes, int) else self._recipe.probes[layer]
+            by_layer = self._recipe.estimator == "layerwise"
+            self._groups += [(stages, probes)] if by_layer else [(range(i, i + 1), probes) for i in stages]
+        self._optimiser = torch.optim.Adam([w for w, _ in self._stages], lr=self._recipe.rate)
+
+    def _add(self, values: NDArray[Any], work: Callable[..., Any]) -> None:
+        parameters = self._torch.tensor(np.ascontiguousarray(values), dtype=self._torch.float32)
+        self._stages.append((parameters, work))
+
+    def _loss(self, state: Any, labels: Any) -> Any:
+        return self._torch.nn.functional.cross_entropy(state.T, labels, reduction="sum")
+
+    def train(self, first_step: int, inputs: NDArray[Any], targets: NDArray[Any] | None) -> object:
+        torch, tile = self._torch, self._recipe.tile
+        assert targets is not None
+        with torch.no_grad():
+            for samples, classes in zip(inputs, targets, strict=True):
+                gradients = [torch.zeros_like(w) for w, _ in self._stages]
+                for first in range(0, len(samples), tile):
+                    x = torch.tensor(samples[first : first + tile].T, dtype=torch.float32).contiguous()
+                    self._probe(x, torch.tensor(classes[first : first + tile]), gradients)
+                for (parameters, _), gradient in zip(self._stages, gradients, strict=True):
+                    parameters.grad = gradient
+                self._optimiser.step()
+        return None
+
+    def _probe(self, x: Any, labels: Any, gradients: list[Any]) -> None:
+        torch, states = self._torch, [x]
+        for parameters, work in self._stages:
+            states.append(work(parameters, states[-1]))
+        base = self._loss(states[-1], labels)
+        for group, probes in self._groups:
+            for _ in range(probes):
+                signs = {i: torch.randint(0, 2, self._stages[i][0].shape, dtype=torch.float32) * 2 - 1 for i in group}
+                state = states[group.start]
+                for i in range(group.start, len(self._stages)):
+                    parameters, work = self._stages[i]
+                    state = work(parameters + self._recipe.mu * signs[i] if i in signs else parameters, state)
+                difference = self._loss(state, labels) - base
+                for i, sign in signs.items():
+                    gradients[i] += difference * sign
+
+
+def steps() -> dict[str, Any]:
+    """Measures whole training steps, in samples a second: golden and native machine, and PyTorch.
+
+    PyTorch (None without it) has the same estimator, where that is probes of parameters. All take
+    turns, so that whatever else the computer does slows all of them down.
     """
     values = {}
     for name, make in _TRAININGS.items():
@@ -222,17 +298,21 @@ def steps() -> dict[str, Any]:
             "native": NativeMachine(engine),
             "native, two threads": NativeMachine(engine, threads=2),
         }
-        sessions = {key: Session(machine, training.compiled) for key, machine in machines.items()}
+        sessions: dict[str, _Trains] = {}
         state = training.compiled.commands.initial_state(training.compiled.model.initial_parameters(1))
-        for session in sessions.values():
+        for key, machine in machines.items():
+            session = sessions[key] = Session(machine, training.compiled)
             session.load(state)
+        if training.compiled.recipe.estimator in ("layerwise", "tensorwise") and name != "HJB, central":
+            with suppress(ImportError):
+                sessions["PyTorch, same estimator"] = _InPyTorch(training.compiled)
         values[name] = _speeds(training, sessions)
         for machine in machines.values():
             machine.close()
     return {"steps": values, "load": round(os.getloadavg()[0], 1)}
 
 
-def _speeds(training: _Training, sessions: dict[str, Session]) -> dict[str, float]:
+def _speeds(training: _Training, sessions: dict[str, _Trains]) -> dict[str, float]:
     """Returns each session's samples a second."""
     batch = training.compiled.recipe.batch
     found: dict[str, list[float]] = {key: [] for key in sessions}

@@ -10,14 +10,30 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .arch.config import EngineConfig
 from .arch.device import Device, DeviceError
-from .link.ports import is_line, open_board
+from .link.ports import AUTO, is_line, open_board
+from .tools import toolchain
 from .tools.files import AnyPath
 
-__all__ = ["DEVICES", "SOFTWARE", "Status", "Waves", "board_engine", "build_device", "is_line", "tools"]
+__all__ = [
+    "DEVICES",
+    "PORTS",
+    "SOFTWARE",
+    "Status",
+    "Waves",
+    "board_engine",
+    "build_device",
+    "is_line",
+    "require_device",
+    "tools",
+]
+
+PORTS = f"a serial port such as /dev/ttyUSB0 (or {AUTO})"
+"""What else than a name is a device, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +129,26 @@ def board_engine(name: str, wanted: EngineConfig | None = None) -> EngineConfig:
     return device.config
 
 
+def require_device(name: str, waves: Waves | None = None) -> None:
+    """Checks that a machine can be built, before any work is done for it.
+
+    :raises DeviceError: if its name is unknown, its compilers are missing, or it has no waveforms
+        or nowhere to write them.
+    """
+    if not is_line(name) and name not in DEVICES:
+        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or {PORTS}")
+    if waves is not None:
+        if name != "rtl":
+            raise DeviceError(f"{name} has no waveforms; use --device rtl with --waves")
+        if not (folder := Path(waves.path).parent).is_dir():
+            raise DeviceError(f"cannot write waveforms to {waves.path}: there is no folder {folder}")
+    if name in ("rtl", "native"):
+        toolchain.compiler()
+    if name == "rtl":
+        toolchain.make()
+        toolchain.simulator_version()
+
+
 def build_device(
     name: str, config: EngineConfig, *, waves: Waves | None = None, status: Status = lambda text: None
 ) -> Device:
@@ -128,7 +164,7 @@ def build_device(
             raise DeviceError("a board has no waveforms; use --device rtl with --waves")
         return open_board(name, config)
     if name not in DEVICES:
-        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or the path of a serial port")
+        raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or {PORTS}")
     return DEVICES[name](config, waves, status)
 
 
@@ -137,8 +173,6 @@ def tools() -> list[tuple[str, str, bool]]:
 
     :returns: for each: its name, what was found or what to do, and whether it is usable.
     """
-    from .tools import toolchain
-
     finders: dict[str, Callable[[], str]] = {
         "Yosys": toolchain.yosys_version,
         "simulator": toolchain.simulator_version,

@@ -15,7 +15,7 @@ import pytest
 
 import dither
 from dither.boards import PLATFORM_VARIABLE
-from dither.cli import cli
+from dither.cli.commands import cli
 from dither.cli.page import command_page
 from dither.data import DATA_VARIABLE
 from dither.tools.toolchain import FPGA_TOOLS

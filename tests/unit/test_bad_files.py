@@ -19,7 +19,8 @@ from rich.console import Console
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
-from dither.cli import _complain, main
+from dither.cli import main
+from dither.cli.commands import complain
 from dither.cli.link import _table
 from dither.data import DataError, RemoteFile, read_file
 from dither.data import files as data_files
@@ -433,7 +434,7 @@ def test_boards_that_cannot_be(values: dict[str, int], said: str) -> None:
 def test_a_board_s_name_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     body = identity().replace(b"board", b"\x1b]0m\xff")
     assert Identity.decode(body).board == "\\x1b]0m\\xff"
-    _complain("no \x1b[31mred\x07 here\nor there")
+    complain("no \x1b[31mred\x07 here\nor there")
     assert capsys.readouterr().err == "dither: no \\x1b[31mred\\x07 here or there\n"
 
 

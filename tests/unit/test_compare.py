@@ -92,3 +92,22 @@ def test_no_common_step_and_corrupt_history_are_refused(tmp_path: Path) -> None:
     (b.path / "history").write_bytes(bytes(36))
     with pytest.raises(RunError, match="damaged"):
         compare(a, b)
+
+
+def test_settings_that_differ_are_named(tmp_path: Path) -> None:
+    recipe, engine = {"seed": 1, "rate": 0.5, "probes": [4, 16]}, {"rows": 2, "lanes": 16, "width": 18}
+    common = {"recipe": recipe, "engine": engine, "numerics": {"width": 18, "formats": {"w": "Q1.2"}}}
+    a = make(tmp_path / "a", [0], **common)
+    other = {
+        "recipe": recipe | {"seed": 2, "probes": 1},
+        "engine": engine | {"rows": 1},
+        "numerics": {"width": 16, "formats": {"w": "Q9.2"}},
+    }
+    b = make(tmp_path / "b", [0], **other)
+    assert compare(a, a).settings == ()
+    assert compare(a, b).settings == (
+        "width 18 against 16",
+        "seed 1 against 2",
+        "probes 4,16 against 1",
+        "engine 2×16 against 1×16",
+    )

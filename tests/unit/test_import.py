@@ -15,7 +15,7 @@ import click
 import pytest
 
 import dither
-from dither import cli
+from dither.cli import commands
 
 HEAVY = {"amaranth", "jinja2", "matplotlib", "numpy", "rich", "scipy", "serial", "sklearn", "torch"}
 """Packages that take tenths of a second to import."""
@@ -88,9 +88,9 @@ def test_other_names_are_refused():
         dither.network  # noqa: B018
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", commands.COMMANDS)
 def test_the_table_of_commands_names_commands(name):
-    command = cli.cli.get_command(click.Context(cli.cli), name)
+    command = commands.cli.get_command(click.Context(commands.cli), name)
     assert isinstance(command, click.Command)
     assert command.name == name
     assert command.help

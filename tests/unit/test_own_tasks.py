@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_iris, load_wine
 
 import dither
-from dither import Dense, Model, Network, RunFolder
+from dither import Dense, Model, Network, RunFolder, engine
 from dither.cli import main
 from dither.data import Samples
 from dither.runs import RunError
@@ -22,6 +22,7 @@ from dither.tools import trust
 from dither.train.own import content_digest, equation_task, labelled_task, settled
 from dither.train.source import Source
 from dither.train.tasks import TaskError, load_task
+from tests.doubles.board import BoardModel, PseudoTerminal
 
 HEAT = """
 import math
@@ -137,6 +138,23 @@ def test_recipes_and_engines() -> None:
         dither.train(x, y, rat=1)
 
 
+def test_a_board_trains_one_s_own_samples() -> None:
+    x, y = load_iris(return_X_y=True)
+    np.savez("iris.npz", x=x, y=y)
+    board = BoardModel(engine("1x8"))
+    few: dict[str, Any] = {"steps": 2, "log_every": 1, "model": (8,)}
+    try:
+        with PseudoTerminal(board) as line:
+            there = dither.train(x, y, device=line.path, out="there", **few)
+            assert main(["train", "iris.npz", "--device", line.path, "--steps", "1", "--model", "8", "--out", "b"]) == 0
+    finally:
+        board.close()
+    assert there.description["engine"]["lanes"] == 8
+    assert compare(there, dither.train(x, y, out="here", **few)).identical
+    assert main(["train", "--resume", "b", "--device", "golden", "--steps", "2"]) == 0
+    assert RunFolder.open("b").curve()[-1].digest == there.last.digest
+
+
 def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[int] = []
     x, y = load_iris(return_X_y=True)
@@ -163,7 +181,9 @@ def test_held_out_samples_are_the_same_for_every_seed_of_a_run() -> None:
     assert (task.test.inputs == again.test.inputs).all()
     assert np.bincount(task.test.labels).tolist() == [12, 14, 10]
     assert content_digest(task) == content_digest(again)
+    run = dither.train(*load_wine(return_X_y=True), steps=1, split_seed=1, out="other")
     other = settled(samples, "wine", seed=1)
+    assert run.description["source"]["digest"] == content_digest(labelled_task("wine", other))
     assert other.test is not None
     assert content_digest(labelled_task("wine", other)) != content_digest(task)
 

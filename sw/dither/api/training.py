@@ -54,6 +54,7 @@ def train(
     out: AnyPath | None = None,
     name: str = "arrays",
     held_out: float = 0.2,
+    split_seed: int = 0,
     scaling: str = "auto",
     stencil: str | None = None,
     data: AnyPath | None = None,
@@ -84,6 +85,7 @@ def train(
     :param out: the run's folder, new or empty; ``runs/NAME-DEVICE-1`` or the next free number.
     :param name: name of a task that arrays make.
     :param held_out: fraction of arrays to hold out, if there is no ``x_test``.
+    :param split_seed: seed of that split, which the run's ``seed`` leaves as it is.
     :param scaling: how arrays become numbers from -1 to 1: ``auto``, ``one`` scaling for all
         features, one for each of the ``features``, or ``none``.
     :param stencil: how derivatives are taken, for a differential equation.
@@ -103,7 +105,9 @@ def train(
     if y is not None:
         if not re.fullmatch(r"[\w.-]{1,80}", name):
             raise ValueError(f"name must be a word of letters and digits, as folders are called by it, not {name!r}")
-        samples = settled(_samples(x, y, x_test, y_test, name), name, held_out=held_out, scaling=scaling)
+        samples = settled(
+            _samples(x, y, x_test, y_test, name), name, held_out=held_out, seed=split_seed, scaling=scaling
+        )
         task = labelled_task(name, samples)
     elif isinstance(x, Problem):
         task = equation_task(x, stencil)

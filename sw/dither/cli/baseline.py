@@ -41,7 +41,7 @@ Examples:
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.")
 @click.option("--epochs", type=click.IntRange(1), metavar="N", help="Passes over the data, instead of --steps.")
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Samples of a step.")
+@click.option("--batch", type=click.IntRange(1, 1 << 20), metavar="N", help="Samples of a step.")
 @click.option("--rate", type=float, metavar="X", help="Learning rate.")
 @click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate goes down.")
 @click.option(

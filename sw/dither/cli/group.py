@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ class Entry(NamedTuple):
     """Name of the command in that module."""
     help: str
     """Help for the list of commands, one line."""
+    section: str = "Training"
+    """Heading under which the list of commands shows it."""
 
 
 class Commands(click.Group):
@@ -50,8 +53,12 @@ class Commands(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of commands from the table, without loading any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in self.table.items():
+            sections.setdefault(entry.section, []).append((name, entry.help))
+        for title, entries in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(entries, col_max=16)
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -61,6 +68,10 @@ class Commands(click.Group):
         :raises click.UsageError: if there is none, with the nearest known name.
         """
         name = arguments[0]
+        for before, word in itertools.pairwise(arguments):
+            if not word or (word.startswith("--") and word.endswith("=")):
+                option = word[:-1] or (before if before.startswith("-") else "an argument")
+                raise click.UsageError(f"{option} is empty; give it a value, or leave it out")
         if name not in self.table and not name.startswith("-"):
             raise click.UsageError(f"there is no command {name!r}; {suggest(name, list(self.table))}")
         return super().resolve_command(context, arguments)

@@ -127,7 +127,10 @@ Examples:
     help="Folder of the task's files, if it has any.",
 )
 def disassemble(task: str, engine: EngineConfig | None, data: Path | None) -> None:
-    """Compile TASK with its own model and recipe, and show the program, one instruction a line."""
+    """Compile TASK with its own model and recipe, and show the program, one instruction a line.
+
+    Fields that are 0 are left out.
+    """
     experiment = Experiment.of_task(task, device="golden", engine=engine, recipe={}, data=data)
     try:
         compiled = experiment.compile(experiment.load(), experiment.engine)

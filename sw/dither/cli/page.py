@@ -7,7 +7,7 @@ import re
 
 import click
 
-from . import COMMANDS, cli
+from .commands import COMMANDS, cli
 
 __all__ = ["command_page"]
 

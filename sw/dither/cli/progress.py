@@ -1,35 +1,80 @@
-"""Display of a run's progress: a live bar in a terminal, a line now and then elsewhere."""
+"""What long work tells people: how far it is, how long it takes, and what to do about that."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..report.text import duration
 from ..train.loop import Progress as Standing
 
-__all__ = ["Display"]
+__all__ = ["LONG", "Display", "announce", "telling"]
 
+LONG = 120.0
+"""Seconds beyond which work says beforehand how long it takes."""
+
+ANNOUNCE_SECONDS = 1.0
+"""Seconds of training by which its length is judged, or one chunk if that takes longer."""
 LINE_SECONDS = 10.0
 """Least seconds between two lines without a terminal; the end always has one."""
+
+
+def announce(console: Console, seconds: float, shorter: str) -> None:
+    """Says how long work takes and how to make it short, if it takes longer than :data:`LONG`.
+
+    :param shorter: what makes it short, as an advice.
+    """
+    if seconds > LONG:
+        console.print(f"this takes about {duration(seconds)}; {escape(shorter)}", highlight=False)
+
+
+@contextmanager
+def telling(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+    """Shows what is going on, a spinner in a terminal and a line for each change elsewhere.
+
+    :param text: what is going on at first; no line of its own elsewhere.
+    """
+    last = text
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if text == last:
+            return
+        last = text
+        if console.is_terminal:
+            status.update(escape(text))
+        else:
+            console.print(escape(text), highlight=False)
+
+    with console.status(escape(text)) as status:
+        yield tell
 
 
 class Display:
     """Shows the progress of a training run; a context manager.
 
     :param console: where to show it; it decides whether there is a terminal.
+    :param begun: step that training begins with, other than 0 after a resumption.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, begun: int = 0) -> None:
         self.console = console
+        self._begun = begun
+        self._entered = time.monotonic()
+        self._announced = False
         self._bar: Progress | None = None
         self._last_line = time.monotonic()
         self._rate: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
+        self._entered = time.monotonic()
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self.console, transient=True, expand=True)
@@ -49,7 +94,14 @@ class Display:
         first = self._rate is None
         row, metric, speed = standing.row, standing.metric, self._speed(now, standing.forwards)
         figure = f"{metric.title} {metric.text(row.metric)}"
-        text = f"step {standing.step}/{standing.steps}  loss {row.loss:.4f}  {figure}  {speed}"
+        at = "" if row.step == standing.step else f" at step {row.step}"
+        left = self._left(now, standing)
+        text = f"step {standing.step}/{standing.steps}  loss {standing.train_loss:.4f}  {figure}{at}  {speed}"
+        if not self._announced and now - self._entered > ANNOUNCE_SECONDS:
+            self._announced = True
+            few = max(1, round((standing.step - self._begun) * LONG / (now - self._entered)))
+            shorter = f"--steps {self._begun + few} takes two minutes; Ctrl-C loses nothing, --resume goes on"
+            announce(self.console, left, shorter)
         if self._bar is not None:
             bar, task = self._bar, self._bar.task_ids[0]
             if first:
@@ -58,7 +110,12 @@ class Display:
             bar.update(task, description=text, completed=standing.step)
         elif now - self._last_line >= LINE_SECONDS or standing.step == standing.steps:
             self._last_line = now
-            self.console.print(text.rstrip(), highlight=False)
+            more = f"  {duration(left)} left" if standing.step < standing.steps else ""
+            self.console.print(f"{text.rstrip()}{more}", highlight=False)
+
+    def _left(self, now: float, standing: Standing) -> float:
+        """Returns about how many seconds the rest takes, at the speed since training began."""
+        return (now - self._entered) / (standing.step - self._begun) * (standing.steps - standing.step)
 
     def _speed(self, now: float, forwards: int) -> str:
         """Returns the sample forwards per second since the first call, in words."""

@@ -38,6 +38,9 @@ Examples:
 def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool, answer: Answer) -> None:
     """Compare the runs A and B: every parameter at every logged step, without tolerance.
 
+    What their settings differ in (seed, recipe, width, engine) comes first; rows, lanes and depths
+    of an engine change no bit.
+
     Exit code 0: identical. 1: they differ; the first differing step, tensor and element are named.
     2: they cannot be compared.
     """
@@ -46,6 +49,10 @@ def compare(context: click.Context, a: Path, b: Path, plot: Path, no_plot: bool,
     console = answer.console(soft_wrap=True, highlight=False)
     answer.values = {"a": a, "b": b, "identical": result.identical, **asdict(result)}
     answer.case(f"{a} and {b} are identical", failure=result.reason)
+    if result.settings:
+        console.print(f"settings differ: {escape('; '.join(result.settings))}")
+        if any(setting.startswith("width ") for setting in result.settings):
+            console.print("numbers of other widths cannot agree: train both with one --board or --engine")
     if result.identical:
         what = f"{result.steps} logged steps × {result.parameters} parameters, every bit equal"
         console.print(f"[bold green]identical[/]: {what}")

@@ -26,19 +26,19 @@ from ..train.config import CONFIG, read_config
 from ..train.experiment import Experiment, Prepared
 from ..train.loop import Trainer
 from ..train.tasks import FORMS, task_names
+from . import INTERRUPTED
 from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
-from .progress import Display
+from .progress import Display, telling
 from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
 RECIPE = tuple(field.name for field in fields(Recipe))
 """Names of the recipe's fields, each of which is an option of the same name."""
-
-INTERRUPTED = 130
-"""Exit code of a run that Ctrl-C ended."""
+MOST_STEPS = (1 << 31) - 1
+"""Most steps of a run: their number is a register's value."""
 _CONFIGURED = ("device", "engine", "steps", "log_every", "checkpoint_every", "stencil", "data", "network", "then")
 """Options that stand in a configuration file under the same name."""
 _RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
@@ -111,7 +111,9 @@ Examples:
 @click.option(
     "--dry-run", is_flag=True, help="Only say whether it fits the engine, and what it takes there, as dither fit does."
 )
-@click.option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps.  [default: the task's]")
+@click.option(
+    "--steps", type=click.IntRange(1, MOST_STEPS), metavar="N", help="Optimiser steps.  [default: the task's]"
+)
 @click.option(
     "--seed",
     type=click.IntRange(0, (1 << 32) - 1),
@@ -134,11 +136,14 @@ Examples:
     help="Go on with this run; only --steps, --device, --data, and where its TASK is now, may be given with it.",
 )
 @click.option(
-    "--log-every", type=click.IntRange(1), metavar="N", help="Steps between evaluations.  [default: the task's]"
+    "--log-every",
+    type=click.IntRange(1, MOST_STEPS),
+    metavar="N",
+    help="Steps between evaluations.  [default: the task's]",
 )
 @click.option(
     "--checkpoint-every",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_STEPS),
     metavar="N",
     default=200,
     show_default=True,
@@ -233,8 +238,8 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
         RunFolder.refuse_used(path)
     prepared = None
     try:
-        with refusals(), console.status("compiling") as status:
-            prepared = _prepared(experiment, options, console, lambda text: status.update(escape(text)))
+        with refusals(), telling(console, "compiling") as tell:
+            prepared = _prepared(experiment, options, console, tell)
         if run is None:
             run = RunFolder.create(path, prepared.describe(path))
             trainer = prepared.trainer(run)
@@ -363,7 +368,7 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
 
 def _train(console: Console, trainer: Trainer) -> bool:
     """Trains and returns whether the last step was reached, rather than an interruption."""
-    with _interruptions() as interrupted, Display(console) as display:
+    with _interruptions() as interrupted, Display(console, trainer.step) as display:
         try:
             return trainer.train(report=display.show, stop=lambda: bool(interrupted))
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import click
 
 from ..arch.config import EngineConfig, engine
 from ..devices import DEVICES as BY_NAME
-from ..devices import Waves, is_line
+from ..devices import PORTS, Waves, is_line
 from ..recipe import ESTIMATORS
 from ..tools import trust
 from ..train.source import Source
@@ -93,7 +93,9 @@ class DeviceType(Suggesting):
 
         :raises click.UsageError: if it is neither.
         """
-        return value if is_line(value) else super().convert(value, param, ctx)
+        if not is_line(value) and value not in self.names:
+            raise click.UsageError(f"unknown device {value!r}; {suggest(value, self.names)}; or {PORTS}")
+        return value
 
 
 class EngineType(click.ParamType[EngineConfig]):

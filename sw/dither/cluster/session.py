@@ -164,8 +164,7 @@ def prepare(
     :param say: called with what people should know: devices that come, go or fail.
     :raises DeviceError: if a device cannot be used, or the address is refused.
     """
-    # Where one device is native, the compiler that it needs is there.
-    experiment = replace(experiment, device="native" if "native" in experiment.devices else "golden")
+    experiment = replace(experiment, device="golden")
     task = experiment.load()
     reported = experiment.compile(task, experiment.engine)
     for phase in range(1, len(experiment.course)):

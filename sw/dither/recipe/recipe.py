@@ -18,6 +18,8 @@ SHRINKAGES = ("none", "linear", "root")
 SIDES = ("one", "two")
 SCHEDULES = ("constant", "cosine", "halving")
 LOCAL_LOSSES = ("l2", "l1")
+MOST_PROBES = (1 << 16) - 1
+"""An engine's loop counts no further."""
 SLOWEST_DECAY = 12
 """Moments have fraction bits enough for decays up to this one (docs/arithmetic.md)."""
 
@@ -97,8 +99,8 @@ class Recipe:
             value = getattr(self, name)
             require(type(value) is int and value >= 1, f"{name} must be a positive integer, not {value!r}")
         numbers = self.probes if isinstance(self.probes, tuple) else (self.probes,)
-        good = bool(numbers) and all(type(value) is int and value >= 1 for value in numbers)
-        require(good, f"probes must be positive integers, not {self.probes!r}")
+        good = bool(numbers) and all(type(value) is int and 1 <= value <= MOST_PROBES for value in numbers)
+        require(good, f"probes must be integers from 1 to {MOST_PROBES}, not {self.probes!r}")
         require(self.batch % self.tile == 0, f"tile ({self.tile}) must divide batch ({self.batch})")
         for name, known in (
             ("sides", SIDES),

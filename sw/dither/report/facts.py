@@ -260,7 +260,7 @@ def collect(run: RunFolder) -> Facts:
             seconds=progress["seconds"],
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        run.require(False, f"has a run.json that this version cannot report on ({error!r})")
+        run.require(False, f"has a run.json that this version cannot report on ({error})")
         raise
 
 

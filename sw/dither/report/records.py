@@ -23,7 +23,7 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase
 from ..runs import RunError, RunFolder, parameter_digest
 from ..runs.metrics import ACCURACY
-from ..tools.files import AnyPath, make_folders, write_atomically
+from ..tools.files import AnyPath, make_folders, require_folder, write_atomically
 from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
@@ -142,6 +142,10 @@ def write_record(
         raise RunError(f"unknown group {group!r}; known: {', '.join(GROUPS)}")
     if folder.resolve() == run.path.resolve():
         raise RunError(f"{folder} is the run itself; give the record a folder of its own")
+    try:
+        require_folder(folder)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}; choose another folder") from None
     with run.reading():
         try:
             return _record(run, folder, title, group, data)

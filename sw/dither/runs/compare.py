@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,20 @@ from .curve import CurveRow, TensorRecord
 from .folder import RunError, RunFolder
 
 __all__ = ["Comparison", "Difference", "compare"]
+
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "task": (),
+    "source": ("path",),
+    "model": (),
+    "numerics": ("loss_frac", "formats", "gradient_shifts"),
+    "recipe": (),
+    "phases": (),
+    "stencil": (),
+    "initial": (),
+    "engine": (),
+}
+"""Parts of a run's description that are settings, in the order in which they matter, and keys of
+them that say nothing of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,8 @@ class Comparison:
     """One line that says what differs first; None if nothing does."""
     difference: Difference | None = None
     """The parameter that differs first; None unless it is parameters that differ first."""
+    settings: tuple[str, ...] = ()
+    """What differs between the runs' settings, a few words each, such as ``seed 1 against 2``."""
 
     @property
     def identical(self) -> bool:
@@ -61,10 +79,16 @@ class Comparison:
 def compare(a: RunFolder, b: RunFolder) -> Comparison:
     """Compares logged steps, parameters, losses and metrics of two runs, without tolerance.
 
+    What their settings differ in is found first, as it may be why the rest does.
+
     :raises RunError: if nothing can be compared: the runs are of different models, have no logged
         step in common, or have files that are missing or damaged.
     """
     _same_model(a, b)
+    return replace(_compared(a, b), settings=_settings(a.description, b.description))
+
+
+def _compared(a: RunFolder, b: RunFolder) -> Comparison:
     (curve_a, history_a), (curve_b, history_b) = a.logged(), b.logged()
     at_a, at_b = ({row.step: i for i, row in enumerate(curve)} for curve in (curve_a, curve_b))
     common = sorted(set(at_a) & set(at_b))
@@ -86,6 +110,41 @@ def compare(a: RunFolder, b: RunFolder) -> Comparison:
         where = f"step {only[0]} is logged in {have.path} only, not in {lack.path}"
         return Comparison(len(common), a.parameters, f"{where}; all {len(common)} common steps agree")
     return Comparison(len(common), a.parameters)
+
+
+def _settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns what differs between two runs' settings, what decides the bits first."""
+    found = []
+    for name, without in _SETTINGS.items():
+        mine, theirs = _inner(a, name), _inner(b, name)
+        if name == "engine":
+            found += [_engines(mine, theirs)] if mine != theirs and mine and theirs else []
+        elif isinstance(mine, dict) and isinstance(theirs, dict):
+            for key in dict.fromkeys((*mine, *theirs)):
+                if key not in without and mine.get(key) != theirs.get(key):
+                    found.append(f"{key} {_said(mine.get(key))} against {_said(theirs.get(key))}")
+        elif mine != theirs:
+            plain = not isinstance(mine, (dict, list)) and not isinstance(theirs, (dict, list))
+            found.append(f"{name} {_said(mine)} against {_said(theirs)}" if plain else name)
+    return tuple(dict.fromkeys(found))
+
+
+def _engines(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Returns how two engines differ: in rows and lanes, or else in what they differ in."""
+    sizes = [f"{each.get('rows')}×{each.get('lanes')}" for each in (mine, theirs)]
+    if sizes[0] != sizes[1]:
+        return f"engine {sizes[0]} against {sizes[1]}"
+    return f"engine's {', '.join(key for key in mine if mine[key] != theirs.get(key))}"
+
+
+def _inner(values: Mapping[str, Any], name: str) -> Any:
+    found = values.get(name)
+    # A model is one setting: its layers say nothing one by one.
+    return [found] if name == "model" else found
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _difference(

@@ -113,7 +113,12 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot use {path}: {error.strerror}; choose another --out") from None
         if used:
-            raise RunError(f"{path} exists already; choose another --out, or go on with it by --resume {path}")
+            more = f", or go on with it by dither train --resume {path}" if (path / "run.json").is_file() else ""
+            raise RunError(f"{path} exists already; choose another --out{more}")
+        try:
+            files.require_folder(path)
+        except OSError as error:
+            raise RunError(f"cannot write to {path}: {error.strerror}; choose another --out") from None
 
     @classmethod
     def open(cls, path: AnyPath, *, writing: bool = False) -> Self:

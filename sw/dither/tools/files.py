@@ -7,6 +7,7 @@ so that a test can record it and cut the power behind every step.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["AnyPath", "append", "make_folders", "remove", "sync", "truncate", "write_atomically"]
+__all__ = ["AnyPath", "append", "make_folders", "remove", "require_folder", "sync", "truncate", "write_atomically"]
 
 AnyPath = str | os.PathLike[str]
 """Path of a file or folder, as functions take it: a text or a ``pathlib.Path``."""
@@ -99,6 +100,23 @@ def make_folders(path: Path) -> None:
     make_folders(path.parent)
     os.mkdir(path)
     sync(path.parent)
+
+
+def require_folder(path: Path) -> None:
+    """Checks that files could be made in a folder, which need not be there yet, and leaves nothing.
+
+    :raises OSError: if they could not.
+    """
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial = path / f".{secrets.token_hex(8)}.tmp"
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        trial.unlink()
+    finally:
+        for each in made:
+            with contextlib.suppress(OSError):
+                each.rmdir()
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -19,7 +19,7 @@ from ..arch.config import ARITHMETIC, EngineConfig, engine, engine_name, preset
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, State, formats_to_dict
 from ..data import Samples, write_samples
-from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line
+from ..devices import SOFTWARE, Status, Waves, board_engine, build_device, is_line, require_device
 from ..link.protocol import Identity
 from ..nn.models import MODELS, Model, Parameters, named_model, with_ranks
 from ..nn.network import Network
@@ -325,6 +325,7 @@ class Experiment:
         """
         if self.board is None and is_line(self.device):
             return replace(self, board=board_engine(self.device)).prepare(waves, status)
+        require_device(self.device, waves)
         self.require_numerics()
         task = self.load()
         reported = self.compile(task, self.engine)

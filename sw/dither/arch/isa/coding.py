@@ -66,7 +66,7 @@ class Instruction:
         return [(bits >> (WORD_BITS * i)) & 0xFFFFFFFF for i in range(self.format.words)]
 
     def __str__(self) -> str:
-        return " ".join([self.name, *(f"{name}={value}" for name, value in self.fields.items())])
+        return " ".join([self.name, *(f"{name}={value}" for name, value in self.fields.items() if value)])
 
 
 def encode_program(instructions: Iterable[Instruction]) -> list[int]:
