@@ -6,7 +6,11 @@ import re
 
 __all__ = ["reason"]
 
-_REASONS = (("STORE", r"memory (ACTIVATION|SCALAR)_TABLE", "tables cannot be read back (docs/isa.md)"),)
+_REASONS = (
+    ("PERTURB", r"(inner|tiles) zero", "a tensor has a word"),
+    ("ACCUMULATE", r"(inner|tiles) zero", "a tensor has a word"),
+    ("STORE", r"memory (ACTIVATION|SCALAR)_TABLE", "tables cannot be read back (docs/isa.md)"),
+)
 """Instruction, pattern of points, and the reason."""
 
 
