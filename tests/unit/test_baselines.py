@@ -21,7 +21,7 @@ from dither.pytorch import to_torch
 from dither.train.equations import EQUATIONS, EquationTask
 from dither.train.tasks import load_task
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'dither[baselines]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 
 def small() -> Baseline:

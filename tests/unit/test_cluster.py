@@ -220,7 +220,7 @@ def test_a_worker_without_certificates_stays_on_this_computer(capsys):
 
 
 def test_missing_certificates_are_named(capsys, tmp_path):
-    pytest.importorskip("distributed", reason="install dither[cluster]")
+    pytest.importorskip("distributed", reason="install distributed")
     words = ["train", "digits", "--devices", "golden", "--cluster", "tls://127.0.0.1:0", "--tls", str(tmp_path)]
     assert main(words) == 2
     assert "ca.pem is missing" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
 from dither.nn.reference import dense_matrix
 from dither.pytorch import Factors, automatic_factors, tensor_train
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'dither[baselines]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 nn = torch.nn
 
 

@@ -93,7 +93,7 @@ def test_random_values_are_in_their_range(low, factor, log, seed):
 @pytest.mark.parametrize("search", ["random", "tpe", "nsga2"])
 def test_a_search_repeats_itself(tmp_path, search):
     if search != "random":
-        pytest.importorskip("optuna", reason="install dither[sweep]")
+        pytest.importorskip("optuna", reason="install optuna pyarrow")
     chosen = plan(tmp_path, f'search = "{search}"\ntrials = 30\ngeneration = 5')
 
     def proposed(results: list[float]) -> list[dict]:
@@ -206,7 +206,7 @@ def test_importance_is_a_share_of_variance():
 
 
 def test_the_table_is_parquet_too(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="install dither[sweep]")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="install optuna pyarrow")
     chosen = plan(tmp_path)
     found = Sweep(chosen, tmp_path, 1, lambda standing: None, lambda: False)
     found.metric = ACCURACY

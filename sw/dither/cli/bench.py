@@ -33,7 +33,7 @@ def bench(as_json: bool) -> None:
     """Measure utilisation and speed on MNIST's network, as ratios within one run.
 
     Takes about three minutes, and some more if the 4x32 engine has yet to be compiled. PyTorch is
-    compared where it is installed (pip install 'dither[baselines]').
+    compared where it is installed (pip install torch).
     """
     console = Console(stderr=True)
     with console.status("measuring") as status:

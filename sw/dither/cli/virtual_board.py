@@ -22,6 +22,7 @@ from ..arch.device import DeviceError
 from ..boards import Board
 from ..boards import board as find_board
 from ..train.experiment import Experiment
+from .progress import announce, telling
 from .train import RECIPE, train
 from .values import ENGINE, TASK
 
@@ -29,6 +30,8 @@ __all__ = ["link_cost", "virtual_board"]
 
 CLOCK_HZ, BAUD = 24_000_000, 3_000_000
 """Clock and baud rate of a simulation without a board: few cycles for each bit simulate fast."""
+SIMULATED_HZ = 100_000
+"""Cycles a second that simulated boards make at least, by which their work is judged beforehand."""
 _REFRESH_SECONDS = 0.25
 
 
@@ -244,7 +247,7 @@ _ROWS = (
     epilog="""\b
 Examples:
   dither link-cost digits --engine 1x8
-  dither link-cost mnist --board ulx3s-85f          takes some minutes
+  dither link-cost mnist --board ulx3s-85f --estimator tensorwise --batch 128 --tile 64
   dither link-cost digits --board icebreaker --baud 1000000 --steps 4
 """,
 )
@@ -299,10 +302,13 @@ def link_cost(
             stencil=stencil,
             recipe={name: value for name, value in recipe.items() if value is not None},
         )
-        with console.status("compiling") as status:
-            values = simulator.measure_steps(
-                experiment, turnaround=turnaround, on_status=lambda text: status.update(escape(text)), **chosen.options
-            )
+        with telling(console, "compiling") as tell:
+            compiled = experiment.compile(experiment.load(), experiment.engine)
+            counters = compiled.figures.step_counters()
+            cycles = steps * sum(value for name, value in counters.items() if name.startswith("cycles_"))
+            shorter = "smaller --batch and --probes make it short, and --steps 1"
+            announce(console, cycles / SIMULATED_HZ, shorter)
+            values = simulator.measure_steps(experiment, turnaround=turnaround, on_status=tell, **chosen.options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:

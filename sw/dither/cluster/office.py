@@ -53,7 +53,7 @@ def _configure() -> None:
         import dask
         import distributed
     except ImportError:
-        raise DeviceError("many devices need Dask; install it: pip install 'dither[cluster]'") from None
+        raise DeviceError("many devices need Dask; install it: pip install distributed") from None
     dask.config.set(_SETTINGS)
     logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
 

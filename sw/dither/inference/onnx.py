@@ -1,4 +1,4 @@
-"""Networks as ONNX, the exchange format of frameworks: ``pip install 'dither[export]'``.
+"""Networks as ONNX, the exchange format of frameworks: ``pip install onnx``.
 
 The graph computes in float32 what the network computes in float64: from samples as they are to
 outputs and, with classes, to probabilities and labels. Tensor trains stay trains: each core is a
@@ -51,7 +51,7 @@ class _Graph:
         try:
             self.onnx = importlib.import_module("onnx")
         except ImportError:
-            raise ImportError("ONNX needs the package onnx: pip install 'dither[export]'") from None
+            raise ImportError("ONNX needs the package onnx: pip install onnx") from None
         self.network = network
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}

@@ -15,5 +15,5 @@ def require_torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise ImportError("PyTorch is not installed; install it with: pip install 'dither[baselines]'") from None
+        raise ImportError("PyTorch is not installed; install it with: pip install torch") from None
     return torch

