@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from dither.arch.device import DeviceError
 from dither.arch.isa import Memory
 from dither.arch.isa.assembler import Assembler
 from dither.arch.streams import Expect, Segment
+from dither.cluster.office import Office
+from dither.cluster.places import LOOPBACK
 from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare
 from dither.compiler import Command, Exchange, SharedCommands
@@ -381,3 +384,26 @@ def measured_line(device: LinkDevice, board: BoardSimulation) -> Line:
         moved, spent = seconds(lambda transfer=transfer: transfer(device, 256, 4))
         rates.append(moved / (spent - answer))
     return Line(board.clock_hz, *rates, answer)
+
+
+@pytest.mark.slow
+def test_a_worker_that_its_nanny_has_given_up_is_started_again(monkeypatch):
+    monkeypatch.setattr("dither.cluster.office._REVIVAL_SECONDS", 1.0)
+    office = Office(["golden"], LOOPBACK, None, None)
+    try:
+        (nanny,) = office._cluster.workers.values()
+        instantiate = nanny.instantiate
+
+        async def fail() -> None:
+            nanny.instantiate = instantiate
+            raise OSError("too busy to start")
+
+        nanny.instantiate = fail
+        (before,) = office.workers()
+        os.kill(nanny.pid, signal.SIGKILL)
+        until = time.monotonic() + 60
+        while not office.workers().keys() - {before} and time.monotonic() < until:
+            time.sleep(0.2)
+        assert office.workers().keys() - {before}
+    finally:
+        office.close()

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,15 @@ _SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,
-    "distributed.comm.timeouts.connect": "10s",
+    "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
     "distributed.admin.system-monitor.interval": "10s",
 }
+_REVIVAL_SECONDS = 20.0
+"""How long a nanny may be without its worker before it is told to start one."""
 _PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 """Dask's pages about itself: none, and what remains of them can be reached from here alone."""
 _WORKER = {
@@ -74,6 +77,7 @@ class Office:
         from distributed import Client, Nanny, Scheduler, SpecCluster
 
         secure = security(tls)
+        self._seen: dict[str, float] = {}
         self.events: queue.Queue[Any] = queue.Queue()
         """Tasks that have come to an end, one way or another."""
         settings = {"host": host, "port": port, "protocol": f"{scheme}://", "security": secure, **_PAGES}
@@ -98,8 +102,21 @@ class Office:
         """Where others may join."""
         return str(self._cluster.scheduler_address)
 
+    def _revive(self) -> None:
+        """Starts workers of this computer again that died while their nannies started them: nannies
+        give up on those.
+        """
+        now = time.monotonic()
+        for name, nanny in self._cluster.workers.items():
+            if nanny.pid is not None:
+                self._seen[name] = now
+            elif now - self._seen.setdefault(name, now) > _REVIVAL_SECONDS:
+                self._seen[name] = now
+                self._cluster.loop.add_callback(nanny.instantiate)
+
     def workers(self) -> dict[str, str]:
         """Names of all workers that are alive, by their addresses."""
+        self._revive()
         return {address: str(state.name) for address, state in list(self._cluster.scheduler.workers.items())}
 
     def processes(self) -> dict[str, int]:
