@@ -7,10 +7,10 @@ so that a test can record it and cut the power behind every step.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -110,12 +110,11 @@ def require_folder(path: Path) -> None:
     made = [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
-        trial = path / f".{secrets.token_hex(8)}.tmp"
-        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        trial.unlink()
+        with tempfile.TemporaryFile(dir=path):
+            pass
     finally:
         for each in made:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 each.rmdir()
 
 
