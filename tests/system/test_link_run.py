@@ -109,7 +109,7 @@ def test_mistakes(terminal: PseudoTerminal, capsys: pytest.CaptureFixture[str]) 
     for arguments, message in (
         (["--device", "/dev/nowhere"], "there is no /dev/nowhere; serial ports here"),
         (["--device", f"{terminal.path}@fast"], "there is no"),
-        (["--device", terminal.path, "--waves", "file.fst:1-2"], "a board has no waveforms"),
+        (["--device", terminal.path, "--waves", "file.fst:1-2"], "has no waveforms"),
     ):
         assert train(*arguments) == 2
         assert message in complaint(capsys)

@@ -50,6 +50,7 @@ def train(chosen: Experiment, path: Path, stop: Callable[[int], bool] = lambda s
             trainer.start()
         trainer.train(report=seen.append, stop=lambda: stop(trainer.step))
         prepared.finish(run)
+        run.close()
     finally:
         prepared.close()
     return RunFolder.open(path)

@@ -89,6 +89,8 @@ def test_ctrl_c_is_clean_from_the_first_import_on(seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Who starts tests in the background may have left them deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"

@@ -20,8 +20,8 @@ UNITS = {"a": Unit(1.0, 16), "b": Unit(1.0, 16)}
     ("fields", "message"),
     [
         ({"batch": 100, "tile": 64}, r"tile \(64\) must divide batch \(100\)"),
-        ({"probes": 0}, "probes must be positive integers, not 0"),
-        ({"probes": (1, 0)}, "probes must be positive integers"),
+        ({"probes": 0}, "probes must be integers from 1 to 65535, not 0"),
+        ({"probes": (1, 0)}, "probes must be integers from 1 to 65535"),
         ({"probes": (1, 2), "estimator": "joint"}, "joint probes belong to all layers at once"),
         ({"probes": (1, 2), "rule": Rule.SGD}, "SIGN, ADAM or SIGN_MOMENTUM"),
         ({"estimator": "guess"}, "estimator must be one of tensorwise, layerwise, joint, coordinate, activity"),

@@ -63,7 +63,7 @@ def test_disassembly_has_a_line_for_each_instruction():
     ]
     lines = disassemble(encode_program(program)).splitlines()
     assert [line.split(maxsplit=1) for line in lines] == [
-        ["0", "SET target=3 source=0 value=-7"],
+        ["0", "SET target=3 value=-7"],
         ["2", "CALL target=9"],
         ["3", "HALT"],
     ]

@@ -34,7 +34,7 @@ def chosen(name: str) -> Experiment:
 def whole(experiment: Experiment, compiled: Compiled) -> tuple[list[int], State, dict[str, int]]:
     task, session = load_task("digits"), Session(GoldenMachine(compiled.engine), compiled)
     session.load(compiled.commands.initial_state(experiment.initial_parameters))
-    losses = session.train(0, *task.batches(experiment.recipe).take(0, STEPS))
+    losses = session.train_sums(0, *task.batches(experiment.recipe).take(0, STEPS))
     return losses, session.state(), session.counters
 
 
