@@ -225,7 +225,7 @@ def test_loss_bits_follow_batch_and_probes() -> None:
     assert fracs[1] < 16  # Sums of losses have 32 bits,
     assert fracs[2] == fracs[1]  # gradients have 48.
     with pytest.raises(CompileError, match="sums of losses or gradients; use a smaller batch or fewer probes"):
-        build(model, preset("4x32"), Recipe(batch=1 << 22, tile=128, probes=65535))
+        build(model, preset("4x32"), Recipe(batch=1 << 26, tile=1 << 11, probes=65535))
 
 
 @pytest.mark.parametrize(
