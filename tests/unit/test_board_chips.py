@@ -19,7 +19,7 @@ NAMED = {
 
 
 def test_all_boards_with_sdram_are_known() -> None:
-    assert len(NAMED) == 8
+    assert len(NAMED) == 9
 
 
 @pytest.mark.parametrize("name", NAMED)
