@@ -229,7 +229,7 @@ class Trainer:
     def macs(self) -> int:
         """Number of multiply-accumulates of training so far."""
         step, _, done = self._begun
-        return done + (self.step - step) * self.session.compiled.figures.step_macs
+        return done + (self.step - step) * self.session.reported.figures.step_macs
 
     def _log(self) -> None:
         total, steps = self._pending
