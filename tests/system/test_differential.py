@@ -15,8 +15,6 @@ from tests.programs import differential, programs
 
 from .sameness import assert_same
 
-"""Programs for each engine; more for a soak."""
-
 ENGINES = {
     "1x4 w16": EngineConfig(
         rows=1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..report.text import duration
 from ..train.loop import Progress as Standing
 
-__all__ = ["LONG", "Display", "announce", "telling"]
+__all__ = ["LINE_SECONDS", "LONG", "Display", "announce", "interruptions", "telling"]
 
 LONG = 120.0
 """Seconds beyond which work says beforehand how long it takes."""
@@ -24,6 +26,27 @@ ANNOUNCE_SECONDS = 1.0
 """Seconds of training by which its length is judged, or one chunk if that takes longer."""
 LINE_SECONDS = 10.0
 """Least seconds between two lines without a terminal; the end always has one."""
+
+
+@contextmanager
+def interruptions(says: str) -> Iterator[list[int]]:
+    """Collects the first Ctrl-C, which ends work in its own time, and lets the second one through.
+
+    :param says: what the first one tells people, a few words.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        print(f"\ndither: {says}", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def announce(console: Console, seconds: float, shorter: str) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -17,13 +14,13 @@ from rich.markup import escape
 from rich.text import Text
 
 from ..sweep.plan import Plan, SweepError
+from . import INTERRUPTED
+from .progress import LINE_SECONDS, interruptions
 
 __all__ = ["sweep"]
 
-INTERRUPTED = 130
-"""Exit code of a sweep that Ctrl-C ended."""
-LINE_SECONDS = 10.0
-"""Least seconds between two lines without a terminal."""
+ENDING = "ending; trainings under way go on where their checkpoints are"
+"""What Ctrl-C says at first."""
 
 
 @click.command(
@@ -72,7 +69,7 @@ def sweep(context: click.Context, file: Path, out: Path | None, workers: int, be
         from ..sweep.page import write_page
 
         console = Console(soft_wrap=True, highlight=False)
-        with _interruptions() as interrupted, _Display(console) as display:
+        with interruptions(ENDING) as interrupted, _Display(console) as display:
             course = Sweep(plan, folder, workers, display.show, lambda: bool(interrupted))
             finished = course.run()
             page = write_page(course)
@@ -134,21 +131,3 @@ class _Display:
         elif now - self._last >= LINE_SECONDS and standing.total:
             self._last = now
             self.console.print(text)
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C and lets the second one through."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        print("\ndither: ending; trainings under way go on where their checkpoints are", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)

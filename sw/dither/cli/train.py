@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from . import INTERRUPTED
 from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
-from .progress import Display, telling
+from .progress import Display, interruptions, telling
 from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
@@ -368,29 +366,14 @@ def _resumed(context: click.Context, path: Path, options: dict[str, Any]) -> tup
 
 def _train(console: Console, trainer: Trainer) -> bool:
     """Trains and returns whether the last step was reached, rather than an interruption."""
-    with _interruptions() as interrupted, Display(console, trainer.step) as display:
+    with (
+        interruptions("ending after this chunk (Ctrl-C again: at once)") as interrupted,
+        Display(console, trainer.step) as display,
+    ):
         try:
             return trainer.train(report=display.show, stop=lambda: bool(interrupted))
         except KeyboardInterrupt:
             return False
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Collects the first Ctrl-C and lets the second one through."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        print("\ndither: ending after this chunk (Ctrl-C again: at once)", file=sys.stderr)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _finish(context: click.Context, console: Console, run: RunFolder, finished: bool, answer: Answer) -> None:
