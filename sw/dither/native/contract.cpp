@@ -133,24 +133,17 @@ void reach(const std::vector<const Places *> &all, int Place::*offset, int rows,
 Contract::Contract(const Memories &memories, const facts::Contract &instruction, bool monitor)
     : drain_(memories.config, instruction), one_(instruction.bias ? instruction.one : -1) {
     const facts::Config &config = memories.config;
-    const int *counts = &instruction.n_k0;
-    int w[7], x[7], y[4], b[4];
-    strides<7>(counts, &instruction.w_k0, w);
-    strides<7>(counts, &instruction.x_k0, x);
-    strides<4>(counts + 3, &instruction.y_o0, y);
-    strides<4>(counts + 3, &instruction.b_o0, b);
+    std::vector<Loop> loops = contraction_loops(instruction);
+    for (Loop &loop : loops) loop.stride.w *= config.rows, loop.stride.b *= config.rows;
     terms_ = {Place()};
-    for (int loop = 0; loop < 3; loop++)
-        terms_ = around(terms_, {counts[loop], {w[loop] * config.rows, x[loop], 0, 0}});
+    for (int loop = 0; loop < 3; loop++) terms_ = around(terms_, loops[loop]);
     for (const Place &term : terms_) term_inputs_.push_back(term.x * GROUP);
     int64_t count = int64_t(terms_.size()) + instruction.bias;
     exact_ = exact_in_double(config.width, count);
-    watched_ = monitor || (count << (2 * config.width - 2)) >= int64_t(1) << (config.accumulator_width - 1);
+    watched_ = monitor || may_leave_accumulator(config, count);
 
     Loop row{config.rows, {1, 0, config.rows > 1 ? instruction.y_row : 0, 1}};
-    std::vector<Loop> outer;
-    for (int loop = 0; loop < 4; loop++)
-        outer.push_back({counts[3 + loop], {w[3 + loop] * config.rows, x[3 + loop], y[loop], b[loop] * config.rows}});
+    const std::vector<Loop> outer(loops.begin() + 3, loops.end());
     int last_rows = instruction.last_rows;
     work_ = GROUP * count * config.rows;
     for (const Loop &loop : outer) work_ *= loop.count;

@@ -87,3 +87,8 @@ INLINE void watch(Double8 value, unsigned existing, Tally &tally) {
 
 // Whether count products, and half a unit, always add exactly in double.
 inline bool exact_in_double(int width, int64_t count) { return ((count + 1) << (2 * width - 2)) < int64_t(1) << 53; }
+
+// Whether a sum of so many products could be more than the accumulator holds.
+inline bool may_leave_accumulator(const facts::Config &config, int64_t count) {
+    return (count << (2 * config.width - 2)) >= int64_t(1) << (config.accumulator_width - 1);
+}

@@ -18,21 +18,14 @@ LaneWise::LaneWise(const Memories &memories, const facts::Contract &instruction,
     : drain_(memories.config, instruction),
       operand_(instruction.operand),
       one_(instruction.bias ? instruction.one : -1) {
-    const int *counts = &instruction.n_k0;
-    int w[7], x[7], y[4], b[4];
-    strides<7>(counts, &instruction.w_k0, w);
-    strides<7>(counts, &instruction.x_k0, x);
-    strides<4>(counts + 3, &instruction.y_o0, y);
-    strides<4>(counts + 3, &instruction.b_o0, b);
+    const std::vector<Loop> loops = contraction_loops(instruction);
     terms_ = outputs_ = {Place()};
-    for (int loop = 0; loop < 3; loop++) terms_ = around(terms_, {counts[loop], {w[loop], x[loop], 0, 0}});
-    for (int loop = 0; loop < 4; loop++)
-        outputs_ = around(outputs_, {counts[3 + loop], {w[3 + loop], x[3 + loop], y[loop], b[loop]}});
+    for (int loop = 0; loop < 3; loop++) terms_ = around(terms_, loops[loop]);
+    for (int loop = 3; loop < 7; loop++) outputs_ = around(outputs_, loops[loop]);
     int64_t count = int64_t(terms_.size()) + instruction.bias;
     work_ = GROUP * count * outputs_.size();
     exact_ = exact_in_double(memories.config.width, count);
-    watched_ = monitor ||
-               (count << (2 * memories.config.width - 2)) >= int64_t(1) << (memories.config.accumulator_width - 1);
+    watched_ = monitor || may_leave_accumulator(memories.config, count);
 }
 
 void LaneWise::run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const {

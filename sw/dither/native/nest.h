@@ -31,6 +31,22 @@ inline void strides(const int *counts, const int32_t *steps, int *result) {
     }
 }
 
+// The seven loops of a contraction, the innermost first, with strides in words; those of the
+// reduction move neither outputs nor biases.
+template <class Contraction>
+inline std::vector<Loop> contraction_loops(const Contraction &instruction) {
+    const int *counts = &instruction.n_k0;
+    int w[7], x[7], y[4], b[4];
+    strides<7>(counts, &instruction.w_k0, w);
+    strides<7>(counts, &instruction.x_k0, x);
+    strides<4>(counts + 3, &instruction.y_o0, y);
+    strides<4>(counts + 3, &instruction.b_o0, b);
+    std::vector<Loop> loops;
+    for (int loop = 0; loop < 7; loop++)
+        loops.push_back({counts[loop], {w[loop], x[loop], loop < 3 ? 0 : y[loop - 3], loop < 3 ? 0 : b[loop - 3]}});
+    return loops;
+}
+
 // All places of a loop around others.
 inline Places around(const Places &inside, const Loop &loop) {
     Places all;
