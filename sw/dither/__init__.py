@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .runs.compare import compare as compare
     from .train.equations import EquationTask as EquationTask
     from .train.experiment import Experiment as Experiment
+    from .train.prepared import prepare as prepare
     from .train.session import Session as Session
     from .train.task import Task as Task
     from .train.tasks import load_task as load_task
@@ -66,6 +67,7 @@ _MODULES = {
     "runs.compare": "compare",
     "train.equations": "EquationTask",
     "train.experiment": "Experiment",
+    "train.prepared": "prepare",
     "train.session": "Session",
     "train.task": "Task",
     "train.tasks": "load_task",

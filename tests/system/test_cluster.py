@@ -30,12 +30,13 @@ from dither.arch.streams import Expect, Segment
 from dither.cluster.office import Office
 from dither.cluster.places import LOOPBACK
 from dither.cluster.scale import Line, Network, shared_step
-from dither.cluster.session import prepare
+from dither.cluster.session import prepare_shared
 from dither.compiler import Command, Exchange, SharedCommands
 from dither.link import measure
 from dither.link.driver import LinkDevice
 from dither.runs import RunFolder
-from dither.train.experiment import Experiment, Prepared
+from dither.train.experiment import Experiment
+from dither.train.prepared import Prepared, prepare
 from dither.train.session import Session
 from dither_sim.board import BoardSimulation, SimulatedTransport
 from tests.doubles.board import BoardModel, PseudoTerminal
@@ -79,12 +80,12 @@ def finish(prepared: Prepared, folder: Path, resume: bool = False) -> tuple[str,
 
 
 def alone(chosen: Experiment, folder: Path) -> tuple[str, bytes, dict]:
-    return finish(replace(chosen, devices=()).prepare(), folder)
+    return finish(prepare(replace(chosen, devices=())), folder)
 
 
 def shared(chosen: Experiment, *devices: str, said: list[str] | None = None, **settings) -> Prepared:
     say = (said if said is not None else []).append
-    return prepare(replace(chosen, devices=devices), say=say, **settings)
+    return prepare_shared(replace(chosen, devices=devices), say=say, **settings)
 
 
 class Killer(threading.Thread):

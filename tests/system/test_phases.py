@@ -13,6 +13,7 @@ from dither.compiler import CompileError
 from dither.runs import RunFolder
 from dither.runs.compare import compare
 from dither.train.experiment import Experiment
+from dither.train.prepared import prepare
 
 SMALL = {"batch": 32, "tile": 16, "probes": 1, "mu": 2**-6}
 
@@ -33,7 +34,7 @@ def experiment(then: list[str], steps: int = 14, **changes: object) -> Experimen
 def train(chosen: Experiment, path: Path, stops: tuple[int, ...] = ()) -> RunFolder:
     """Trains to the end, with interruptions behind some steps."""
     for stop in (*stops, None):
-        prepared = chosen.prepare()
+        prepared = prepare(chosen)
         if path.exists():
             trainer = prepared.trainer(RunFolder.open(path))
             trainer.resume()
@@ -83,4 +84,4 @@ def test_a_plateau_ends_a_phase(tmp_path: Path) -> None:
 
 def test_formats_must_agree() -> None:
     with pytest.raises(CompileError, match=r"phase 2 would need format .* use the same mu"):
-        experiment(["after=2,mu=8.0"]).prepare()
+        prepare(experiment(["after=2,mu=8.0"]))

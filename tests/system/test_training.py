@@ -15,6 +15,7 @@ from dither.runs import RunError, RunFolder
 from dither.runs.compare import compare
 from dither.train.experiment import Experiment
 from dither.train.loop import Progress
+from dither.train.prepared import prepare
 from dither.train.sampler import Sampler
 from dither.train.session import pack_state, unpack_state
 
@@ -37,7 +38,7 @@ def experiment(
 
 def train(chosen: Experiment, path: Path, stop: Callable[[int], bool] = lambda step: False) -> RunFolder:
     """Begins or resumes a run; ``stop`` is asked with the step reached."""
-    prepared = chosen.prepare()
+    prepared = prepare(chosen)
     seen: list[Progress] = []
     try:
         if path.exists():
@@ -126,7 +127,7 @@ def test_results_do_not_depend_on_geometry(whole: RunFolder, tmp_path: Path) -> 
     """The golden machine's own geometry, the reported one, and a third one."""
     chosen = experiment(22)
     compiled = [
-        chosen.compile(chosen.prepare().task, engine)
+        chosen.compile(prepare(chosen).task, engine)
         for engine in (chosen.machine, preset("1x8"), EngineConfig(rows=4, lanes=16))
     ]
     assert len({tuple(program.program) for program in compiled}) == 3
@@ -147,7 +148,7 @@ def test_curve_shorter_than_the_checkpoint_is_refused(whole: RunFolder, tmp_path
 
 def test_cost_of_a_command_is_linear_in_its_steps() -> None:
     """What makes counters independent of chunks, and predictions for another geometry right."""
-    session = experiment(1, preset("2x16")).prepare().session
+    session = prepare(experiment(1, preset("2x16"))).session
     entry, reported = session.reported.entries["train"], session.reported
     costs = [predict(reported.engine, reported.program, entry, [0, 0, n] + [0] * n) for n in (1, 2, 3, 7)]
     for name, cost in costs[0].items():
@@ -156,7 +157,7 @@ def test_cost_of_a_command_is_linear_in_its_steps() -> None:
 
 
 def test_state_round_trip() -> None:
-    prepared = experiment(1).prepare()
+    prepared = prepare(experiment(1))
     state = prepared.session.compiled.commands.initial_state(prepared.experiment.model.initial_parameters(3))
     top = {name: values + (1 << 32) - 1 for name, values in state.moment2.items()}
     state = type(state)(state.master, state.moment1, top)

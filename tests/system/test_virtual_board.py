@@ -35,6 +35,7 @@ from dither.link.faults import DriverKilled, FaultyTransport
 from dither.link.transport import SerialTransport
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment
+from dither.train.prepared import prepare
 from dither.train.session import Session, pack_state
 from dither.train.soak import soak
 from dither.train.tasks import load_task
@@ -451,7 +452,7 @@ def test_command_line(tmp_path: Path, experiment: Experiment, monkeypatch: pytes
     assert process.returncode == 0
     assert "s simulated" in rest
     assert not link.is_symlink()
-    prepared = experiment.prepare()
+    prepared = prepare(experiment)
     trainer = prepared.trainer(RunFolder.create(runs[1], prepared.describe()))
     trainer.start()
     trainer.train(report=lambda progress: None, stop=lambda: False)

@@ -24,6 +24,7 @@ from dither.golden import GoldenMachine
 from dither.inference import Bundle, BundleError, Predictor, probabilities
 from dither.inference.onnx import to_onnx
 from dither.train.experiment import Experiment
+from dither.train.prepared import prepare
 from dither.train.session import Session, unpack_state
 from tests.doubles.board import BoardModel, PseudoTerminal
 from tests.unit.test_own_tasks import HEAT
@@ -89,7 +90,7 @@ def test_forward_programs_give_the_bits_of_training_programs(kind: str) -> None:
 
 def test_a_run_s_predictions_are_those_of_its_engine(iris: dither.Run) -> None:
     experiment = Experiment.of_run(iris)
-    prepared = experiment.prepare()
+    prepared = prepare(experiment)
     prepared.session.load(unpack_state(iris.load_checkpoint().arrays))
     x = load_iris().data
     found = prepared.session.evaluate(iris.scaling(x))

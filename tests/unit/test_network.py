@@ -12,6 +12,7 @@ from dither.arch.config import preset
 from dither.nn.models import RNN, Conv2d, Dense, Model, TensorTrain, named_model
 from dither.runs import RunError, RunFolder
 from dither.train.experiment import Experiment
+from dither.train.prepared import prepare
 
 MODEL = Model((TensorTrain((8, 8), (4, 4), 3), Dense(16, 10)))
 
@@ -78,7 +79,7 @@ def experiment(path: Path, steps: int = 4) -> Experiment:
 
 
 def begin(chosen: Experiment, path: Path) -> tuple[RunFolder, Network]:
-    prepared = chosen.prepare()
+    prepared = prepare(chosen)
     run = RunFolder.create(path, prepared.describe())
     trainer = prepared.trainer(run)
     trainer.start()
@@ -104,7 +105,7 @@ def test_resume_needs_no_file_but_the_run(tmp_path: Path) -> None:
     whole, _ = begin(experiment(tmp_path / "net.npz", 6), tmp_path / "whole")
     run, _ = begin(experiment(tmp_path / "net.npz"), tmp_path / "run")
     (tmp_path / "net.npz").unlink()
-    prepared = Experiment.of_run(run, 6).prepare()
+    prepared = prepare(Experiment.of_run(run, 6))
     trainer = prepared.trainer(run)
     trainer.resume()
     trainer.train(report=lambda progress: None, stop=lambda: False)
@@ -120,4 +121,4 @@ def test_named_networks(tmp_path: Path) -> None:
         experiment(Path("resnet"))
     other = experiment(Path("mnist-mlp"))
     with pytest.raises(ValueError, match=r"takes 784 inputs .* the data have 64 features"):
-        other.prepare()
+        prepare(other)

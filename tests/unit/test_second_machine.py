@@ -20,7 +20,7 @@ from dither.arch.streams import Expect, Segment, pack, physical_beats, unpack
 from dither.golden import GoldenMachine
 from dither.recipe import Recipe
 from dither.report.records import recorded_experiment
-from dither.train.experiment import Prepared
+from dither.train.prepared import Prepared
 from dither.train.session import Session
 from dither.train.tasks import load_task
 from tests import second_machine

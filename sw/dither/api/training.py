@@ -33,6 +33,7 @@ from ..train.equations import EquationTask
 from ..train.experiment import Experiment
 from ..train.loop import Progress
 from ..train.own import equation_task, labelled_task, settled
+from ..train.prepared import prepare
 from ..train.source import Source
 from ..train.task import Task
 from .run import Run
@@ -140,7 +141,7 @@ def train(
     )
     path = Path(out) if out is not None else default_folder(experiment.name, device)
     RunFolder.refuse_used(path)
-    prepared = experiment.prepare()
+    prepared = prepare(experiment)
     try:
         run = Run.create(path, prepared.describe(path))
         try:

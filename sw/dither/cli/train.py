@@ -21,8 +21,9 @@ from ..nn.models import MODELS
 from ..recipe import DISTRIBUTIONS, LOCAL_LOSSES, SCHEDULES, SHRINKAGES, SIDES, WORDS, Recipe
 from ..runs import RunFolder, default_folder
 from ..train.config import CONFIG, read_config
-from ..train.experiment import Experiment, Prepared
+from ..train.experiment import Experiment
 from ..train.loop import Trainer
+from ..train.prepared import Prepared, prepare
 from ..train.tasks import FORMS, task_names
 from . import INTERRUPTED
 from .answers import Answer, answering
@@ -273,13 +274,13 @@ def _prepared(
     if not experiment.devices and options["cluster"] is None:
         if options["tls"] is not None:
             raise click.UsageError("--tls is for steps that devices share; give --devices or --cluster, too")
-        return experiment.prepare(options["waves"], status)
+        return prepare(experiment, options["waves"], status)
     if options["waves"] is not None:
         raise click.UsageError("--waves shows the commands of one device; use --device rtl, without --devices")
     from ..cluster.places import LOOPBACK
-    from ..cluster.session import prepare
+    from ..cluster.session import prepare_shared
 
-    return prepare(
+    return prepare_shared(
         experiment,
         address=options["cluster"] or LOOPBACK,
         tls=options["tls"],

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from ..arch.device import Device, DeviceError
 from ..compiler import Compiled, Exchange, SharedCommands, State, fewest_bytes
 from ..devices import Status, build_device
-from ..train.experiment import Experiment, Prepared
+from ..train.experiment import Experiment
+from ..train.prepared import Prepared
 from ..train.session import Session, pack_state, state_digest
 from .crew import Crew, Standing, Update
 from .division import grain
 from .member import numerics_digest
 from .places import LOOPBACK
 
-__all__ = ["SharedSession", "prepare"]
+__all__ = ["SharedSession", "prepare_shared"]
 
 _UNKNOWN = 8
 """How many devices are expected where all are yet to come."""
@@ -148,7 +149,7 @@ class SharedSession(Session):
         }
 
 
-def prepare(
+def prepare_shared(
     experiment: Experiment,
     *,
     address: str = LOOPBACK,

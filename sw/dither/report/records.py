@@ -27,6 +27,7 @@ from ..tools.files import AnyPath, make_folders, require_folder, write_atomicall
 from ..tools.forms import COUNT, POSITIVE, misfit
 from ..train.equations import EquationTask
 from ..train.experiment import Experiment
+from ..train.prepared import prepare
 from .yardsticks import mark
 
 __all__ = [
@@ -111,7 +112,7 @@ def first_digests(
     :raises TaskError: if the data cannot be had.
     :raises DeviceError: if the device fails.
     """
-    prepared = experiment.prepare(status=status)
+    prepared = prepare(experiment, status=status)
     steps = min(steps, experiment.course[0].steps or steps)
     try:
         session = prepared.session

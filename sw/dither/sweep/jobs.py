@@ -15,6 +15,7 @@ from ..runs import RunError, RunFolder
 from ..runs.checkpoint import CheckpointError
 from ..runs.lock import FolderLock
 from ..train.experiment import Experiment
+from ..train.prepared import prepare
 from ..train.task import TaskError
 from ..train.tasks import load_task
 from .plan import Plan, Values
@@ -42,7 +43,7 @@ def train(choices: Mapping[str, Any], folder: Path, data: Path | None, steps: in
     chosen = replace(Experiment.of_choices(choices, None), steps=steps, data=data)
     try:
         run = _taken_up(folder, steps)
-        prepared = chosen.prepare()
+        prepared = prepare(chosen)
         try:
             if run is None:
                 run = RunFolder.create(folder, prepared.describe(folder))

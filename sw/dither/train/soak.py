@@ -18,7 +18,8 @@ from ..golden import GoldenMachine
 from ..link.driver import LinkDevice
 from ..link.faults import DriverKilled, FaultyTransport
 from ..runs import RunFolder
-from .experiment import Experiment, Prepared
+from .experiment import Experiment
+from .prepared import Prepared
 from .session import Session
 from .tasks import load_task
 
