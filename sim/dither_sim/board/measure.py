@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dither.arch.regmap import all_cycles
 from dither.arch.streams import pack, physical_beats
 from dither.link.driver import LinkDevice
 from dither.train.experiment import Experiment
@@ -61,7 +62,7 @@ def measure_steps(
         result = device.run(command.entry, command.inputs, command.expects)
         spent, end = time.perf_counter() - begun, simulation.standing
         counters = dict(result.counters)
-        cycles = sum(value for name, value in counters.items() if name.startswith("cycles_"))
+        cycles = all_cycles(counters)
         beat = -(-experiment.engine.beat_width // 8)
         return {
             "task": experiment.task,

@@ -6,6 +6,7 @@ program memory, write only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .isa import INSTRUCTIONS
@@ -20,6 +21,7 @@ __all__ = [
     "SATURATIONS",
     "Counter",
     "Register",
+    "all_cycles",
 ]
 
 MAGIC = 0x64746872
@@ -67,6 +69,14 @@ COUNTERS: tuple[Counter, ...] = (
     *(Counter(f"saturations_{place}", f"values clipped by {place}") for place in SATURATIONS),
 )
 """All counters, in the order of their addresses: cycles by phase, work done, clips."""
+
+
+def all_cycles(counters: Mapping[str, int]) -> int:
+    """Returns the cycles of all phases together, those of waiting included where they are
+    counted.
+    """
+    return sum(count for name, count in counters.items() if name.startswith("cycles_"))
+
 
 REGISTERS: tuple[Register, ...] = (
     Register("magic", 0, "read", "a constant that tells an engine from noise"),

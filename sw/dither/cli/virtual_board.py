@@ -19,6 +19,7 @@ from rich.table import Table
 
 from ..arch.config import EngineConfig, engine_name
 from ..arch.device import DeviceError
+from ..arch.regmap import all_cycles
 from ..boards import Board
 from ..boards import board as find_board
 from ..train.experiment import Experiment
@@ -304,8 +305,7 @@ def link_cost(
         )
         with telling(console, "compiling") as tell:
             compiled = experiment.compile(experiment.load(), experiment.engine)
-            counters = compiled.figures.step_counters()
-            cycles = steps * sum(value for name, value in counters.items() if name.startswith("cycles_"))
+            cycles = steps * all_cycles(compiled.figures.step_counters())
             shorter = "smaller --batch and --probes make it short, and --steps 1"
             announce(console, cycles / SIMULATED_HZ, shorter)
             values = simulator.measure_steps(experiment, turnaround=turnaround, on_status=tell, **chosen.options)

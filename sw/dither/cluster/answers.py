@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler import Exchange
+from ..golden.probes import wrap_gradients
 from ..tools.forms import COUNT
 from .division import Piece
 from .messages import MessageError, seal, unseal
@@ -61,7 +62,7 @@ class Answer:
             {place: count + other.clips[place] for place, count in self.clips.items()},
             {**self.weights, **other.weights},
             # Accumulators are numbers modulo 2**48: a part may wrap, the whole does not.
-            ((self.numbers + other.numbers) << 16) >> 16,
+            wrap_gradients(self.numbers + other.numbers),
         )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..arch.device import DeviceError
 from ..compiler import Compiled, CompileError, Exchange, SharedCommands
 from ..devices import board_engine, build_device, is_line
+from ..golden.probes import wrap_gradients
 from ..tools.forms import COUNT
 from ..train.experiment import Experiment
 from ..train.own import content_digest
@@ -153,7 +154,7 @@ class Member:
         outputs, _ = self.session.run(self.commands.collect())
         now = self.commands.read_collect(outputs)
         before, self._held = self._held, now
-        return now if before is None else ((now - before) << 16) >> 16
+        return now if before is None else wrap_gradients(now - before)
 
 
 class MemberError(RuntimeError):

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arch.regmap import all_cycles
 from ..arch.streams import Expect, Segment, pack, slots
-from ..compiler import Command, Compiled, Exchange, SharedCommands
+from ..compiler import NUMBER_BYTES, Command, Compiled, Exchange, SharedCommands
 from ..golden import predict
 from ..link.packing import pack_input, pack_output
 
 __all__ = ["Line", "Network", "StepTime", "command_seconds", "engine_cycles", "shared_step"]
 
-_BYTES = {Exchange.SCALARS: 4, Exchange.GRADIENTS: 6}
 MESSAGE_BYTES = 600
 """Bytes of a message besides its numbers: head, seal, and Dask's own."""
 
@@ -77,7 +77,7 @@ def engine_cycles(compiled: Compiled, command: Command) -> int:
     """Returns the exact cycles of a command's program, waiting for the line left out."""
     scalars = [int(value) for each in command.inputs if each.kind is None for value in each.values[:, 0]]
     counts = predict(compiled.engine, compiled.program, command.entry, scalars)
-    return sum(count for name, count in counts.items() if name.startswith("cycles_"))
+    return all_cycles(counts)
 
 
 def command_seconds(compiled: Compiled, command: Command, line: Line) -> float:
@@ -115,7 +115,7 @@ def shared_step(
         part = slice(first, min(first + recipe.tile, busiest))
         wanted = None if targets is None else targets[part]
         share += command_seconds(compiled, commands.share(0, first, inputs[part], wanted), line)
-    size, levels = math.prod(commands.shape) * _BYTES[commands.exchange], 0
+    size, levels = math.prod(commands.shape) * NUMBER_BYTES[commands.exchange], 0
     if commands.exchange is Exchange.GRADIENTS:
         share += command_seconds(compiled, commands.collect(), line)
         levels = math.ceil(math.log2(devices)) if devices > 1 else 0

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.device import Device, DeviceError
-from ..compiler import Compiled, Exchange, SharedCommands, State, fewest_bytes
+from ..compiler import NUMBER_BYTES, Compiled, Exchange, SharedCommands, State, fewest_bytes
 from ..devices import Status, build_device
+from ..golden.probes import wrap_gradients
 from ..train.experiment import Experiment
 from ..train.prepared import Prepared
 from ..train.session import Session, pack_state, state_digest
@@ -112,7 +113,7 @@ class SharedSession(Session):
             for (first, _), differences in zip(each.pieces, each.numbers, strict=True):
                 numbers[0 if recipe.shared_probe else first // recipe.tile] += differences
         if self.shared.exchange is Exchange.GRADIENTS:
-            numbers = (numbers << 16) >> 16
+            numbers = wrap_gradients(numbers)
         elif np.abs(numbers).max(initial=0) >= 1 << 31:
             raise DeviceError(
                 "the devices' loss differences are larger than losses can be; go on with: dither train --resume RUN"
@@ -129,7 +130,7 @@ class SharedSession(Session):
     def _remember(self, update: Update) -> None:
         """Keeps updates for devices that are behind, as long as a whole state is not shorter."""
         self._updates[self.crew.version] = update
-        size = update.numbers.size * (4 if self.shared.exchange is Exchange.SCALARS else 6)
+        size = update.numbers.size * NUMBER_BYTES[self.shared.exchange]
         self._updates.pop(self.crew.version - max(1, self._state_bytes // max(1, size)), None)
 
     def facts(self) -> dict[str, Any]:

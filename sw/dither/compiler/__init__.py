@@ -16,9 +16,10 @@ from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
-from .sharing import SharedCommands, fewest_bytes
+from .sharing import NUMBER_BYTES, SharedCommands, fewest_bytes
 
 __all__ = [
+    "NUMBER_BYTES",
     "Collocation",
     "Command",
     "Commands",

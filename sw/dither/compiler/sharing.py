@@ -14,18 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arch.isa import Memory
+from ..arch.isa import GRADIENT_BITS, WORD_BITS, Memory
 from ..arch.streams import Expect, Segment
 from .commands import Command, groups_of
 from .emitter import Exchange
 from .program import Program
 
-__all__ = ["SharedCommands", "exchanged_numbers", "fewest_bytes"]
+__all__ = ["NUMBER_BYTES", "SharedCommands", "exchanged_numbers", "fewest_bytes"]
 
 Integers = NDArray[np.int64]
-_SCALAR_BYTES = 4
-GRADIENT_BYTES = 6
-"""Bytes of a gradient accumulator on the way."""
+NUMBER_BYTES = {Exchange.SCALARS: WORD_BITS // 8, Exchange.GRADIENTS: GRADIENT_BITS // 8}
+"""Bytes, on the way, of each number that devices exchange: of a scalar register's value, or of a
+gradient accumulator."""
 
 
 def exchanged_numbers(program: Program, exchange: Exchange) -> int | None:
@@ -46,13 +46,10 @@ def fewest_bytes(program: Program, devices: int) -> tuple[Exchange, dict[Exchang
         together.
     """
     sizes = {}
-    for exchange, width, senders in (
-        (Exchange.SCALARS, _SCALAR_BYTES, 1),
-        (Exchange.GRADIENTS, GRADIENT_BYTES, devices),
-    ):
+    for exchange, senders in ((Exchange.SCALARS, 1), (Exchange.GRADIENTS, devices)):
         count = exchanged_numbers(program, exchange)
         if count is not None:
-            sizes[exchange] = count * width * (senders + devices)
+            sizes[exchange] = count * NUMBER_BYTES[exchange] * (senders + devices)
     return min(sizes, key=lambda exchange: sizes[exchange]), sizes
 
 

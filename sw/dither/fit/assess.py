@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..arch.config import EngineConfig
+from ..arch.regmap import all_cycles
 from ..compiler import Compiled, CompileError, ShortageError
 
 __all__ = ["UNITS", "Assessment", "Use", "assess", "fitting"]
@@ -59,8 +60,7 @@ class Assessment:
         """Exact cycles of a training step, waiting left out; None with a refusal."""
         if self.compiled is None:
             return None
-        counters = self.compiled.figures.step_counters()
-        return sum(value for name, value in counters.items() if name.startswith("cycles_"))
+        return all_cycles(self.compiled.figures.step_counters())
 
 
 def assess(compiles: Callable[[EngineConfig], Compiled], engine: EngineConfig) -> Assessment:

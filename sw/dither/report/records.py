@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..arch.config import EngineConfig, engine_name
+from ..arch.regmap import all_cycles
 from ..compiler import plan_layers
 from ..nn.models import Model
 from ..recipe import Recipe
@@ -168,7 +169,7 @@ def _record(run: RunFolder, folder: Path, title: str, group: str, data: AnyPath 
     counters = progress["counters"]
     metric = run.metric
     images = metric is ACCURACY
-    cycles = sum(value for name, value in counters.items() if name.startswith("cycles_"))
+    cycles = all_cycles(counters)
     once = forward_macs(experiment.model)
     places = {name.removeprefix("saturations_"): value for name, value in counters.items() if "saturations" in name}
     result: dict[str, Any] = {

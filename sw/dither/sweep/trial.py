@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ..arch.config import EngineConfig, engine
 from ..arch.isa import Memory
+from ..arch.regmap import all_cycles
 from ..arch.streams import slots
 from ..compiler import CompileError
 from ..runs import CurveRow
@@ -105,7 +106,7 @@ def assess(plan: Plan, values: Values, task: TrainingTask | None = None) -> Cost
     return Cost(
         None,
         training_key(chosen),
-        sum(count for name, count in compiled.figures.step_counters().items() if name.startswith("cycles_")),
+        all_cycles(compiled.figures.step_counters()),
         compiled.figures.step_evaluations,
         chosen.engine.multipliers,
         memory_bits(chosen.engine),
