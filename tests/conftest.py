@@ -1,4 +1,4 @@
-"""What tests share: where the project is, and where its data are."""
+"""What tests share: where the project and its data are, folders to work in, and a finished run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dither.cli import main
 from dither.data import DATA_VARIABLE, DataError, load_mnist
 
 ROOT = Path(__file__).resolve().parents[1]
+QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
+"""Options of a training that takes no time."""
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,17 @@ def mnist() -> Path:
     except DataError as error:
         pytest.skip(f"no data set: {error}")
     return folder
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test works in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of four steps."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "digits", *QUICK, "--out", str(path)]) == 0
+    return path

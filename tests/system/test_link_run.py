@@ -30,9 +30,7 @@ RECIPE = ["--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", 
 BOARD = replace(preset("1x8"), program_depth=3000)
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

@@ -16,22 +16,13 @@ from dither.boards import boards
 from dither.cli import main
 from dither.cli.answers import Answer
 from dither.runs import RunFolder, parameter_digest
-from tests.unit.test_cli import QUICK
+from tests.conftest import QUICK
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS, PAGE = DOCS / "results", DOCS / "reference" / "exit-codes.md"
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("finished") / "run"
-    assert main(["train", "digits", *QUICK, "--out", str(path)]) == 0
-    return path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def answered(capsys: pytest.CaptureFixture[str]) -> Any:

@@ -25,21 +25,9 @@ from dither.runs import CurveRow, RunFolder, parameter_digest
 from dither.train import tasks
 from dither.train.loop import Progress
 from dither.train.tasks import Split, Task
+from tests.conftest import QUICK
 
-QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of four steps."""
-    path = tmp_path_factory.mktemp("finished") / "run"
-    assert main(["train", "digits", *QUICK, "--out", str(path)]) == 0
-    return path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

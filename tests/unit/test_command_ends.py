@@ -25,9 +25,7 @@ from dither.train.loop import Progress
 PROGRAM = [sys.executable, "-c", "import sys; from dither.cli import main; sys.exit(main())"]
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def said(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -20,14 +20,12 @@ from dither.train.experiment import Experiment
 from dither.train.tasks import TaskError
 from dither_sim.board import BoardSimulation
 from dither_sim.verilated import TraceWindow
+from tests.conftest import QUICK
 
-QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
 NETWORK = Network(Model((Dense(64, 10),)), Model((Dense(64, 10),)).initial_parameters(1))
 
 
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_networks():

@@ -12,10 +12,19 @@ from ..arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS, OUTER_LOOPS, STACK_DEPT
 from ..arch.timing import execution_cycles, fetch_cycles
 from .nest import terms
 
-__all__ = ["Decoded", "Program", "Stack", "wrap"]
+__all__ = ["Decoded", "Program", "Stack", "fault", "wrap"]
 
 _LONGEST = max(form.words for form in INSTRUCTIONS)
 _NESTS = ("CONTRACT", "CORRELATE")
+
+
+def fault(address: int, name: str, error: Exception) -> DeviceError:
+    """Returns what went wrong in an instruction, told with where it stands.
+
+    :param address: the instruction's word address.
+    :param name: its name.
+    """
+    return DeviceError(f"fault at word {address} ({name}): {error}")
 
 
 def wrap(value: int) -> int:
@@ -94,7 +103,7 @@ class Program:
         try:
             cycles = execution_cycles(self.config, instruction)
         except ValueError as error:
-            raise DeviceError(f"fault at word {address} ({name}): {error}") from None
+            raise fault(address, name, error) from None
         return Decoded(
             address=address,
             instruction=instruction,

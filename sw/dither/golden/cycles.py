@@ -9,7 +9,7 @@ from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.isa import REGISTERS, STACK_DEPTH, Instruction, decode_program
 from ..arch.regmap import COUNTERS, SATURATIONS
-from .control import Decoded, Program, Stack, wrap
+from .control import Decoded, Program, Stack, fault, wrap
 
 __all__ = ["predict"]
 
@@ -117,7 +117,7 @@ class _Model:
                     case _:
                         self._scalar(instruction)
             except DeviceError as error:
-                raise DeviceError(f"fault at word {decoded.address} ({instruction.name}): {error}") from error
+                raise fault(decoded.address, instruction.name, error) from error
 
     def _iterations(self, instruction: Instruction) -> int:
         start = self.registers[instruction["register"]]

@@ -16,7 +16,7 @@ from ..arch.isa import REGISTERS, Distribution, Instruction, Memory
 from ..arch.regmap import COUNTERS
 from ..arch.streams import Expect, Segment
 from .contract import ContractPlan
-from .control import Decoded, Program, Stack, wrap
+from .control import Decoded, Program, Stack, fault, wrap
 from .correlate import CorrelatePlan
 from .dither import DitherPlan
 from .loss import LossPlan
@@ -153,7 +153,7 @@ class GoldenMachine:
                     case name:
                         self._units[name](decoded)
             except DeviceError as error:
-                raise DeviceError(f"fault at word {decoded.address} ({instruction.name}): {error}") from error
+                raise fault(decoded.address, instruction.name, error) from error
 
     def _write(self, register: int, value: int) -> None:
         if register:

@@ -23,7 +23,7 @@ from ..arch.isa import Instruction, Memory
 from ..arch.regmap import COUNTERS
 from ..arch.streams import Expect, Segment, slots
 from ..golden import Range
-from ..golden.control import Program, Stack
+from ..golden.control import Program, Stack, fault
 from ..golden.drain import overflow
 from ..golden.loss import no_tables
 from ..golden.ports import InputPort, OutputPort
@@ -241,7 +241,7 @@ def _naming(address: int, instruction: Instruction) -> Iterator[None]:
     try:
         yield
     except DeviceError as error:
-        raise DeviceError(f"fault at word {address} ({instruction.name}): {error}") from error
+        raise fault(address, instruction.name, error) from error
 
 
 def _pointer(values: NDArray[np.int64]) -> int:
