@@ -15,7 +15,7 @@ from .assess import Assessment, Use, assess
 from .line import Line, line_of
 from .recorded import Known, recording
 
-__all__ = ["LEVELS", "Finding", "Reached", "examine"]
+__all__ = ["LEVELS", "Finding", "Reached", "compiler_of", "examine"]
 
 LEVELS = (0.80, 0.90, 0.95, 0.97)
 """Accuracies, besides the last one, that people ask the time of."""
@@ -144,7 +144,7 @@ def examine(
     """
     if phases is None:
         phases = tuple(
-            assess(_compiles(experiment, task, number), experiment.engine) for number in range(len(experiment.course))
+            assess(compiler_of(experiment, task, number), experiment.engine) for number in range(len(experiment.course))
         )
     batches = task.batches(experiment.recipe)
     inputs, targets = batches.take(0, 1)
@@ -161,5 +161,6 @@ def examine(
     return Finding(experiment, board, phases, tuple(lines), recording(experiment))
 
 
-def _compiles(experiment: Experiment, task: TrainingTask, phase: int) -> Callable[[EngineConfig], Compiled]:
+def compiler_of(experiment: Experiment, task: TrainingTask, phase: int) -> Callable[[EngineConfig], Compiled]:
+    """Returns what compiles the program of one phase for an engine."""
     return lambda engine: experiment.compile(task, engine, phase)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from ..arch.config import EngineConfig
 from ..boards import Board
-from ..compiler import Compiled
 from ..tools.cache import digest
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask, load_task
 from .assess import Assessment, fitting
-from .finding import Finding, examine
+from .finding import Finding, compiler_of, examine
 from .recorded import Known, known_results
 
 __all__ = ["Cell", "overview", "overview_digest"]
@@ -114,15 +112,10 @@ def _phases(experiment: Experiment, task: TrainingTask) -> tuple[Assessment, ...
     """Returns how all phases go with the engine; None if one of them does not fit."""
     phases = []
     for number in range(len(experiment.course)):
-        compiles: Callable[[EngineConfig], Compiled] = partial(_compile, experiment, task, number)
-        if (found := fitting(compiles, experiment.engine)) is None:
+        if (found := fitting(compiler_of(experiment, task, number), experiment.engine)) is None:
             return None
         phases.append(found)
     return tuple(phases)
-
-
-def _compile(experiment: Experiment, task: TrainingTask, phase: int, engine: EngineConfig) -> Compiled:
-    return experiment.compile(task, engine, phase)
 
 
 def _best(found: list[Finding]) -> Finding | None:
