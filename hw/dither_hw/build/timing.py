@@ -44,16 +44,6 @@ class Timing:
     path: tuple[Hop, ...]
     """The slowest path from clock to clock."""
 
-    @property
-    def logic_ns(self) -> float:
-        """Nanoseconds of the path's delay that are in cells."""
-        return sum(hop.delay_ns for hop in self.path if hop.kind != "routing")
-
-    @property
-    def routing_ns(self) -> float:
-        """Nanoseconds of the path's delay that are in wires."""
-        return sum(hop.delay_ns for hop in self.path if hop.kind == "routing")
-
 
 def read_report(path: Path) -> dict[str, Any]:
     """Reads the file that nextpnr writes with ``--report``.

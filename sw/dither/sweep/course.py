@@ -85,8 +85,8 @@ class Sweep:
     trials: list[Trial] = field(default_factory=list)
     metric: Metric = field(init=False)
     _costs: dict[str, Cost] = field(default_factory=dict)
-    _steps: int = 0
-    _trained: set[str] = field(default_factory=set)
+    _planned: dict[str, int] = field(default_factory=dict)
+    """Steps that the budget has allowed, by training."""
     _begun: float = field(default_factory=time.monotonic)
 
     def run(self) -> bool:
@@ -240,8 +240,6 @@ class Sweep:
             return f"the budget of {plan.hours:g} hours"
         self._planned[key] = max(level, self._planned.get(key, 0))
         return None
-
-    _planned: dict[str, int] = field(default_factory=dict)
 
     def _run(self, key: str) -> Path:
         return self.folder / "runs" / key
