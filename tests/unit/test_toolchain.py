@@ -70,18 +70,6 @@ def test_headers() -> None:
     assert not toolchain.has_header("no/such/header.h")
 
 
-def test_amaranth_finds_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
-    from amaranth._toolchain.yosys import find_yosys
-
-    monkeypatch.delenv("YOSYS", raising=False)
-    monkeypatch.setenv("NEXTPNR_ECP5", "mine")
-    monkeypatch.delenv("GOWIN_PACK", raising=False)
-    toolchain.amaranth_tools()
-    assert Path(os.environ["GOWIN_PACK"]).name == "gowin_pack"
-    assert find_yosys(lambda version: version >= (0, 40)).version() >= (0, 70)
-    assert os.environ["NEXTPNR_ECP5"] == "mine"
-
-
 @pytest.mark.parametrize("name", list(toolchain.FPGA_TOOLS))
 def test_fpga_tools_of_the_packages(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(toolchain.FPGA_TOOLS[name].variable, raising=False)

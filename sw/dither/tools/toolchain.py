@@ -33,7 +33,6 @@ __all__ = [
     "FpgaTool",
     "ProofTools",
     "Verilator",
-    "amaranth_tools",
     "compiler",
     "compiler_identity",
     "compiler_version",
@@ -344,11 +343,3 @@ def _starts(path: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
-
-
-def amaranth_tools() -> None:
-    """Tells Amaranth where the Python packages' tools are, unless the environment already does."""
-    scripts = Path(sys.executable).parent
-    for name, tool in FPGA_TOOLS.items():
-        path = scripts / (name if tool.call else f"yowasp-{name}")
-        os.environ.setdefault(tool.variable, str(path) if path.is_file() else path.name)
