@@ -13,7 +13,7 @@ RELEASE := build/release
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak soak-native prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
+.PHONY: help demo test torch test-all soak soak-native soak-cluster soak-sweep prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -45,6 +45,13 @@ soak: $(VENV)/stamp ## a thousand random programs and descriptors for each engin
 
 soak-native: $(VENV)/stamp ## a hundred thousand random programs, golden against native machine (hours)
 	DITHER_EXAMPLES=8334 $(BIN)/python -m pytest -q tests/system/test_native.py -k random
+
+soak-cluster: $(VENV)/stamp ## 200 workers of shared runs killed at random instants, then 40 of MNIST's: the same bits (half an hour)
+	$(BIN)/python -m tests.soak.cluster
+	$(BIN)/python -m tests.soak.cluster --task mnist --kills 40
+
+soak-sweep: $(VENV)/stamp ## a sweep of 225 trials, its workers and scheduler killed: the same table (half an hour)
+	$(BIN)/python -m tests.soak.sweep
 
 prove: $(VENV)/stamp ## prove components for all inputs, and make the page about it
 	$(BIN)/python -m tests.proofs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,8 +21,12 @@ from dither.cluster.member import MemberError, add_answers, answer, open_member
 from dither.cluster.messages import MessageError, seal, unseal
 from dither.cluster.places import check_place
 from dither.compiler import Exchange
+from dither.data import AS_THEY_ARE
 from dither.train.experiment import Experiment
+from dither.train.own import content_digest, read_part
+from dither.train.sampler import Sampler
 from dither.train.session import pack_state
+from dither.train.task import TaskError
 
 KEY = bytes(range(32))
 
@@ -168,7 +173,7 @@ def test_a_slow_device_gets_less():
     [(64, 32, 1, 32), (64, 32, 2, 16), (128, 128, 8, 8), (128, 128, 1, 128), (8, 4, 9, 1)],
 )
 def test_software_takes_pieces_small_enough_for_all(batch, tile, devices, size):
-    assert grain(batch, tile, devices) == size
+    assert grain(batch, tile, batch, devices) == size
 
 
 # Addresses
@@ -201,6 +206,13 @@ def test_what_is_no_address_is_refused(address):
         (["--devices", "golden,gold"], "unknown device 'gold'"),
         (["--devices", "/dev/ttyUSB0,/dev/ttyUSB0"], "twice"),
         (["--tls", "certificates"], "--devices"),
+        (["--data-of", "worker"], "how many workers"),
+        (["--data-of", "worker:2"], "give --cluster"),
+        (["--data-of", "worker:2,a.npz"], "not both"),
+        (["--data-of", "none.npz"], "there is no none.npz"),
+        (["--data-of", "worker:3", "--cluster", "tcp://127.0.0.1:0"], "cannot be divided among 3"),
+        (["--data-of", "worker:2", "--devices", "golden"], "leave --devices out"),
+        (["--data-of", "a.npz", "--devices", "golden"], "for one device"),
         (["--devices", "golden", "--waves", "x.vcd:1-1"], "--waves"),
     ],
 )
@@ -238,7 +250,7 @@ def test_dask_is_not_imported_before_it_is_needed():
 def opened() -> Iterator[dict]:
     """This process' own device, opened by a run; what questions need to say."""
     chosen = Experiment.of_task("digits", device="golden", recipe={"estimator": ("mirror", "exact"), "probes": 1})
-    head = {"run": "run", "choices": chosen.choices(), "exchange": "gradient sums", "grain": 16}
+    head = {"run": "run", "choices": chosen.choices(), "exchange": "gradient sums", "grain": 16, "parts": 0}
     open_member(KEY, seal(KEY, head, {}), "golden")
     compiled = member._only().session.compiled
     state = pack_state(compiled.commands.initial_state(chosen.initial_parameters))
@@ -254,7 +266,7 @@ def opened() -> Iterator[dict]:
         "check": False,
     }
     arrays = {name: (member.KINDS[name.split(".")[0]], values) for name, values in state.items()}
-    yield {"question": question, "arrays": arrays}
+    yield {"question": question, "arrays": arrays, "head": head}
     member._give_back()
 
 
@@ -319,3 +331,78 @@ def test_choices_make_the_same_experiment():
     again = Experiment.of_choices(chosen.choices(), None)
     assert again == chosen
     assert again.command() == chosen.command()
+
+
+# Data of several owners
+
+
+def owned(path, samples: int, **changes) -> str:
+    random = np.random.default_rng(samples)
+    np.savez(path, **{"x": random.uniform(0, 16, (samples, 64)), "y": np.arange(samples) % 10} | changes)
+    return str(path)
+
+
+def test_each_step_takes_equal_parts_of_all_owners(tmp_path):
+    files = (owned(tmp_path / "a.npz", 40), owned(tmp_path / "b.npz", 70))
+    chosen = Experiment.of_task("digits", device="golden", recipe={"batch": 16, "tile": 8})
+    task = replace(chosen, data_of=files).load()
+    inputs, labels = task.batches(chosen.recipe).take(3, 2)
+    for number, (file, size) in enumerate(zip(files, (40, 70), strict=True)):
+        order = Sampler(samples=size, batch=8, seed=chosen.recipe.seed).indices(3, 2)
+        mine, held = slice(8 * number, 8 * number + 8), np.load(file)
+        np.testing.assert_array_equal(inputs[:, mine], task.scaling(held["x"])[order])
+        np.testing.assert_array_equal(labels[:, mine], held["y"][order])
+    assert content_digest(task) != content_digest(chosen.load())
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"x": np.zeros((5, 63)), "y": np.arange(5)}, "63 features"),
+        ({"y": np.arange(20) + 5}, "labels must be integers from 0 to 9"),
+    ],
+)
+def test_data_that_do_not_go_with_the_task_are_refused(tmp_path, changes, complaint):
+    chosen = Experiment.of_task("digits", device="golden", recipe={})
+    with pytest.raises(TaskError, match=complaint):
+        replace(chosen, data_of=(owned(tmp_path / "a.npz", 20, **changes),)).load()
+
+
+def test_data_that_are_not_scaled_as_the_task_are_refused(tmp_path):
+    task = replace(Experiment.of_task("digits", device="golden", recipe={}).load(), scaling=AS_THEY_ARE)
+    with pytest.raises(TaskError, match="inputs reach 1"):
+        read_part(owned(tmp_path / "a.npz", 20), task)
+
+
+def test_a_file_and_a_part_belong_together(capsys):
+    assert main(["worker", "--device", "golden", "--cluster", "tcp://127.0.0.1:1", "--part", "1"]) == 2
+    assert "belong together" in capsys.readouterr().err
+
+
+def test_an_owner_answers_about_its_own_samples_alone(tmp_path, monkeypatch, opened):
+    with pytest.raises(MemberError, match="data of its 2 workers"):
+        open_member(KEY, opened_with(opened, parts=2), "golden")
+    monkeypatch.setenv(member.OWN_DATA, owned(tmp_path / "a.npz", 50))
+    monkeypatch.setenv(member.OWN_PART, "2")
+    with pytest.raises(MemberError, match="does not train on data of its workers"):
+        open_member(KEY, opened_with(opened, parts=0), "golden")
+    with pytest.raises(MemberError, match="no whole groups of 16"):
+        open_member(KEY, opened_with(opened, parts=8), "golden")
+    said, _ = unseal(KEY, open_member(KEY, opened_with(opened, parts=2), "golden"), {})
+    assert (said["part"], said["data"]["samples"]) == (2, 50)
+    assert ask(opened, pieces=[[32, 32]]).pieces == ((32, 32),)
+    for pieces in ([[0, 32]], [[16, 32]], [[48, 32]]):
+        with pytest.raises(MemberError, match="samples that this device does not have"):
+            ask(opened, pieces=pieces)
+
+
+def opened_with(opened: dict, **changes) -> bytes:
+    return seal(KEY, opened["head"] | changes, {})
+
+
+def test_choices_with_owners_make_the_same_experiment(tmp_path):
+    files = (owned(tmp_path / "a.npz", 40), owned(tmp_path / "b.npz", 70))
+    for data_of in (files, ("worker", "worker")):
+        chosen = replace(Experiment.of_task("digits", device="golden", recipe={}), data_of=data_of)
+        assert Experiment.of_choices(chosen.choices(), None) == chosen
+        assert f"--data-of {'worker:2' if data_of != files else ','.join(files)}" in chosen.command()

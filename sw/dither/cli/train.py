@@ -30,7 +30,7 @@ from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
 from .progress import Display, interruptions, telling
-from .values import DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
+from .values import DATA_OF, DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
@@ -38,7 +38,18 @@ RECIPE = tuple(field.name for field in fields(Recipe))
 """Names of the recipe's fields, each of which is an option of the same name."""
 MOST_STEPS = (1 << 31) - 1
 """Most steps of a run: their number is a register's value."""
-_CONFIGURED = ("device", "engine", "steps", "log_every", "checkpoint_every", "stencil", "data", "network", "then")
+_CONFIGURED = (
+    "device",
+    "engine",
+    "steps",
+    "log_every",
+    "checkpoint_every",
+    "stencil",
+    "data",
+    "data_of",
+    "network",
+    "then",
+)
 """Options that stand in a configuration file under the same name."""
 _RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
@@ -155,6 +166,13 @@ Examples:
     help=f"Folder of the task's files.  [default: ${DATA_VARIABLE}, or downloaded into the user's cache]",
 )
 @click.option(
+    "--data-of",
+    type=DATA_OF,
+    metavar="worker:N|FILE,...",
+    help="Train on samples of several owners, of which each step takes equal parts: on what N workers have, which "
+    "stays with them (dither worker --part), or on files. The task's own then decide number formats, and test.",
+)
+@click.option(
     "--model",
     "network",
     metavar="NAME|SIZES|FILE",
@@ -238,7 +256,7 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
     prepared = None
     try:
         with refusals(), telling(console, "compiling") as tell:
-            prepared = _prepared(experiment, options, console, tell)
+            prepared = _prepared(experiment, options, console, tell, run)
         if run is None:
             run = RunFolder.create(path, prepared.describe(path))
             trainer = prepared.trainer(run)
@@ -269,7 +287,11 @@ def train(context: click.Context, /, resume: Path | None, answer: Answer, **opti
 
 
 def _prepared(
-    experiment: Experiment, options: dict[str, Any], console: Console, status: Callable[[str], None]
+    experiment: Experiment,
+    options: dict[str, Any],
+    console: Console,
+    status: Callable[[str], None],
+    run: RunFolder | None,
 ) -> Prepared:
     if not experiment.devices and options["cluster"] is None:
         if options["tls"] is not None:
@@ -280,10 +302,12 @@ def _prepared(
     from ..cluster.places import LOOPBACK
     from ..cluster.session import prepare_shared
 
+    shared = {} if run is None else run.description.get("shared", {})
     return prepare_shared(
         experiment,
         address=options["cluster"] or LOOPBACK,
         tls=options["tls"],
+        known={int(part): said for part, said in shared.get("data", {}).items()},
         status=status,
         say=lambda text: console.print(escape(text), highlight=False),
     )
@@ -319,7 +343,7 @@ def fresh(options: dict[str, Any]) -> Experiment:
             engine_of=board,
             ranks=options["ranks"],
         )
-    experiment = replace(experiment, devices=options.get("devices") or ())
+    experiment = replace(experiment, devices=options.get("devices") or (), data_of=tuple(options.get("data_of") or ()))
     return replace(experiment, board=engine) if is_line(device) else experiment
 
 

@@ -13,6 +13,7 @@ from ..devices import DEVICES as BY_NAME
 from ..devices import PORTS, Waves, is_line
 from ..recipe import ESTIMATORS
 from ..tools import trust
+from ..train.config import WORKER
 from ..train.source import Source
 from ..train.tasks import FORMS, task_names
 from .group import suggest
@@ -195,8 +196,32 @@ class DevicesType(click.ParamType[tuple[str, ...]]):
         return tuple(found)
 
 
+class DataOfType(click.ParamType[tuple[str, ...]]):
+    """Value on the command line: data of several owners, ``FILE,FILE,...`` or ``worker:N``."""
+
+    name = "data of owners"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Returns a file for each owner, or :data:`~dither.train.config.WORKER`.
+
+        :raises click.UsageError: if it does not say how many workers there are.
+        """
+        if isinstance(value, tuple):
+            return value
+        if match := re.fullmatch(rf"{WORKER}(?::(\d{{1,4}}))?", value):
+            if not int(match[1] or 0):
+                raise click.UsageError(f"--data-of {value} must say how many workers have data, such as {WORKER}:3")
+            return (WORKER,) * int(match[1])
+        found = tuple(filter(None, value.split(",")))
+        if any(word.partition(":")[0] == WORKER for word in found):
+            raise click.UsageError(f"--data-of takes files, or {WORKER}:N, not both")
+        return found
+
+
 DEVICE = DeviceType()
 """Type of options whose value is a device."""
+DATA_OF = DataOfType()
+"""Type of options whose value says who has the data."""
 DEVICES = DevicesType()
 """Type of options whose value is several devices."""
 ENGINE = EngineType()

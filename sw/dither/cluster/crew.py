@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from ..arch.device import DeviceError
 from ..compiler import Exchange
+from ..tools.forms import COUNT
 from ..train.session import StoppedError
 from .answers import Answer, read_answer
-from .division import Piece, Worker, covers, divide
+from .division import Piece, Worker, covers, divide, pieces_of
 from .member import KINDS, MemberError, add_answers, answer, device_of, open_member
 from .messages import MessageError, seal, unseal
 from .office import Office
@@ -37,6 +38,15 @@ _RETRY_SECONDS = 5.0
 _FORGIVENESS = 1.05
 _INERTIA = 0.5
 """Weight of what was known of a device's speed, against the newest measurement."""
+
+
+_WELCOME = {
+    "run": str,
+    "lanes": range(1, 4097),
+    "digest": str,
+    "part": COUNT,
+    "data": {"samples": COUNT, "digest": str},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,8 @@ class Peer:
     ready: bool = False
     """Whether it has the run's program."""
     lanes: int = 0
+    part: int = 0
+    """Number of the part of the data that is its own; 0 if it has the task's, as all others."""
     version: int | None = None
     """Version of the parameters that it has; None if it needs a state."""
     speed: float | None = None
@@ -123,6 +135,9 @@ class Crew:
     :param devices: names of those of this computer, which are started.
     :param opening: what devices are told when they join: head and arrays of a message.
     :param digest: what they must answer, so that all mean the same by the same numbers.
+    :param parts: how many workers have data of their own, of which each step takes equal parts; 0
+        if all have the task's.
+    :param known: what is known already of those data, by the number of the part: see :attr:`data`.
     :param say: tells people what happens.
     """
 
@@ -133,6 +148,8 @@ class Crew:
         digest: str,
         say: Callable[[str], None],
         *,
+        parts: int = 0,
+        known: Mapping[int, Mapping[str, Any]] | None = None,
         address: str,
         tls: Path | None = None,
         data: Path | None = None,
@@ -141,6 +158,9 @@ class Crew:
         self.run = secrets.token_hex(8)
         self.peers: dict[str, Peer] = {}
         self.tallies: dict[str, Tally] = {}
+        self.parts = parts
+        self.data: dict[int, Mapping[str, Any]] = dict(known or {})
+        """How many samples there are in each part of the data, and a digest of them."""
         self.lost = 0
         """Devices that were lost so far."""
         self.version = 0
@@ -152,6 +172,7 @@ class Crew:
         self._wanted = len(devices)
         self._alone_since: float | None = None
         self._told = False
+        self._complaints: dict[str, str] = {}
         self.office = Office(devices, address, tls, data)
 
     # Who is there
@@ -229,36 +250,54 @@ class Crew:
         peer.rests = time.monotonic() + _RETRY_SECONDS
         if complaint is None:
             return
-        if job.kind == "open" and self._first:
-            raise DeviceError(f"{device_of(peer.name)}: {complaint}")
-        self._say(f"{peer.name} rests: {complaint}")
+        if job.kind == "open":
+            self._complain(peer, f"{device_of(peer.name)}: {complaint}")
+        self._tell(peer, f"{peer.name} rests: {complaint}")
 
-    @property
-    def _first(self) -> bool:
-        """Whether no step was shared yet, so that trouble with a device is the user's to mend."""
-        return self._asks == 0
+    def _complain(self, peer: Peer, complaint: str) -> None:
+        """Ends a run that has not begun yet if one of its own devices cannot be used: that is the
+        user's to mend. Whoever comes from elsewhere is no reason to end anything.
+
+        :raises DeviceError: then.
+        """
+        if not self._asks and peer.name in self.office.own:
+            raise DeviceError(complaint)
+
+    def _tell(self, peer: Peer, complaint: str) -> None:
+        """Tells people what is wrong with a device, unless that was the last they heard of it."""
+        if self._complaints.get(peer.name) != complaint:
+            self._complaints[peer.name] = complaint
+            self._say(complaint)
 
     def _welcome(self, peer: Peer, job: _Job) -> None:
         """Makes a device a member that has said what it is."""
         message = self._fetch(peer, job)
+        if message is None:
+            return
         try:
-            head, _ = unseal(self.key, message, {"run": str, "lanes": range(1, 4097), "digest": str})
+            head, _ = unseal(self.key, message, _WELCOME)
         except MessageError as error:
-            return self._fail(peer, job, f"it cannot be understood: {error}")
+            self._fail(peer, job, f"it cannot be understood: {error}")
+            return
+        part, data = head["part"], head["data"]
+        complaint = None
         if head["digest"] != self._digest:
-            peer.rests = float("inf")
             complaint = (
                 f"{peer.name} has other data or number formats than the run, and cannot give the same bits; give it "
                 "the same data and version of dither"
             )
-            if self._first:
-                raise DeviceError(complaint)
-            self._say(complaint)
-            return None
-        if not self._first:
+        elif (part > self.parts) or (part == 0) != (self.parts == 0):
+            complaint = f"{peer.name} has part {part} of the data, of {self.parts}; it can be of no use"
+        elif part and self.data.setdefault(part, data) != data:
+            complaint = f"{peer.name} has other samples than part {part} of the data had before; give it the same"
+        if complaint is not None:
+            peer.rests = float("inf")
+            self._complain(peer, complaint)
+            self._tell(peer, complaint)
+            return
+        if self._asks or peer.name not in self.office.own:
             self._say(f"{peer.name} joins")
-        peer.ready, peer.lanes, peer.version = True, head["lanes"], None
-        return None
+        peer.ready, peer.lanes, peer.part, peer.version = True, head["lanes"], part, None
 
     def _fetch(self, peer: Peer, job: _Job) -> object:
         """What a task has returned; None if its worker is gone with it."""
@@ -292,17 +331,21 @@ class Crew:
         :returns: answers that, together, are about every sample once.
         :raises StoppedError: if ``stop`` said so.
         """
-        todo: list[Piece] = [(first, min(tile, batch - first)) for first in range(0, batch, tile)]
+        share = batch // max(1, self.parts)
+        todo = pieces_of(batch, tile, share)
         done: list[_Done] = []
         while True:
             self._greet()
-            idle = {peer.worker: peer for peer in self.peers.values() if peer.ready and peer.job is None}
-            if todo and idle:
-                workers = {worker: Worker(peer.lanes, peer.speed) for worker, peer in idle.items()}
-                given, todo = divide(todo, tile, workers)
-                for worker, peer in idle.items():
-                    if worker in given:
-                        self._ask(peer, step, given[worker], standing)
+            stuck = False
+            for part in sorted({self._part(piece, share) for piece in todo}):
+                idle = [peer for peer in self.peers.values() if peer.ready and peer.job is None and peer.part == part]
+                mine = [piece for piece in todo if self._part(piece, share) == part]
+                given, left = divide(mine, tile, {peer.worker: Worker(peer.lanes, peer.speed) for peer in idle})
+                todo = [piece for piece in todo if piece not in mine] + left
+                stuck = stuck or bool(idle and left)
+                for peer in idle:
+                    if peer.worker in given:
+                        self._ask(peer, step, given[peer.worker], standing)
                     elif peer.speed is not None:
                         # Who got nothing for being slow is tried again some day.
                         peer.speed *= _FORGIVENESS
@@ -315,11 +358,11 @@ class Crew:
                 todo = [piece for each in done for piece in each.job.pieces if piece not in have]
                 done = [each for each in done if each.answer is not None]
                 continue
-            if todo and idle and not busy:
+            if stuck and not busy:
                 # Pieces are left over that none of those who are here can take: begin again.
-                todo, done = [(first, min(tile, batch - first)) for first in range(0, batch, tile)], []
+                todo, done = pieces_of(batch, tile, share), []
                 continue
-            self._lament(stop)
+            self._lament({self._part(piece, share) for piece in todo}, stop)
             jobs = {peer.worker: peer.job for peer in busy if peer.job}
             finished = self._handle(self.office.next(_POLL_SECONDS))
             if finished is not None and finished.job.kind == "share":
@@ -327,6 +370,10 @@ class Crew:
                     self._read(finished, step, shape)
                 done.append(finished)
             todo += self._dropped(jobs, done)
+
+    def _part(self, piece: Piece, share: int) -> int:
+        """Number of the part of the data that a piece is of; 0 if all have the same."""
+        return piece[0] // share + 1 if self.parts else 0
 
     def _dropped(self, jobs: Mapping[str, _Job], done: Sequence[_Done]) -> list[Piece]:
         """Pieces of devices that were at work on them, and are not any more."""
@@ -370,10 +417,14 @@ class Crew:
         }
         return seal(self.key, head, arrays)
 
-    def _lament(self, stop: Callable[[], bool]) -> None:
-        """Tells people, after a while, that nobody is there."""
+    def _lament(self, wanted: set[int], stop: Callable[[], bool]) -> None:
+        """Tells people, after a while, that nobody is there who could go on.
+
+        :param wanted: parts of the data that pieces are of which nobody has taken yet.
+        """
         now = time.monotonic()
-        if any(peer.ready for peer in self.peers.values()):
+        missing = wanted - {peer.part for peer in self.peers.values() if peer.ready}
+        if not missing:
             if self._told:
                 self._say("going on")
             self._alone_since, self._told = None, False
@@ -381,9 +432,12 @@ class Crew:
         if self._alone_since is None:
             self._alone_since = now
         if not self._told and now - self._alone_since > _PATIENCE_SECONDS:
+            part = min(missing)
+            what = f"nobody has part {part} of the data" if part else "all devices are gone"
+            own = f" --part {part} --own FILE" if part else ""
             self._say(
-                f"all devices are gone; the run waits for one, such as by: dither worker --device golden --cluster "
-                f"{self.office.address} (Ctrl-C ends it, --resume goes on)"
+                f"{what}; the run waits for one, such as by: dither worker --device golden --cluster "
+                f"{self.office.address}{own} (Ctrl-C ends it, --resume goes on)"
             )
             self._told = True
         if stop():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Piece", "Worker", "covers", "divide", "grain"]
+__all__ = ["Piece", "Worker", "covers", "divide", "grain", "pieces_of"]
 
 Piece = tuple[int, int]
 """Neighbouring samples of a batch, within one tile: number of the first, and how many."""
@@ -22,12 +23,24 @@ class Worker:
     """Measured samples a second; None before the first measurement."""
 
 
-def grain(batch: int, tile: int, devices: int) -> int:
+def pieces_of(batch: int, tile: int, part: int) -> list[Piece]:
+    """Returns the largest pieces of a batch.
+
+    :param part: samples that come from the same owner of data: no piece is of two owners.
+    """
+    ends = sorted({*range(0, batch, tile), *range(0, batch, part), batch})
+    return [(first, end - first) for first, end in itertools.pairwise(ends)]
+
+
+def grain(batch: int, tile: int, part: int, devices: int) -> int:
     """Returns how many samples software should take at once, whose lane groups can be of any size.
 
     There are twice as many pieces as devices, if tiles can be divided so often, so that a slow one
     can be given less.
+
+    :param part: samples of a step that come from the same owner of data.
     """
+    tile = math.gcd(tile, part)
     sizes = [size for size in range(1, tile + 1) if tile % size == 0]
     return max((size for size in sizes if batch // size >= 2 * devices), default=1) if devices > 1 else tile
 

@@ -3,11 +3,15 @@
 The process keeps one device with the run's program and the training state of some step. A question
 brings along whatever it takes to get from there to the step that it asks about: the numbers of the
 steps between, which are applied, or a whole state. Data are the process's own; no sample travels.
+They are the same for all, or, if the run says so, samples that only this process has: then it is
+asked about its own part of each step's batch alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,18 +26,32 @@ from ..devices import board_engine, build_device, is_line
 from ..golden.probes import wrap_gradients
 from ..tools.forms import COUNT
 from ..train.experiment import Experiment
-from ..train.own import content_digest
-from ..train.sampler import DataBatches
+from ..train.own import content_digest, part_digest, read_part
+from ..train.sampler import DataBatches, part_batches
 from ..train.session import Session, state_digest, state_shapes, unpack_state
 from ..train.task import TaskError, TrainingTask
 from .answers import Answer, read_answer, write_answer
 from .messages import MessageError, seal, unseal
 
-__all__ = ["KINDS", "Member", "MemberError", "add_answers", "answer", "device_of", "numerics_digest", "open_member"]
+__all__ = [
+    "KINDS",
+    "OWN_DATA",
+    "OWN_PART",
+    "Member",
+    "MemberError",
+    "add_answers",
+    "answer",
+    "device_of",
+    "numerics_digest",
+    "open_member",
+]
 
 KINDS = {"master": "i4", "moment1": "i4", "moment2": "u4"}
 """Types in which a state's arrays travel."""
-_OPENING = {"run": str, "choices": dict, "exchange": str, "grain": COUNT}
+OWN_DATA, OWN_PART = "DITHER_OWN_DATA", "DITHER_OWN_PART"
+"""Variables by which a process is told of data of its own: their file, and the number of the run's
+part that they are."""
+_OPENING = {"run": str, "choices": dict, "exchange": str, "grain": COUNT, "parts": COUNT}
 _QUESTION = {
     "run": str,
     "ask": COUNT,
@@ -74,7 +92,9 @@ class Member:
             # Software takes as many samples at once as it is asked to.
             self.machine = replace(chosen.roomy, lanes=head["grain"])
         self.task: TrainingTask = chosen.load()
-        self.batches = self.task.batches(chosen.recipe)
+        self.batches, self.first = self.task.batches(chosen.recipe), 0
+        self.part, self.data = 0, {"samples": 0, "digest": ""}
+        self._take_own(head["parts"])
         self.device = build_device(name, self.machine)
         self.version: int | None = None
         """Number of the parameters that the device has, counted by the run; None for none."""
@@ -83,6 +103,29 @@ class Member:
         self.digest = numerics_digest(self.session.compiled, self.task)
         if isinstance(self.batches, DataBatches):
             self.session.keep(self.batches.inputs, self.batches.labels)
+
+    def _take_own(self, parts: int) -> None:
+        """Takes the data that only this process has, if the run wants that.
+
+        :param parts: of how many owners data are; 0 if all have the same.
+        """
+        path, part = os.environ.get(OWN_DATA), int(os.environ.get(OWN_PART, "0"))
+        if not parts and path is None:
+            return
+        if not parts:
+            raise DeviceError("the run does not train on data of its workers; leave --part and --own out")
+        if path is None or not 1 <= part <= parts:
+            raise DeviceError(f"the run trains on data of its {parts} workers; give one of them: --part K --own FILE")
+        recipe = self.experiment.recipe
+        own, share = read_part(path, self.task), recipe.batch // parts
+        if math.gcd(share, recipe.tile) % self.machine.lanes:
+            raise DeviceError(
+                f"each worker's part of a step is {share} samples in tiles of {recipe.tile}, which are no whole groups "
+                f"of {self.machine.lanes} lanes; give another --batch or --tile, or an engine of fewer lanes"
+            )
+        self.batches = part_batches(own.inputs, own.labels, parts, recipe.batch, recipe.seed)
+        self.first = (part - 1) * share
+        self.part, self.data = part, {"samples": len(own), "digest": part_digest(own)}
 
     def _open_phase(self, number: int, exchange: str) -> None:
         self.phase = number
@@ -133,9 +176,13 @@ class Member:
         """Computes pieces of a step."""
         step, commands, recipe = head["step"], self.commands, self.experiment.course[self.phase].recipe
         inputs, targets = self.batches.take(step, 1)
+        if any(
+            not self.first <= first <= first + count <= self.first + len(inputs[0]) for first, count in head["pieces"]
+        ):
+            raise MessageError("it is about samples that this device does not have")
         total, clips, weights, rows = 0, {"requantise": 0, "loss": 0}, {}, []
         for first, count in head["pieces"]:
-            chosen = slice(first, first + count)
+            chosen = slice(first - self.first, first - self.first + count)
             wanted = None if targets is None else targets[0, chosen]
             outputs, counted = self.session.run(commands.share(step, first, inputs[0, chosen], wanted))
             loss, differences = commands.read_share(outputs)
@@ -177,7 +224,13 @@ def open_member(key: bytes, message: bytes, device: str | None = None) -> bytes:
         _give_back()
         head, initial = unseal(key, message, _OPENING)
         member = _members[name] = Member(key, name, head, initial)
-    said = {"run": member.run, "lanes": member.machine.lanes, "digest": member.digest}
+    said = {
+        "run": member.run,
+        "lanes": member.machine.lanes,
+        "digest": member.digest,
+        "part": member.part,
+        "data": member.data,
+    }
     return seal(key, said, {})
 
 

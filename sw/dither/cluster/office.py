@@ -13,7 +13,7 @@ import os
 import queue
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,8 @@ class Office:
 
         secure = security(tls)
         self._seen: dict[str, float] = {}
+        self.own = tuple(f"{device}#{number}" for number, device in enumerate(devices, 1))
+        """Names of the workers of this computer, whether they are alive or not."""
         self.events: queue.Queue[Any] = queue.Queue()
         """Tasks that have come to an end, one way or another."""
         settings = {"host": host, "port": port, "protocol": f"{scheme}://", "security": secure, **_PAGES}
@@ -87,9 +89,7 @@ class Office:
         try:
             self._cluster = SpecCluster(
                 scheduler={"cls": Scheduler, "options": settings},
-                workers={
-                    f"{device}#{number}": {"cls": Nanny, "options": own} for number, device in enumerate(devices, 1)
-                },
+                workers={name: {"cls": Nanny, "options": own} for name in self.own},
                 security=secure,
                 silence_logs=logging.CRITICAL,
             )
@@ -146,10 +146,13 @@ class Office:
         self._cluster.close()
 
 
-def serve(device: str, address: str, tls: Path | None, say: Callable[[str], None]) -> None:
+def serve(
+    device: str, address: str, tls: Path | None, say: Callable[[str], None], environment: Mapping[str, str]
+) -> None:
     """Offers a device of this computer to a run, until that is over.
 
     :param address: where the run listens.
+    :param environment: variables of the device's process, besides those of this one.
     :raises DeviceError: if the address is refused, or Dask is not installed.
     """
     scheme, host, port = check_place(address, tls)
@@ -161,7 +164,7 @@ def serve(device: str, address: str, tls: Path | None, say: Callable[[str], None
 
     async def work() -> None:
         await _reachable(host, port, lambda: say(f"waiting for a run at {address}"))
-        own = {"protocol": f"{scheme}://", "security": secure, **_WORKER}
+        own = {"protocol": f"{scheme}://", "security": secure, "env": dict(environment), **_WORKER}
         if scheme == "tcp":
             own["host"] = host
         async with Nanny(f"{scheme}://{host}:{port}", name=name, **own) as nanny:

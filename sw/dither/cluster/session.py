@@ -7,7 +7,7 @@ gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from ..arch.device import Device, DeviceError
 from ..compiler import NUMBER_BYTES, Compiled, Exchange, SharedCommands, State, fewest_bytes
 from ..devices import Status, build_device
 from ..golden.probes import wrap_gradients
+from ..train.config import WORKER
 from ..train.experiment import Experiment
 from ..train.prepared import Prepared
 from ..train.session import Session, pack_state, state_digest
+from ..train.task import Task
 from .crew import Crew, Standing, Update
 from .division import grain
 from .member import numerics_digest
@@ -145,6 +147,7 @@ class SharedSession(Session):
                 "lost": self.crew.lost,
                 "devices": devices,
                 "payloads": {exchange.value: size for exchange, size in sizes.items()},
+                "data": {str(part): dict(said) for part, said in sorted(self.crew.data.items())},
                 "float": 2 * _FLOAT_BYTES * parameters * max(1, len(tallies)),
             }
         }
@@ -155,6 +158,7 @@ def prepare_shared(
     *,
     address: str = LOOPBACK,
     tls: Path | None = None,
+    known: Mapping[int, Mapping[str, Any]] | None = None,
     status: Status = lambda text: None,
     say: Callable[[str], None] = print,
 ) -> Prepared:
@@ -162,12 +166,27 @@ def prepare_shared(
 
     :param address: where other devices may join.
     :param tls: folder of certificates; without it, only devices of this computer may.
+    :param known: of a run that goes on: what it has said of data that only workers have, by the
+        number of the part; see :attr:`~dither.cluster.crew.Crew.data`.
     :param status: called with what is going on before it takes long.
     :param say: called with what people should know: devices that come, go or fail.
     :raises DeviceError: if a device cannot be used, or the address is refused.
     """
     experiment = replace(experiment, device="golden")
+    parts = len(experiment.data_of)
+    if parts and not experiment.distant:
+        raise DeviceError(f"files of several owners are for one device; give --data-of {WORKER}:{parts}")
+    if parts and experiment.devices:
+        raise DeviceError(
+            "devices that the run starts have no data of their own; leave --devices out, and start workers where the "
+            "data are: dither worker --part K --own FILE"
+        )
+    batch, tile = experiment.recipe.batch, experiment.recipe.tile
+    if parts and batch % parts:
+        raise DeviceError(f"a batch of {batch} samples cannot be divided among {parts} workers; give another --batch")
     task = experiment.load()
+    if parts and not isinstance(task, Task):
+        raise DeviceError(f"{task.name} has no samples that could come from workers; leave --data-of out")
     reported = experiment.compile(task, experiment.engine)
     for phase in range(1, len(experiment.course)):
         experiment.compile(task, experiment.engine, phase)
@@ -179,7 +198,10 @@ def prepare_shared(
             head = {
                 "choices": experiment.choices(),
                 "exchange": chosen.value,
-                "grain": grain(experiment.recipe.batch, experiment.recipe.tile, len(experiment.devices) or _UNKNOWN),
+                "grain": grain(
+                    batch, tile, batch // max(1, parts), 1 if parts else len(experiment.devices) or _UNKNOWN
+                ),
+                "parts": parts,
             }
             return head, {name: np.asarray(values) for name, values in (experiment.parameters or {}).items()}
 
@@ -189,6 +211,8 @@ def prepare_shared(
             opening,
             numerics_digest(own, task),
             say,
+            parts=parts,
+            known=known,
             address=address,
             tls=tls,
             data=experiment.data,

@@ -36,7 +36,7 @@ from .transport import Transport
 from .upload import Upload
 from .watch import UNPREDICTED, Watch, working_cycles
 
-__all__ = ["LinkDevice", "board_config"]
+__all__ = ["POLLS", "LinkDevice", "board_config"]
 
 _MODULUS = 1 << POSITION_BITS
 _ADDRESS = {register.name: register.address for register in REGISTERS}
@@ -46,7 +46,7 @@ _WORTHWHILE = 256
 
 Smaller pieces wait until there is more room.
 """
-_POLLS = (0.0002, 0.01)
+POLLS = (0.0002, 0.01)
 """Seconds between two questions to a computing engine: at first and at last."""
 _OPEN_SECONDS = 6.0
 
@@ -375,12 +375,12 @@ class LinkDevice:
     def _stream(self, entry: int, given: Upload, watch: Watch, expected: int) -> bytearray:
         """Starts a program, sends its input and fetches its output, until it ends."""
         exchange, output = self._exchange, bytearray()
-        longest, poll = expected * longest_beat(self.config), _POLLS[0]
+        longest, poll = expected * longest_beat(self.config), POLLS[0]
         start = exchange.submit(RequestType.START, entry)
         while True:
             self._send(given)
             exchange.ask(RequestType.FETCH, self._position, MAX_RESPONSE_BODY)
-            while (response := exchange.receive(_POLLS[1])) is None:
+            while (response := exchange.receive(POLLS[1])) is None:
                 self._send(given)
             if len(response.body) > MAX_RESPONSE_BODY:
                 raise LinkError(
@@ -398,14 +398,14 @@ class LinkDevice:
                 self._finish(given, response)
                 return output
             if response.body or watch.moved(exchange.taken):
-                poll = _POLLS[0]
+                poll = POLLS[0]
                 watch.renew()
                 continue
             look = exchange.taken > start and watch.waits(response.busy, self._position, response.produced)
             if look and self._all_taken(given, response):
                 raise DeviceError(f"the program waits for more than the {given.beats} beats it was given")
             exchange.receive(poll)
-            poll = min(2 * poll, _POLLS[1])
+            poll = min(2 * poll, POLLS[1])
 
     def _send(self, given: Upload) -> None:
         """Sends as much of the input as there is room for."""

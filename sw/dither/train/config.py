@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from .source import Source
 from .task import TaskError
 from .tasks import task_names
 
-__all__ = ["CONFIG", "config_text", "read_config"]
+__all__ = ["CONFIG", "WORKER", "config_text", "read_config"]
 
 CONFIG = "run.toml"
 """Name of the file, in a run folder, that holds all choices of the run."""
+WORKER = "worker"
+"""Stands, where data of several owners are named, for what only a worker has."""
 LARGEST = 1 << 20
 """Most bytes of such a file."""
 _FORM = {
@@ -40,6 +42,7 @@ _FORM = {
     "stencil?": str,
     "data?": str,
     "network?": str,
+    "data_of?": [str],
     "then?": [str],
     "recipe?": {str: (bool, int, float, str, [int], [str])},
     "model?": {"loss": str, "layers": [dict]},
@@ -51,8 +54,9 @@ def read_config(path: AnyPath) -> dict[str, Any]:
     """Reads a configuration file and returns the choices in it.
 
     :returns: those of the keys ``task``, ``device``, ``engine`` (a configuration), ``steps``,
-        ``log_every``, ``checkpoint_every``, ``stencil``, ``data``, ``network``, ``then``,
-        ``recipe`` (fields by name) and ``model`` that the file has; paths as they are from here.
+        ``log_every``, ``checkpoint_every``, ``stencil``, ``data``, ``data_of``, ``network``,
+        ``then``, ``recipe`` (fields by name) and ``model`` that the file has; paths as they are
+        from here.
     :raises TaskError: if the file cannot be read, or holds something else.
     """
     path = Path(path)
@@ -82,6 +86,8 @@ def read_config(path: AnyPath) -> dict[str, Any]:
     for name in ("data", "network"):
         if name in values and (name == "data" or Path(values[name]).suffix):
             values[name] = str(path.parent / values[name])
+    if "data_of" in values:
+        values["data_of"] = tuple(each if each == WORKER else str(path.parent / each) for each in values["data_of"])
     return values
 
 
@@ -103,6 +109,7 @@ def config_text(
     course: tuple[Phase, ...],
     stencil: str | None = None,
     data: Path | None = None,
+    data_of: Sequence[str] = (),
     network: str | None = None,
 ) -> str:
     """Returns the content of a configuration file, with comments that say what things are.
@@ -137,6 +144,12 @@ def config_text(
         lines += ["# How derivatives are taken.", f"stencil = {_text(stencil)}"]
     if data is not None:
         lines += ["# Folder of the task's files.", f"data = {_text(str(data.resolve()))}"]
+    if data_of:
+        files = [each if each == WORKER else str(Path(each).resolve()) for each in data_of]
+        lines += [
+            f"# Samples of several owners, of which each step takes equal parts; {WORKER}: with a worker.",
+            f"data_of = {_value(files)}",
+        ]
     if network is not None:
         lines += [
             "# File with initial parameters; without it they are drawn from the seed.",

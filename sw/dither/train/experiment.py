@@ -25,8 +25,8 @@ from ..recipe import Recipe
 from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
 from ..tools.files import AnyPath
-from .config import CONFIG
-from .own import classifier, classifier_recipe, content_digest
+from .config import CONFIG, WORKER
+from .own import classifier, classifier_recipe, content_digest, read_part
 from .source import Source
 from .task import Task, TaskError, TrainingTask
 from .tasks import load_task, task_names
@@ -81,6 +81,9 @@ class Experiment:
     """Largest inner ranks that :attr:`model` was cut down to; None if it was not."""
     devices: tuple[str, ...] = ()
     """Names of the devices that share each step, next to :attr:`device`; none if that is alone."""
+    data_of: tuple[str, ...] = ()
+    """Samples of several owners, of which each step takes equal parts: their files, or
+    :data:`~dither.train.config.WORKER` for each; empty if the task's own are trained on."""
     loaded: TrainingTask | None = field(default=None, compare=False, repr=False)
     """Task itself, if it has been loaded already."""
     samples: Samples | None = field(default=None, compare=False, repr=False)
@@ -215,6 +218,7 @@ class Experiment:
             engine_of=values.get("engine_of"),
             ranks=values.get("ranks"),
             devices=tuple(values.get("devices", ())),
+            data_of=tuple(values.get("data_of", ())),
         )
 
     def choices(self) -> dict[str, Any]:
@@ -224,6 +228,7 @@ class Experiment:
             "task": self.task if source is None else str(replace(source, path=source.path.resolve())),
             "device": self.device,
             **({"devices": list(self.devices)} if self.devices else {}),
+            **({"data_of": list(self.data_of)} if self.data_of else {}),
             "steps": self.steps,
             "log_every": self.log_every,
             "checkpoint_every": self.checkpoint_every,
@@ -265,7 +270,17 @@ class Experiment:
 
         :raises TaskError: if they cannot be used.
         """
-        return self.loaded or load_task(self.task, self.stencil, self.data)
+        task = self.loaded or load_task(self.task, self.stencil, self.data)
+        if not self.data_of or self.distant:
+            return task
+        parts = tuple(read_part(path, task) for path in self.data_of)
+        assert isinstance(task, Task)
+        return replace(task, parts=parts)
+
+    @property
+    def distant(self) -> bool:
+        """Whether the samples that are trained on stay with workers."""
+        return WORKER in self.data_of
 
     def smallest_engine(self) -> EngineConfig:
         """Returns the first of a few presets that the program fits; the largest if none does."""
@@ -358,6 +373,8 @@ class Experiment:
             "--log-every",
             str(self.log_every),
         ]
+        if self.data_of:
+            words += ["--data-of", f"{WORKER}:{len(self.data_of)}" if self.distant else ",".join(self.data_of)]
         if self.stencil is not None:
             words += ["--stencil", self.stencil]
         if self.network is not None:

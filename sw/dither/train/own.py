@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Samples, Scaling, as_inputs, as_labels
+from ..data import Samples, Scaling, as_inputs, as_labels, read_samples
 from ..nn.models import Dense, Layer, Model, TensorTrain
 from ..nn.trains import automatic_factors
 from ..physics import Problem, central, parse_stencil
 from ..recipe import Recipe
+from ..tools.files import AnyPath
 from .equations import PLANE_RECIPE, EquationTask, wave_network
 from .task import Split, Task, TaskError, TrainingTask, stratified
 
@@ -26,6 +27,8 @@ __all__ = [
     "content_digest",
     "equation_task",
     "labelled_task",
+    "part_digest",
+    "read_part",
     "settled",
 ]
 
@@ -132,6 +135,43 @@ def labelled_task(name: str, samples: Samples, where: str = "") -> Task:
     )
 
 
+def read_part(path: AnyPath, task: TrainingTask) -> Split:
+    """Reads the samples of one of several owners, for a task that has samples of its own.
+
+    Inputs are scaled as the task's are, and labels are those of its classes.
+
+    :param path: as :func:`~dither.data.read_samples` takes it; what it holds out is left alone.
+    :raises TaskError: if they cannot be read, or do not go with the task.
+    """
+    if not isinstance(task, Task):
+        raise TaskError(f"{task.name} has no samples that could come from others; leave out the data of others")
+    try:
+        samples = read_samples(path, task.features)
+        if samples.named is None:
+            raise ValueError(f"{path} has samples without labels")
+        labels = samples.named
+        if task.names is not None:
+            place = {name: number for number, name in enumerate(task.names)}
+            unknown = sorted({str(label) for label in labels.tolist() if label not in place})
+            if unknown:
+                raise ValueError(f"{path}: {task.name} has no class {unknown[0]!r}")
+            labels = np.array([place[label] for label in labels.tolist()])
+        if task.scaling.trivial and (largest := float(np.abs(samples.inputs).max())) > 1:
+            raise ValueError(f"{path}: inputs reach {largest:.4g}; scale them to -1 … 1, as {task.name}'s are")
+        part = Split(task.scaling(samples.inputs), labels.astype(np.int64) if labels.dtype.kind in "iub" else labels)
+        replace(task, parts=(part,))  # Checks it.
+    except ValueError as error:
+        raise TaskError(str(error)) from None
+    return part
+
+
+def part_digest(part: Split) -> str:
+    """Returns the first 16 digits of the SHA-256 of an owner's samples."""
+    digest = hashlib.sha256()
+    _digest_split(digest, part)
+    return digest.hexdigest()[:16]
+
+
 def classifier(features: int, classes: int, hidden: Iterable[int] = HIDDEN) -> Model:
     """Returns a network of plain layers with ReLU, its first one a tensor train if it is large."""
     sizes = [features, *hidden]
@@ -192,11 +232,15 @@ def content_digest(task: TrainingTask) -> str:
         digest.update(task.stencil.offsets.tobytes())
         digest.update(problem.sample(np.random.Generator(np.random.Philox(0)), 16).tobytes())
     elif isinstance(task, Task):
-        for split in (task.train, task.test):
-            for values, kind in ((split.inputs, "<f4"), (split.labels, "<i8")):
-                digest.update(f"{values.shape}".encode())
-                digest.update(np.ascontiguousarray(values, kind).tobytes())
+        for split in (task.train, task.test, *task.parts):
+            _digest_split(digest, split)
     return digest.hexdigest()[:16]
+
+
+def _digest_split(digest: Any, split: Split) -> None:
+    for values, kind in ((split.inputs, "<f4"), (split.labels, "<i8")):
+        digest.update(f"{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values, kind).tobytes())
 
 
 def _split(inputs: Values, labels: Values, held_out: float, seed: int, where: str) -> list[tuple[Values, Values]]:

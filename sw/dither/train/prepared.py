@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..arch.config import ARITHMETIC
+from ..arch.device import DeviceError
 from ..compiler import State, formats_to_dict
 from ..data import write_samples
 from ..devices import Status, Waves, board_engine, build_device, is_line, require_device
@@ -20,7 +21,7 @@ from ..nn.network import Network
 from ..runs import RunFolder
 from ..tools.files import AnyPath, write_atomically
 from .activations import activation_ranges
-from .config import CONFIG, config_text
+from .config import CONFIG, WORKER, config_text
 from .describe import describe_memories, describe_plan, versions
 from .experiment import INITIAL, SAMPLES, Experiment, initial_digest
 from .loop import Trainer
@@ -45,6 +46,10 @@ def prepare(experiment: Experiment, waves: Waves | None = None, status: Status =
     """
     if experiment.board is None and is_line(experiment.device):
         return prepare(replace(experiment, board=board_engine(experiment.device)), waves, status)
+    if experiment.distant:
+        raise DeviceError(
+            f"the run trains on data that only its workers have; give --cluster ADDRESS, and the {WORKER}s join it"
+        )
     require_device(experiment.device, waves)
     experiment.require_numerics()
     task = experiment.load()
@@ -136,6 +141,7 @@ class Prepared:
             course=chosen.course,
             stencil=chosen.stencil,
             data=chosen.data,
+            data_of=chosen.data_of,
             network=None if chosen.parameters is None else INITIAL,
         )
 

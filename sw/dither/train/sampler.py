@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..physics import Problem
 
-__all__ = ["Batches", "DataBatches", "PointBatches", "Sampler"]
+__all__ = ["Batches", "DataBatches", "PartBatches", "PointBatches", "Sampler", "part_batches"]
 
 _DOMAIN = 0x73616D706C6572
 """Second key word of the order's generator ("sampler").
@@ -120,3 +121,37 @@ class DataBatches:
         """
         chosen = self.sampler.indices(first, steps)
         return self.inputs[chosen], self.labels[chosen]
+
+
+def part_batches(
+    inputs: NDArray[np.floating[Any]], labels: NDArray[np.int64], parts: int, batch: int, seed: int
+) -> DataBatches:
+    """Returns what one of several owners of data gives to each step: an equal part of its batch.
+
+    :param inputs: the owner's own, shape (samples, features).
+    :param labels: shape (samples,).
+    :param parts: how many owners there are.
+    :param batch: number of samples in a step, of all owners together.
+    :raises ValueError: if that cannot be divided.
+    """
+    if batch % parts:
+        raise ValueError(f"a batch of {batch} samples cannot be divided into {parts} equal parts; give another --batch")
+    return DataBatches(inputs, labels, Sampler(samples=len(inputs), batch=batch // parts, seed=seed))
+
+
+class PartBatches:
+    """Samples of several owners: each step's batch is a part of each, in their order.
+
+    :param parts: what each of them gives, by :func:`part_batches`.
+    """
+
+    def __init__(self, parts: Sequence[DataBatches]) -> None:
+        self.parts = parts
+
+    def take(self, first: int, steps: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """Returns the samples of ``steps`` consecutive steps from step ``first`` on.
+
+        :returns: inputs of shape (steps, batch, features) and labels of shape (steps, batch).
+        """
+        inputs, labels = zip(*(part.take(first, steps) for part in self.parts), strict=True)
+        return np.concatenate(inputs, axis=1), np.concatenate(labels, axis=1)

@@ -15,7 +15,7 @@ from ..data import AS_THEY_ARE, Scaling
 from ..nn.models import Model, Parameters
 from ..recipe import Recipe
 from ..runs.metrics import ACCURACY, Metric, Scores
-from .sampler import Batches, DataBatches, Sampler
+from .sampler import Batches, DataBatches, PartBatches, Sampler, part_batches
 
 if TYPE_CHECKING:
     from .session import Session
@@ -135,12 +135,16 @@ class Task:
     """How samples as they are become those of the splits."""
     names: tuple[Any, ...] | None = None
     """Label that each class has outside, numbers or texts; None if that is the class."""
+    parts: tuple[Split, ...] = ()
+    """Samples of several owners, of which each step takes equal parts instead of :attr:`train`, as
+    :class:`~dither.train.sampler.PartBatches` does; none if there is but one owner."""
     objective: Labelled = field(init=False, repr=False, compare=False)
     """What networks are trained for: one object, so that number formats are found but once for all
     engines."""
 
     def __post_init__(self) -> None:
-        for kind, split in (("training", self.train), ("held-out", self.test)):
+        parts = ((f"part {number}'s", part) for number, part in enumerate(self.parts, 1))
+        for kind, split in (("training", self.train), ("held-out", self.test), *parts):
             self._check(f"{self.name}: {kind}", split)
         if self.train.inputs.shape[1] != self.test.inputs.shape[1]:
             shapes = f"{self.train.inputs.shape[1]} against {self.test.inputs.shape[1]}"
@@ -165,7 +169,7 @@ class Task:
     @property
     def samples(self) -> Mapping[str, int]:
         """Number of samples to ``train`` on and to ``test`` with."""
-        return {"train": len(self.train), "test": len(self.test)}
+        return {"train": sum(map(len, self.parts)) or len(self.train), "test": len(self.test)}
 
     @property
     def range_inputs(self) -> NDArray[np.floating[Any]]:
@@ -182,7 +186,16 @@ class Task:
         return compile(model, self.objective, recipe, engine, parameters)
 
     def batches(self, recipe: Recipe) -> Batches:
-        """Returns the source of each step's samples: passes over the data in random order."""
+        """Returns the source of each step's samples: passes over the data in random order.
+
+        :raises ValueError: if a batch cannot be divided among all parts.
+        """
+        if self.parts:
+            shares = [
+                part_batches(part.inputs, part.labels, len(self.parts), recipe.batch, recipe.seed)
+                for part in self.parts
+            ]
+            return PartBatches(shares)
         sampler = Sampler(samples=len(self.train), batch=recipe.batch, seed=recipe.seed)
         return DataBatches(self.train.inputs, self.train.labels, sampler)
 
