@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -370,45 +369,6 @@ def test_a_killed_device_changes_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_four_boards_on_one_table(tmp_path, monkeypatch):
-    """The tutorial of docs/cluster.md, with its own words."""
-    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
-    port = free_port()
-    monkeypatch.chdir(tmp_path)
-    section = page.split("## Four boards on one table")[1].split("\n## ")[0]
-    run, board, worker = (
-        shlex.split(line.replace("8786", str(port)).replace("/tmp/board1", "BOARD"))
-        for line in section.splitlines()
-        if line.startswith("dither ")
-    )
-    boards = [str(tmp_path / f"board{number}") for number in range(1, 5)]
-    started = [start(each, path) for path in boards for each in (board, worker)]
-    try:
-        main_process = start(run, "")
-        said, _ = main_process.communicate(timeout=1200)
-        assert main_process.returncode == 0, said
-    finally:
-        for process in started:
-            process.kill()
-    found = RunFolder.open(tmp_path / "runs/table")
-    assert sum(device["samples"] for device in found.description["shared"]["devices"]) == 4 * 64
-    assert len(found.description["shared"]["devices"]) >= 2
-    chosen = Experiment.of_task("digits", device="golden", steps=4, log_every=2, recipe={})
-    assert result(found)[:2] == alone(chosen, tmp_path / "alone")[:2]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def start(words: list[str], board: str) -> subprocess.Popen[str]:
-    words = [board if word == "BOARD" else word for word in words[1:]]
-    code = f"import sys; from dither.cli import main; sys.exit(main({words!r}))"
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-@pytest.mark.slow
 def test_machines_of_all_kinds_share_a_run(tmp_path):
     """Golden machine, simulated gateware and a board behind a line, of different geometries."""
     chosen = experiment({"batch": 32, "tile": 16, "probes": 1}, engine=preset("1x8"), steps=3, log_every=1)
@@ -527,7 +487,8 @@ def test_a_worker_that_its_nanny_has_given_up_is_started_again(monkeypatch):
     monkeypatch.setattr("dither.cluster.office._REVIVAL_SECONDS", 1.0)
     office = Office(["golden"], LOOPBACK, None, None)
     try:
-        (nanny,) = office._cluster.workers.values()
+        wait_until(lambda: bool(office.processes()))
+        (nanny,) = office._nannies.values()
         instantiate = nanny.instantiate
 
         async def fail() -> None:
@@ -541,5 +502,26 @@ def test_a_worker_that_its_nanny_has_given_up_is_started_again(monkeypatch):
         while not office.workers().keys() - {before} and time.monotonic() < until:
             time.sleep(0.2)
         assert office.workers().keys() - {before}
+    finally:
+        office.close()
+
+
+def test_a_worker_that_dies_as_it_begins_is_begun_again(monkeypatch):
+    from distributed.nanny import Nanny
+
+    instantiate, failed = Nanny.instantiate, []
+
+    async def fail(self) -> object:
+        if not failed:
+            failed.append(self)
+            raise RuntimeError("the process was killed")
+        return await instantiate(self)
+
+    monkeypatch.setattr(Nanny, "instantiate", fail)
+    office = Office(["golden"], LOOPBACK, None, None)
+    try:
+        wait_until(lambda: bool(office.workers()))
+        assert failed
+        assert list(office.workers().values()) == ["golden#1"]
     finally:
         office.close()

@@ -37,6 +37,8 @@ _SETTINGS = {
     "distributed.worker.memory.terminate": False,
     "distributed.admin.system-monitor.interval": "10s",
 }
+_AGAIN_SECONDS = 0.5
+"""How long it takes until a worker is begun again that died before it was there."""
 _REVIVAL_SECONDS = 20.0
 """How long a nanny may be without its worker before it is told to start one."""
 _PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -74,7 +76,7 @@ class Office:
     def __init__(self, devices: Sequence[str], address: str, tls: Path | None, data: Path | None) -> None:
         scheme, host, port = check_place(address, tls)
         _configure()
-        from distributed import Client, Nanny, Scheduler, SpecCluster
+        from distributed import Client, Scheduler, SpecCluster
 
         secure = security(tls)
         self._seen: dict[str, float] = {}
@@ -86,28 +88,45 @@ class Office:
         # Workers of this computer talk to each other, too, where only those may who may to the run.
         own = {"host": host, "protocol": f"{scheme}://", "security": secure, **_WORKER}
         own["env"] = {DATA_VARIABLE: str(data)} if data else {}
+        self._own, self._nannies, self._starting, self._open = own, dict[str, Any](), dict[str, Any](), True
         try:
             self._cluster = SpecCluster(
                 scheduler={"cls": Scheduler, "options": settings},
-                workers={name: {"cls": Nanny, "options": own} for name in self.own},
                 security=secure,
                 silence_logs=logging.CRITICAL,
             )
         except OSError as error:
             raise DeviceError(f"cannot listen at {address}: {error}; use another port") from None
         self._client = Client(self._cluster, security=secure, set_as_default=False)
+        for name in self.own:
+            self._cluster.loop.add_callback(self._begin, name)
 
     @property
     def address(self) -> str:
         """Where others may join."""
         return str(self._cluster.scheduler_address)
 
+    async def _begin(self, name: str) -> None:
+        """Starts a worker of this computer, again and again if it dies at that."""
+        from distributed import Nanny
+
+        while self._open:
+            nanny = self._starting[name] = Nanny(self.address, name=name, **self._own)
+            try:
+                self._nannies[name] = await nanny
+                return
+            except Exception:
+                await nanny.close()
+                await asyncio.sleep(_AGAIN_SECONDS)
+            finally:
+                self._starting.pop(name, None)
+
     def _revive(self) -> None:
-        """Starts workers of this computer again that died while their nannies started them: nannies
-        give up on those.
+        """Starts workers of this computer again that died while their nannies started them again:
+        nannies give up on those.
         """
         now = time.monotonic()
-        for name, nanny in self._cluster.workers.items():
+        for name, nanny in list(self._nannies.items()):
             if nanny.pid is not None:
                 self._seen[name] = now
             elif now - self._seen.setdefault(name, now) > _REVIVAL_SECONDS:
@@ -121,7 +140,7 @@ class Office:
 
     def processes(self) -> dict[str, int]:
         """Process numbers of the workers of this computer, by their names."""
-        return {str(name): nanny.pid for name, nanny in self._cluster.workers.items() if nanny.pid}
+        return {name: nanny.pid for name, nanny in list(self._nannies.items()) if nanny.pid}
 
     def next(self, seconds: float) -> Any:
         """Returns a task that has come to an end, or None after some seconds without any."""
@@ -142,8 +161,14 @@ class Office:
 
     def close(self) -> None:
         """Ends all workers of this computer, and sends the others away."""
+        self._open = False
+        self._cluster.sync(self._end)
         self._client.close()
         self._cluster.close()
+
+    async def _end(self) -> None:
+        nannies = (*self._nannies.values(), *self._starting.values())
+        await asyncio.gather(*(nanny.close() for nanny in nannies), return_exceptions=True)
 
 
 def serve(
