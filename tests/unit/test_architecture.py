@@ -43,7 +43,7 @@ ALLOWED = {
     "dither.report": "arch compiler link nn recipe runs tools train",
     "dither.baselines": "nn physics pytorch report runs tools train",
     "dither.api": "arch compiler data devices inference nn physics pytorch recipe report runs tools train",
-    "dither.bench": "arch compiler devices golden native nn recipe train",
+    "dither.bench": "arch baselines compiler devices golden native nn recipe train",
     "dither.diagrams": "arch compiler golden train",
     # Many machines: above all that one run needs.
     "dither.cluster": "arch compiler data devices golden link tools train",
