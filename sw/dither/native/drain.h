@@ -25,7 +25,6 @@ class Drain {
         Float8 lowest, highest, floor;
         Int8 half;
         Table table;
-        const float *expanded;
         bool looks_up;
 
         // Writes one output of a group, but for the table: numbers that were rounded down, of any size.
@@ -38,11 +37,6 @@ class Drain {
 
         // Takes an output through the table.
         INLINE void look_up(float *place, unsigned existing, int64_t &clips) const {
-            if (expanded) {  // one number after the other: gathering takes several times as long
-                const Int8 index = integers(load(place)) + half;
-                for (int lane = 0; lane < GROUP; lane++) place[lane] = expanded[index[lane]];
-                return;
-            }
             const Float8 exact = floats(table.at(integers(load(place)) + half));
             const Float8 found = smaller(larger(exact, lowest), highest);
             clips += count(lanes_of(found != exact) & existing);
@@ -62,10 +56,7 @@ class Drain {
         made.floor = all(floor_);
         made.half = Int8{} + half_;
         made.looks_up = table_ >= 0;
-        if (made.looks_up) {
-            made.table = memories.activation_table(table_);
-            made.expanded = memories.expanded(table_);
-        }
+        if (made.looks_up) made.table = memories.activation_table(table_);
         return made;
     }
 

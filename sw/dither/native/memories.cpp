@@ -28,10 +28,10 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
     auto copy = [&](auto &numbers, int width) {
         for (size_t i = 0; i < size; i++) numbers[first + i] = wrapped(values[i], width);
     };
-    auto copy_entries = [&](Entries &entries, bool sign, int width) {
+    auto copy_segments = [&](Array<int64_t> &segments, bool sign, int width) {
         for (int i = 0; i < count; i++) {
-            entries.values[base + i] = sign ? wrapped(values[2 * i], width) : values[2 * i] & ((1 << width) - 1);
-            entries.slopes[base + i] = wrapped(values[2 * i + 1], width);
+            const int64_t value = sign ? wrapped(values[2 * i], width) : values[2 * i] & ((1 << width) - 1);
+            segments[base + i] = segment(value, wrapped(values[2 * i + 1], width));
         }
     };
     switch (kind) {
@@ -46,12 +46,8 @@ void Memories::write(int kind, int base, int count, const int64_t *values) {
             copy(weight, config.width);
             weights_written(base, count);
             break;
-        case memory::ACTIVATION_TABLE: 
-            copy_entries(activation_entries_, true, config.width);
-            for (int number = base >> config.table_bits; number <= (base + count - 1) >> config.table_bits; number++)
-                expand(number);
-            break;
-        case memory::SCALAR_TABLE: copy_entries(scalar_entries_, false, facts::SCALAR_VALUE_BITS); break;
+        case memory::ACTIVATION_TABLE: copy_segments(activation_segments_, true, config.width); break;
+        case memory::SCALAR_TABLE: copy_segments(scalar_segments_, false, facts::SCALAR_VALUE_BITS); break;
     }
 }
 
@@ -69,18 +65,6 @@ void Memories::read(int kind, int base, int count, int64_t *values) {
         case memory::MOMENT1: copy(moment1); break;
         case memory::MOMENT2: copy(moment2); break;
         case memory::WEIGHT: copy(weight); break;
-    }
-}
-
-void Memories::expand(int number) {
-    const Table table = activation_table(number);
-    const int half = 1 << (config.width - 1);
-    Array<float> &outputs = expanded_[number];
-    outputs.resize(2 * half);
-    for (int input = 0; input < 2 * half; input++) {
-        const int output = table.at(input);
-        if (output < -half || output >= half) return outputs.clear();
-        outputs[input] = output;
     }
 }
 

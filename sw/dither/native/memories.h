@@ -28,33 +28,26 @@ struct Aligned {
 template <class Number>
 using Array = std::vector<Number, Aligned<Number>>;
 
-// A table's entries: value and slope of each segment.
+// A function as straight segments.
 struct Table {
-    const int32_t *values, *slopes;
+    const int64_t *segments;  // slope * 2**32 + value, the value's sign cut off
     int fraction_bits;
 
     // The interpolation for unsigned inputs, not yet clipped.
     INLINE Int8 at(Int8 input) const {
-        const Int8 index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
-        const Int8 rise = picked(slopes, index) * fraction + (1 << (fraction_bits - 1));
-        return picked(values, index) + (rise >> fraction_bits);
+        const Int8 fraction = input & ((1 << fraction_bits) - 1);
+        const Long8 found = picked(segments, input >> fraction_bits);
+        const Int8 rise = narrowed(found >> 32) * fraction + (1 << (fraction_bits - 1));
+        return narrowed(found) + (rise >> fraction_bits);
     }
     INLINE int32_t at(int32_t input) const {
-        const int32_t index = input >> fraction_bits, fraction = input & ((1 << fraction_bits) - 1);
-        return values[index] + ((slopes[index] * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
+        const int32_t fraction = input & ((1 << fraction_bits) - 1);
+        const int64_t found = segments[input >> fraction_bits];
+        return int32_t(found) + ((int32_t(found >> 32) * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
     }
 };
 
-// The entries of several tables, one behind the other.
-struct Entries {
-    Array<int32_t> values, slopes;
-
-    explicit Entries(size_t count) : values(count), slopes(count) {}
-    Table table(int number, int table_bits, int input_bits) const {
-        const int first = number << table_bits;
-        return {&values[first], &slopes[first], input_bits - table_bits};
-    }
-};
+inline int64_t segment(int32_t value, int32_t slope) { return int64_t(slope) << 32 | uint32_t(value); }
 
 class Memories {
   public:
@@ -76,9 +69,8 @@ class Memories {
           gradient(master.size()),
           kept(groups * GROUP),
           activation_(size_t(groups) * config.activation_depth * GROUP),
-          activation_entries_(config.activation_tables << config.table_bits),
-          scalar_entries_(3 << config.table_bits),
-          expanded_(config.activation_tables) {}
+          activation_segments_(config.activation_tables << config.table_bits),
+          scalar_segments_(3 << config.table_bits) {}
 
     // All words of a group, eight numbers each.
     float *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
@@ -90,14 +82,11 @@ class Memories {
     }
 
     Table activation_table(int number) const {
-        return activation_entries_.table(number, config.table_bits, config.width);
+        return {&activation_segments_[number << config.table_bits], config.width - config.table_bits};
     }
     Table scalar_table(int number) const {
-        return scalar_entries_.table(number, config.table_bits, facts::SCALAR_INPUT_BITS);
+        return {&scalar_segments_[number << config.table_bits], facts::SCALAR_INPUT_BITS - config.table_bits};
     }
-    // An activation table's output for every input, the most negative one first; null where some
-    // outputs are clipped, which has to be counted.
-    const float *expanded(int number) const { return expanded_[number].empty() ? nullptr : expanded_[number].data(); }
 
     // Words of any memory as integers of its width, [word][slot], as streams carry them.
     void write(int kind, int base, int count, const int64_t *values);
@@ -117,11 +106,8 @@ class Memories {
     uint64_t version(int begin, int end) const;
 
   private:
-    void expand(int number);
-
     Array<float> activation_;
-    Entries activation_entries_, scalar_entries_;
-    std::vector<Array<float>> expanded_;
+    Array<int64_t> activation_segments_, scalar_segments_;  // tables, one behind the other
     std::vector<Written> written_;
     uint64_t version_ = 0;
 };
