@@ -317,3 +317,8 @@ def test_terminal_gets_a_bar() -> None:
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     assert "Usage: dither" in capsys.readouterr().out
+
+
+def test_nothing_asked_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "\nBoards:\n" in capsys.readouterr().out

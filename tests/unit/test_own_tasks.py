@@ -348,7 +348,7 @@ def test_objects_of_programs() -> None:
         ("def f(:", "bad.py", "bad.py failed in line 1: SyntaxError"),
         ("import nowhere", "bad.py", "ModuleNotFoundError: No module named 'nowhere'"),
         ("x = 1", "bad.py", "which task of bad.py? name it"),
-        ("x = 1", "bad.py:x", "bad.py:x is a int"),
+        ("x = 1", "bad.py:x", "bad.py:x is of the type int"),
         ("x = 1", "bad.py:y", "bad.py defines no y"),
         ("def f():\n    return [][1]", "bad.py:f", "bad.py failed in line 2: IndexError"),
         ("def f(a):\n    pass", "bad.py:f", "TypeError"),

@@ -60,6 +60,24 @@ def test_tables(text: str, labels: list[Any], tmp_path: Path) -> None:
     assert found.labels.tolist() == labels
 
 
+def test_a_table_as_pandas_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\ufeff,a,b,species\n0,1,2,red\n1,3,4,blue\n", encoding="utf-8")
+    found = read_samples(tmp_path / "a.csv")
+    assert found.inputs.tolist() == [[1, 2], [3, 4]]
+    assert read_samples(tmp_path / "a.csv", 2).labels is not None
+    with pytest.raises(DataError, match="has 3 columns, but the network takes 4 features"):
+        read_samples(tmp_path / "a.csv", 4)
+
+
+@pytest.mark.parametrize("labels", [np.array(["red", "blue"] * 2), Y > 0], ids=["texts", "truth values"])
+def test_labels_in_archives(labels: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X > 1, y=labels)
+    found = read_samples(tmp_path / "a.npz")
+    assert found.labels is not None
+    assert found.labels.tolist() == labels.tolist()
+    assert found.inputs.tolist() == (X > 1).tolist()
+
+
 def test_a_table_without_labels_where_the_number_of_features_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2,3\n4,5,6\n")
     assert read_samples(tmp_path / "a.csv", 3).labels is None
@@ -121,7 +139,8 @@ def header(shape: str, kind: str = "<f4") -> bytes:
     ("spoil", "said"),
     [
         (lambda path: np.savez(path, x=np.array([{}, []], object), y=Y[:2]), r"type object|type \|O"),
-        (lambda path: np.savez(path, x=X.astype("U8"), y=Y), "type <U8"),
+        (lambda path: np.savez(path, x=X.astype("U8"), y=Y), r"values of type <U8; give plain numbers"),
+        (lambda path: archive(path, header("(1,)", "<U1") + b"\xff" * 4), "x holds what is no text"),
         (lambda path: np.savez(path, x=X + 1j, y=Y), "type complex128"),
         (lambda path: archive(path, header(f"({1 << 40}, 2)")), "bytes"),
         (lambda path: archive(path, header("(2, -1)")), "shape"),
@@ -156,14 +175,15 @@ def test_odd_archives(spoil: Callable[[Path], object], said: str, tmp_path: Path
     [
         (b"", "needs columns"),
         (b"1,2\n3,4,5\n", "column"),
-        (b"a,b\nc,0\n", "could not convert string 'c'"),
+        (b"a,b\nc,0\n", "line 2, column a, holds 'c', which is no number"),
+        (b"1,2,0\n\n3,,1\n", "line 3, column 2, holds '', which is no number"),
         (b"1,2,0\n3,nan,1\n", "1 NaN or infinite values, the first in sample 1"),
         (b"1,2,0.5\n3,4,1\n", "whole numbers"),
         (b"1,2,nan\n3,4,1\n", "NaN"),
         (b"1,2,1e300\n3,4,1\n", "whole numbers"),
         (b"1,2,\n3,4,a\n", "empty label"),
         (b"1,2," + b"a" * 99 + b"\n", "more than 63 characters"),
-        (b"a,b,c\n", "no data"),
+        (b"a,b,c\n", "holds no samples"),
         (b"\xff\xfe\x00,\x00", "no text"),
         (b'1,"' + b"2" * 200_000 + b'",0\n', "no text|larger"),
         (b"1,2,0\n" * (1 << 15), "larger than"),
@@ -200,6 +220,9 @@ def test_arrays_of_programs() -> None:
         as_inputs(np.array([[None]], object), "x")
     with pytest.raises(DataError, match="type complex128"):
         as_labels(np.array([1j]), "y", 1)
+    with pytest.raises(DataError, match="type object"):
+        as_labels(np.array(["a", None], object), "y", 2)
+    assert as_labels(np.array(["a", "b"], object), "y", 2).dtype.kind == "U"
 
 
 def test_one_scaling_for_features_alike() -> None:

@@ -82,13 +82,15 @@ def cli() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code.
 
-    :param arguments: the words behind ``dither``; by default those of the process.
+    :param arguments: the words behind ``dither``; by default those of the process. Without any,
+        the help is shown.
     :returns: 0 done, 1 runs differ or a file is out of date, 2 unusable input, 70 a fault of this
         software, 130 interrupted, 141 output that nobody reads.
     """
     spell_out()
     try:
-        code = cli.main(arguments, prog_name="dither", standalone_mode=False)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = cli.main(words or ["--help"], prog_name="dither", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit:
         # So click ends where nobody reads any more; nothing else here ends by itself.

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "y", "species")
 """Names of a table's column of labels; without one of them, it is the last column."""
 _META = "dither"
 _CHARACTERS = 64
+_ENCODING = "utf-8-sig"
+"""Encoding of a table: UTF-8, with a byte order mark or without."""
 _IDX = re.compile(r"(?P<set>.*?)[-_.]?(?P<kind>images|labels)[-_.]idx\d-ubyte(\.gz)?")
 
 
@@ -68,7 +70,7 @@ def as_inputs(values: ArrayLike, where: str, features: int | None = None) -> NDA
     """
     found = np.asarray(values)
     if found.dtype.kind not in "iufb":
-        raise DataError(f"{where} holds values of type {found.dtype}; give plain numbers")
+        raise DataError(f"{where} holds values of type {found.dtype}; give plain numbers: x.astype(float)")
     if found.ndim < 2 or not found.size:
         raise DataError(f"{where} must have the shape (samples, features), neither 0, not {found.shape}")
     found = found.reshape(len(found), -1)
@@ -89,6 +91,8 @@ def as_labels(values: ArrayLike, where: str, samples: int) -> NDArray[Any]:
     :raises DataError: if they are neither, or not one a sample.
     """
     found = np.asarray(values)
+    if found.dtype.kind == "O" and all(isinstance(value, str) for value in found.flat):
+        found = found.astype(str)  # So pandas has texts.
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.ndim == 2:
@@ -183,9 +187,10 @@ def _idx(path: Path, found: Mapping[tuple[bool, str], str], held_out: bool, feat
 
 def _archive(path: Path, features: int | None) -> Samples:
     try:
-        arrays = read_archive(path)
+        arrays = read_archive(path, "iufbU")
     except ValueError as error:
-        raise DataError(f"cannot read {path}: {error}; np.savez(path, x=…, y=…) writes what fits") from None
+        advice = "np.savez(path, x=x.astype(float), y=y.astype(str)) writes what fits"
+        raise DataError(f"cannot read {path}: {error}; {advice}") from None
 
     def first(names: tuple[str, ...]) -> tuple[str, NDArray[Any]] | None:
         lower = {name.lower(): name for name in arrays}
@@ -221,7 +226,7 @@ def _table(path: Path, features: int | None) -> Samples:
     if path.stat().st_size > LARGEST:
         raise DataError(f"{path} is larger than {LARGEST >> 20} MiB; put its numbers into an .npz file")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with _opened(path) as file:
             rows = csv.reader(file)
             first = next(rows, [])
             odd = next((rows.line_num for row in rows if row and len(row) != len(first)), None)
@@ -231,16 +236,18 @@ def _table(path: Path, features: int | None) -> Samples:
         raise DataError(f"{path} has {len(first)} columns in its first line, but not in line {odd}")
     cells = [cell.strip() for cell in first]
     named = not all(_number(cell) for cell in cells[:-1] or cells)
-    labelled = features is None or len(cells) != features
     names = [cell.lower() for cell in cells] if named else []
+    # What pandas calls an index: a first column without a name that numbers the samples.
+    columns = list(range(1 if names[:1] == [""] else 0, len(cells)))
+    labelled = features is None or len(columns) != features
     column = next((names.index(name) for name in LABEL_COLUMNS if name in names), len(cells) - 1)
-    if features is not None and len(cells) not in (features, features + 1):
+    if features is not None and len(columns) not in (features, features + 1):
         raise DataError(
-            f"{path} has {len(cells)} columns, but the network takes {features} features, with labels or without"
+            f"{path} has {len(columns)} columns, but the network takes {features} features, with labels or without"
         )
-    if len(cells) < 1 + labelled:
+    if len(columns) < 1 + labelled:
         raise DataError(f"{path} needs columns of numbers and a last one of labels, separated by commas")
-    inputs = [number for number in range(len(cells)) if not labelled or number != column]
+    inputs = [number for number in columns if not labelled or number != column]
     values = as_inputs(_columns(path, named, inputs, np.dtype(np.float64)), str(path), features)
     if not labelled:
         return Samples(values)
@@ -262,10 +269,29 @@ def _columns(path: Path, named: bool, columns: list[int], kind: np.dtype[Any]) -
             warnings.simplefilter("error")  # "input contained no data"
             return np.loadtxt(
                 path, kind, comments=None, delimiter=",", skiprows=int(named), usecols=columns, ndmin=2,
-                encoding="utf-8", quotechar='"',
+                encoding=_ENCODING, quotechar='"',
             )  # fmt: skip
-    except (ValueError, IndexError, UserWarning) as error:
-        raise DataError(f"{path}: {str(error).split(';')[0].rstrip('.')}") from None
+    except UserWarning:
+        raise DataError(f"{path} holds no samples") from None
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path}: {_odd_cell(path, named, columns) or str(error).split(';')[0].rstrip('.')}") from None
+
+
+def _odd_cell(path: Path, named: bool, columns: list[int]) -> str | None:
+    """What is wrong with the first cell that should be a number and is none; None without such."""
+    with _opened(path) as file:
+        rows = csv.reader(file)
+        names = next(rows) if named else []
+        for row in filter(None, rows):
+            for column in columns:
+                if not _number(row[column]):
+                    where = f"line {rows.line_num}, column {names[column].strip() if named else column + 1}"
+                    return f"{where}, holds {row[column]!r}, which is no number; mend it, or leave the column out"
+    return None
+
+
+def _opened(path: Path) -> TextIO:
+    return path.open(newline="", encoding=_ENCODING)
 
 
 def _number(text: str) -> bool:

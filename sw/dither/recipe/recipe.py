@@ -164,7 +164,10 @@ class Recipe:
         :raises ValueError: if ``tile`` is no multiple of the engine's lanes.
         """
         if self.tile % engine.lanes:
-            raise ValueError(f"tile ({self.tile} samples) must be a multiple of the engine's {engine.lanes} lanes")
+            raise ValueError(
+                f"tile ({self.tile} samples) must be a multiple of the engine's {engine.lanes} lanes; choose another "
+                "tile, or an engine with other lanes"
+            )
 
     def by_layer(self, layers: int) -> list[tuple[str, int]]:
         """Estimator and number of probes of each layer.

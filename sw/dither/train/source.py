@@ -149,7 +149,8 @@ def _task_of(source: Source, names: dict[str, Any], stencil: str | None) -> Task
     except Exception as error:
         raise _failure(source.path, error) from None
     if not isinstance(found, (Task, EquationTask)):
-        raise TaskError(f"{source} is a {type(found).__name__}; a task is a Task, an EquationTask or a Problem")
+        kind = type(found).__name__
+        raise TaskError(f"{source} is of the type {kind}; a task is a Task, an EquationTask or a Problem")
     if stencil is not None and isinstance(found, Task):
         raise TaskError(f"{source} is no differential equation; leave the stencil out")
     return found
