@@ -79,6 +79,7 @@ def adapt(app: Any, name: str, source: list[str]) -> None:
     for page, file in OUTSIDE.items():
         text = re.sub(rf"\]\((\.\./)?{file}", f"]({page}.md", text)
     text = re.sub(r"\]\(([\w-]+)/\)", r"](\1/result.json)", text)  # folders are no pages
+    text = re.sub(r"(\.svg\))$", r"\1{.wide}", text, flags=re.MULTILINE)  # their labels stay legible
     source[0] = re.sub(r'^<a id="([\w-]+)"></a>$', r"(\1)=", text, flags=re.MULTILINE)
 
 

@@ -74,6 +74,7 @@ def test_labels_in_archives(labels: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X > 1, y=labels)
     found = read_samples(tmp_path / "a.npz")
     assert found.labels is not None
+    assert found.labels.dtype.kind in "iU"
     assert found.labels.tolist() == labels.tolist()
     assert found.inputs.tolist() == (X > 1).tolist()
 

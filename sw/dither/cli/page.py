@@ -30,7 +30,8 @@ def _options(command: click.Command, context: click.Context) -> list[str]:
         # What a line of help says of an option has the defaults in it too.
         record = parameter.get_help_record(context)
         rows.append(f"| `{_cell(parameter.opts[0] + metavar)}` | {_cell(_prose(record[1] if record else ''))} |")
-    return ["| option | means |\n| --- | --- |\n" + "\n".join(rows)] if rows else []
+    table = "| option | means |\n| --- | --- |\n" + "\n".join(rows)
+    return [f":::{{container}} options\n{table}\n:::"] if rows else []
 
 
 def _text(help: str) -> list[str]:

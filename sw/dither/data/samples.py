@@ -86,7 +86,7 @@ def as_inputs(values: ArrayLike, where: str, features: int | None = None) -> NDA
 def as_labels(values: ArrayLike, where: str, samples: int) -> NDArray[Any]:
     """Returns labels as a vector of whole numbers or texts, shape (samples,).
 
-    :param values: shape (samples,) or (samples, 1).
+    :param values: shape (samples,) or (samples, 1); truth values become 0 and 1.
     :param where: name for messages.
     :raises DataError: if they are neither, or not one a sample.
     """
@@ -104,7 +104,7 @@ def as_labels(values: ArrayLike, where: str, samples: int) -> NDArray[Any]:
         raise DataError(f"{where} holds {what}; classes are whole numbers or texts: y.astype(int)")
     if found.dtype.kind not in "iubU":
         raise DataError(f"{where} holds values of type {found.dtype}; classes are whole numbers or texts")
-    return found
+    return found.astype(np.int64) if found.dtype.kind == "b" else found
 
 
 def read_samples(path: AnyPath, features: int | None = None) -> Samples:

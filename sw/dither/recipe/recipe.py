@@ -249,7 +249,8 @@ class Recipe:
         :raises ValueError: on unknown fields, an unknown rule or values out of range.
         """
         if unknown := sorted(set(values) - set(cls.__dataclass_fields__)):
-            raise ValueError(f"unknown recipe fields: {', '.join(unknown)}")
+            known = ", ".join(cls.__dataclass_fields__)
+            raise ValueError(f"unknown recipe fields: {', '.join(unknown)}; known: {known}")
         fields = dict(values)
         if isinstance(rule := fields.get("rule"), str):
             if rule.upper() not in Rule.__members__:
