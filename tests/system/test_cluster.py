@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -26,14 +27,17 @@ from dither.arch.device import DeviceError
 from dither.arch.isa import Memory
 from dither.arch.isa.assembler import Assembler
 from dither.arch.streams import Expect, Segment
+from dither.cluster.messages import seal, unseal
 from dither.cluster.office import Office
 from dither.cluster.places import LOOPBACK
 from dither.cluster.scale import Line, Network, shared_step
 from dither.cluster.session import prepare_shared
 from dither.compiler import Command, Compiled, Exchange, SharedCommands, State
+from dither.data import DATA_VARIABLE
 from dither.devices import build_device
 from dither.link import measure
 from dither.link.driver import LinkDevice
+from dither.report.records import load_record, recorded_experiment
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment
 from dither.train.prepared import Prepared, prepare
@@ -101,27 +105,72 @@ def test_two_devices_give_the_bits_of_one(tmp_path, name, recipe):
     assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
 
 
+class Evil:
+    """What would leave a trace if anybody unpickled it."""
+
+    trace: Path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.trace,)
+
+
+def attacks(key: bytes, random: np.random.Generator) -> dict[str, Callable[[bytes], object]]:
+    """What somebody could make of an answer on its way; most of them, who has the key."""
+
+    def flipped(message: bytes) -> bytes:
+        place = int(random.integers(len(message)))
+        return message[:place] + bytes([message[place] ^ int(random.integers(1, 256))]) + message[place + 1 :]
+
+    def sealed(by: bytes = key, name: str = "numbers", kind: str = "i6", change=lambda numbers: numbers, **said):
+        def made(message: bytes) -> bytes:
+            head, arrays = unseal(key, message, {})
+            return seal(by, head | said, {name: (kind, change(arrays["numbers"]))})
+
+        return made
+
+    return {
+        "flipped": flipped,
+        "cut off": lambda message: message[: len(message) // 2],
+        "giant": lambda message: message + bytes(1 << 26),
+        "pickled": lambda message: pickle.dumps(Evil()),
+        "no bytes": lambda message: {"numbers": 0},
+        "nothing": lambda message: b"",
+        "another key": sealed(by=bytes(32), change=lambda numbers: numbers + 1),
+        "another run": sealed(run="0" * 16),
+        "another step": sealed(step=10**6),
+        "another question": sealed(asks=[10**9]),
+        "other pieces": sealed(pieces=[[0, 1]]),
+        "no pieces": sealed(pieces=[[]]),
+        "another shape": sealed(change=lambda numbers: numbers[:-1]),
+        "an endless shape": sealed(change=lambda numbers: np.zeros((0, 1 << 40), np.int64)),
+        "floats": sealed(kind="f8", change=lambda numbers: numbers.astype(float)),
+        "another name": sealed(name="master.0.core0"),
+    }
+
+
 @pytest.mark.slow
-def test_altered_answers_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.1)
-    chosen = experiment(MIRROR, steps=6)
+def test_no_message_changes_a_parameter_but_the_right_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("dither.cluster.crew._RETRY_SECONDS", 0.05)
+    Evil.trace = tmp_path / "trace"
+    chosen = experiment(MIRROR, steps=16, log_every=4)
     said: list[str] = []
     prepared = shared(chosen, "golden", "golden", said=said)
-    crew, random, altered = prepared.session.crew, np.random.default_rng(1), []
+    crew, random = prepared.session.crew, np.random.default_rng(1)
+    known, done = attacks(crew.key, random), []
     fetch = crew._fetch
 
     def disturbed(peer, job):
         message = fetch(peer, job)
-        if job.kind == "share" and isinstance(message, bytes) and random.random() < 0.4:
-            place = int(random.integers(len(message)))
-            altered.append(place)
-            return message[:place] + bytes([message[place] ^ int(random.integers(1, 256))]) + message[place + 1 :]
-        return message
+        if job.kind != "share" or not isinstance(message, bytes) or random.random() < 0.4:
+            return message
+        done.append(list(known)[len(done) % len(known)])
+        return known[done[-1]](message)
 
     monkeypatch.setattr(crew, "_fetch", disturbed)
     assert finish(prepared, tmp_path / "shared") == alone(chosen, tmp_path / "alone")
-    assert altered
-    assert sum("refused" in text for text in said) == len(altered)
+    assert set(done) == set(known)
+    assert not Evil.trace.exists()
+    assert "refused" in " ".join(said)
 
 
 @pytest.mark.slow
@@ -366,6 +415,29 @@ def test_a_killed_device_changes_nothing(tmp_path):
     killer.over.set()
     assert killer.killed
     assert found == alone(chosen, tmp_path / "alone")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DATA_VARIABLE not in os.environ, reason=f"{DATA_VARIABLE} does not name MNIST's folder")
+@pytest.mark.parametrize("name", ["mnist-tensorwise", "mnist-mirror"])
+def test_mnist_has_the_bits_of_its_record_on_any_number_of_workers(tmp_path, name):
+    """Digests at every step: those of one device, and the first ones those of the record."""
+    record = load_record(Path(__file__).parents[2] / "docs/results" / name)
+    chosen = replace(recorded_experiment(record), steps=12, log_every=1, checkpoint_every=6)
+    wanted = alone(chosen, tmp_path / "alone")
+    for workers in (1, 2, 4, 8):
+        folder = tmp_path / str(workers)
+        begun = time.monotonic()
+        assert finish(shared(chosen, *["golden"] * workers), folder) == wanted
+        run = RunFolder.open(folder)
+        assert [row.digest for row in run.curve()][1:3] == record["first_digests"]
+        told = run.description["shared"]
+        sent, received = (sum(each[way] for each in told["devices"]) for way in ("sent", "received"))
+        print(
+            f"{name}, {workers} workers, {told['exchange']}: {told['payloads'][told['exchange']]:,} bytes a step "
+            f"(float {told['float']:,}), in all {sent:,} sent and {received:,} received; "
+            f"{time.monotonic() - begun:.0f} s"
+        )
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,15 @@ def test_what_is_no_message_is_refused(said):
 def test_a_sealed_message_of_another_form_is_refused():
     with pytest.raises(MessageError, match="ask must be"):
         unseal(KEY, message(), {"run": str, "ask": str})
+
+
+def test_impossible_shapes_are_refused():
+    sent = seal(KEY, {}, {"numbers": ("i4", np.zeros((0, 5), np.int64))})
+    for shape in (b"[0, 9223372036854775807]", b"[" + b"0, " * 99 + b"0]", b"[99999999999999999999]"):
+        content = sent[:-32].replace(b"[0, 5]", shape)
+        content = (len(content) - 4).to_bytes(4, "little") + content[4:]
+        with pytest.raises(MessageError):
+            unseal(KEY, content + hmac.digest(KEY, content, "sha256"), {})
 
 
 @given(st.lists(st.integers(-(2**47), 2**47 - 1)))
@@ -206,6 +216,7 @@ def test_what_is_no_address_is_refused(address):
         (["--devices", "golden,gold"], "unknown device 'gold'"),
         (["--devices", "/dev/ttyUSB0,/dev/ttyUSB0"], "twice"),
         (["--tls", "certificates"], "--devices"),
+        (["--dashboard"], "--dashboard is for steps that devices share"),
         (["--data-of", "worker"], "how many workers"),
         (["--data-of", "worker:2"], "give --cluster"),
         (["--data-of", "worker:2,a.npz"], "not both"),
@@ -236,6 +247,18 @@ def test_missing_certificates_are_named(capsys, tmp_path):
     words = ["train", "digits", "--devices", "golden", "--cluster", "tls://127.0.0.1:0", "--tls", str(tmp_path)]
     assert main(words) == 2
     assert "ca.pem is missing" in capsys.readouterr().err
+
+
+def test_a_dashboard_needs_its_package(capsys, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="install distributed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "sweep.toml").write_text('task = "digits"\nsteps = 2\n[vary]\nseed = [1]\n')
+    for words in (["train", "digits", "--devices", "golden"], ["sweep", "sweep.toml"]):
+        assert main([*words, "--dashboard"]) == 2
+        said = capsys.readouterr().err
+        assert "pip install bokeh" in said
+        assert said.count("\n") == 1
 
 
 def test_dask_is_not_imported_before_it_is_needed():

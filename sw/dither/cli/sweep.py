@@ -16,6 +16,7 @@ from rich.text import Text
 from ..sweep.plan import Plan, SweepError
 from . import INTERRUPTED
 from .progress import LINE_SECONDS, interruptions
+from .values import DASHBOARD
 
 __all__ = ["sweep"]
 
@@ -50,9 +51,10 @@ A file:
     show_default="one for each processor",
     help="Processes that train; results do not depend on it.",
 )
+@click.option("--dashboard", is_flag=True, help=DASHBOARD)
 @click.option("--best", is_flag=True, help="Print the commands of the best compromises, and do nothing else.")
 @click.pass_context
-def sweep(context: click.Context, file: Path, out: Path | None, workers: int, best: bool) -> None:
+def sweep(context: click.Context, file: Path, out: Path | None, workers: int, dashboard: bool, best: bool) -> None:
     """Try the designs and recipes that FILE describes, and find the best compromises.
 
     What does not fit an engine, or is trained as another trial that costs less, is never trained;
@@ -70,7 +72,8 @@ def sweep(context: click.Context, file: Path, out: Path | None, workers: int, be
 
         console = Console(soft_wrap=True, highlight=False)
         with interruptions(ENDING) as interrupted, _Display(console) as display:
-            course = Sweep(plan, folder, workers, display.show, lambda: bool(interrupted))
+            tell = (lambda page: console.print(f"dashboard: {page}")) if dashboard else None
+            course = Sweep(plan, folder, workers, display.show, lambda: bool(interrupted), tell)
             finished = course.run()
             page = write_page(course)
     except SweepError as error:

@@ -30,7 +30,7 @@ from .answers import Answer, answering
 from .boards import BOARD
 from .group import refusals
 from .progress import Display, interruptions, telling
-from .values import DATA_OF, DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
+from .values import DASHBOARD, DATA_OF, DEVICE, DEVICES, ENGINE, ESTIMATOR, PROBES, TASK, WAVES
 
 __all__ = ["RECIPE", "fresh", "train"]
 
@@ -51,7 +51,7 @@ _CONFIGURED = (
     "then",
 )
 """Options that stand in a configuration file under the same name."""
-_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "as_json", "junit")
+_RESUMED = ("resume", "task", "steps", "data", "device", "devices", "cluster", "tls", "dashboard", "as_json", "junit")
 """Options that go together with --resume; everything else stands in the run's run.json."""
 
 
@@ -106,6 +106,7 @@ Examples:
     metavar="FOLDER",
     help="Certificates of the cluster: ca.pem, cert.pem, key.pem; only with them may others than this computer join.",
 )
+@click.option("--dashboard", is_flag=True, help=f"With --devices or --cluster: {DASHBOARD}")
 @click.option(
     "--engine",
     type=ENGINE,
@@ -294,8 +295,9 @@ def _prepared(
     run: RunFolder | None,
 ) -> Prepared:
     if not experiment.devices and options["cluster"] is None:
-        if options["tls"] is not None:
-            raise click.UsageError("--tls is for steps that devices share; give --devices or --cluster, too")
+        if options["tls"] is not None or options["dashboard"]:
+            name = "--dashboard" if options["tls"] is None else "--tls"
+            raise click.UsageError(f"{name} is for steps that devices share; give --devices or --cluster, too")
         return prepare(experiment, options["waves"], status)
     if options["waves"] is not None:
         raise click.UsageError("--waves shows the commands of one device; use --device rtl, without --devices")
@@ -307,6 +309,7 @@ def _prepared(
         experiment,
         address=options["cluster"] or LOOPBACK,
         tls=options["tls"],
+        dashboard=options["dashboard"],
         known={int(part): said for part, said in shared.get("data", {}).items()},
         status=status,
         say=lambda text: console.print(escape(text), highlight=False),

@@ -220,6 +220,8 @@ class DataOfType(click.ParamType[tuple[str, ...]]):
 
 DEVICE = DeviceType()
 """Type of options whose value is a device."""
+DASHBOARD = "Show Dask's pages about itself to this computer, where the package bokeh is installed."
+"""Help of options that want them."""
 DATA_OF = DataOfType()
 """Type of options whose value says who has the data."""
 DEVICES = DevicesType()

@@ -153,6 +153,7 @@ class Crew:
         address: str,
         tls: Path | None = None,
         data: Path | None = None,
+        dashboard: bool = False,
     ) -> None:
         self.key = secrets.token_bytes(32)
         self.run = secrets.token_hex(8)
@@ -173,7 +174,7 @@ class Crew:
         self._alone_since: float | None = None
         self._told = False
         self._complaints: dict[str, str] = {}
-        self.office = Office(devices, address, tls, data)
+        self.office = Office(devices, address, tls, data, dashboard)
 
     # Who is there
 

@@ -78,7 +78,10 @@ def unseal(key: bytes, message: object, form: Mapping[str, Any]) -> tuple[dict[s
         size = math.prod(each["shape"]) * _TYPES[each["type"]]
         if behind + size > len(content):
             raise MessageError(f"{each['name']} is cut off")
-        arrays[each["name"]] = _decode(each["type"], content[behind : behind + size]).reshape(each["shape"])
+        try:
+            arrays[each["name"]] = _decode(each["type"], content[behind : behind + size]).reshape(each["shape"])
+        except (ValueError, OverflowError):
+            raise MessageError(f"{each['name']} is of an impossible shape") from None
         behind += size
     if behind != len(content):
         raise MessageError("there are bytes behind its arrays")

@@ -8,6 +8,7 @@ and again by their nannies if they die; others come by ``dither worker``.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import os
 import queue
@@ -43,6 +44,8 @@ _REVIVAL_SECONDS = 20.0
 """How long a nanny may be without its worker before it is told to start one."""
 _PAGES = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 """Dask's pages about itself: none, and what remains of them can be reached from here alone."""
+_DASHBOARD = {"dashboard": True, "dashboard_address": "127.0.0.1:8787"}
+"""The same where somebody wants to see them."""
 _WORKER = {
     # One thread for the device, one that adds up what others have found meanwhile.
     "nthreads": 2,
@@ -70,12 +73,17 @@ class Office:
     :param address: where others may join.
     :param tls: folder of certificates, if any.
     :param data: folder of data for the workers of this computer.
+    :param dashboard: whether Dask shows pages about itself, to this computer alone.
     :raises DeviceError: if the address is refused or cannot be had, or Dask is not installed.
     """
 
-    def __init__(self, devices: Sequence[str], address: str, tls: Path | None, data: Path | None) -> None:
+    def __init__(
+        self, devices: Sequence[str], address: str, tls: Path | None, data: Path | None, dashboard: bool = False
+    ) -> None:
         scheme, host, port = check_place(address, tls)
         _configure()
+        if dashboard and importlib.util.find_spec("bokeh") is None:
+            raise DeviceError("Dask's dashboard needs Bokeh; install it: pip install bokeh, or leave --dashboard out")
         from distributed import Client, Scheduler, SpecCluster
 
         secure = security(tls)
@@ -84,7 +92,8 @@ class Office:
         """Names of the workers of this computer, whether they are alive or not."""
         self.events: queue.Queue[Any] = queue.Queue()
         """Tasks that have come to an end, one way or another."""
-        settings = {"host": host, "port": port, "protocol": f"{scheme}://", "security": secure, **_PAGES}
+        settings = {"host": host, "port": port, "protocol": f"{scheme}://", "security": secure}
+        settings |= _DASHBOARD if dashboard else _PAGES
         # Workers of this computer talk to each other, too, where only those may who may to the run.
         own = {"host": host, "protocol": f"{scheme}://", "security": secure, **_WORKER}
         own["env"] = {DATA_VARIABLE: str(data)} if data else {}
@@ -105,6 +114,12 @@ class Office:
     def address(self) -> str:
         """Where others may join."""
         return str(self._cluster.scheduler_address)
+
+    @property
+    def dashboard(self) -> str | None:
+        """Where Dask's pages about itself are; None if nobody wants them."""
+        port = self._cluster.scheduler.services.get("dashboard")
+        return None if port is None else f"http://127.0.0.1:{port.port}/status"
 
     async def _begin(self, name: str) -> None:
         """Starts a worker of this computer, again and again if it dies at that."""

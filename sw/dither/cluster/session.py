@@ -159,6 +159,7 @@ def prepare_shared(
     address: str = LOOPBACK,
     tls: Path | None = None,
     known: Mapping[int, Mapping[str, Any]] | None = None,
+    dashboard: bool = False,
     status: Status = lambda text: None,
     say: Callable[[str], None] = print,
 ) -> Prepared:
@@ -168,6 +169,7 @@ def prepare_shared(
     :param tls: folder of certificates; without it, only devices of this computer may.
     :param known: of a run that goes on: what it has said of data that only workers have, by the
         number of the part; see :attr:`~dither.cluster.crew.Crew.data`.
+    :param dashboard: whether Dask shows pages about itself, to this computer alone.
     :param status: called with what is going on before it takes long.
     :param say: called with what people should know: devices that come, go or fail.
     :raises DeviceError: if a device cannot be used, or the address is refused.
@@ -216,9 +218,12 @@ def prepare_shared(
             address=address,
             tls=tls,
             data=experiment.data,
+            dashboard=dashboard,
         )
 
     session = SharedSession(build_device(experiment.device, experiment.machine), own.sharing(chosen), reported, crew())
+    if dashboard:
+        say(f"dashboard: {session.crew.office.dashboard}")
     try:
         status("waiting for the devices to get ready")
         session.crew.gather()

@@ -82,6 +82,8 @@ class Sweep:
     report: Callable[[Standing], None]
     stop: Callable[[], bool]
     """Asked now and then; True ends the sweep early."""
+    dashboard: Callable[[str], None] | None = None
+    """Told where Dask's pages about itself are; there are none if None."""
     trials: list[Trial] = field(default_factory=list)
     metric: Metric = field(init=False)
     _costs: dict[str, Cost] = field(default_factory=dict)
@@ -101,8 +103,10 @@ class Sweep:
         except OSError as error:
             raise SweepError(f"cannot write to {self.folder}: {error.strerror}; choose another --out") from None
         self._load_costs()
-        office = Office(["golden"] * self.workers, LOOPBACK, None, self.plan.data)
+        office = Office(["golden"] * self.workers, LOOPBACK, None, self.plan.data, self.dashboard is not None)
         try:
+            if self.dashboard is not None:
+                self.dashboard(str(office.dashboard))
             while asked := search.ask():
                 generation = self._assess(office, asked)
                 if generation is None:
