@@ -247,6 +247,10 @@ def test_missing_certificates_are_named(capsys, tmp_path):
     words = ["train", "digits", "--devices", "golden", "--cluster", "tls://127.0.0.1:0", "--tls", str(tmp_path)]
     assert main(words) == 2
     assert "ca.pem is missing" in capsys.readouterr().err
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("no certificate")
+    assert main(words) == 2
+    assert "the certificates cannot be used" in capsys.readouterr().err
 
 
 def test_a_dashboard_needs_its_package(capsys, tmp_path, monkeypatch):

@@ -57,6 +57,8 @@ _WORKER = {
 
 
 def _configure() -> None:
+    # Workers' processes read this as they begin: what Dask has to say is nothing for people.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     try:
         import dask
         import distributed
@@ -104,8 +106,8 @@ class Office:
                 security=secure,
                 silence_logs=logging.CRITICAL,
             )
-        except OSError as error:
-            raise DeviceError(f"cannot listen at {address}: {error}; use another port") from None
+        except (OSError, RuntimeError) as error:
+            raise DeviceError(f"cannot listen at {address}: {_cause(error)}; use another port") from None
         self._client = Client(self._cluster, security=secure, set_as_default=False)
         for name in self.own:
             self._cluster.loop.add_callback(self._begin, name)
@@ -207,11 +209,25 @@ def serve(
         own = {"protocol": f"{scheme}://", "security": secure, "env": dict(environment), **_WORKER}
         if scheme == "tcp":
             own["host"] = host
-        async with Nanny(f"{scheme}://{host}:{port}", name=name, **own) as nanny:
+        nanny = Nanny(f"{scheme}://{host}:{port}", name=name, **own)
+        try:
+            await nanny
+        except Exception as error:
+            await nanny.close()
+            raise DeviceError(f"cannot join the run at {address}: {_cause(error)}") from None
+        async with nanny:
             say(f"{device} belongs to the run at {address} (Ctrl-C takes it away)")
             await nanny.finished()
+        say(f"the run at {address} is over, or gone")
 
     asyncio.run(work())
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(getattr(error, "strerror", None) or error)
 
 
 async def _reachable(host: str, port: int, wait: Callable[[], None]) -> None:

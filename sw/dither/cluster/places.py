@@ -8,6 +8,7 @@ authority has signed before a byte is read: there are no strangers then.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _loopback(host: str) -> bool:
 def security(tls: Path | None) -> Any:
     """Returns what Dask needs to know of certificates; nothing without any.
 
-    :raises DeviceError: if a file is missing.
+    :raises DeviceError: if a file is missing, or holds nothing of the kind.
     """
     from distributed import Security
 
@@ -66,6 +67,11 @@ def security(tls: Path | None) -> Any:
         if not (tls / name).is_file():
             raise DeviceError(f"{tls / name} is missing; a folder of certificates holds {', '.join(TLS_FILES)}")
     ca, cert, key = (str(tls / name) for name in TLS_FILES)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        context.load_cert_chain(cert, key)
+    except OSError as error:
+        raise DeviceError(f"{tls}: the certificates cannot be used: {error}; make new ones") from None
     ends = {
         f"tls_{end}_{kind}": path
         for end in ("scheduler", "worker", "client")
