@@ -86,7 +86,7 @@ def _found(board: Board, place: Path) -> tuple[Path, Path]:
 
 def _report(path: Path) -> dict[str, Any]:
     try:
-        report = json.loads(path.read_text())
+        report = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise BoardError(f"{path} is no report of a build: {error}") from None
     if complaint := misfit(report, _FORM):
@@ -103,7 +103,7 @@ def _listed(path: Path) -> dict[str, str]:
     """Returns the digests of a list by file name; none if there is no list."""
     if not path.is_file():
         return {}
-    lines = (line.split(maxsplit=1) for line in path.read_text().splitlines())
+    lines = (line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines())
     return {words[1].lstrip("*"): words[0] for words in lines if len(words) == 2}
 
 

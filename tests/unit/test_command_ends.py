@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dither.arch.config import PRESETS
 from dither.arch.device import DeviceError
 from dither.cli import main
 from dither.cli.commands import BROKEN, COMMANDS
@@ -108,6 +109,24 @@ def test_terminals_of_ascii_are_enough(arguments):
     assert done.stdout.isascii()
     if arguments == ["boards"]:
         assert "8x16" in done.stdout
+
+
+def test_files_are_read_alike_everywhere():
+    done = said("fit", "digits", "--engine", "2x16", PYTHONUTF8="0", LC_ALL="C", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+def test_a_board_s_link_is_looked_at_before_anything_is_compiled(tmp_path, capsys):
+    for link in (tmp_path, tmp_path / "no" / "board"):
+        assert main(["virtual-board", "--engine", "1x8", "--link", str(link)]) == 2
+        assert "give a new name in a folder" in line(capsys)
+
+
+def test_narrow_terminals_cut_no_digest(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["info"]) == 0
+    assert PRESETS["1x8"].digest() in capsys.readouterr().out
 
 
 def test_help_has_sections(capsys):

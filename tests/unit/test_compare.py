@@ -96,11 +96,12 @@ def test_no_common_step_and_corrupt_history_are_refused(tmp_path: Path) -> None:
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     recipe, engine = {"seed": 1, "rate": 0.5, "probes": [4, 16]}, {"rows": 2, "lanes": 16, "width": 18}
-    common = {"recipe": recipe, "engine": engine, "numerics": {"width": 18, "formats": {"w": "Q1.2"}}}
+    common = {"recipe": recipe, "engine": engine, "log_every": 1, "numerics": {"width": 18, "formats": {"w": "Q1.2"}}}
     a = make(tmp_path / "a", [0], **common)
     other = {
         "recipe": recipe | {"seed": 2, "probes": 1},
         "engine": engine | {"rows": 1},
+        "log_every": 2,
         "numerics": {"width": 16, "formats": {"w": "Q9.2"}},
     }
     b = make(tmp_path / "b", [0], **other)
@@ -109,5 +110,6 @@ def test_settings_that_differ_are_named(tmp_path: Path) -> None:
         "width 18 against 16",
         "seed 1 against 2",
         "probes 4,16 against 1",
+        "log_every 1 against 2",
         "engine 2×16 against 1×16",
     )

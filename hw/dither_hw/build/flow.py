@@ -123,8 +123,8 @@ def build(
                 "this time": round(time.monotonic() - begun, 1),
             },
         }
-        (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-        (draft / "report.html").write_text(render_page(report, best.cells(), design.flow.dies))
+        (draft / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        (draft / "report.html").write_text(render_page(report, best.cells(), design.flow.dies), "utf-8")
     return BuildResult(out, out / bitstream.name, report, tuple(found))
 
 

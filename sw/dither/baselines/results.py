@@ -84,7 +84,7 @@ def write_result(path: AnyPath, result: Result, command: str) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         for file, text in texts.items():
-            (path / file).write_text(text)
+            (path / file).write_text(text, "utf-8")
         save_figure(learning_curves([(title, result.rows)], result.metric), path / "curve.svg")
         result.network.save(path / "network.npz")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -46,7 +47,7 @@ def info(answer: Answer) -> None:
         answer.case(tool, skipped=None if good else what)
     if answer.as_json:
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(shutil.get_terminal_size().columns, 80))
     engines = Table(
         "engine", "multipliers", "bits", "activations", "parameters", "program", "digest", box=None, pad_edge=False
     )
@@ -90,7 +91,7 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
     """
     texts = {out / name: make() for name, make in {**PAGES, **DIAGRAMS}.items()}
     if check:
-        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text("utf-8") != text]
         for page in texts:
             click.echo(f"{page}: {'out of date; run: dither docs' if page in stale else 'up to date'}")
         context.exit(1 if stale else 0)

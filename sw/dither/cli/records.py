@@ -178,7 +178,7 @@ def results(context: click.Context, folder: Path, check: bool, yardsticks: Path 
 
     texts = {folder / "README.md": render_results(folder), folder / recorded.FILE: recorded.summary(folder)}
     if check:
-        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text() != text]
+        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text("utf-8") != text]
         for page in texts:
             click.echo(f"{page}: {f'out of date; run: dither results {folder}' if page in stale else 'up to date'}")
         context.exit(1 if stale else 0)

@@ -319,9 +319,7 @@ def _prepared(
 def fresh(options: dict[str, Any]) -> Experiment:
     """Returns the experiment that the options of a new run ask for."""
     if options["task"] is None:
-        raise click.UsageError(
-            f"which task? dither train TASK, with TASK one of: {', '.join(task_names())}; or {FORMS}"
-        )
+        raise click.UsageError(f"which task? give one of: {', '.join(task_names())}; or {FORMS}")
     device, engine, board = options["device"], options["engine"], options["board"]
     if board is not None:
         if engine is not None:

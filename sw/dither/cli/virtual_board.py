@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -149,6 +150,8 @@ def virtual_board(
     console = Console(soft_wrap=True)
     if placed is not None and (board is None or engine or baud or clock or netlist):
         raise click.UsageError("--placed: a build has its own engine, clock and baud rate; it takes --board alone")
+    if link is not None and ((link.exists() and not link.is_symlink()) or not os.access(link.parent, os.W_OK)):
+        raise click.UsageError(f"cannot make the link {link}; give a new name in a folder that can be written to")
     chosen = _choose(board, engine, baud, clock, netlist=netlist)
     if placed is not None and board is not None:
         text = _part("dither_sim.placed").emit_placed(
@@ -158,13 +161,13 @@ def virtual_board(
         chosen.options.pop("memory", None)
     simulator = _part("dither_sim.board")
     try:
-        with console.status("") as status:
+        with telling(Console(stderr=True), "compiling") as tell:
             machine = simulator.VirtualBoard(
                 chosen.config,
                 link=link,
                 netlist=netlist,
                 waves=waves,
-                on_status=lambda text: status.update(escape(text)),
+                on_status=tell,
                 **chosen.options,
             )
     except ValueError as error:

@@ -63,7 +63,7 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
 
     def build(directory: Path) -> None:
         on_status("compiling the native machine (kept for the next time)")
-        (directory / "facts.h").write_text(header())
+        (directory / "facts.h").write_text(header(), "utf-8")
         compile_all(directory, sources, [*_FLAGS, f"-I{directory}"])
         objects = sorted(directory.glob("*.o"))
         link(directory, _NAME, objects)
@@ -75,7 +75,7 @@ def library(on_status: Callable[[str], None]) -> ctypes.CDLL:
 
 @cache
 def _key(folder: Path) -> str:
-    texts = {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.suffix in (".cpp", ".h")}
+    texts = {path.name: path.read_text("utf-8") for path in sorted(folder.iterdir()) if path.suffix in (".cpp", ".h")}
     return digest(texts, header(), _FLAGS, LINK, toolchain.compiler_identity())
 
 

@@ -38,7 +38,7 @@ def render(
 
 def style_sheet() -> str:
     """Returns the one style sheet, with the colours of kinds as ``--c0`` and so on."""
-    text = files(_OWN).joinpath("style.css").read_text()
+    text = files(_OWN).joinpath("style.css").read_text("utf-8")
     for place, colors in (("/* kinds */", KINDS), ("/* kinds, dark */", KINDS_DARK)):
         text = text.replace(place, " ".join(f"--c{number}: {color};" for number, color in enumerate(colors)))
     return text

@@ -282,7 +282,7 @@ def load_record(folder: AnyPath) -> dict[str, Any]:
     """
     file = Path(folder) / "result.json"
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
+        content: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{folder} holds no recorded result: {error}") from None
     if trouble := misfit(content, _FORM):

@@ -161,7 +161,7 @@ def at_cost(curve: Sequence[Point], cost: int, of: str = "forwards") -> Point | 
 def _curve(folder: Path) -> tuple[Point, ...]:
     file = folder / "curve.csv"
     try:
-        with file.open(newline="") as lines:
+        with file.open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
         name = next((name for name in (ACCURACY.name, RELATIVE_L2.name) if rows and name in rows[0]), "")
         return tuple(
@@ -193,7 +193,7 @@ def load_records(folder: AnyPath) -> list[Record]:
             if not file.resolve().is_relative_to(folder.resolve()):
                 raise RunError(f"{file} is a link that leads out of {folder}; put a copy there instead")
         try:
-            text = note.read_text().strip() if note.is_file() else ""
+            text = note.read_text("utf-8").strip() if note.is_file() else ""
         except (OSError, ValueError) as error:
             raise RunError(f"{note} cannot be read: {error}") from None
         record = Record(path.name, load_record(path), _curve(path), text)

@@ -43,7 +43,7 @@ class Yardstick:
 
 @cache
 def _all() -> tuple[Yardstick, ...]:
-    return tuple(Yardstick(**each) for each in json.loads(files(__package__).joinpath(FILE).read_text()))
+    return tuple(Yardstick(**each) for each in json.loads(files(__package__).joinpath(FILE).read_text("utf-8")))
 
 
 def yardstick(description: Mapping[str, Any], metric: Metric) -> Yardstick | None:

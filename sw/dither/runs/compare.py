@@ -22,6 +22,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "numerics": ("loss_frac", "formats", "gradient_shifts"),
     "recipe": (),
     "phases": (),
+    "log_every": (),
     "stencil": (),
     "initial": (),
     "engine": (),

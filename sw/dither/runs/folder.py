@@ -141,7 +141,7 @@ class RunFolder:
     def _read(cls, path: Path) -> Self:
         file = path / "run.json"
         try:
-            description = json.loads(file.read_text())
+            description = json.loads(file.read_text("utf-8"))
         except FileNotFoundError:
             raise RunError(f"{path} is not a run folder: it has no run.json") from None
         except (OSError, ValueError, RecursionError) as error:

@@ -98,7 +98,7 @@ class FolderLock:
     def holder(self) -> str:
         """Who writes the folder, for people."""
         try:
-            content = json.loads(self.path.read_text())
+            content = json.loads(self.path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
             content = None
         if misfit(content, _HOLDER):

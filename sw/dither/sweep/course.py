@@ -126,7 +126,7 @@ class Sweep:
 
     def _load_costs(self) -> None:
         try:
-            for line in (self.folder / _COSTS).read_text().splitlines():
+            for line in (self.folder / _COSTS).read_text("utf-8").splitlines():
                 key, said = json.loads(line)
                 self._costs[key] = Cost(**said)
         except FileNotFoundError:
@@ -378,7 +378,7 @@ def load_rows(folder: AnyPath) -> list[dict[str, str]]:
     :raises SweepError: if there is none.
     """
     try:
-        with open(Path(folder) / TABLE, newline="") as file:
+        with open(Path(folder) / TABLE, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except OSError:
         raise SweepError(f"{folder} holds no {TABLE}; let the sweep make its first trials") from None

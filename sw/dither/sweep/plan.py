@@ -173,7 +173,7 @@ class Plan:
         :raises SweepError: if it cannot be read or makes no sense.
         """
         try:
-            text = Path(path).read_text()
+            text = Path(path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SweepError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
         try:

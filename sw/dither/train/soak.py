@@ -174,4 +174,4 @@ def _attempt(
 
 def _result(folder: Path) -> tuple[str, bytes]:
     """Returns the bits that a run left behind: curve and history."""
-    return (folder / "curve.csv").read_text(), (folder / "history").read_bytes()
+    return (folder / "curve.csv").read_text("utf-8"), (folder / "history").read_bytes()

@@ -22,7 +22,7 @@ def _packages(root: str) -> Iterator[tuple[str, str]]:
     for folder in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(folder).rglob("__init__.py")):
             name = ".".join([root, *path.parent.relative_to(folder).parts])
-            text = ast.get_docstring(ast.parse(path.read_text())) or ""
+            text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             yield f"`{name}`", " ".join(inspect.cleandoc(text).split("\n\n")[0].split())
 
 
