@@ -433,3 +433,23 @@ def test_choices_with_owners_make_the_same_experiment(tmp_path):
         chosen = replace(Experiment.of_task("digits", device="golden", recipe={}), data_of=data_of)
         assert Experiment.of_choices(chosen.choices(), None) == chosen
         assert f"--data-of {'worker:2' if data_of != files else ','.join(files)}" in chosen.command()
+
+
+def test_a_run_of_several_owners_goes_on_with_the_same_data_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owned(tmp_path / "a.npz", 40)
+    owned(tmp_path / "b.npz", 70)
+    words = ["train", "digits", "--data-of", "a.npz,b.npz", "--batch", "32", "--tile", "16", "--probes", "1"]
+    assert main([*words, "--steps", "4", "--log-every", "2", "--out", "whole"]) == 0
+    assert main([*words, "--steps", "2", "--log-every", "2", "--out", "run"]) == 0
+    monkeypatch.chdir("/")
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "4"]) == 0
+    assert main(["compare", str(tmp_path / "whole"), str(tmp_path / "run"), "--no-plot"]) == 0
+    assert main(["train", str(tmp_path / "run" / "run.toml"), "--steps", "4", "--out", str(tmp_path / "again")]) == 0
+    assert main(["compare", str(tmp_path / "whole"), str(tmp_path / "again"), "--no-plot"]) == 0
+    capsys.readouterr()
+    assert main(["record", str(tmp_path / "run"), str(tmp_path / "record"), "--title", "x", "--group", "sweep"]) == 2
+    assert "data of several owners" in capsys.readouterr().err
+    owned(tmp_path / "b.npz", 71)
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "6"]) == 2
+    assert "data of owners have changed" in capsys.readouterr().err

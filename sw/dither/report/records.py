@@ -160,6 +160,7 @@ def _record(run: RunFolder, folder: Path, title: str, group: str, data: AnyPath 
     description, rows = run.description, run.curve()
     run.require(bool(rows) and rows[-1].step == experiment.steps, "is not finished; resume it first")
     run.require(experiment.parameters is None, "began with parameters from a file, which a record does not hold")
+    run.require(not experiment.data_of, "trains on data of several owners, which a record does not hold")
     run.require(not run.description.get("source"), "trains a task of one's own, which a record does not hold")
     first = first_digests(experiment)
     logged = {row.step: row.digest for row in rows}

@@ -26,12 +26,12 @@ from ..recipe.phases import Phase, parse_phases, phase_text
 from ..runs import RunError, RunFolder
 from ..tools.files import AnyPath
 from .config import CONFIG, WORKER
-from .own import classifier, classifier_recipe, content_digest, read_part
+from .own import classifier, classifier_recipe, content_digest, part_digest, read_part
 from .source import Source
 from .task import Task, TaskError, TrainingTask
 from .tasks import load_task, task_names
 
-__all__ = ["INITIAL", "SAMPLES", "Experiment", "initial_digest", "roomy"]
+__all__ = ["INITIAL", "SAMPLES", "Experiment", "initial_digest", "owners_of", "roomy"]
 
 INITIAL = "initial.npz"
 """Name of the file, in a run folder, that holds the initial parameters that a run was given."""
@@ -185,7 +185,7 @@ class Experiment:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{run.path / 'run.json'} does not describe a run: {error}") from None
-        return replace(
+        found = replace(
             found,
             steps=steps or found.steps,
             data=None if data is None else Path(data),
@@ -193,6 +193,12 @@ class Experiment:
             devices=() if device else found.devices,
             loaded=loaded,
         )
+        if (owners := run.description.get("owners")) and owners != owners_of(found.load()):
+            raise TaskError(
+                f"data of owners have changed since {run.path} began ({', '.join(found.data_of)}); train them in a "
+                "new run"
+            )
+        return found
 
     @classmethod
     def of_choices(cls, values: Mapping[str, Any], parameters: Parameters | None) -> Experiment:
@@ -228,7 +234,7 @@ class Experiment:
             "task": self.task if source is None else str(replace(source, path=source.path.resolve())),
             "device": self.device,
             **({"devices": list(self.devices)} if self.devices else {}),
-            **({"data_of": list(self.data_of)} if self.data_of else {}),
+            **({"data_of": [_absolute(each) for each in self.data_of]} if self.data_of else {}),
             "steps": self.steps,
             "log_every": self.log_every,
             "checkpoint_every": self.checkpoint_every,
@@ -392,6 +398,15 @@ class Experiment:
         for before, phase in itertools.pairwise(self.course):
             words += ["--then", phase_text(before, phase)]
         return shlex.join(words)
+
+
+def owners_of(task: TrainingTask) -> list[str]:
+    """Returns a digest of each owner's samples, where a task has samples of several owners."""
+    return [part_digest(part) for part in task.parts] if isinstance(task, Task) else []
+
+
+def _absolute(owner: str) -> str:
+    return owner if owner == WORKER else str(Path(owner).resolve())
 
 
 def roomy(engine: EngineConfig, lanes: int) -> EngineConfig:

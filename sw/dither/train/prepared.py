@@ -23,7 +23,7 @@ from ..tools.files import AnyPath, write_atomically
 from .activations import activation_ranges
 from .config import CONFIG, WORKER, config_text
 from .describe import describe_memories, describe_plan, versions
-from .experiment import INITIAL, SAMPLES, Experiment, initial_digest
+from .experiment import INITIAL, SAMPLES, Experiment, initial_digest, owners_of
 from .loop import Trainer
 from .own import content_digest
 from .sampler import DataBatches
@@ -93,6 +93,7 @@ class Prepared:
             **chosen.choices(),
             "task": chosen.name,
             "source": self.source,
+            **({"owners": owners} if (owners := owners_of(self.task)) else {}),
             "board": self.board,
             "seed": chosen.recipe.seed,
             "engine_digest": chosen.engine.digest(),
