@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dither.cli import main
 from dither.golden import GoldenMachine
 from dither.runs import CurveRow
+from dither.runs.lock import FolderLock
 from dither.runs.metrics import ACCURACY
 from dither.sweep.analysis import dominates, front, importance
 from dither.sweep.course import Sweep, load_rows
@@ -75,6 +76,17 @@ def test_bad_files_are_refused_in_one_line(tmp_path, capsys, text, complaint):
     assert complaint in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path, capsys):
+    plan(tmp_path)
+    (tmp_path / "out").mkdir()
+    lock = FolderLock(tmp_path / "out")
+    assert lock.take()
+    assert main(["sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "is in use: process" in said
+    assert said.count("\n") == 1
 
 
 def test_missing_files_and_folders_are_refused(tmp_path, capsys):

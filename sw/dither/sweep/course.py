@@ -22,6 +22,7 @@ from ..arch.device import DeviceError
 from ..cluster.office import Office
 from ..cluster.places import LOOPBACK
 from ..runs import RunError, RunFolder
+from ..runs.lock import FolderLock
 from ..runs.metrics import Metric
 from ..tools import files
 from ..tools.files import AnyPath
@@ -98,10 +99,14 @@ class Sweep:
         """
         self.metric = load_task(self.plan.task, None, self.plan.data).metric
         search = search_of(self.plan)
+        lock = FolderLock(self.folder)
         try:
             files.make_folders(self.folder / "runs")
+            alone = lock.take()
         except OSError as error:
             raise SweepError(f"cannot write to {self.folder}: {error.strerror}; choose another --out") from None
+        if not alone:
+            raise SweepError(f"{self.folder} is in use: {lock.holder}; end that first, or wait for it")
         self._load_costs()
         office = Office(["golden"] * self.workers, LOOPBACK, None, self.plan.data, self.dashboard is not None)
         try:
@@ -121,6 +126,7 @@ class Sweep:
             return True
         finally:
             office.close()
+            lock.release()
 
     # Costs
 
