@@ -37,6 +37,7 @@ from dither.data import DATA_VARIABLE
 from dither.devices import build_device
 from dither.link import measure
 from dither.link.driver import LinkDevice
+from dither.report import write_report
 from dither.report.records import load_record, recorded_experiment
 from dither.runs import RunFolder
 from dither.train.experiment import Experiment
@@ -307,7 +308,9 @@ def test_data_stay_with_their_owners(tmp_path, monkeypatch, recipe):
     assert found == alone(replace(chosen, data_of=files), tmp_path / "alone")
     assert found != alone(chosen, tmp_path / "other")
 
-    data = RunFolder.open(tmp_path / "shared").description["shared"]["data"]
+    run = RunFolder.open(tmp_path / "shared")
+    assert "300 samples in part 1, " in write_report(run).read_text()
+    data = run.description["shared"]["data"]
     assert [data[part]["samples"] for part in "12"] == [300, 1100]
     # All that the run has heard, from whomever: no sample is in it, in no type that it could have.
     everything = b"".join(heard)
