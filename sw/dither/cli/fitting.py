@@ -15,6 +15,7 @@ from ..train.experiment import Experiment
 from .answers import Answer
 from .boards import BOARD
 from .group import refusals
+from .progress import telling
 
 __all__ = ["show"]
 
@@ -33,22 +34,24 @@ def show(experiment: Experiment, board_name: str | None, answer: Answer) -> int:
         task = experiment.load()
         status.update("compiling")
         found = examine(experiment, task, board)
-        if not found.fits:
-            near = suggestions(
-                found, task, tuple(plain_options(experiment.command())), lambda text: status.update(escape(text))
-            )
+    if not answer.as_json:
+        _print(console, found)
+    if not found.fits:
+        with refusals(), telling(status_console, "") as tell:
+            tell("looking for what fits in its place, which may take minutes; Ctrl-C ends that")
+            near = suggestions(found, task, tuple(plain_options(experiment.command())), tell)
     others = [{"kind": each.kind, "command": each.command, **each.finding.to_dict()} for each in near]
     answer.values = found.to_dict() | {"nearest": others}
     lacking = found.refusal or ", ".join(
         f"{use.what}: {use.needed} of {use.there}" for use in found.uses if not use.fits
     )
     answer.case(f"{experiment.task} fits {_place(found)}", failure=None if found.fits else lacking)
-    if not answer.as_json:
-        _print(console, found, near)
+    if not answer.as_json and not found.fits:
+        _print_near(console, found, near)
     return 0 if found.fits else 1
 
 
-def _print(console: Console, found: Finding, near: list[Suggestion]) -> None:
+def _print(console: Console, found: Finding) -> None:
     verdict = "[bold green]fits[/]" if found.fits else "[bold red]does not fit[/]"
     console.print(f"{escape(found.experiment.task)} on {escape(_place(found))}: {verdict}")
     if found.uses:
@@ -57,6 +60,9 @@ def _print(console: Console, found: Finding, near: list[Suggestion]) -> None:
         console.print(f"  {escape(found.refusal)}")
     for line in _times(found):
         console.print(f"  {escape(line)}")
+
+
+def _print_near(console: Console, found: Finding, near: list[Suggestion]) -> None:
     for each in near:
         console.print(f"\n{_KINDS[each.kind]}\n  [bold]{escape(each.command)}[/]")
         for line in _times(each.finding):
@@ -64,7 +70,7 @@ def _print(console: Console, found: Finding, near: list[Suggestion]) -> None:
         if found.phases[0].step_cycles and each.finding.phases[0].step_cycles and each.kind != "board":
             ratio = each.finding.phases[0].step_cycles / found.phases[0].step_cycles
             console.print(f"  {ratio:.2g} times the cycles a step of what was asked for")
-    if not found.fits and not near:
+    if not near:
         console.print("\nnothing near it fits: no recorded recipe, no smaller ranks, no board of dither boards")
 
 

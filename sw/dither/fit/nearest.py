@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..arch.config import engine_name
-from ..boards import boards
+from ..boards import Board, boards
 from ..nn.layers import TensorTrain
 from ..nn.models import Model, with_ranks
 from ..recipe import ESTIMATORS, Recipe
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask
-from .assess import UNITS
-from .finding import Finding, examine
+from .assess import UNITS, Assessment, fitting
+from .finding import Finding, compiler_of, examine
 from .recorded import known_results
 
 __all__ = ["Suggestion", "suggestions"]
@@ -69,14 +69,24 @@ def suggestions(
         if number == _MOST:
             break
         status(f"trying {' '.join(words)}")
-        trial = examine(experiment, task, found.board)
-        if trial.fits:
+        if (trial := _fitting(experiment, task, found.board)) is not None:
             results.append(Suggestion("changed", trial, (*options, *words)))
             break
     status("looking for a board that holds it as it is")
     if (board := _board(found, task, options)) is not None:
         results.append(board)
     return results
+
+
+def _fitting(trial: Experiment, task: TrainingTask, board: Board | None) -> Finding | None:
+    """Returns what was found about a training that fits; None, soon, for one that does not."""
+    phases = list[Assessment]()
+    for number in range(len(trial.course)):
+        phase = fitting(compiler_of(trial, task, number), trial.engine)
+        if phase is None or not phase.fits:
+            return None
+        phases.append(phase)
+    return examine(trial, task, board, tuple(phases))
 
 
 def _recorded(found: Finding, task: TrainingTask) -> Suggestion | None:
@@ -88,8 +98,7 @@ def _recorded(found: Finding, task: TrainingTask) -> Suggestion | None:
         recipe = each.phases[0].recipe
         phases = each.phases if len(each.phases) > 1 else ()
         trial = replace(asked, model=each.model, recipe=recipe, phases=phases, steps=each.steps, parameters=None)
-        result = examine(trial, task, found.board)
-        if result.fits:
+        if (result := _fitting(trial, task, found.board)) is not None:
             return Suggestion("recorded", result, each.options)
     return None
 
@@ -155,7 +164,6 @@ def _board(found: Finding, task: TrainingTask, options: tuple[str, ...]) -> Sugg
         if board.engine in tried or any(not getattr(board.engine, parameter) for parameter in lacking):
             continue
         tried.append(board.engine)
-        result = examine(replace(asked, engine=board.engine), task, board)
-        if result.fits:
+        if (result := _fitting(replace(asked, engine=board.engine), task, board)) is not None:
             return Suggestion("board", result, options)
     return None
