@@ -143,3 +143,10 @@ def test_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["fits"] is True
     assert set(told) == documented("fit")
     assert list(cases("fit.xml").values()) == [None]
+
+
+@pytest.mark.parametrize("arguments", [["train", "digits", "--stepz", "4"], ["build", "--board", "nope"], ["tarin"]])
+def test_what_never_began_answers_too(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"dither: {json.loads(said.out)['error']}"[:60])

@@ -139,8 +139,8 @@ def _plain(value: Any) -> Any:
 def answering(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command ``--json`` and ``--junit``; it takes an :class:`Answer` named ``answer``.
 
-    What ends the command before its time, an error or Ctrl-C, becomes a case with that error, and
-    the only key ``error`` of the JSON object.
+    What ends the command before its time, an error or Ctrl-C, becomes a case with that error. The
+    JSON object then has the only key ``error``; :func:`dither.cli.commands.run` prints it.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,8 +161,8 @@ def answering(command: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
                 raise
             except (Exception, KeyboardInterrupt) as error:
                 text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-                answer.values = {"error": text or "interrupted"}
                 answer.case(command, error=text or "interrupted")
+                answer.as_json = False  # What ends all commands says it, also if they never began.
                 raise
             finally:
                 answer.close()

@@ -7,6 +7,7 @@ compiler.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import sys
@@ -88,35 +89,39 @@ def run(arguments: Sequence[str] | None = None) -> int:
         software, 130 interrupted, 141 output that nobody reads.
     """
     spell_out()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+
+    def refused(message: str, code: int = UNUSABLE) -> int:
+        complain(message)
+        if "--json" in words:
+            print(json.dumps({"error": message}, ensure_ascii=False))
+        return code
+
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
         code = cli.main(words or ["--help"], prog_name="dither", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit:
         # So click ends where nobody reads any more; nothing else here ends by itself.
         return _unread()
     except click.exceptions.Abort:
-        complain("interrupted")
-        return INTERRUPTED
+        return refused("interrupted", INTERRUPTED)
     except click.ClickException as error:
-        complain(error.format_message())
-        return UNUSABLE
+        return refused(error.format_message())
     except _user_errors() as error:
-        complain(str(error))
-        return UNUSABLE
+        return refused(str(error))
     except BrokenPipeError:
         return _unread()
     except OSError as error:
         # A name comes from people, and so does a disk that is full; anything else is a fault.
         if error.strerror is None or (error.filename is None and error.errno not in _FULL):
-            return _broken()
-        complain(f"cannot use {error.filename or 'the disk'}: {error.strerror}")
-        return UNUSABLE
+            return refused(_fault(words), BROKEN)
+        return refused(f"cannot use {error.filename or 'the disk'}: {error.strerror}")
     except MemoryError as error:
-        complain(f"out of memory ({error}); use a smaller model, batch or tile" if str(error) else "out of memory")
-        return UNUSABLE
+        return refused(
+            f"out of memory ({error}); use a smaller model, batch or tile" if str(error) else "out of memory"
+        )
     except Exception:
-        return _broken()
+        return refused(_fault(words), BROKEN)
     return code if isinstance(code, int) else 0
 
 
@@ -135,15 +140,13 @@ def _user_errors() -> tuple[type[Exception], ...]:
     return TaskError, RunError, CheckpointError, DeviceError, CacheError
 
 
-def _broken() -> int:
-    """Says that something has happened that should not, with the traceback for who mends it."""
+def _fault(words: Sequence[str]) -> str:
+    """Prints the traceback of what should not have happened, and returns a message about it."""
     traceback.print_exc()
-    words = " ".join(sys.argv[1:])
-    complain(
+    return (
         f"this is a fault of dither, not yours (exit code {BROKEN}); please report it with the lines above, the "
-        f"command (dither {words}) and what dither info says"
+        f"command (dither {' '.join(words)}) and what dither info says"
     )
-    return BROKEN
 
 
 def _unread() -> int:
