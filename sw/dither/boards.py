@@ -44,8 +44,8 @@ __all__ = [
     "load_board",
 ]
 
-MAX_BAUD = 3_000_000
-"""Highest baud rate, in bits a second, that USB bridges of common boards can do."""
+MAX_BAUD = 12_000_000
+"""Highest baud rate, in bits a second, that USB bridges of common boards can do: FTDI's FT2232H."""
 _RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
 PLATFORM_PACKAGE = "amaranth_boards"
 """The Python package that boards' platforms are taken from."""

@@ -231,7 +231,7 @@ class Bench:
         spread = 1 << int(numbers.integers(1, config.width))
         activation = numbers.integers(-spread, spread, (config.activation_depth, lanes))
         activation += numbers.integers(-limit, limit, (1, lanes)) // 2
-        if random.random() < 0.1:
+        if random.random() < 0.3:
             activation = numbers.choice([-limit, limit - 1], activation.shape)
         np.clip(activation, -limit, limit - 1, out=activation)
         odd = numbers.choice([-limit, -1, count, limit - 1], lanes)

@@ -104,6 +104,7 @@ def test_longest_requests(input_bytes: int) -> None:
     ("clock_hz", "baud"),
     [
         (25_000_000, 2_999_999),
+        (100_000_000, 12_000_000),
         pytest.param(24_000_000, 3_000_000, marks=pytest.mark.slow),
         pytest.param(1_000_000, 9_600, marks=pytest.mark.slow),
     ],

@@ -96,7 +96,7 @@ def test_presets(tmp_path: Path) -> None:
         ("hz = 80_000_000", "hz = 80e6", "clock.hz: must be an integer, not 80000000.0"),
         ("hz = 80_000_000", "hz = 80", "clock.hz: must be from 1000000 to 400000000, not 80"),
         ("hz = 80_000_000", 'hz = 80_000_000\npll = "none"', "clock.pll: must be pad or core, not 'none'"),
-        ("baud = 3_000_000", "baud = 12_000_000", "uart.baud: must be from 9600 to 3000000, not 12000000"),
+        ("baud = 3_000_000", "baud = 12_000_001", "uart.baud: must be from 9600 to 12000000, not 12000001"),
         ("baud = 3_000_000", "baud = true", "uart.baud: must be an integer, not True"),
         ("baud = 3_000_000", 'baud = 9600\nrx = "A1"', "uart.tx: is missing: pins come in pairs"),
         ("baud = 3_000_000", "baud = 9600\nattributes = {A = 1}", "uart.attributes: must be texts, not {'A': 1}"),

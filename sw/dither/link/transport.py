@@ -16,7 +16,7 @@ from ..arch.device import DeviceError
 
 __all__ = ["DEFAULT_BAUDS", "Port", "SerialTransport", "Transport", "serial_ports"]
 
-DEFAULT_BAUDS = (3_000_000, 1_000_000, 2_000_000, 115_200)
+DEFAULT_BAUDS = (3_000_000, 12_000_000, 8_000_000, 1_000_000, 2_000_000, 115_200)
 """Baud rates that boards may have, tried in this order where none is given."""
 _BRIDGES = {
     0x0403: "FTDI",

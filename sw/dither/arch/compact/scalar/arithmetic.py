@@ -2,8 +2,7 @@
 lookups.
 
 Numbers of several words stand in registers, lowest word first. There is one return address, so no
-subroutine calls another; a lookup, which needs two products, is called in three parts. None of them
-takes a time that depends on data.
+subroutine calls another. None of them takes a time that depends on data.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from ...config import EngineConfig
 from .assembler import CLIP, NONE, SH, STATE, STATE_NEXT, A, Assembler, P, Place, Q, Register
 from .machine import Flag, When
 
-__all__ = ["ZEROS", "Arithmetic", "arithmetic", "copy", "copy_sign", "lookup", "subroutines"]
+__all__ = ["WORD", "ZEROS", "Arithmetic", "arithmetic", "copy", "copy_sign", "lookup", "subroutines"]
 
 ZEROS = 32
 """What ``normalise`` begins to count leading zeros from."""
-_TOP = 0x8000
+WORD = 16
+"""Bits of a word."""
 _ONES = 0xFFFF
 
 
@@ -80,10 +80,9 @@ def copy_sign(code: Assembler, target: Place, source: Place) -> None:
 
 
 def lookup(code: Assembler, table: int) -> None:
-    """Calls the parts of the lookup in the table that begins at word ``table``: ``point`` to y."""
+    """Calls the lookup in the table that begins at word ``table``: ``point`` to y."""
     code.load(Q, table)
-    for part in ("lookup", "lookup rise", "lookup end"):
-        code.call(part)
+    code.call("lookup")
 
 
 def _shift(code: Assembler, regs: Arithmetic) -> None:
@@ -156,12 +155,18 @@ def _saturate(code: Assembler, regs: Arithmetic) -> None:
 
 def _normalise(code: Assembler, regs: Arithmetic) -> None:
     """``normalise``: n, 33 bits unsigned and not zero, shifted left until it is 1 and 32 bits of
-    fraction, by as many bits as ``zeros`` says, less ZEROS."""
+    fraction, by as many bits as ``zeros`` says, less ZEROS: a word first, if that is possible."""
     n, zeros, counter = regs.n, regs.zeros, regs.scratch[0]
     code.label("normalise")
-    code.load(Q, ZEROS)
-    code.load(counter, Q)
-    code.load(zeros, Q)
+    copy(code, zeros, ZEROS)
+    code.load(SH, 15)
+    code.load(A, n[2])
+    code.funnel(NONE, n[1], flag=Flag.ZERO)
+    copy(code, n[2], n[1], When.F)
+    copy(code, n[1], n[0], When.F)
+    copy(code, n[0], 0, When.F)
+    copy(code, zeros, ZEROS + 16, When.F)
+    copy(code, counter, 16)
     with code.repeat(counter):
         code.load(NONE, n[2], flag=Flag.ZERO)
         code.inc(zeros, zeros, When.F)  # leaves no carry for what comes
@@ -171,60 +176,58 @@ def _normalise(code: Assembler, regs: Arithmetic) -> None:
 
 
 def _lookup(code: Assembler, config: EngineConfig, regs: Arithmetic) -> None:
-    """``lookup``, ``lookup rise``, ``lookup end``, and ``multiply``.
+    """``lookup``, and ``multiply``.
 
-    The last word of an entry holds the upper bits of either number, the slope's above the value's;
-    (x ^ 8) - 8 extends the slope's sign to the whole word.
-
-    y = value + ((slope * f + half) >> F). With f on top of a word it is value + ((slope * (f <<
-    16-F) + 2**15) >> 16), which needs no shift. slope = 2**16 * u + l, u from -2 to 1, so two
-    products of sixteen steps make it: the first begins with the rounding constant, the second with
-    the carry. The unsigned product by a negative u is 2**16 * factor too large.
+    The last word of an entry holds the upper bits of either number, the slope's above the value's.
+    y = value + ((slope * f + half) >> F). With slope = 2**16 * u + l, u from -2 to 1, that is
+    value + ((l * f + half) >> F) + (u * f << 16-F): F steps make the product.
     """
-    point, y, factor, (place, upper) = regs.point, regs.y, regs.factor, regs.scratch
+    point, y, f, (place, upper) = regs.point, regs.y, regs.factor, regs.scratch
+    fraction = WORD - config.table_bits
     code.label("lookup")
     code.load(place, Q)
+    code.load(A, (1 << fraction) - 1)
+    code.and_(Q, point)
+    code.load(f, Q)
     code.load(SH, config.table_bits)
-    code.load(A, point)
-    code.funnel(Q, 0)
-    code.load(factor, Q)
     code.load(A, 0)
     code.funnel(point.also_a, point)
     code.add(A, point)
     code.add(A, point)
     code.add(P, place)
     code.load(y[0], STATE_NEXT)
-    code.load(place, STATE_NEXT)
-    code.load(A, 3)
-    code.and_(Q, place)
+    code.load(place.also_a, STATE_NEXT)
+    code.and_(Q, 3)
     code.load(y[1], Q)
-    code.load(A, STATE)
+    code.load(upper.also_a, STATE)
     code.load(SH, 14)
     code.funnel(place, place)
-    code.xor(A, 8)
-    code.sub(Q, 8)
-    code.load(SH, 14)
-    code.sex(A, Q)
-    code.funnel(upper, Q)
-    code.load(Q, place)
-    code.load(A, _TOP)
-    # multiply: factor times Q plus A, all unsigned, to A:Q. It changes neither C nor F.
-    code.label("multiply")
-    code.multiply_all(factor)
-    code.ret()
-    code.label("lookup rise")
-    code.load(Q, upper)
-    code.jump("multiply")
-    code.label("lookup end")
-    code.add(y[1], y[1])
-    code.load(A, Q)
+    code.load(Q, f)
+    code.load(A, 1 << fraction - 1)
+    for _ in range(fraction):
+        code.multiply(A, place)
     code.add(y[0], y[0])
     code.load(A, 0)
     code.adc(y[1], y[1])
-    code.load(NONE, upper, flag=Flag.SIGN)
-    code.load(A, y[1])
-    code.sub(Q, factor)
-    code.load(y[1], Q, When.F)
+    # u * f
+    code.load(A, upper)
+    code.and_(NONE, 4, flag=Flag.ZERO)
+    code.load(Q, 0)
+    code.load(Q, f, When.NOT_F)
+    code.and_(NONE, 8, flag=Flag.ZERO)
+    code.load(A, Q)
+    code.sub(A, f, When.NOT_F)
+    code.sub(Q, f, When.NOT_F)
+    code.load(upper, Q)
+    code.sex(A, Q)
+    code.load(SH, config.table_bits)
+    code.funnel(upper, upper)
+    code.load(A, Q)
+    code.funnel(Q, 0)
+    code.load(A, Q)
+    code.add(y[0], y[0])
+    code.load(A, upper)
+    code.adc(y[1], y[1])
     # Clip to 18 bits: below 0 to 0, above to all ones.
     code.load(A, y[1])
     code.and_(NONE, 0xFFFC, flag=Flag.ZERO)
@@ -234,4 +237,8 @@ def _lookup(code: Assembler, config: EngineConfig, regs: Arithmetic) -> None:
     code.load(A, Q)
     code.and_(Q, 3)
     code.load(y[1], Q, When.NOT_F)
+    code.ret()
+    # multiply: factor times Q plus A, all unsigned, to A:Q. It changes neither C nor F.
+    code.label("multiply")
+    code.multiply_all(f)
     code.ret()

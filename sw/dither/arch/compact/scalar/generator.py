@@ -1,9 +1,8 @@
 """The random bits of PERTURB and ACCUMULATE in microcode: Threefry-2x32-20, a block of 64 bits at a
 time.
 
-Bits come sixteen at a time in :attr:`Probes.word`, the next parameter's lowest. For COORDINATE, all
-of them are 0 but the one of the parameter that is moved; for NONE all are 0. Parameters without
-random bits so pass the same loop.
+Bits come sixteen at a time in :attr:`Probes.word`, the next parameter's lowest. For COORDINATE,
+:attr:`Probes.index` says instead which parameter is moved.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ WORD_READY = "word ready"
 _WORD = 16
 _BLOCK_WORDS = BLOCK_BITS // _WORD
 _INJECTIONS = 5
+_NO_INDEX = 0xFFFF
+"""More than any parameter's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,9 @@ class Probes:
     second_low: Register
     second_high: Register
     """Every block's x1: the probe plus the second key word."""
-    place: Register
-    """COORDINATE: how many words the one with the bit is away; else so many that there is none."""
-    one: Register
-    """Appends the subroutine for COORDINATE, where a single number is not zero."""
+    index: Register
+    """COORDINATE: index of the parameter that is moved, from the tensor's first one on; else one
+    that no tensor has."""
     rounds: Register
     """Pairs of groups of rounds that are left."""
 
@@ -120,54 +120,32 @@ class Probes:
         code.ret()
 
     def _coordinate(self, code: Assembler, block: tuple[Register, Register], probe: tuple[Register, Register]) -> None:
-        """``place`` and ``one`` from the probe's number less the first index; ``probe`` is used
-        up.
-        """
+        """``index``: the probe's number less the first index."""
         code.load(SH, 6)
         code.load(A, block[0])
         code.funnel(Q, 0)
         code.load(A, probe[0])
-        code.sub(probe[0], Q)
+        code.sub(self.index, Q)
         code.load(A, block[1])
         code.funnel(Q, block[0])
         code.load(A, probe[1])
-        code.sbc(probe[1], Q)
-        code.load(SH, probe[0])
-        code.load(A, 1)
-        code.funnel(Q, 0)
-        code.load(self.one, Q)
-        code.load(SH, 12)
-        code.load(A, 0)
-        code.funnel(Q, probe[0])
-        # No tensor has so many words that this number counts down to zero.
-        code.load(NONE, probe[1], flag=Flag.ZERO)
-        code.load(Q, 0xFFFF, when=When.NOT_F)
+        code.sbc(NONE, Q, flag=Flag.ZERO)
+        code.load(Q, _NO_INDEX)
+        code.load(self.index, Q, when=When.NOT_F)
         code.load(A, self.distribution)
         code.xor(NONE, int(Distribution.COORDINATE), flag=Flag.ZERO)
-        code.load(Q, 0xFFFF, when=When.NOT_F)
-        code.load(self.place, Q)
+        code.load(self.index, Q, when=When.NOT_F)
 
     def _write_next_word(self, code: Assembler) -> None:
         code.label(NEXT_WORD)
         code.dec(self.words, self.words, flag=Flag.ZERO)
-        code.jump("next block", Jump.F)
+        code.jump("random block", Jump.F)
         for target, source in ((self.word, self.x0_high), (self.x0_high, self.x1_low), (self.x1_low, self.x1_high)):
             _copy(code, target, source)
         code.label("next word: there")
         code.load(Q, _WORD)
         code.load(self.bits, Q)
         code.jump(WORD_READY)
-        code.label("next block")
-        code.dec(NONE, self.distribution, flag=Flag.ZERO)
-        code.jump("random block", Jump.F)
-        # Without the generator, a block is a single word.
-        code.inc(self.words, self.words)
-        code.load(NONE, self.place, flag=Flag.ZERO)
-        code.load(Q, 0)
-        code.load(Q, self.one, when=When.F)
-        code.load(self.word, Q)
-        code.dec(self.place, self.place)
-        code.jump("next word: there")
 
     def _write_generator(self, code: Assembler, layout: Layout) -> None:
         """Five groups of four rounds, the rotations of either kind in turn, with what SETUP has put

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...config import EngineConfig
 from ...isa import LossKind
 from ...tables import ScalarTable
-from .arithmetic import ZEROS, Arithmetic, copy, lookup
+from .arithmetic import WORD, ZEROS, Arithmetic, copy, lookup
 from .assembler import ACTIVATION, AP, CONTROL, CP, LANE, NONE, SH, A, Assembler, Q, Register
 from .layout import layout
 from .machine import Flag, Jump, When
@@ -21,6 +21,8 @@ __all__ = ["LN2", "loss"]
 
 LN2 = 45426
 """The natural logarithm of 2 with 16 fraction bits."""
+_POINT_FRAC = 12
+"""Fraction bits of an exponential's argument."""
 _TOP = 0x8000
 _ONES = 0xFFFF
 _SAT_24 = 0xFF00
@@ -44,6 +46,11 @@ class _Registers:
     squares: Register
     """The bit ``kind``."""
     z_frac: Register
+    scale: Register
+    """By how many bits an output's distance is shifted to the left for its exponential; negative:
+    to the right, by 16 at the most."""
+    half: Register
+    """What rounds it then; zero if nothing is left of it."""
     shift: Register
     """From a lane's loss in full to ``loss_frac`` bits: to the right, or negative."""
     limit: Register
@@ -59,7 +66,8 @@ class _Registers:
     left: Register
     """Outputs left, the one at work included."""
     highest: Register
-    """The greatest output, its highest bit inverted; a target likewise."""
+    """The greatest output, while it is looked for with its highest bit inverted; a target
+    likewise."""
     index: Register
     """How far the label's output is away."""
     distance: Register
@@ -67,7 +75,22 @@ class _Registers:
 
 
 def _registers(code: Assembler) -> _Registers:
-    names = (*_FIELDS, "squares", "z_frac", "shift", "limit", "lane", "z", "t", "left", "highest", "index", "distance")
+    names = (
+        *_FIELDS,
+        "squares",
+        "z_frac",
+        "scale",
+        "half",
+        "shift",
+        "limit",
+        "lane",
+        "z",
+        "t",
+        "left",
+        "highest",
+        "index",
+        "distance",
+    )
     return _Registers(total=code.registers("total0", "total1"), **{name: code.register(name) for name in names})
 
 
@@ -122,6 +145,19 @@ def _begin(code: Assembler, config: EngineConfig, regs: _Registers, shared: Arit
     code.add(A, regs.z_frac)
     code.load(A, 16, When.F)
     code.sub(regs.shift, regs.shift)
+    code.load(Q, regs.z_frac)
+    code.load(A, _POINT_FRAC)
+    code.sub(Q, Q)
+    code.load(regs.scale, Q)
+    code.load(A, regs.z_frac)
+    code.sub(NONE, _POINT_FRAC + WORD + 1, flag=Flag.CARRY)
+    code.load(Q, -WORD)
+    code.load(regs.scale, Q, When.F)
+    code.sub(SH, _POINT_FRAC + 1)
+    code.load(A, 1)
+    code.funnel(Q, 0)
+    code.load(Q, 0, When.F)
+    code.load(regs.half, Q)
     copy(code, regs.lane, config.lanes)
 
 
@@ -131,7 +167,9 @@ def _squares(code: Assembler, regs: _Registers, shared: Arithmetic) -> None:
     copy(code, regs.t, regs.t_base)
     with code.repeat(regs.left):
         # The difference of two signed numbers has 17 bits, its magnitude 16.
-        code.call("LOSS output")
+        _output(code, regs)
+        code.load(A, _TOP)
+        code.xor(Q, ACTIVATION)
         code.load(AP, regs.t)
         code.xor(target, ACTIVATION)
         code.load(A, Q)
@@ -155,27 +193,42 @@ def _entropy(code: Assembler, config: EngineConfig, regs: _Registers, shared: Ar
     w, n, y = shared.w, shared.n, shared.y
     code.label("LOSS entropy")
     with code.repeat(regs.left):
-        code.call("LOSS output")
+        _output(code, regs)
+        code.load(A, _TOP)
+        code.xor(Q, ACTIVATION)
         code.load(A, Q)
         code.sub(NONE, regs.highest, flag=Flag.CARRY)
         code.load(regs.highest, Q, When.F)
 
+    code.load(A, _TOP)
+    code.xor(regs.highest, regs.highest)
     code.load(AP, regs.label)
     code.load(regs.index, ACTIVATION)
     code.call("LOSS outputs")
     with code.repeat(regs.left):
-        code.call("LOSS output")
+        _output(code, regs)
         code.load(A, regs.highest)
-        code.sub(Q, Q)
+        code.sub(Q, ACTIVATION)
         code.dec(regs.index, regs.index, flag=Flag.CARRY)  # none where it is zero
         code.load(regs.distance, Q, When.NOT_F)
-        # To 12 fraction bits: d * 2**16 to the right by z_frac + 4.
-        code.load(w[2], Q)
-        code.load(A, 4)
-        code.call("LOSS shift")
-        code.load(NONE, w[1], flag=Flag.ZERO)
-        code.load(Q, w[0])
+        # To the table's fraction bits; what is more than a word is clipped.
+        code.load(SH, regs.scale)
+        code.load(NONE, regs.scale, flag=Flag.SIGN)
+        code.jump("LOSS left", Jump.NOT_F)
+        code.load(A, regs.half)
+        code.add(Q, Q)
+        code.load(A, 0)
+        code.adc(A, 0)
+        code.funnel(Q, Q)
+        code.jump("LOSS point")
+        code.label("LOSS left")
+        code.load(A, 0)
+        code.funnel(NONE, Q, flag=Flag.ZERO)
+        code.load(A, Q)
+        code.funnel(Q, 0)
         code.load(Q, _ONES, When.NOT_F)
+        code.load(NONE, 0)  # as many words as the other way
+        code.label("LOSS point")
         code.load(shared.point, Q)
         lookup(code, areas.table(ScalarTable.EXP))
         code.load(A, y[0])
@@ -185,7 +238,10 @@ def _entropy(code: Assembler, config: EngineConfig, regs: _Registers, shared: Ar
 
     copy(code, w[2], regs.distance)
     code.load(A, 0)
-    code.call("LOSS shift")
+    code.and_(w[1], w[1])
+    code.and_(w[3], w[3])
+    code.load(Q, regs.z_frac)
+    code.call("shift")
     code.call("normalise")
     copy(code, shared.point, n[1])
     lookup(code, areas.table(ScalarTable.LOG))
@@ -248,26 +304,17 @@ def _add(code: Assembler, regs: _Registers, shared: Arithmetic) -> None:
     code.load(CONTROL, regs.total[1])
     code.done()
 
-    # w[2] * 2**16 to the right by A + z_frac.
-    code.label("LOSS shift")
-    code.add(Q, regs.z_frac)
-    code.load(A, 0)
-    code.and_(w[1], w[1])
-    code.and_(w[3], w[3])
-    code.jump("shift")
-
 
 def _outputs(code: Assembler, regs: _Registers) -> None:
-    """Subroutines: ``LOSS outputs`` begins with the first one; ``LOSS output`` takes one to Q, its
-    highest bit inverted, so that unsigned comparisons do, and leaves the word that inverts in A."""
+    """The subroutine ``LOSS outputs``, which begins with the first one."""
     code.label("LOSS outputs")
     copy(code, regs.z, regs.z_base)
     copy(code, regs.left, regs.count)
     code.ret()
-    code.label("LOSS output")
+
+
+def _output(code: Assembler, regs: _Registers) -> None:
+    """AP to an output, and on to the next; changes A."""
     code.load(AP, regs.z)
     code.load(A, regs.z_step)
     code.add(regs.z, regs.z)
-    code.load(A, _TOP)
-    code.xor(Q, ACTIVATION)
-    code.ret()

@@ -34,9 +34,9 @@ def program(config: EngineConfig) -> MicroProgram:
         for number, name in enumerate(("LOAD", "STORE")):
             entries[START_LOAD + 2 * memory + number] = f"{name} {memory.name}"
     write_transfer(code, areas)
-    write_parameters(code, areas)
     with code.scope():
         shared = arithmetic(code)
+        write_parameters(code, areas, shared)
         subroutines(code, config, shared)
         update(code, config, shared)
         loss(code, config, shared)
