@@ -247,6 +247,14 @@ def test_command(command: Callable[..., Any], place: Path) -> None:
     assert "gateware: build " in done.stderr
     assert "fmax_mhz: " in done.stdout
     assert (place / "build" / "icebreaker" / "top.bin").is_file()
+    assert "this takes about" not in done.stderr
+
+
+def test_a_long_build_says_so_first(command: Callable[..., Any], place: Path) -> None:
+    text = (ROOT / "constraints" / "icebreaker.toml").read_text()
+    (place / "large.toml").write_text(re.sub(r"lut4 = .*", "lut4 = 40_000", text))
+    done = command("--board", str(place / "large.toml"), "--seeds", "1")
+    assert done.stderr.startswith("this takes about 10 min 00 s; ")
 
 
 def test_command_enforces_budgets(command: Callable[..., Any], place: Path) -> None:

@@ -20,10 +20,13 @@ from ..tools.toolchain import programmer
 from .answers import Answer, answering
 from .boards import BOARD
 from .building import BuildDisplay
+from .progress import announce
 
 __all__ = ["build", "program", "release"]
 
 
+_LUT_SECONDS = 0.015
+"""Seconds that a build takes for each LUT of its budget, roughly, on a machine that is idle."""
 _MOST_SEEDS = 64
 _BOARD = click.option(
     "--board", type=BOARD, required=True, metavar="NAME", help="A board of `dither boards`, or the path of such a file."
@@ -98,6 +101,8 @@ def build(
     except ValueError as error:
         raise click.UsageError(f"--engine-override: {error}") from None
     gateware = _gateware()
+    shorter = "what the cache has is not made again; --engine-override rows=1 makes a smaller engine, sooner"
+    announce(Console(stderr=True), _LUT_SECONDS * (board.budget.lut4 or 0), shorter)
     signal.signal(signal.SIGTERM, _interrupt)
     with BuildDisplay(Console(stderr=True)) as display:
         result = gateware.build(
