@@ -84,6 +84,8 @@ def soak(task: str, kills: int, seed: int) -> int:
     with tempfile.TemporaryDirectory(prefix="dither-soak-") as folder:
         while killed.total() < kills:
             for exchange, recipe in RECIPES[task].items():
+                if killed.total() == kills:
+                    break
                 runs += 1
                 chosen = Experiment.of_task(
                     task, device="golden", recipe=recipe, steps=STEPS[task], log_every=4, checkpoint_every=20

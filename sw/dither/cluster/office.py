@@ -65,7 +65,9 @@ def _configure() -> None:
     except ImportError:
         raise DeviceError("many devices need Dask; install it: pip install distributed") from None
     dask.config.set(_SETTINGS)
-    logging.getLogger(distributed.__name__).setLevel(logging.CRITICAL)
+    # Dask leaves errors of its own tasks to asyncio, where a worker was killed in their midst.
+    for name in (distributed.__name__, "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Office:
