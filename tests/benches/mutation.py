@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from random import Random
 from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
@@ -55,6 +54,8 @@ class Place:
     """
     first: int
     """Flips of all places before this one."""
+    path: str
+    """The submodules above it, each with a dot behind it."""
 
 
 class Mutation(Protocol):
@@ -116,8 +117,9 @@ class Mutable(wiring.Component):
         self.component = component
         self.mutations = tuple(mutations)
         self.places: dict[Mutation, str] = {}
-        """What each fault changes; known, like ``flips``, after elaboration."""
-        self.flips = 0
+        """What each fault changes; known, like :attr:`flips`, after elaboration."""
+        self.flips: list[str] = []
+        """The path of the place of each flip that there is."""
         members = component.signature.members
         super().__init__({**members, "mutation": In(range(len(self.mutations) + 1))})
         for name in members:
@@ -143,7 +145,7 @@ class _Rewriter:
     def __init__(self, mutable: Mutable, m: Module) -> None:
         self._mutable = mutable
         self._m = m
-        self.flips = 0
+        self.flips: list[str] = []
 
     def rewrite(self, fragment: Fragment, path: str) -> None:
         for domain, statements in fragment.statements.items():
@@ -160,9 +162,9 @@ class _Rewriter:
                     yield statement
                 case Assign():
                     names = tuple(f"{path}{signal.name}" for signal in statement.lhs._lhs_signals())
-                    yield statement.lhs.eq(self._value(statement.rhs, names))
+                    yield statement.lhs.eq(self._value(statement.rhs, names, path))
                 case Switch():
-                    test = self._value(statement.test, ())
+                    test = self._value(statement.test, (), path)
                     cases = [
                         (patterns, [*self._statements(body, path)], place) for patterns, body, place in statement.cases
                     ]
@@ -170,13 +172,13 @@ class _Rewriter:
                 case _:
                     yield statement
 
-    def _value(self, value: Value, names: tuple[str, ...]) -> Value:
-        place, result = Place(names, self.flips), value
-        self.flips += sum(1 for _ in _flipped(value))
+    def _value(self, value: Value, names: tuple[str, ...], path: str) -> Value:
+        place, result = Place(names, len(self.flips), path), value
+        self.flips += [path for _ in _flipped(value)]
         for number, mutation in enumerate(self._mutable.mutations, 1):
             changed = mutation.change(place, value, self._mutable.component, self._m)
             if changed is not None:
-                self._mutable.places[mutation] = f"{', '.join(names) or 'branch test'}: {value!r} -> {changed!r}"
+                self._mutable.places[mutation] = f"{', '.join(names) or f'{path}branch test'}: {value!r} -> {changed!r}"
                 result = Mux(self._mutable.mutation == number, changed, result)
         return result if names else _like(result, value)
 
@@ -198,7 +200,7 @@ def _flipped(value: Value) -> Iterator[Value]:
     match value:
         case Const() if len(value):
             yield Const(value.value ^ 1, value.shape())
-        case Signal() if len(value):
+        case Signal() | Slice(value=Signal()) if len(value):
             for bit in sorted({0, len(value) - 1}):
                 yield _like(value ^ (1 << bit), value)
         case Operator():
@@ -236,14 +238,14 @@ def _flipped(value: Value) -> Iterator[Value]:
                     yield SwitchValue(value.test, [*cases[:i], (pattern, _like(flipped, result)), *cases[i + 1 :]])
 
 
-def flips(component: Any, count: int, seed: int) -> list[Flip]:
-    """A random choice of the flips that a component has; ``component`` is of no other use
-    afterwards.
+def flips(component: Any, part: str = "*") -> list[Flip]:
+    """All flips that a component has; ``component`` is of no other use afterwards.
+
+    :param part: path of the submodules in which they are, ``submodule.submodule.``, with ``*``.
     """
     mutable = Mutable(component, [])
     Fragment.get(mutable, None)
-    numbers = range(mutable.flips)
-    return [Flip(number) for number in sorted(Random(seed).sample(numbers, min(count, len(numbers))))]
+    return [Flip(number) for number, path in enumerate(mutable.flips) if fnmatchcase(path, part)]
 
 
 def survivors(

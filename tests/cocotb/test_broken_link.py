@@ -24,7 +24,7 @@ CONSTANTS = bytes([0, *range(RESPONSE.size), 7, 0, 0, 255])
 IDENTITY = Identity.of(CONFIG, clock=CLOCK_HZ, baud=BAUD, input=2048 - CRC_SLACK, output=128, build=1, board="bench")
 
 
-def _link() -> WithRegisters:
+def link() -> WithRegisters:
     buffers = {"input_bytes": IDENTITY.input + CRC_SLACK, "output_bytes": IDENTITY.output}
     return WithRegisters(Link(CONFIG, clock_hz=CLOCK_HZ, baud=BAUD, identity=IDENTITY, **buffers))
 
@@ -162,5 +162,5 @@ def test_named_faults_are_found(name: str) -> None:
 @pytest.mark.parametrize("bench", LINK_FAULTS)
 def test_named_faults_of_the_whole_are_found(bench: str) -> None:
     name = f"broken_{bench.removeprefix('bench_')}"
-    alive = survivors(_link, LINK_FAULTS[bench], bench, name=name, parameters=WHOLE, timeout=120.0)
+    alive = survivors(link, LINK_FAULTS[bench], bench, name=name, parameters=WHOLE, timeout=120.0)
     assert not alive, "\n".join(alive)

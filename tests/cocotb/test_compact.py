@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from amaranth.hdl import Const, Module, Value
+from amaranth.hdl import Const
 
 from dither.arch.config import EngineConfig, preset
 from dither_hw.compact.engine import CompactEngine
@@ -17,6 +14,8 @@ from dither_hw.compact.mac import MacChain
 from dither_hw.compact.memories import WideMemory
 from tests.benches.mutation import Change, survivors
 from tests.benches.runner import run_bench
+
+from .faults import Suite, value
 
 # What a constructor refuses is collected during any later test.
 pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
@@ -35,40 +34,38 @@ def test_host() -> None:
     run_bench(CompactHost(CONFIG), "bench_compact_host", name="compact_host", parameters=parameters)
 
 
-def _value(make: Callable[[Value], Any]) -> Callable[[Value, Any, Module], Value]:
-    return lambda old, component, m: make(old)
-
-
-FAULTS = {
-    "bench_compact_mac": (
+SUITES = {
+    "bench_compact_mac": Suite(
         lambda: MacChain(CONFIG),
-        (
-            Change("upper bits never count down", "down*", _value(lambda old: Const(0))),
-            Change("upper bits never count up", "up*", _value(lambda old: Const(0))),
-            Change("one lane's upper bits stay", "upper5", _value(lambda old: old & 0b1111_1110)),
-            Change("sums go on while there is no term", "hold", _value(lambda old: Const(0))),
-            Change("the chain loses a bit", "total3", _value(lambda old: old[:32] & ~1)),
-        ),
+        "bench_compact_mac",
         {"config": CONFIG, "count": 60},
-    ),
-    "bench_compact_host": (
-        lambda: CompactHost(CONFIG),
         (
-            Change("counters are not cleared", "resetting", _value(lambda old: Const(0))),
-            Change("an event in its own turn is lost", "pending_row", _value(lambda old: old & 0b1110)),
+            Change("upper bits never count down", "down*", value(lambda old: Const(0))),
+            Change("upper bits never count up", "up*", value(lambda old: Const(0))),
+            Change("one lane's upper bits stay", "upper5", value(lambda old: old & 0b1111_1110)),
+            Change("sums go on while there is no term", "hold", value(lambda old: Const(0))),
+            Change("the chain loses a bit", "total3", value(lambda old: old[:32] & ~1)),
+        ),
+    ),
+    "bench_compact_host": Suite(
+        lambda: CompactHost(CONFIG),
+        "bench_compact_host",
+        {"config": CONFIG, "count": 6},
+        (
+            Change("counters are not cleared", "resetting", value(lambda old: Const(0))),
+            Change("an event in its own turn is lost", "pending_row", value(lambda old: old & 0b1110)),
             Change("free before counters are final", "occupied", lambda old, host, m: host.busy),
             Change("starts while busy", "start", lambda old, host, m: host.write & (host.addr == 2)),
             Change("registers below the window are program", "load", lambda old, host, m: host.write),
         ),
-        {"config": CONFIG, "count": 6},
     ),
 }
 
 
-@pytest.mark.parametrize("bench", FAULTS)
+@pytest.mark.parametrize("bench", SUITES)
 def test_named_faults_are_found(bench: str) -> None:
-    make, faults, parameters = FAULTS[bench]
-    alive = survivors(make, faults, bench, name=f"broken_{bench}", parameters=parameters)
+    suite = SUITES[bench]
+    alive = survivors(suite.component, suite.faults, bench, name=f"broken_{bench}", parameters=suite.parameters)
     assert not alive, "\n".join(alive)
 
 

@@ -9,9 +9,11 @@ from dither.arch.compact.scalar.assembler import MicroProgram
 from dither.arch.compact.scalar.machine import Operation, Source, Target, encode_operation
 from dither.arch.config import EngineConfig
 from dither_hw.compact.scalar import ScalarUnit
-from tests.benches.mutation import Change, flips, survivors
+from tests.benches.mutation import Change, survivors
 from tests.benches.runner import run_bench
 from tests.benches.scalar_programs import random_program
+
+from .faults import Suite
 
 CONFIG = EngineConfig(
     rows=1,
@@ -61,19 +63,13 @@ def test_own_microprogram_like_golden(count: int) -> None:
     run_bench(ScalarUnit(CONFIG), "bench_scalar_golden", name="scalar", parameters=parameters)
 
 
+SUITE = Suite(lambda: random_unit(1), "bench_scalar", parameters(1), FAULTS)
+
+
 @pytest.mark.slow
 def test_named_faults_are_found() -> None:
-    alive = survivors(lambda: random_unit(1), FAULTS, "bench_scalar", name="broken_scalar", parameters=parameters(1))
+    alive = survivors(SUITE.component, FAULTS, SUITE.bench, name="broken_scalar", parameters=SUITE.parameters)
     assert not alive, "\n".join(alive)
-
-
-@pytest.mark.slow
-def test_random_faults_are_found() -> None:
-    """Not all: some change what nobody looks at."""
-    count = 40
-    faults = flips(random_unit(1), count, seed=1)
-    alive = survivors(lambda: random_unit(1), faults, "bench_scalar", name="flipped_scalar", parameters=parameters(1))
-    assert len(alive) <= count // 5, "\n".join(alive)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from amaranth.hdl import Fragment
+from random import Random
+from typing import Any
 
 from dither.tools.cache import cached, digest
 from dither.tools.sources import source_files
@@ -18,14 +18,15 @@ from tests.cocotb.faults import Suite
 
 from .equivalence import EQUIVALENT, decide
 
-__all__ = ["FOUND", "Fate", "Score", "measure"]
+__all__ = ["FOUND", "Fate", "Score", "Target", "measure"]
 
 FOUND = "found"
 """The bench failed."""
 _PATIENCE = 5.0
 """How many times as long as on the component as it is a bench may take."""
 _LEAST = 20.0
-_BENCHES = Path(__file__).resolve().parents[1] / "benches"
+_LONGEST = 600.0
+"""Seconds that a bench may take."""
 
 
 @dataclass(frozen=True)
@@ -64,30 +65,66 @@ class Score:
         return self.count(FOUND) / self.matter
 
 
-def _faults(suite: Suite, count: int, seed: int) -> tuple[int, list[Flip]]:
-    """Returns how many faults a component has, and a random choice of them."""
-    whole = Mutable(suite.component(), [])
-    Fragment.get(whole, None)
-    return whole.flips, flips(suite.component(), count, seed)
+@dataclass(frozen=True)
+class Target:
+    """A component, or a part of one, whose bench is measured."""
+
+    suite: Suite
+    part: str = "*"
+    """Path of the submodules in which faults are, with ``*``; everywhere unless given."""
 
 
-def _fates(
-    name: str, suite: Suite, chosen: list[Flip], on_status: Callable[[str], None] = lambda text: None
-) -> Iterator[Fate]:
-    """Runs a component's bench on each fault, and asks the solver about what it does not find.
+_Status = Callable[[str], None]
+
+
+def measure(
+    name: str,
+    target: Target,
+    count: int,
+    seed: int,
+    on_status: _Status = lambda text: None,
+    judge: Callable[[Callable[[], Any], Flip], str] = decide,
+) -> Score:
+    """Returns the score of a component's bench: runs it on random faults, and asks the solver about
+    those that it does not find.
 
     Everything is kept under the digest of what it depends on, so that who was interrupted goes on.
 
+    :param name: of the component.
+    :param count: faults to try, at most.
+    :param seed: which ones.
     :param on_status: called with what is going on.
+    :param judge: says what is known of a fault that no bench has found.
     :raises BenchError: if the bench fails on the component as it is.
     """
-    word = name.replace(" ", "_")
+    suite = target.suite
+    every = flips(suite.component(), target.part)
+    chosen = sorted(Random(seed).sample(every, min(count, len(every))), key=lambda flip: flip.number)
     mutable = Mutable(suite.component(), chosen)
     on_status("compiling")
-    binaries = compile_bench(mutable, f"mutants_{word}")
+    run = _bench(mutable, suite, f"mutants_{name.replace(' ', '_')}")
+    _, seconds = run(0, _LONGEST)
+    fates = []
+    for number, flip in enumerate(chosen, 1):
+        on_status(f"fault {number} of {len(chosen)}")
+        said, _ = run(number, _LEAST + _PATIENCE * seconds)
+        if not said:
+            on_status(f"fault {number} of {len(chosen)} lives: asking the solver")
+        fates.append(Fate(mutable.places[flip], FOUND if said else judge(suite.component, flip), said))
+    return Score(name, len(every), tuple(fates))
+
+
+def _bench(mutable: Mutable, suite: Suite, name: str) -> Callable[[int, float], tuple[str, float]]:
+    """Returns what runs the bench on a fault, 0 for none, for so many seconds at most: it returns
+    what the bench said, nothing if it found no fault, and the seconds it took.
+    """
+    binaries = compile_bench(mutable, name)
     modules = [module if "." in module else f"tests.benches.{module}" for module in suite.bench.split(",")]
+    sources = {path for module in modules for path in source_files(module, ("dither", "tests"))}
     key = digest(
-        binaries.name, _sources(modules), json.dumps(suite.parameters, default=lambda config: config.to_dict())
+        binaries.name,
+        [path.read_text() for path in sorted(sources)],
+        json.dumps(suite.parameters, default=lambda config: config.to_dict()),
     )
 
     def run(number: int, timeout: float) -> tuple[str, float]:
@@ -97,7 +134,7 @@ def _fates(
                 run_compiled(
                     binaries,
                     ",".join([SELECT, *modules]),
-                    name=f"mutants_{word}",
+                    name=name,
                     parameters={**suite.parameters, "mutation": number},
                     timeout=timeout,
                 )
@@ -110,31 +147,4 @@ def _fates(
         said, seconds = json.loads((cached("mutants", digest(key, number), build) / "outcome.json").read_text())
         return said, seconds
 
-    _, seconds = run(0, 600.0)
-    for number, flip in enumerate(chosen, 1):
-        place = mutable.places[flip]
-        on_status(f"fault {number} of {len(chosen)}")
-        said, _ = run(number, _LEAST + _PATIENCE * seconds)
-        if said:
-            yield Fate(place, FOUND, said)
-            continue
-        on_status(f"fault {number} of {len(chosen)} lives: asking the solver")
-        yield Fate(place, decide(suite.component, flip), "")
-
-
-def _sources(modules: list[str]) -> list[str]:
-    """Returns the texts of the benches, and of all that they import from the packages."""
-    own = sorted(_BENCHES.glob("*.py"))
-    packages = {path for module in modules for path in source_files(module)}
-    return [path.read_text() for path in sorted({*own, *packages})]
-
-
-def measure(
-    name: str, suite: Suite, count: int, seed: int, on_status: Callable[[str], None] = lambda text: None
-) -> Score:
-    """Returns the score of a component's bench.
-
-    :param count: faults to try, at most.
-    """
-    places, chosen = _faults(suite, count, seed)
-    return Score(name, places, tuple(_fates(name, suite, chosen, on_status)))
+    return run

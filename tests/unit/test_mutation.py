@@ -7,7 +7,7 @@ from amaranth.hdl import Const, Fragment, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tests.benches.mutation import Flip, Mutable
+from tests.benches.mutation import Mutable, flips
 from tests.mutation.equivalence import ALIVE, DIFFERENT, EQUIVALENT, decide
 from tests.mutation.page import page
 from tests.mutation.score import FOUND, Fate, Score
@@ -31,14 +31,11 @@ class _Small(wiring.Component):
 
 def _flips() -> dict[str, str]:
     """What the solver says, by what each fault changes."""
-    whole = Mutable(_Small(), [])
-    Fragment.get(whole, None)
     said = {}
-    for number in range(whole.flips):
-        mutable = Mutable(_Small(), [Flip(number)])
+    for flip in flips(_Small()):
+        mutable = Mutable(_Small(), [flip])
         Fragment.get(mutable, None)
-        (place,) = mutable.places.values()
-        said[place] = decide(_Small, Flip(number))
+        said[mutable.places[flip]] = decide(_Small, flip)
     return said
 
 

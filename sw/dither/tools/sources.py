@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 __all__ = ["source_files"]
@@ -12,10 +12,12 @@ __all__ = ["source_files"]
 _PROJECT = ("dither", "dither_hw", "dither_sim")
 
 
-def source_files(module: str) -> list[Path]:
+def source_files(module: str, packages: Collection[str] = _PROJECT) -> list[Path]:
     """Returns the files of a module and of all that it imports from this project, sorted.
 
     Imports count whether they are direct or not.
+
+    :param packages: outermost packages whose modules count.
     """
     found: dict[str, Path] = {}
     waiting = [module]
@@ -25,12 +27,13 @@ def source_files(module: str) -> list[Path]:
         if spec is None or spec.origin is None:
             continue
         found[name] = Path(spec.origin)
-        waiting += [imported for imported in _imports(found[name], name, spec.parent or "") if _exists(imported)]
+        imported = _imports(found[name], name, spec.parent or "")
+        waiting += [other for other in imported if other.partition(".")[0] in packages and _exists(other)]
     return sorted(found.values())
 
 
 def _imports(path: Path, module: str, package: str) -> Iterator[str]:
-    """Yields names that may be modules of the project: imported ones, and members of packages."""
+    """Yields names that may be modules: imported ones, and members of packages."""
     for node in ast.walk(ast.parse(path.read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -43,7 +46,7 @@ def _imports(path: Path, module: str, package: str) -> Iterator[str]:
             )
             names = [str(base), *(f"{base}.{alias.name}" for alias in node.names)]
         for name in names:
-            if name.partition(".")[0] in _PROJECT and name != module:
+            if name != module:
                 yield name
 
 
