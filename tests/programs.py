@@ -79,13 +79,29 @@ def _strides_within(draw: st.DrawFn, counts: list[int], span: int) -> tuple[list
     return strides, draw(st.integers(-low, span - 1 - high))
 
 
-def _distinct_strides(draw: st.DrawFn, counts: list[int]) -> list[int]:
-    """Strides of a dense array whose axes are in random order: no address twice."""
-    strides, step = [0] * len(counts), 1
+def _distinct_strides(draw: st.DrawFn, counts: list[int]) -> tuple[list[int], int]:
+    """Strides of a dense array whose axes are in random order, some backwards: no address twice;
+    and the first one's offset in it.
+    """
+    strides, step, first = [0] * len(counts), 1, 0
     for axis in draw(st.permutations(range(len(counts)))):
-        strides[axis] = step
+        if counts[axis] == 1:
+            strides[axis] = draw(st.integers(-3, 3))
+        elif draw(st.integers(0, 3)):
+            strides[axis] = step
+        else:
+            strides[axis] = -step
+            first += (counts[axis] - 1) * step
         step *= counts[axis]
-    return strides
+    return strides, first
+
+
+def _halves(draw: st.DrawFn, depth: int) -> tuple[int, int]:
+    """Where a half of a memory begins that is read, and the other one: mostly the lower, and the
+    upper half.
+    """
+    half = depth // 2
+    return draw(st.sampled_from([(0, half), (0, half), (0, half), (half, 0)]))
 
 
 def _counts(draw: st.DrawFn, number: int, product: int) -> list[int]:
@@ -122,8 +138,9 @@ def _indexed(
 
 
 def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
-    """A CONTRACT from the lower half of the activation memory to the upper half."""
+    """A CONTRACT from one half of the activation memory to the other."""
     half = config.activation_depth // 2
+    read, written = _halves(draw, config.activation_depth)
     operand = draw(st.sampled_from(Operand)) if config.local_learning else Operand.WEIGHT
     rows, depth = (config.rows, config.parameter_depth) if operand is Operand.WEIGHT else (1, half)
     reduction = _counts(draw, len(REDUCTION_LOOPS), 40)
@@ -140,7 +157,7 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
     (*w, w_move), w_base = _strides_within(draw, [*counts, repeats], depth)
     (*x, x_move), x_base = _strides_within(draw, [*counts, repeats], half)
     (*b, b_move), b_base = _strides_within(draw, [*outer, repeats], depth)
-    y_row, *y = _distinct_strides(draw, [rows, *outer])
+    (y_row, *y), y_first = _distinct_strides(draw, [rows, *outer])
     (y_move,), y_base = _strides_within(draw, [repeats], half - rows * int(np.prod(outer)) + 1)
     fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
     for name, loops, of, strides in (
@@ -152,7 +169,7 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
         "y_row": y_row,
-        "one": draw(st.integers(0, half - 1)),
+        "one": read + draw(st.integers(0, half - 1)),
         "bias": bias,
         "last_rows": draw(st.integers(1, rows)),
         "idle": max(0, drain - tile) + draw(st.integers(0, 2)),
@@ -161,7 +178,8 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         "table": draw(st.integers(0, max(config.activation_tables - 1, 0))),
         "operand": operand,
     }
-    bases = {"w": w_base, "x": x_base, "y": half + y_base, "b": b_base}
+    weights = 0 if operand is Operand.WEIGHT else read
+    bases = {"w": weights + w_base, "x": read + x_base, "y": written + y_first + y_base, "b": weights + b_base}
     moves = {"w": w_move, "x": x_move, "y": y_move, "b": b_move}
     return _indexed(draw, "CONTRACT", fields, bases, moves, repeats)
 
@@ -183,11 +201,12 @@ def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
     else:
         g, g_base = _strides_within(draw, outer, config.parameter_depth - size + 1)
         pause = max(0, CORRELATE_DISTANCE - rows - 1)
+    inside, g_first = _distinct_strides(draw, inner)
     fields = {f"n_{loop}": count for loop, count in zip(LOOPS, counts, strict=True)}
     for name, loops, of, strides in (
         ("d", OUTER_LOOPS, outer, d),
         ("x", LOOPS, counts, x),
-        ("g", LOOPS, counts, [*_distinct_strides(draw, inner), *g]),
+        ("g", LOOPS, counts, [*inside, *g]),
     ):
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
@@ -195,37 +214,39 @@ def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         "last_rows": draw(st.integers(1, rows)),
         "idle": pause + draw(st.sampled_from([0, 0, 1, 2])),
     }
-    bases, moves = {"d": d_base, "x": x_base, "g": g_base}, {"d": d_move, "x": x_move, "g": 0}
+    bases, moves = {"d": d_base, "x": x_base, "g": g_first + g_base}, {"d": d_move, "x": x_move, "g": 0}
     return _indexed(draw, "CORRELATE", fields, bases, moves, repeats)
 
 
 def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
-    """A LOSS in any mode that the engine has; what writes words reads the lower half and writes to
-    the upper one.
+    """A LOSS in any mode that the engine has; what writes words reads one half of the memory and
+    writes to the other.
     """
     count = draw(st.integers(1, 9))
     mode = draw(st.sampled_from(LossMode)) if config.local_learning else LossMode.SUM
     half = config.activation_depth // 2
+    read, written = _halves(draw, config.activation_depth)
     span = half if mode in (LossMode.DIFFER, LossMode.ERROR) else config.activation_depth
+    first = read if span == half else 0
     step, base = _strides_within(draw, [count], span)
     t_step, t_base = _strides_within(draw, [count], span)
     d_step, d_base = _strides_within(draw, [count], half)
     return I(
         "LOSS",
         kind=draw(st.sampled_from(LossKind)),
-        z_base=base,
+        z_base=first + base,
         z_step=step[0],
         count=count,
         # The first word of the memory holds labels that make sense.
-        label=draw(st.sampled_from([0, 0, 0, 1])),
-        t_base=t_base,
+        label=first + draw(st.sampled_from([0, 0, 0, 1])),
+        t_base=first + t_base,
         t_step=t_step[0],
         z_frac=draw(st.integers(0, 16)),
         loss_frac=draw(st.integers(0, 16)),
         mode=mode,
-        d_base=half + d_base,
+        d_base=written + d_base,
         d_step=d_step[0],
-        target=draw(st.sampled_from(REGISTERS)),
+        target=draw(st.sampled_from([0, *REGISTERS])),
     )
 
 
@@ -261,7 +282,7 @@ def updates(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         gradient_shift=draw(st.integers(0, 47)),
         decay1=draw(st.integers(0, 15)),
         decay2=draw(st.integers(0, 15)),
-        rate=draw(st.sampled_from(REGISTERS)),
+        rate=draw(st.sampled_from([0, *REGISTERS])),
         rate_shift=draw(st.integers(0, 31)),
     )
 
@@ -337,7 +358,10 @@ def _body(draw: st.DrawFn, config: EngineConfig, level: int) -> tuple[list[Instr
     gaps = [0]
     for _ in range(draw(st.integers(1, 4))):
         if level < 2 and draw(st.integers(0, 4)) == 0:
-            body.append(I("LOOP", register=0, count=draw(st.integers(1, 3))))
+            count, less, register = draw(st.integers(1, 3)), draw(st.integers(0, 5)), draw(st.sampled_from(REGISTERS))
+            if less:
+                body.append(I("SET", target=register, source=0, value=-less))
+            body.append(I("LOOP", register=register if less else 0, count=count + less))
             inner, places = _body(draw, config, level + 1)
             gaps += [len(body) + place for place in places]
             body += [*inner, I("END")]

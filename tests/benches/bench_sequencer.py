@@ -20,6 +20,7 @@ from dither.arch.regmap import PHASES
 from dither.arch.timing import BLOCK_RAM_LATENCY
 from dither_hw.control.sequencer import UNITS
 
+from . import coverage
 from .control_programs import Job, Outcome, Twin, layout, random_program
 from .cycles import begin, next_cycle, settled
 from .runner import bench_parameters
@@ -100,6 +101,8 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
     assert not units.jobs, f"ended with {len(units.jobs)} instructions to go"
     assert cycles == outcome.cycles, f"cycles {cycles}, not {outcome.cycles}"
     assert int(dut.fault.value) == outcome.fault, f"fault is not {outcome.fault}"
+    for instruction in outcome.control:
+        coverage.meet(coverage.UNITS, instruction)
 
 
 async def _begin(dut: Any, random: Random) -> Twin:

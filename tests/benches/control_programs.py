@@ -44,6 +44,8 @@ class Outcome:
     """What a run is to do."""
 
     jobs: list[Job] = field(default_factory=list)
+    control: list[Instruction] = field(default_factory=list)
+    """Instructions that no unit has a part in, in the order of their execution."""
     cycles: Counter[str] = field(default_factory=Counter)
     """By phase."""
     fault: bool = False
@@ -76,6 +78,7 @@ class Twin:
             operands = [self.registers[instruction[source]] for source in form.sources]
             if instruction.name in _CONTROL:
                 outcome.cycles["control"] += 1
+                outcome.control.append(instruction)
             try:
                 match instruction.name:
                     case "HALT":

@@ -8,9 +8,11 @@ compiled once. A good bench fails on every one of them.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Fragment, Module, Mux, Signal, Value
@@ -21,12 +23,12 @@ from amaranth.hdl._ast import Assign, Concat, Operator, Part, Slice, Statement, 
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from .runner import BenchError, compile_bench, run_compiled
+from .runner import BenchError, compile_bench, failures, log_end, simulate
 
-__all__ = ["SELECT", "Change", "Flip", "Mutable", "Mutation", "Place", "flips", "survivors"]
+__all__ = ["SELECT", "Change", "Flip", "Mutable", "Mutation", "Place", "flips", "survivors", "verdicts"]
 
-SELECT = "tests.benches.select_mutation"
-"""Bench that chooses the fault; it stands before the bench proper."""
+SELECT = "select_mutation"
+"""Bench that tries the faults; it stands before the bench proper."""
 _OPPOSITES = {
     "+": "-",
     "-": "+",
@@ -248,6 +250,36 @@ def flips(component: Any, part: str = "*") -> list[Flip]:
     return [Flip(number) for number, path in enumerate(mutable.flips) if fnmatchcase(path, part)]
 
 
+def verdicts(
+    binaries: Path, count: int, bench_module: str, *, name: str, parameters: Mapping[str, Any], timeout: float = 3600.0
+) -> list[str]:
+    """Runs a bench on a component with each of its faults: returns what it says of each, nothing
+    of those that it does not find.
+
+    A bench that takes much longer than on the component as it is has found the fault.
+
+    :param binaries: the compiled :class:`Mutable`.
+    :param count: number of faults.
+    :param timeout: bounds all runs together, in seconds of real time.
+    :raises BenchError: if the bench fails on the component as it is, or the time is up.
+    """
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
+        place = Path(scratch)
+        timed_out = simulate(
+            binaries,
+            [SELECT, *bench_module.split(",")],
+            place,
+            name=name,
+            parameters={**parameters, "mutations": count},
+            timeout=timeout,
+        )
+        said = [failures(place / f"{number}.xml") for number in range(count + 1)]
+        if timed_out or said[0]:
+            trouble = f"all faults took longer than {timeout:g} s" if timed_out else "\n".join(said[0])
+            raise BenchError(f"{bench_module} on {name}: {trouble}\n{log_end(place)}")
+    return ["\n".join(texts) for texts in said[1:]]
+
+
 def survivors(
     component: Callable[[], Any],
     mutations: Sequence[Mutation],
@@ -255,30 +287,15 @@ def survivors(
     *,
     name: str,
     parameters: Mapping[str, Any],
-    timeout: float = 30.0,
 ) -> list[str]:
-    """Runs a bench on a component as it is, then with each fault: the faults that the bench does
-    not find.
+    """Returns the faults that a bench does not find, see :func:`verdicts`.
 
-    A bench that does not end within ``timeout`` seconds has found the fault. ``component`` makes
-    the component.
-
-    :raises BenchError: if the bench fails on the component as it is.
+    :param component: makes the component.
     """
-
     mutable = Mutable(component(), mutations)
-    binaries = compile_bench(mutable, name)
-
-    def run(number: int) -> None:
-        modules = f"{SELECT},tests.benches.{bench_module}"
-        run_compiled(binaries, modules, name=name, parameters={**parameters, "mutation": number}, timeout=timeout)
-
-    run(0)
-    alive = []
-    for number, mutation in enumerate(mutations, 1):
-        try:
-            run(number)
-        except BenchError:
-            continue
-        alive.append(f"{mutation.name}: {mutable.places[mutation]}")
-    return alive
+    said = verdicts(compile_bench(mutable, name), len(mutations), bench_module, name=name, parameters=parameters)
+    return [
+        f"{mutation.name}: {mutable.places[mutation]}"
+        for mutation, text in zip(mutations, said, strict=True)
+        if not text
+    ]

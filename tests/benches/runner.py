@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,24 @@ from dither.tools.cache import cache_directory, cached, digest
 from dither_sim.fabrics import Fabric
 from dither_sim.verilog import emit
 
-__all__ = ["BenchError", "bench_config", "bench_parameters", "compile_bench", "run_bench", "run_compiled"]
+__all__ = [
+    "RESULTS",
+    "BenchError",
+    "bench_config",
+    "bench_parameters",
+    "compile_bench",
+    "failures",
+    "log_end",
+    "run_bench",
+    "run_compiled",
+    "simulate",
+]
 
 SEED = 20240229
 """Random seed of every bench run."""
+RESULTS = "results.xml"
+"""Name of the file with a run's results."""
+_LOG = "log"
 _PARAMETERS = "DITHER_BENCH_PARAMETERS"
 _ROOT = Path(__file__).resolve().parents[2]
 """What the benches' modules are imported from."""
@@ -108,33 +122,54 @@ def run_compiled(
     :raises BenchError: if any test fails.
     """
     __tracebackhide__ = True
-    module = bench_module if "." in bench_module else f"tests.benches.{bench_module}"
-    environment = {_PARAMETERS: json.dumps(dict(parameters or {}), default=EngineConfig.to_dict)}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         place = cache_directory() / "waves" / name if waves else Path(scratch)
         place.mkdir(parents=True, exist_ok=True)
-        results, log = place / "results.xml", place / "log"
-        results.unlink(missing_ok=True)
-        arguments = {
-            "test_module": module,
-            "hdl_toplevel": name,
-            "hdl_toplevel_lang": "verilog",
-            "seed": SEED,
-            "waves": waves,
-            "build_dir": str(binaries),
-            "test_dir": str(place),
-            "results_xml": str(results),
-            "extra_env": environment,
-        }
-        timed_out = _call_runner("test", arguments, dict(os.environ), log, timeout)
-        trouble = _failures(results)
+        (place / RESULTS).unlink(missing_ok=True)
+        timed_out = simulate(
+            binaries, [bench_module], place, name=name, parameters=parameters, waves=waves, timeout=timeout
+        )
+        trouble = failures(place / RESULTS)
         if timed_out:
             trouble.append(f"did not end within {timeout:g} s")
         if trouble:
             kept = f"\nwaveforms: {place / 'dump.vcd'}" if waves else ""
-            raise BenchError(
-                f"{module} on {name}: " + "\n".join(trouble) + f"{kept}\n--- end of the log ---\n{_end(log)}"
-            )
+            raise BenchError(f"{bench_module} on {name}: " + "\n".join(trouble) + f"{kept}\n{log_end(place)}")
+
+
+def simulate(
+    binaries: Path,
+    bench_modules: Sequence[str],
+    place: Path,
+    *,
+    name: str,
+    parameters: Mapping[str, Any] | None,
+    timeout: float,
+    waves: bool = False,
+) -> bool:
+    """Runs benches one behind the other on what :func:`compile_bench` has made, in a folder.
+
+    Results are in the folder's file :data:`RESULTS` then; all else is as for :func:`run_bench`.
+
+    :returns: whether the time was up.
+    """
+    arguments = {
+        "test_module": ",".join(module if "." in module else f"tests.benches.{module}" for module in bench_modules),
+        "hdl_toplevel": name,
+        "hdl_toplevel_lang": "verilog",
+        "seed": SEED,
+        "waves": waves,
+        "build_dir": str(binaries),
+        "test_dir": str(place),
+        "results_xml": str(place / RESULTS),
+        "extra_env": {_PARAMETERS: json.dumps(dict(parameters or {}), default=EngineConfig.to_dict)},
+    }
+    return _call_runner("test", arguments, dict(os.environ), place / _LOG, timeout)
+
+
+def log_end(place: Path) -> str:
+    """Returns the last lines of what was said in a folder that :func:`simulate` ran in."""
+    return f"--- end of the log ---\n{_end(place / _LOG)}"
 
 
 def _end(log: Path) -> str:
@@ -144,8 +179,8 @@ def _end(log: Path) -> str:
         return "\n".join(file.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
 
 
-def _failures(results: Path) -> list[str]:
-    """What went wrong, from cocotb's JUnit file: one text for each failed test."""
+def failures(results: Path) -> list[str]:
+    """Returns what went wrong, from cocotb's JUnit file: one text for each failed test."""
     if not results.is_file():
         return ["the simulation ended without results"]
     cases = list(ElementTree.parse(results).getroot().iter("testcase"))

@@ -162,5 +162,5 @@ def test_named_faults_are_found(name: str) -> None:
 @pytest.mark.parametrize("bench", LINK_FAULTS)
 def test_named_faults_of_the_whole_are_found(bench: str) -> None:
     name = f"broken_{bench.removeprefix('bench_')}"
-    alive = survivors(link, LINK_FAULTS[bench], bench, name=name, parameters=WHOLE, timeout=120.0)
+    alive = survivors(link, LINK_FAULTS[bench], bench, name=name, parameters=WHOLE)
     assert not alive, "\n".join(alive)

@@ -15,7 +15,18 @@ from .page import page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "coverage.md"
-_BENCHES = ("contract", "correlate", "dither", "engine", "loss", "parameters", "transfer", "transpose", "update")
+_BENCHES = (
+    "contract",
+    "correlate",
+    "dither",
+    "engine",
+    "loss",
+    "parameters",
+    "sequencer",
+    "transfer",
+    "transpose",
+    "update",
+)
 TESTS = (*(f"tests/cocotb/test_{name}.py" for name in _BENCHES), "tests/system/test_differential.py")
 """Tests that tell which instructions they run."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 
 from dither.tools.cache import cached, digest
 from dither.tools.sources import source_files
-from tests.benches.mutation import SELECT, Flip, Mutable, flips
-from tests.benches.runner import BenchError, compile_bench, run_compiled
+from tests.benches.mutation import SELECT, Flip, Mutable, flips, verdicts
+from tests.benches.runner import compile_bench
 from tests.cocotb.faults import Suite
 
 from .equivalence import EQUIVALENT, decide
@@ -22,11 +21,6 @@ __all__ = ["FOUND", "Fate", "Score", "Target", "measure"]
 
 FOUND = "found"
 """The bench failed."""
-_PATIENCE = 5.0
-"""How many times as long as on the component as it is a bench may take."""
-_LEAST = 20.0
-_LONGEST = 600.0
-"""Seconds that a bench may take."""
 
 
 @dataclass(frozen=True)
@@ -101,50 +95,32 @@ def measure(
     every = flips(suite.component(), target.part)
     chosen = sorted(Random(seed).sample(every, min(count, len(every))), key=lambda flip: flip.number)
     mutable = Mutable(suite.component(), chosen)
-    on_status("compiling")
-    run = _bench(mutable, suite, f"mutants_{name.replace(' ', '_')}")
-    _, seconds = run(0, _LONGEST)
+    on_status("running the bench")
+    said = _verdicts(suite, mutable, f"mutants_{name.replace(' ', '_')}")
     fates = []
-    for number, flip in enumerate(chosen, 1):
-        on_status(f"fault {number} of {len(chosen)}")
-        said, _ = run(number, _LEAST + _PATIENCE * seconds)
-        if not said:
+    for number, (flip, text) in enumerate(zip(chosen, said, strict=True), 1):
+        if not text:
             on_status(f"fault {number} of {len(chosen)} lives: asking the solver")
-        fates.append(Fate(mutable.places[flip], FOUND if said else judge(suite.component, flip), said))
+        fates.append(Fate(mutable.places[flip], FOUND if text else judge(suite.component, flip), text))
     return Score(name, len(every), tuple(fates))
 
 
-def _bench(mutable: Mutable, suite: Suite, name: str) -> Callable[[int, float], tuple[str, float]]:
-    """Returns what runs the bench on a fault, 0 for none, for so many seconds at most: it returns
-    what the bench said, nothing if it found no fault, and the seconds it took.
-    """
+def _verdicts(suite: Suite, mutable: Mutable, name: str) -> list[str]:
+    """Returns what the bench says of each fault, from the cache if it has run before."""
     binaries = compile_bench(mutable, name)
-    modules = [module if "." in module else f"tests.benches.{module}" for module in suite.bench.split(",")]
-    sources = {path for module in modules for path in source_files(module, ("dither", "tests"))}
+    modules = [SELECT, *suite.bench.split(",")]
+    names = [module if "." in module else f"tests.benches.{module}" for module in modules]
+    sources = {path for module in names for path in source_files(module, ("dither", "tests"))}
     key = digest(
         binaries.name,
         [path.read_text() for path in sorted(sources)],
         json.dumps(suite.parameters, default=lambda config: config.to_dict()),
     )
 
-    def run(number: int, timeout: float) -> tuple[str, float]:
-        def build(directory: Path) -> None:
-            begun, said = time.monotonic(), ""
-            try:
-                run_compiled(
-                    binaries,
-                    ",".join([SELECT, *modules]),
-                    name=name,
-                    parameters={**suite.parameters, "mutation": number},
-                    timeout=timeout,
-                )
-            except BenchError as error:
-                said = str(error).partition("\n")[0][-200:]
-                if not number:
-                    raise
-            (directory / "outcome.json").write_text(json.dumps([said, round(time.monotonic() - begun, 2)]))
+    def build(directory: Path) -> None:
+        said = verdicts(binaries, len(mutable.mutations), suite.bench, name=name, parameters=suite.parameters)
+        lines = [text.partition("\n")[0][-200:] for text in said]
+        (directory / "said.json").write_text(json.dumps(lines))
 
-        said, seconds = json.loads((cached("mutants", digest(key, number), build) / "outcome.json").read_text())
-        return said, seconds
-
-    return run
+    said: list[str] = json.loads((cached("mutants", key, build) / "said.json").read_text())
+    return said
