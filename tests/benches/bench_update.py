@@ -43,7 +43,8 @@ def _instruction(random: Random, rows: int) -> Instruction:
         "UPDATE",
         base=random.randrange(1 << 16),
         count=random.choice((1, random.randint(1, longest))),
-        rule=random.choice(tuple(Rule)),
+        # ADAM has the most stages.
+        rule=random.choice((*Rule, Rule.ADAM)),
         gradient_shift=random.choice((0, 47, random.randint(0, 47), random.randint(8, 34))),
         decay1=random.choice((0, 15, random.randint(0, 15))),
         decay2=random.choice((0, 15, random.randint(0, 15))),
@@ -52,12 +53,18 @@ def _instruction(random: Random, rows: int) -> Instruction:
     )
 
 
-def _contents(numbers: np.random.Generator, rows: int) -> dict[str, NDArray[np.int64]]:
-    """Memories with numbers of all magnitudes, zeros and extremes."""
+def _contents(numbers: np.random.Generator, rows: int, gradient_shift: int) -> dict[str, NDArray[np.int64]]:
+    """Memories with numbers of all magnitudes, zeros and extremes.
+
+    Gradients mostly have all magnitudes behind their shift.
+    """
     shape, contents = (DEPTH, rows), {}
     for name in NAMES:
         limit = 1 << (WIDTHS[name] - 1)
-        values = numbers.integers(-limit, limit, shape) >> numbers.integers(0, WIDTHS[name], shape)
+        most = min(WIDTHS[name], gradient_shift + 18) if name == "gradient" and numbers.random() < 0.8 else WIDTHS[name]
+        least = min(most, gradient_shift) if most < WIDTHS[name] else 0
+        bits = numbers.integers(least, most, shape)
+        values = numbers.integers(-limit, limit, shape) >> (WIDTHS[name] - 1 - bits)
         corners = numbers.choice([-limit, 1 - limit, limit - 1, -1, 0, 0, 1], shape)
         values = np.where(numbers.random(shape) < 0.25, corners, values)
         contents[name] = values & 0xFFFFFFFF if name == "moment2" else values
@@ -79,7 +86,7 @@ async def random_instructions(dut: Any) -> None:
     for _ in range(count):
         instruction, rate = _instruction(random, R), random.choice((0, 0xFFFFFFFF, random.getrandbits(32)))
         rule = Rule(instruction["rule"])
-        contents = _contents(numbers, R)
+        contents = _contents(numbers, R, instruction["gradient_shift"])
         machine.memories = {name: pack_parts(words, parts, WIDTHS[name]) for name, words in contents.items()}
 
         places = (instruction["base"] + np.arange(instruction["count"])) % DEPTH

@@ -195,10 +195,30 @@ def _like(value: Value, model: Value) -> Value:
     return value.as_signed() if shape.signed else value
 
 
+def _simple(value: Value) -> Value:
+    """The same value without slices of slices and of concatenations, of which most is cut off."""
+    if not isinstance(value, Slice):
+        return value
+    inner, start, stop = _simple(value.value), value.start, value.stop
+    match inner:
+        case Slice():
+            return inner.value[inner.start + start : inner.start + stop]
+        case Concat():
+            parts, place = [], 0
+            for part in inner.parts:
+                low, high = max(start - place, 0), min(stop - place, len(part))
+                if low < high:
+                    parts.append(_simple(part[low:high]) if high - low < len(part) else part)
+                place += len(part)
+            return Cat(*parts)
+    return value
+
+
 def _flipped(value: Value) -> Iterator[Value]:
     """The value with one of its operators, constants, signals' ends or multiplexers changed, for
     each of them.
     """
+    value = _simple(value)
     match value:
         case Const() if len(value):
             yield Const(value.value ^ 1, value.shape())

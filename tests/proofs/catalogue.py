@@ -12,6 +12,7 @@ from . import (
     interpolator,
     judge,
     loops,
+    loss,
     packing,
     requantiser,
     sequencer,
@@ -42,6 +43,7 @@ PROOFS = tuple(
         buffers,
         serial,
         update,
+        loss,
     )
     for proof in module.PROOFS
 )
