@@ -79,7 +79,8 @@ async def random_instructions(dut: Any) -> None:
         machine.memories = {name: pack_parts(words, parts[name], widths[name]) for name, words in contents.items()}
 
         words = instruction["inner"] * instruction["tiles"]
-        places = (instruction["base"] + np.arange(words)) % DEPTH
+        addresses = instruction["base"] + np.arange(words)
+        places = addresses % DEPTH
         shape = {name: instruction[name] for name in ("block", "inner", "tiles")}
         distribution = Distribution(instruction["distribution"])
         xi = tensor_probes(distribution, operands["seed"], operands["step"], operands["probe"], rows=R, **shape)
@@ -97,7 +98,7 @@ async def random_instructions(dut: Any) -> None:
             packed = pack_parts(expected, parts[name], widths[name])
             wrong = [i for i, word in enumerate(packed) if machine.memories[name][i] != word]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        written = (int(place) * parts[target] + i for place in places for i in range(parts[target]))
+        written = ((int(place) * parts[target] + i) % (1 << 16) for place in addresses for i in range(parts[target]))
         times = config.word_parts // parts[target]
         assert machine.writes == dict.fromkeys(((target, place) for place in written), times), f"writes: {instruction}"
         assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"

@@ -56,14 +56,15 @@ async def random_instructions(dut: Any) -> None:
         machine.memories["weight"] = [pack(word, W) for word in contents]
 
         source = (instruction["base"] + np.arange(inner * -(-columns // R))) % DEPTH
-        result = (instruction["target"] + np.arange(columns * -(-inner // R))) % DEPTH
+        addresses = (instruction["target"] + np.arange(columns * -(-inner // R))) % (1 << 16)
+        result = addresses % DEPTH
         contents[result] = transpose(contents[source], inner, columns)
 
         predicted = execution_cycles(config, instruction)
         await machine.execute(instruction, predicted + 100)
         wrong = [i for i in range(DEPTH) if machine.memories["weight"][i] != pack(contents[i], W)]
         assert not wrong, f"{len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        assert machine.writes == {("weight", int(place)): 1 for place in result}, f"writes: {instruction}"
+        assert machine.writes == {("weight", int(place)): 1 for place in addresses}, f"writes: {instruction}"
         assert machine.cycles == predicted, f"{machine.cycles} cycles, not {predicted}: {instruction}"
         await machine.rest(random.choice((0, 0, 1, 7, 40)), random)
     dut._log.info("%d instructions", count)

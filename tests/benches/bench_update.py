@@ -89,7 +89,8 @@ async def random_instructions(dut: Any) -> None:
         contents = _contents(numbers, R, instruction["gradient_shift"])
         machine.memories = {name: pack_parts(words, parts, WIDTHS[name]) for name, words in contents.items()}
 
-        places = (instruction["base"] + np.arange(instruction["count"])) % DEPTH
+        addresses = instruction["base"] + np.arange(instruction["count"])
+        places = addresses % DEPTH
         settings = {name: instruction[name] for name in ("gradient_shift", "decay1", "decay2", "rate_shift")}
         expected = update(
             rule,
@@ -109,7 +110,7 @@ async def random_instructions(dut: Any) -> None:
             packed = pack_parts(words, parts, WIDTHS[name])
             wrong = [i for i, part in enumerate(packed) if machine.memories[name][i] != part]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        written = [int(place) * parts + i for place in places for i in range(parts)]
+        written = [(int(place) * parts + i) % (1 << 16) for place in addresses for i in range(parts)]
         writes = {(name, place): 1 for name in WRITTEN[rule] for place in written}
         assert machine.writes == writes, f"writes: {instruction}"
         assert (machine.cycles, machine.saturations) == (predicted, expected.clips), f"{instruction}"

@@ -147,12 +147,16 @@ class ContractionMachine(UnitMachine):
         return activation, weight
 
     async def _run(self, instruction: Instruction) -> None:
-        """The instruction by way of index registers, in as many cycles as predicted."""
+        """The instruction by way of index registers, in as many cycles as predicted, and within the
+        memories.
+        """
         predicted = execution_cycles(self.config, instruction)
         moved, indices = displaced(self.random, instruction)
         index = sum(value << 16 * i for i, value in enumerate(indices))
         await self.execute(moved, limit=predicted + 100, lead=1, index=index)
         assert self.cycles == predicted, f"{self.cycles} cycles, not {predicted}: {instruction}"
+        beyond = [(memory, address) for memory, address in self.writes if address >= len(self.memories[memory])]
+        assert not beyond, f"written beyond memories: {beyond[:3]}: {instruction}"
 
     def _compare(self, memory: str, expected: NDArray[np.int64], width: int, instruction: Instruction) -> None:
         written = np.array([unpack(word, expected.shape[1], width) for word in self.memories[memory]])

@@ -44,7 +44,7 @@ class UnitMachine:
         """Words by memory; to be set before they are used."""
         self.cycles = self.saturations = 0
         self.writes: Counter[tuple[str, int]] = Counter()
-        """How often each word was written (or a part of it), by memory and address."""
+        """How often each word was written (or a part of it), by memory and whole address."""
         self._reads = {port: (memory, deque([0] * MEMORY_LATENCY)) for port, memory in reads.items()}
         self._writes = dict(writes or {})
         self._parts = dict(parts or {})
@@ -81,12 +81,13 @@ class UnitMachine:
         for port, memory in self._writes.items():
             if enable := int(getattr(dut, f"{port}__enable").value):
                 words = self.memories[memory]
-                address = int(getattr(dut, f"{port}__addr").value) % len(words)
+                whole = int(getattr(dut, f"{port}__addr").value)
+                address = whole % len(words)
                 number = int(getattr(dut, f"{port}__data").value)
                 if port in self._parts:
                     number = _replaced(words[address], number, enable, self._parts[port])
                 words[address] = number
-                self.writes[memory, address] += 1
+                self.writes[memory, whole] += 1
         if self._saturates:
             self.saturations += int(dut.saturations.value)
         return bool(int(dut.done.value))
