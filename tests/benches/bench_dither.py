@@ -82,6 +82,7 @@ async def random_instructions(dut: Any) -> None:
         steps = np.arange(instruction["count"])
         addresses = [instruction[f"{name}_base"] + instruction[f"{name}_step"] * steps for name in "xy"]
         x, y = (places % DEPTH for places in addresses)
+        machine.expect_reads("activation", [*addresses[0], instruction["scale"]])
         signs = sample_signs(**operands, block=instruction["block"], words=len(steps), lanes=L)
         factors = contents[instruction["scale"] % DEPTH]
         contents[y], saturations = dither(contents[x], signs, factors, gate=bool(instruction["gate"]), width=W)

@@ -80,6 +80,10 @@ async def random_instructions(dut: Any) -> None:
 
         words = instruction["inner"] * instruction["tiles"]
         addresses = instruction["base"] + np.arange(words)
+        for name in ("master", "gradient"):
+            machine.expect_reads(
+                name, [int(place) * parts[name] + i for place in addresses for i in range(parts[name])]
+            )
         places = addresses % DEPTH
         shape = {name: instruction[name] for name in ("block", "inner", "tiles")}
         distribution = Distribution(instruction["distribution"])

@@ -55,7 +55,9 @@ async def random_instructions(dut: Any) -> None:
         contents = numbers.integers(-(1 << (W - 1)), 1 << (W - 1), (DEPTH, R))
         machine.memories["weight"] = [pack(word, W) for word in contents]
 
-        source = (instruction["base"] + np.arange(inner * -(-columns // R))) % DEPTH
+        addresses = instruction["base"] + np.arange(inner * -(-columns // R))
+        machine.expect_reads("weight", addresses)
+        source = addresses % DEPTH
         addresses = (instruction["target"] + np.arange(columns * -(-inner // R))) % (1 << 16)
         result = addresses % DEPTH
         contents[result] = transpose(contents[source], inner, columns)

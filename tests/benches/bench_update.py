@@ -90,6 +90,8 @@ async def random_instructions(dut: Any) -> None:
         machine.memories = {name: pack_parts(words, parts, WIDTHS[name]) for name, words in contents.items()}
 
         addresses = instruction["base"] + np.arange(instruction["count"])
+        for name in NAMES:
+            machine.expect_reads(name, [int(place) * parts + i for place in addresses for i in range(parts)])
         places = addresses % DEPTH
         settings = {name: instruction[name] for name in ("gradient_shift", "decay1", "decay2", "rate_shift")}
         expected = update(

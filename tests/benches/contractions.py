@@ -151,6 +151,8 @@ class ContractionMachine(UnitMachine):
         memories.
         """
         predicted = execution_cycles(self.config, instruction)
+        for memory in self.memories:
+            self.expect_reads(memory, [0])
         moved, indices = displaced(self.random, instruction)
         index = sum(value << 16 * i for i, value in enumerate(indices))
         await self.execute(moved, limit=predicted + 100, lead=1, index=index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -12,6 +12,7 @@ from cocotb.triggers import FallingEdge
 
 from dither.arch.isa import Instruction
 from dither.arch.timing import MEMORY_LATENCY
+from dither_hw.base.interfaces import ADDRESS_BITS
 
 from . import coverage
 from .words import pack_fields
@@ -45,6 +46,7 @@ class UnitMachine:
         self.cycles = self.saturations = 0
         self.writes: Counter[tuple[str, int]] = Counter()
         """How often each word was written (or a part of it), by memory and whole address."""
+        self._pages: dict[str, set[int]] = {}
         self._reads = {port: (memory, deque([0] * MEMORY_LATENCY)) for port, memory in reads.items()}
         self._writes = dict(writes or {})
         self._parts = dict(parts or {})
@@ -76,7 +78,9 @@ class UnitMachine:
         self.cycles += 1
         for port, (memory, pipeline) in self._reads.items():
             words = self.memories[memory]
-            pipeline.append(words[int(getattr(dut, f"{port}__addr").value) % len(words)])
+            page, address = divmod(int(getattr(dut, f"{port}__addr").value), len(words))
+            astray = page not in self._pages.get(memory, {page})
+            pipeline.append(words[address] ^ ((1 << len(getattr(dut, f"{port}__data"))) - 1 if astray else 0))
             getattr(dut, f"{port}__data").value = pipeline.popleft()
         for port, memory in self._writes.items():
             if enable := int(getattr(dut, f"{port}__enable").value):
@@ -91,6 +95,11 @@ class UnitMachine:
         if self._saturates:
             self.saturations += int(dut.saturations.value)
         return bool(int(dut.done.value))
+
+    def expect_reads(self, memory: str, addresses: Iterable[int]) -> None:
+        """From now on, a memory gives other words far from these addresses, modulo 2**16."""
+        size = len(self.memories[memory])
+        self._pages[memory] = {int(address) % (1 << ADDRESS_BITS) // size for address in addresses}
 
     async def execute(self, instruction: Instruction, limit: int, *, lead: int = 0, **operands: int) -> None:
         """Runs one instruction; counts its cycles from start to done, both included.
