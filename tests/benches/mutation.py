@@ -8,6 +8,7 @@ compiled once. A good bench fails on every one of them.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ __all__ = ["SELECT", "Change", "Flip", "Mutable", "Mutation", "Place", "flips", 
 
 SELECT = "select_mutation"
 """Bench that tries the faults; it stands before the bench proper."""
+_AROUND = 24
+"""Characters around a difference that are told."""
+_AID = "clash"
+"""How names of signals begin that stand, in simulations alone, for what is unknown on a chip. They
+are no part of a component, and have no flips.
+"""
 _OPPOSITES = {
     "+": "-",
     "-": "+",
@@ -56,6 +63,8 @@ class Place:
     """
     first: int
     """Flips of all places before this one."""
+    flips: int
+    """Its own."""
     path: str
     """The submodules above it, each with a dot behind it."""
 
@@ -102,7 +111,7 @@ class Flip:
         return f"flip {self.number}"
 
     def change(self, place: Place, value: Value, component: Any, m: Module) -> Value | None:
-        if self.number < place.first:
+        if not place.first <= self.number < place.first + place.flips:
             return None
         return next((flipped for i, flipped in enumerate(_flipped(value), place.first) if i == self.number), None)
 
@@ -175,14 +184,33 @@ class _Rewriter:
                     yield statement
 
     def _value(self, value: Value, names: tuple[str, ...], path: str) -> Value:
-        place, result = Place(names, len(self.flips), path), value
-        self.flips += [path for _ in _flipped(value)]
+        used = [*(name.rpartition(".")[2] for name in names), *(signal.name for signal in value._rhs_signals())]
+        aid = any(name.startswith(_AID) for name in used)
+        count = 0 if aid else sum(1 for _ in _flipped(value))
+        place, result = Place(names, len(self.flips), count, path), value
+        self.flips += [path] * count
         for number, mutation in enumerate(self._mutable.mutations, 1):
             changed = mutation.change(place, value, self._mutable.component, self._m)
             if changed is not None:
-                self._mutable.places[mutation] = f"{', '.join(names) or f'{path}branch test'}: {value!r} -> {changed!r}"
+                self._mutable.places[mutation] = (
+                    f"{', '.join(names) or f'{path}branch test'}: {_difference(value, changed)}"
+                )
                 result = Mux(self._mutable.mutation == number, changed, result)
         return result if names else _like(result, value)
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _difference(old: Value, new: Value) -> str:
+    """Where two values differ, with little around it."""
+    before, after = repr(old), repr(new)
+    start = max(0, _common(before, after) - _AROUND)
+    end = max(0, _common(before[start:][::-1], after[start:][::-1]) - _AROUND)
+    texts = (f"{'…' * (start > 0)}{text[start : len(text) - end]}{'…' * (end > 0)}" for text in (before, after))
+    return " -> ".join(texts)
 
 
 def _like(value: Value, model: Value) -> Value:
@@ -244,6 +272,10 @@ def _flipped(value: Value) -> Iterator[Value]:
                 yield Part(_like(flipped, value.value), value.offset, value.width, value.stride)
             for flipped in _flipped(value.offset):
                 yield Part(value.value, _like(flipped, value.offset), value.width, value.stride)
+        case Concat() if len(value.parts) > 1 and all(part is value.parts[0] for part in value.parts):
+            # A bit that is repeated is one place.
+            for flipped in _flipped(value.parts[0]):
+                yield _like(flipped, value.parts[0]).replicate(len(value.parts))
         case Concat():
             for i, part in enumerate(value.parts):
                 for flipped in _flipped(part):
