@@ -14,7 +14,16 @@ from amaranth.hdl._ast import SwitchValue
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import MASTER_BITS, Rule
-from dither.arch.moments import ADAM_FRAC, COARSE_SHIFT, EPSILON, LARGEST_SQUARE, MOMENT_FRAC, ROOT_SHIFT, SQUARE_FRAC
+from dither.arch.moments import (
+    ADAM_FRAC,
+    COARSE_SHIFT,
+    EPSILON,
+    LARGEST_SQUARE,
+    MOMENT_FRAC,
+    ROOT_SHIFT,
+    SQUARE_FRAC,
+    WIDE_BITS,
+)
 from dither.arch.timing import MULTIPLIER_LATENCY
 from dither.golden.update import DIRECTION_BITS, RATE_BITS, RECIPROCAL_BITS, SHIFTED_BITS, SIGN_UNIT
 from dither_hw.update.update import RoundingShifter, UpdateUnit, WideMultiplier
@@ -23,6 +32,8 @@ from tests.cocotb.faults import only, value
 
 from .harness import Bench, Proof
 
+_SHIFTED = DIRECTION_BITS + RATE_BITS
+"""Bits of the widest number that is shifted, gradients aside."""
 CONFIG = EngineConfig(rows=1, lanes=2, lanes_per_table=1)
 
 
@@ -68,7 +79,9 @@ class _Stages:
     """Registers of the unit, and when they are taken over."""
 
     def __init__(self, bench: Bench, quiet: int) -> None:
-        """:param quiet: cycles behind a start in which nothing is checked."""
+        """:param quiet: cycles behind a start in which nothing is checked; fewer than a parameter takes
+        to the stage.
+        """
         self.bench = bench
         dut, m = bench.dut, bench.m
         for name in ("fields", "rate"):
@@ -92,12 +105,22 @@ class _Stages:
     def check(self, name: str, expected: Value, condition: Value | int = 1) -> None:
         """Says what a register holds in the first cycle behind its time."""
         taken = self.bench.past(self[f"{name}_due_copy"], name=f"{name}_taken")
-        holds = self[name].as_unsigned() == Value.cast(expected)[: len(self[name])]
-        self.bench.implies(taken & self._quiet & condition, holds, name.replace("_", " "))
+        right = Signal.like(self[name], name=f"{name}_right")
+        self.bench.m.d.comb += right.eq(expected)
+        self.bench.implies(taken & self._quiet & condition, self[name] == right, name.replace("_", " "))
+
+    def shifts(
+        self, name: str, number: Value, amount: Value, condition: Value | int = 1, *, width: int = _SHIFTED
+    ) -> Value:
+        """Says what a register takes from the shifter; returns that, a cycle later."""
+        shifted = self["shifter.result"][:width].as_signed()
+        right = shifted == _rounded(number, amount)[:width].as_signed()
+        self.bench.implies(self[f"{name}_due_copy"] & self._quiet & condition, right, f"shift for {name}")
+        return self.bench.past(shifted, name=f"{name}_shifted")
 
     def asks(self, time: int, a: Value, b: Value) -> None:
         """Says what is multiplied at a time."""
-        right = (self["a"].as_unsigned() == Value.cast(a)[:MASTER_BITS]) & (self["b"] == Value.cast(b)[:RATE_BITS])
+        right = (self["a"] == a) & (self["b"] == Value.cast(b)[:RATE_BITS])
         self.bench.implies(self[f"a_{time}_due_copy"] & self._quiet, right, f"factors at {time}")
 
 
@@ -115,14 +138,17 @@ def specify_gradient(bench: Bench) -> None:
 def specify_moment1(bench: Bench) -> None:
     """MOMENTUM: ``m - step(m) + s``; the others: ``m + step(s - m)``."""
     at = _Stages(bench, 9)
-    m = at.ago("moment1", 4).as_signed()
-    drive = at.ago("drive", 4)
+    momentum = at.rule == Rule.MOMENTUM
+    m, drive = at["moment1"].as_signed(), at["drive"]
     s = Mux(at.rule == Rule.ADAM, drive << ADAM_FRAC, drive << MOMENT_FRAC)
-    way = Mux(at.rule == Rule.MOMENTUM, m, s - m)
-    rounded = _rounded(way, bench.dut.fields.decay1)
-    step = Mux(rounded == 0, Mux(way > 0, 1, Mux(way < 0, -1, 0)), rounded)
-    moved = Mux(at.rule == Rule.MOMENTUM, m - step + s, m + step)
-    at.check("moment1_new", _saturated(moved, MASTER_BITS))
+    at.check("change1", Mux(momentum, m, s - m))
+    at.check("base1", Mux(momentum, m + s, m))
+    way = at["change1"]
+    rounded = at.shifts("step", way, bench.dut.fields.decay1)
+    at.check("step", Mux(rounded == 0, Mux(way > 0, 1, Mux(way < 0, -1, 0)), rounded))
+    base, step = at.ago("base1", 1), at.ago("step", 1).as_signed()
+    at.check("moved1", Mux(momentum, base - step, base + step))
+    at.check("moment1_new", _saturated(at["moved1"], MASTER_BITS))
 
 
 def specify_moment2(bench: Bench) -> None:
@@ -135,8 +161,10 @@ def specify_moment2(bench: Bench) -> None:
     word = at.ago("moment2", 1)
     fine = word[:-1]
     at.check("wide", Mux(word[-1], fine << COARSE_SHIFT, fine))
-    v, square = at.ago("wide", 3), at.ago("square", 3)
-    at.check("wide_new", v + _rounded((square << SQUARE_FRAC) - v, bench.dut.fields.decay2))
+    at.check("wide_1", at.ago("wide", 1))
+    at.check("change2", (at["square"] << SQUARE_FRAC) - at["wide"])
+    way = at.shifts("wide_new", at.ago("change2", 1), bench.dut.fields.decay2, width=RoundingShifter.RESULT_BITS)
+    at.check("wide_new", at["wide_1"] + way)
     new, top = at["wide_new"], MASTER_BITS - 1
     coarse = _rounded(new, Const(COARSE_SHIFT))
     at.check("moment2_new", Mux(new >= 1 << top, Cat(coarse[:top], 1), new))
@@ -161,11 +189,11 @@ def specify_direction(bench: Bench) -> None:
     adam, moment = at.rule == Rule.ADAM, at.rule >= Rule.MOMENTUM
     at.asks(38, at["moment1_new_3"], bench.dut.scalar.y)
     at.check("ratio", bench.past(at["multiplier.product"], name="multiplied"))
-    shift = ROOT_SHIFT + ((at.ago("exponent_2", 5) + 1) >> 1)
-    ratio = _rounded(at.ago("ratio", 2), shift)
-    plain = _rounded(at.ago("moment1_new_4", 1), Const(MOMENT_FRAC))
-    # The exponent of a number of 45 bits; and a product of 50 bits that is shifted fits.
-    at.check("clipped", _saturated(Mux(adam, ratio, plain), DIRECTION_BITS), at.ago("exponent_2", 5) < 45)
+    exponent = at.ago("exponent_2", 4)
+    number = Mux(adam, at.ago("ratio", 1), at["moment1_new_4"])
+    shift = Mux(adam, ROOT_SHIFT + ((exponent + 1) >> 1), MOMENT_FRAC)
+    direction = at.shifts("clipped", number, shift, exponent < WIDE_BITS)
+    at.check("clipped", _saturated(direction, DIRECTION_BITS))
     at.check("direction", Mux(moment, at["clipped"], at["drive_6"]))
     for name, copies in (("moment1_new", 4), ("drive", 6), ("exponent", 2)):
         for copy in range(1, copies + 1):
@@ -177,10 +205,11 @@ def specify_master(bench: Bench) -> None:
     at = _Stages(bench, 10)
     at.asks(51, at["direction"], bench.dut.rate)
     at.check("change", bench.past(at["multiplier.product"], name="multiplied"))
-    change = at.ago("change", 4)
+    change = at.ago("change", 2)
     fits = (change < 1 << DIRECTION_BITS + RATE_BITS - 1) & (change >= -1 << DIRECTION_BITS + RATE_BITS - 1)
-    moved = at["master"].as_signed() - _rounded(change, bench.dut.fields.rate_shift)
-    at.check("master_new", _saturated(moved, MASTER_BITS), fits)
+    step = at.shifts("moved", change, bench.dut.fields.rate_shift, fits)
+    at.check("moved", at.ago("master", 1).as_signed() - step)
+    at.check("master_new", _saturated(at["moved"], MASTER_BITS))
 
 
 def _stage(name: str, claim: str, specify: Callable[[Bench], None], depth: int, fault: Change) -> Proof:
