@@ -79,9 +79,7 @@ class _Stages:
     """Registers of the unit, and when they are taken over."""
 
     def __init__(self, bench: Bench, quiet: int) -> None:
-        """:param quiet: cycles behind a start in which nothing is checked; fewer than a parameter takes
-        to the stage.
-        """
+        """:param quiet: cycles behind a start in which nothing is checked, fewer than to the stage."""
         self.bench = bench
         dut, m = bench.dut, bench.m
         for name in ("fields", "rate"):
