@@ -79,7 +79,7 @@ class _Stages:
     """Registers of the unit, and when they are taken over."""
 
     def __init__(self, bench: Bench, quiet: int) -> None:
-        """:param quiet: cycles behind a start in which nothing is checked, fewer than to the stage."""
+        """:param quiet: cycles behind a start in which nothing is checked; the stage is later."""
         self.bench = bench
         dut, m = bench.dut, bench.m
         for name in ("fields", "rate"):
