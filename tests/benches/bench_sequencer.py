@@ -94,6 +94,8 @@ async def _execute(dut: Any, words: Sequence[int], entry: int, outcome: Outcome,
         units.drive()
         await settled(dut)
         busy = bool(int(dut.busy.value))
+        if cycles.total() + 1 < outcome.cycles.total():
+            assert not int(dut.fault.value), "a fault before the end"
         units.settle()
         cycles[PHASES[int(dut.phase.value)]] += busy
         addresses.append(int(dut.program_addr.value))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from amaranth.hdl import Const, Fragment, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tests.benches.mutation import Mutable, flips
+from tests.mutation.__main__ import COUNT, SEED
+from tests.mutation.catalogue import COMPONENTS
 from tests.mutation.equivalence import ALIVE, DIFFERENT, EQUIVALENT, decide
 from tests.mutation.page import page
+from tests.mutation.record import read_scores
 from tests.mutation.score import FOUND, Fate, Score
 
 
@@ -29,6 +34,19 @@ class _Small(wiring.Component):
         return m
 
 
+class _Outer(wiring.Component):
+    """A small component within another."""
+
+    def __init__(self) -> None:
+        super().__init__({"go": In(1), "out": Out(2)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.inner = inner = _Small()
+        m.d.comb += [inner.go.eq(self.go), self.out.eq(inner.out)]
+        return m
+
+
 def _flips() -> dict[str, str]:
     """What the solver says, by what each fault changes."""
     said = {}
@@ -45,6 +63,22 @@ def test_the_solver_tells_faults_that_matter_from_others() -> None:
     assert said["idle: (sig go) -> (^ (sig go) (const 1'd1))"] == EQUIVALENT
     assert said["out: (sig count) -> (slice (^ (sig count) (const 1'd1)) 0:2)"] == DIFFERENT
     assert ALIVE not in said.values()
+
+
+def test_the_page_is_that_of_the_recorded_scores(root: Path) -> None:
+    scores = read_scores()
+    assert list(scores) == [name for name in COMPONENTS if name in scores], "run: make mutate"
+    assert (root / "docs" / "mutation.md").read_text() == page(list(scores.values()), COUNT, SEED), "run: make mutate"
+
+
+def test_parts_of_components_have_faults_of_their_own() -> None:
+    every, part = flips(_Outer()), flips(_Outer(), "inner.*")
+    assert flips(_Outer(), "nowhere.*") == []
+    assert set(part) < set(every)
+    for flip in part:
+        mutable = Mutable(_Outer(), [flip])
+        Fragment.get(mutable, None)
+        assert mutable.places[flip].startswith("inner.")
 
 
 def test_the_page_has_scores_and_what_lives() -> None:
