@@ -36,8 +36,9 @@ async def select(dut: Any) -> None:
         sys.stdout.flush()
         child = os.fork()
         if not child:
-            seconds = math.ceil(limit)
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+            _, most = resource.getrlimit(resource.RLIMIT_CPU)
+            seconds = math.ceil(limit) if most == resource.RLIM_INFINITY else min(math.ceil(limit), most)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, most))
             os.environ["COCOTB_RESULTS_FILE"] = str(own)
             # A copy has none of the simulator's threads, for which it would wait at its end.
             _shutdown.register(lambda: os._exit(0))
