@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dither.cli import main
-from dither.data import DATA_VARIABLE, DataError, load_mnist
+from dither.data import DATA_VARIABLE, IMAGE_SETS, DataError
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
@@ -26,7 +26,7 @@ def mnist() -> Path:
     """The folder with MNIST's files: the environment's, or one beside the project."""
     folder = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data" / "mnist")
     try:
-        load_mnist(folder)
+        IMAGE_SETS["mnist"].load(folder)
     except DataError as error:
         pytest.skip(f"no data set: {error}")
     return folder

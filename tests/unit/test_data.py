@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from dither.cli import main
-from dither.data import DATA_VARIABLE, DataError, RemoteFile, load_mnist, read_idx
-from dither.data.mnist import FILES
+from dither.data import DATA_VARIABLE, IMAGE_SETS, DataError, ImageSet, RemoteFile, read_idx
 from dither.train.tasks import TaskError, load_task
 
 Files = dict[str, RemoteFile]
@@ -39,13 +38,16 @@ def contents(train: int = 7, test: int = 3) -> dict[str, bytes]:
 
 
 def digests(made: dict[str, bytes]) -> Files:
-    return {kind: RemoteFile(FILES[kind].name, hashlib.sha256(content).hexdigest()) for kind, content in made.items()}
+    return {
+        kind: RemoteFile(IMAGE_SETS["mnist"].files[kind].name, hashlib.sha256(content).hexdigest())
+        for kind, content in made.items()
+    }
 
 
 def write(folder: Path, made: dict[str, bytes], packed: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for kind, content in made.items():
-        name = FILES[kind].name
+        name = IMAGE_SETS["mnist"].files[kind].name
         (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
 
 
@@ -85,7 +87,7 @@ def test_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: b
     write(tmp_path / "here", made, packed)
     if variable:
         monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "here"))
-    train, test = load_mnist(None if variable else tmp_path / "here", digests(made), ())
+    train, test = ImageSet("mnist", digests(made), ()).load(None if variable else tmp_path / "here")
     assert idx(train.pixels) == made["train images"]
     assert idx(test.labels) == made["test labels"]
     scaled = test.scaled()
@@ -95,13 +97,23 @@ def test_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: b
     assert scaled.max() <= 1
 
 
+def test_a_folder_for_several_sets(tmp_path: Path) -> None:
+    digits, clothes = contents(), contents(train=8)
+    write(tmp_path, digits, True)
+    (tmp_path / "fashion-mnist").mkdir()
+    write(tmp_path / "fashion-mnist", clothes, True)
+    for name, made in (("mnist", digits), ("fashion-mnist", clothes)):
+        train, _ = ImageSet(name, digests(made), ()).load(tmp_path)
+        assert idx(train.pixels) == made["train images"]
+
+
 def test_a_given_folder_is_never_downloaded_into(tmp_path: Path, server: tuple[str, Path, list[str]]) -> None:
     url, served, requests = server
     made = contents()
     write(served, made, True)
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match=r"holds neither train-images-idx3-ubyte nor .*\.gz; .*--data"):
-        load_mnist(tmp_path / "mine", digests(made), (url,))
+        ImageSet("mnist", digests(made), (url,)).load(tmp_path / "mine")
     assert not requests
     assert not list((tmp_path / "mine").iterdir())
 
@@ -111,7 +123,7 @@ def test_download_once_into_the_cache(tmp_path: Path, server: tuple[str, Path, l
     made = contents()
     write(served, made, True)
     for _ in range(2):
-        train, _ = load_mnist(None, digests(made), (f"{url}/nowhere", url))
+        train, _ = ImageSet("mnist", digests(made), (f"{url}/nowhere", url)).load(None)
         assert idx(train.pixels) == made["train images"]
     assert len([path for path in requests if "nowhere" not in path]) == 4
     assert len(requests) == 8
@@ -123,14 +135,14 @@ def test_damaged_downloads_are_not_kept(tmp_path: Path, server: tuple[str, Path,
     url, served, _ = server
     made = contents()
     write(served, made | ({"test labels": made["train labels"]} if damage == "other" else {}), True)
-    victim = served / f"{FILES['test labels'].name}.gz"
+    victim = served / f"{IMAGE_SETS['mnist'].files['test labels'].name}.gz"
     if damage != "other":
         whole = victim.read_bytes()
         victim.write_bytes({"truncated": whole[:-9], "no gzip": b"<html>", "empty": b""}[damage])
     with pytest.raises(
         DataError, match=r"t10k-labels-idx1-ubyte .* could not be downloaded .*; put .* --data"
     ) as caught:
-        load_mnist(None, digests(made), (url,))
+        ImageSet("mnist", digests(made), (url,)).load(None)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "cache/dither/data/mnist" / victim.name).exists()
 
@@ -139,20 +151,20 @@ def test_damaged_downloads_are_not_kept(tmp_path: Path, server: tuple[str, Path,
 def test_damaged_files(tmp_path: Path, packed: bool) -> None:
     made = contents()
     write(tmp_path, made, packed)
-    path = tmp_path / (FILES["train images"].name + ".gz" * packed)
+    path = tmp_path / (IMAGE_SETS["mnist"].files["train images"].name + ".gz" * packed)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match=f"{path.name} is (damaged|no whole gzip file)"):
-        load_mnist(tmp_path, digests(made), ())
+        ImageSet("mnist", digests(made), ()).load(tmp_path)
     write(tmp_path, contents(train=8), packed)
-    with pytest.raises(DataError, match=f"{path.name} is damaged: its digest"):
-        load_mnist(tmp_path, digests(made), ())
+    with pytest.raises(DataError, match=f"{path.name} is damaged, or of another data set: its digest"):
+        ImageSet("mnist", digests(made), ()).load(tmp_path)
 
 
 def test_images_and_labels_must_agree(tmp_path: Path) -> None:
     made = contents() | {"test labels": idx(np.zeros(4))}
     write(tmp_path, made, True)
     with pytest.raises(DataError, match="holds 3 test images, but 4 labels"):
-        load_mnist(tmp_path, digests(made), ())
+        ImageSet("mnist", digests(made), ()).load(tmp_path)
 
 
 @pytest.mark.parametrize(

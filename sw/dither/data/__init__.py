@@ -2,15 +2,17 @@
 
 from .files import DATA_VARIABLE, DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
-from .mnist import Images, load_mnist
+from .images import IMAGE_SETS, Images, ImageSet
 from .samples import Samples, as_inputs, as_labels, read_samples, write_samples
 from .scaling import AS_THEY_ARE, SCALINGS, Scaling
 
 __all__ = [
     "AS_THEY_ARE",
     "DATA_VARIABLE",
+    "IMAGE_SETS",
     "SCALINGS",
     "DataError",
+    "ImageSet",
     "Images",
     "RemoteFile",
     "Samples",
@@ -18,7 +20,6 @@ __all__ = [
     "as_inputs",
     "as_labels",
     "data_folder",
-    "load_mnist",
     "read_file",
     "read_idx",
     "read_samples",

@@ -48,10 +48,11 @@ def data_folder(name: str, given: AnyPath | None = None) -> tuple[Path, bool]:
 
     :param name: name of the data set, and of its folder in the user's cache.
     :param given: the chosen folder; if None, the environment variable ``DITHER_DATA`` counts, then
-        the user's cache.
+        the user's cache. The files are in it, or in a folder in it that has the data set's name.
     """
     if chosen := given or os.environ.get(DATA_VARIABLE):
-        return Path(chosen), True
+        own = Path(chosen) / name
+        return own if own.is_dir() else Path(chosen), True
     return platformdirs.user_cache_path("dither", appauthor=False) / "data" / name, False
 
 
@@ -135,5 +136,8 @@ def unpacked(content: bytes, where: Path | str) -> bytes:
 
 def _checked(file: RemoteFile, content: bytes, where: Path | str) -> bytes:
     if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise DataError(f"{where} is damaged: its digest is not that of {file.name}; remove it, or get it again")
+        raise DataError(
+            f"{where} is damaged, or of another data set: its digest is not that of the {file.name} that is wanted; "
+            f"get it again, or name another folder with --data"
+        )
     return content

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import DataError, Scaling, data_folder, load_mnist
+from ..data import IMAGE_SETS, DataError, Scaling, data_folder
 from ..nn.models import named_model
 from ..recipe import Recipe
 from ..tools.files import AnyPath
@@ -51,17 +51,17 @@ def _digits() -> Task:
     )
 
 
-def _mnist(folder: Path | None) -> Task:
+def _images(name: str, folder: Path | None) -> Task:
     # Tasks are asked for several times, so files are read once for each process and folder.
-    return _mnist_from(folder, data_folder("mnist", folder)[0])
+    return _images_from(name, folder, data_folder(name, folder)[0])
 
 
 @functools.lru_cache(maxsize=1)
-def _mnist_from(folder: Path | None, found: Path) -> Task:
-    train, test = load_mnist(folder)
+def _images_from(name: str, folder: Path | None, found: Path) -> Task:
+    train, test = IMAGE_SETS[name].load(folder)
     return Task(
-        name="mnist",
-        title="handwritten digits, 28×28 pixels, ten classes",
+        name=name,
+        title=IMAGE_TITLES[name],
         classes=10,
         train=Split(train.scaled(), train.labels),
         test=Split(test.scaled(), test.labels),
@@ -95,7 +95,12 @@ def _mnist_from(folder: Path | None, found: Path) -> Task:
 
 TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
 """Functions that load the bundled data sets, by name."""
-DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {"mnist": _mnist}
+IMAGE_TITLES = {
+    "mnist": "handwritten digits, 28×28 pixels, ten classes",
+    "fashion-mnist": "pieces of clothing, 28×28 pixels, ten classes",
+}
+"""Titles of the tasks of images, by the data set's name."""
+DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {name: functools.partial(_images, name) for name in IMAGE_SETS}
 """Functions that load the data sets which are not bundled, by name.
 
 They take a folder, or None for wherever :mod:`dither.data` finds the files.
