@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dither.cli import main
-from dither.data import DATA_VARIABLE, IMAGE_SETS, DataError, ImageSet, RemoteFile, read_idx
+from dither.data import DATA_VARIABLE, IMAGE_SETS, DataError, Images, ImageSet, RemoteFile, read_idx
 from dither.train.tasks import TaskError, load_task
 
 Files = dict[str, RemoteFile]
@@ -95,6 +95,19 @@ def test_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: b
     assert np.allclose((scaled + 1) * 127.5, test.pixels.reshape(3, -1), atol=1e-4)
     assert scaled.min() >= -1
     assert scaled.max() <= 1
+
+
+def test_averaged_images() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    small = Images(pixels, np.zeros(3, np.int64)).averaged(8)
+    assert small.pixels.shape == (3, 8, 8)
+    # The first one covers three and a half rows and columns.
+    weights = np.array([1, 1, 1, 0.5])
+    corner = weights @ pixels[0, :4, :4].astype(float) @ weights / 3.5**2
+    assert small.pixels[0, 0, 0] == pytest.approx(corner, rel=1e-5)
+    assert np.allclose(small.pixels.mean(axis=(1, 2)), pixels.mean(axis=(1, 2)), rtol=1e-5)
+    assert np.allclose(small.scaled(), small.pixels.reshape(3, -1) / 127.5 - 1, atol=1e-6)
+    assert np.array_equal(Images(pixels, np.zeros(3, np.int64)).averaged(28).pixels, pixels)
 
 
 def test_a_folder_for_several_sets(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Sources: MNIST, handwritten digits: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,15 +25,26 @@ __all__ = ["IMAGE_SETS", "ImageSet", "Images"]
 class Images:
     """Grey images and their labels."""
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
     """Brightness from 0 to 255, shape (samples, rows, columns)."""
     labels: NDArray[np.int64]
     """Class of each image, shape (samples,)."""
 
+    def averaged(self, size: int) -> Images:
+        """Returns square images of so many rows and columns, by averaging over areas."""
+        samples, rows, columns = self.pixels.shape
+        # Each pixel is repeated until the new ones are whole blocks.
+        fine = [math.lcm(count, size) // count for count in (rows, columns)]
+        wide = self.pixels.astype(np.float32).repeat(fine[0], axis=1).repeat(fine[1], axis=2)
+        blocks = wide.reshape(samples, size, rows * fine[0] // size, size, columns * fine[1] // size)
+        return Images(blocks.mean(axis=(2, 4)), self.labels)
+
     def scaled(self) -> NDArray[np.float32]:
         """Returns pixels from -1 to 1, row after row, shape (samples, rows * columns)."""
-        shades = (np.arange(256) / 127.5 - 1).astype(np.float32)
-        return shades[self.pixels.reshape(len(self.pixels), -1)]
+        flat = self.pixels.reshape(len(self.pixels), -1)
+        if flat.dtype != np.uint8:
+            return flat.astype(np.float32) / 127.5 - 1
+        return (np.arange(256) / 127.5 - 1).astype(np.float32)[flat]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ FIRST_ORDER = "first-order"
 
 They have no bits to repeat.
 """
-GROUPS = ("mnist", "published", "hybrid", "boards", "equations", "projection", "baseline", "sweep")
+GROUPS = ("mnist", "published", "hybrid", "boards", "equations", "projection", "tasks", "baseline", "sweep")
 """Names of the groups within which records are compared with each other."""
 MILESTONES = (0.90, 0.95, 0.96, 0.97)
 """Accuracies for which a record says what it took to reach them first."""

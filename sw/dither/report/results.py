@@ -362,7 +362,10 @@ def _rendered(template: Template, records: list[Record]) -> str:
         mnist=_best_first(digits),
         equations=_best_first(groups["equations"]),
         baselines=_best_first(groups["baseline"]),
-        projection=[(record, best_baseline(record, records)) for record in _best_first(groups["projection"])],
+        **{
+            name: [(record, best_baseline(record, records)) for record in _best_first(groups[name])]
+            for name in ("projection", "tasks")
+        },
         yardsticks={record.name: best_baseline(record, records) for record in engine},
         prices=[(level, _prices(digits, level)) for level in MILESTONES],
         budgets=BUDGETS,

@@ -20,6 +20,21 @@ from .task import Split, Task, TaskError, TrainingTask, stratified
 __all__ = ["TASKS", "Split", "Task", "TaskError", "TrainingTask", "load_task", "task_names"]
 
 
+_DIGITS_RECIPE = Recipe(
+    batch=64,
+    tile=32,
+    probes=(4, 16),
+    estimator="layerwise",
+    mu=2**-6,
+    decay1=3,
+    decay2=6,
+    rate=2**-7,
+    schedule="cosine",
+    schedule_steps=1400,
+)
+"""Layers are perturbed one after the other, the smaller one more often."""
+
+
 def _digits() -> Task:
     from sklearn.datasets import load_digits
 
@@ -34,34 +49,23 @@ def _digits() -> Task:
         train=Split(inputs[~held_out], labels[~held_out]),
         test=Split(inputs[held_out], labels[held_out]),
         model=named_model("digits"),
-        recipe=Recipe(
-            batch=64,
-            tile=32,
-            probes=(4, 16),
-            estimator="layerwise",
-            mu=2**-6,
-            decay1=3,
-            decay2=6,
-            rate=2**-7,
-            schedule="cosine",
-            schedule_steps=1400,
-        ),
+        recipe=_DIGITS_RECIPE,
         steps=1400,
         scaling=Scaling((8.0,), (8.0,)),
     )
 
 
-def _images(name: str, folder: Path | None) -> Task:
+def _images(name: str, title: str, folder: Path | None) -> Task:
     # Tasks are asked for several times, so files are read once for each process and folder.
-    return _images_from(name, folder, data_folder(name, folder)[0])
+    return _images_from(name, title, folder, data_folder(name, folder)[0])
 
 
 @functools.lru_cache(maxsize=1)
-def _images_from(name: str, folder: Path | None, found: Path) -> Task:
+def _images_from(name: str, title: str, folder: Path | None, found: Path) -> Task:
     train, test = IMAGE_SETS[name].load(folder)
     return Task(
         name=name,
-        title=IMAGE_TITLES[name],
+        title=title,
         classes=10,
         train=Split(train.scaled(), train.labels),
         test=Split(test.scaled(), test.labels),
@@ -93,14 +97,34 @@ def _images_from(name: str, folder: Path | None, found: Path) -> Task:
     )
 
 
+def _small_images(folder: Path | None) -> Task:
+    return _small_images_from(folder, data_folder("mnist", folder)[0])
+
+
+@functools.lru_cache(maxsize=1)
+def _small_images_from(folder: Path | None, found: Path) -> Task:
+    train, test = (part.averaged(8) for part in IMAGE_SETS["mnist"].load(folder))
+    return Task(
+        name="mnist-8x8",
+        title="handwritten digits, averaged to 8×8 pixels, ten classes",
+        classes=10,
+        train=Split(train.scaled(), train.labels),
+        test=Split(test.scaled(), test.labels),
+        model=named_model("digits"),
+        recipe=_DIGITS_RECIPE,
+        steps=1400,
+        log_every=100,
+        scaling=Scaling((127.5,), (127.5,)),
+    )
+
+
 TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
 """Functions that load the bundled data sets, by name."""
-IMAGE_TITLES = {
-    "mnist": "handwritten digits, 28×28 pixels, ten classes",
-    "fashion-mnist": "pieces of clothing, 28×28 pixels, ten classes",
+DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {
+    "mnist": functools.partial(_images, "mnist", "handwritten digits, 28×28 pixels, ten classes"),
+    "mnist-8x8": _small_images,
+    "fashion-mnist": functools.partial(_images, "fashion-mnist", "pieces of clothing, 28×28 pixels, ten classes"),
 }
-"""Titles of the tasks of images, by the data set's name."""
-DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {name: functools.partial(_images, name) for name in IMAGE_SETS}
 """Functions that load the data sets which are not bundled, by name.
 
 They take a folder, or None for wherever :mod:`dither.data` finds the files.
