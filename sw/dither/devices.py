@@ -103,16 +103,23 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
     return device
 
 
+def _tuned(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
+    device: Device = _simulator("verilated").TunedDevice(config, on_status=status)
+    return device
+
+
 DEVICES: dict[str, Callable[[EngineConfig, Waves | None, Status], Device]] = {
     "golden": _golden,
     "native": _native,
     "numpy": _numpy,
     "rtl": _rtl,
+    "rtl-tuned": _tuned,
 }
 """Functions that make the devices on offer, by name; lines to boards come besides.
 
 ``golden`` is the golden machine as this computer can have it: ``native``, compiled, where there is
-a C++ compiler, otherwise ``numpy``.
+a C++ compiler, otherwise ``numpy``. ``rtl-tuned`` is ``rtl`` compiled a second time by what its
+first steps showed: for runs of hours.
 """
 SOFTWARE = ("golden", "native", "numpy")
 """Devices whose lanes and memories cost nothing: they may have more than the engine at hand."""
@@ -143,9 +150,9 @@ def require_device(name: str, waves: Waves | None = None) -> None:
             raise DeviceError(f"{name} has no waveforms; use --device rtl with --waves")
         if not (folder := Path(waves.path).parent).is_dir():
             raise DeviceError(f"cannot write waveforms to {waves.path}: there is no folder {folder}")
-    if name in ("rtl", "native"):
+    if name in ("rtl", "rtl-tuned", "native"):
         toolchain.compiler()
-    if name == "rtl":
+    if name in ("rtl", "rtl-tuned"):
         toolchain.make()
         toolchain.simulator_version()
 

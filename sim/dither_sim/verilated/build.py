@@ -9,8 +9,10 @@ once for all models.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from dither.arch.device import DeviceError
@@ -20,7 +22,7 @@ from dither.tools.compiled import COMMON, LINK, call, compile_all, link
 
 from .. import cxxrtl
 
-__all__ = ["TRACE_FORMATS", "Harness", "build_library"]
+__all__ = ["TRACE_FORMATS", "Harness", "Stage", "build_library"]
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
 """Formats of waveforms: file suffixes, and the numbers that harnesses know them by."""
@@ -55,6 +57,18 @@ _CXXRTL = ["-DCXXRTL_NDEBUG"]
 """Without checks: addresses may pass a memory's end where nobody uses what is read there."""
 
 
+class Stage(Enum):
+    """Options of the compiler for a library that is compiled twice (profile-guided optimisation).
+
+    The first one observes: it counts how often its code takes which way. The second one is tuned by
+    these counts.
+    """
+
+    PLAIN = ()
+    OBSERVING = ("-fprofile-generate", "-fprofile-update=single")
+    TUNED = ("-fprofile-use", "-fprofile-correction")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
     """Surroundings of a design: a module ``bench`` that instantiates it, and C++ that clocks it."""
@@ -77,7 +91,12 @@ class Harness:
 
 
 def build_library(
-    verilog: str, harness: Harness, trace: str | None = None, on_status: Callable[[str], None] = lambda text: None
+    verilog: str,
+    harness: Harness,
+    trace: str | None = None,
+    on_status: Callable[[str], None] = lambda text: None,
+    stage: Stage = Stage.PLAIN,
+    counts: Path | None = None,
 ) -> Path:
     """Returns the path of the library for a top module ``harness.design``.
 
@@ -86,7 +105,11 @@ def build_library(
     :param trace: a key of :data:`TRACE_FORMATS` for a model that can write waveforms (and is
         slower).
     :param on_status: called with what is going on before it takes long.
+    :param stage: what the compiler does besides; with Verilator and GCC alone.
+    :param counts: folder of the counts that a tuned library is compiled by; None if the cache must
+        have it.
     :raises DeviceError: if a tool is missing or fails.
+    :raises LookupError: if there are no counts for what the cache does not have.
     """
     if toolchain.simulator() == toolchain.CXXRTL:
         return _build_with_cxxrtl(verilog, harness, trace, on_status)
@@ -97,15 +120,19 @@ def build_library(
     key = digest(
         [verilog, harness.bench.read_text(), harness.code.read_text(), _CLOCKED.read_text()],
         [dict(harness.parameters), dict(harness.macros), trace],
-        [_VERILATE, COMMON, _FAST, _SLOW, LINK],
+        [_VERILATE, COMMON, _FAST, _SLOW, LINK, stage.value],
         [toolchain.verilator().version, toolchain.compiler_identity()],
     )
 
     def build(directory: Path) -> None:
+        if stage is Stage.TUNED and counts is None:
+            raise LookupError(f"there are no counts for the {harness.design}")
         on_status(f"verilating the {harness.design}")
         sources = _verilate(directory, verilog, harness, trace)
         on_status(f"compiling the {harness.design}, {sum(map(len, sources.values()))} files (kept for the next time)")
-        _make_library(directory, sources, harness, trace)
+        if counts is not None:
+            shutil.copytree(counts, directory, dirs_exist_ok=True)
+        _make_library(directory, sources, harness, trace, stage)
         for path in directory.iterdir():
             if path.name not in (harness.library, "design.sv"):
                 path.unlink()
@@ -152,7 +179,9 @@ def _verilate(directory: Path, verilog: str, harness: Harness, trace: str | None
     return {kind: [directory / name for name in plan.get(kind, [])] for kind in _KINDS}
 
 
-def _make_library(directory: Path, sources: dict[str, list[Path]], harness: Harness, trace: str | None) -> None:
+def _make_library(
+    directory: Path, sources: dict[str, list[Path]], harness: Harness, trace: str | None, stage: Stage
+) -> None:
     """Makes the library of the model, the harness and the runtime."""
     tool = toolchain.verilator()
     macros = {
@@ -172,12 +201,18 @@ def _make_library(directory: Path, sources: dict[str, list[Path]], harness: Harn
         "verilator-runtime", runtime_key, lambda place: compile_all(place, sources["global"], [*flags, *_FAST])
     )
 
-    own = _defines({**harness.macros, "DITHER_TRACE": TRACE_FORMATS[trace] if trace else 0})
+    own = _defines(
+        {
+            **harness.macros,
+            "DITHER_TRACE": TRACE_FORMATS[trace] if trace else 0,
+            "DITHER_OBSERVE": int(stage is Stage.OBSERVING),
+        }
+    )
     compile_all(directory, [harness.code], [*flags, *_FAST, *own, "-I.", f"-I{_CLOCKED.parent}"])
-    compile_all(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST])
+    compile_all(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_FAST, *stage.value])
     compile_all(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
     objects = [path for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
-    libraries = ["-llz4", "-lz"] if trace == ".fst" else []
+    libraries = [*(["-llz4", "-lz"] if trace == ".fst" else []), *(["-lgcov"] if stage is Stage.OBSERVING else [])]
     link(directory, harness.library, objects, libraries)
 
 

@@ -25,7 +25,7 @@ from dither.tools.files import AnyPath
 from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
-from .build import TRACE_FORMATS, Harness, build_library
+from .build import TRACE_FORMATS, Harness, Stage, build_library
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
 
@@ -92,7 +92,11 @@ class VerilatedDevice:
     :param pauses: idle and back-pressure patterns of the streams.
     :param cycle_limit: number of cycles after which a run counts as stuck.
     :param on_status: called with what is going on before it takes long.
+    :param stage: how the model is compiled.
+    :param counts: what a tuned model is compiled by, see
+        :func:`dither_sim.verilated.build.build_library`.
     :raises DeviceError: if the engine cannot be compiled, or is another one than ``config`` says.
+    :raises LookupError: if there are no counts for a tuned model, and no such model from before.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class VerilatedDevice:
         pauses: Pauses | None = None,
         cycle_limit: int = 10**11,
         on_status: Callable[[str], None] = lambda text: None,
+        stage: Stage = Stage.PLAIN,
+        counts: Path | None = None,
     ) -> None:
         self.config = config
         self.name = "netlist" if netlist else "rtl"
@@ -116,7 +122,9 @@ class VerilatedDevice:
         on_status("elaborating the engine")
         verilog = _verilog(config, engine, netlist, fabric)
         self._library = _load(
-            build_library(verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status)
+            build_library(
+                verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status, stage, counts
+            )
         )
         self._handle = self._library.dither_create()
         self._library.dither_reset(self._handle)
@@ -235,6 +243,10 @@ class VerilatedDevice:
         self._library.dither_reset(handle)
         return seconds
 
+    def write_counts(self, folder: Path) -> None:
+        """Writes what a model that observes has counted into a folder, as files; once only."""
+        self._library.dither_counts(str(folder).encode())
+
     def _trace_open(self) -> None:
         if self._trace and self._runs == self._trace.first:
             self._library.dither_trace_open(self._open_handle(), str(self._trace.path).encode())
@@ -297,7 +309,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "spin": (None, [handle, number]),
     }
     library = load_library(path, "dither", signatures, "simulator")
-    for name, more in (("trace_open", [ctypes.c_char_p]), ("trace_close", [])):
+    optional = {"trace_open": [handle, ctypes.c_char_p], "trace_close": [handle], "counts": [ctypes.c_char_p]}
+    for name, arguments in optional.items():
         if function := getattr(library, f"dither_{name}", None):
-            function.restype, function.argtypes = None, [handle, *more]
+            function.restype, function.argtypes = None, arguments
     return library
