@@ -1,9 +1,9 @@
 """Random directions, coordinates, or one after the other: which learns most for so many forwards?
 
 The task is MNIST averaged to 8 × 8 pixels, the network that of the digits. For every cost in image
-forwards and every strategy, settings are chosen on a sixth of the training images, by two seeds;
-then five other seeds train on all of them, and the test images judge. Everything goes to a file, a
-line a run, and the same command goes on where it was stopped:
+forwards and every strategy, settings are chosen on a sixth of the training images; then five other seeds train on all
+of them, and the test images judge. Everything goes to a file, a line a run, and the same command
+goes on where it was stopped:
 
     python examples/hybrid.py hybrid.csv
 """
@@ -14,12 +14,13 @@ import csv
 import itertools
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
-from dither import Experiment, RunFolder, prepare
+from dither import Experiment, RunFolder, engine, prepare
 from dither.train.task import Split, Task
 from dither.train.tasks import load_task
 
@@ -27,9 +28,28 @@ COSTS = (300_000, 1_000_000, 3_000_000, 10_000_000, 30_000_000)
 """Image forwards that a run may take."""
 SHARES = (1.0, 0.5, 0.25, 0.0)
 """Part of them that goes to random directions; coordinates get the rest."""
-BATCHES, PROBES = (16, 32), (1, 4, 16)
-RANDOM_RATES, COORDINATE_RATES = (2**-8, 2**-7, 2**-6, 2**-5), (0.01, 0.02, 0.03, 0.05)
-TUNING_SEEDS, SEEDS = (101, 102), (1, 2, 3, 4, 5)
+ENGINE = engine("2x8")
+"""It decides nothing here but which batches are possible."""
+SEEDS = (1, 2, 3, 4, 5)
+STUDENT = 2.776
+"""Student's t for 95 % and as many seeds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings to choose from, and the seeds by which they are compared."""
+
+    batches: tuple[int, ...]
+    probes: tuple[int, ...]
+    random_rates: tuple[float, ...]
+    coordinate_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+
+WIDE = Choice((8, 16, 32), (1, 4, 16), (2**-8, 2**-7, 2**-6, 2**-5), (0.02, 0.05, 0.1, 0.2), (101, 102))
+NARROW = Choice((8, 16), (1, 4), (2**-9, 2**-8, 2**-7), (0.02, 0.05), (101,))
+"""Around what is best for less; for runs of :data:`LONG` forwards and more."""
+LONG = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -47,11 +67,6 @@ class Run:
     seed: int
     forwards: int = 0
     accuracy: float = 0.0
-
-    @property
-    def settings(self) -> Run:
-        """The run without purpose, seed and results."""
-        return replace(self, purpose="", seed=0, forwards=0, accuracy=0.0)
 
 
 def tuning() -> Task:
@@ -107,7 +122,7 @@ class Study:
         common = {"batch": run.batch, "tile": run.batch, "seed": run.seed, "schedule": "cosine"}
 
         def steps(recipe: dict[str, object], cost: float) -> int:
-            experiment = Experiment.of_task(task, device="native", recipe={**common, **recipe})
+            experiment = Experiment.of_task(task, device="native", engine=ENGINE, recipe={**common, **recipe})
             figures = experiment.compile(task, experiment.machine).figures
             return max(1, round(cost / figures.step_evaluations))
 
@@ -118,6 +133,7 @@ class Study:
         experiment = Experiment.of_task(
             task,
             device="native",
+            engine=ENGINE,
             recipe={**common, **begin, "schedule_steps": rest},
             steps=first + second,
             log_every=first + second,
@@ -136,47 +152,49 @@ class Study:
         prepared.close()
         return replace(run, forwards=trainer.forwards, accuracy=accuracy)
 
-    def best(self, candidates: list[Run]) -> Run:
-        """Returns the settings that are best in the mean over the seeds for tuning."""
+    def best(self, candidates: list[Run], seeds: tuple[int, ...]) -> Run:
+        """Returns the settings that are best in the mean over some seeds."""
 
         def score(candidate: Run) -> float:
-            return mean(self.run(replace(candidate, purpose="tuning", seed=seed)).accuracy for seed in TUNING_SEEDS)
+            return mean(self.run(replace(candidate, purpose="tuning", seed=seed)).accuracy for seed in seeds)
 
         return max(candidates, key=score)
 
-
-def main(path: Path, costs: tuple[int, ...] = COSTS) -> None:
-    """Makes all runs that are missing."""
-    study = Study(path)
-    for cost in costs:
+    def compare(self, cost: int, choice: Choice) -> Iterator[list[Run]]:
+        """Yields the test runs of each strategy, all seeds of its best settings."""
         blank = Run("", cost, 0.0, 0, 1, 0.0, 0.0, 0)
-        random = {
-            batch: study.best(
-                [
-                    replace(blank, share=1.0, batch=batch, probes=probes, random_rate=rate)
-                    for probes, rate in itertools.product(PROBES, RANDOM_RATES)
-                ]
-            )
-            for batch in BATCHES
-        }
-        exact = {
-            batch: study.best([replace(blank, batch=batch, coordinate_rate=rate) for rate in COORDINATE_RATES])
-            for batch in BATCHES
-        }
-        for share in SHARES:
-            candidates = [
-                random[batch]
-                if share == 1
-                else replace(
-                    exact[batch],
-                    share=share,
-                    **({"probes": random[batch].probes, "random_rate": random[batch].random_rate} if share else {}),
-                )
-                for batch in BATCHES
+        random, exact = {}, {}
+        for batch in choice.batches:
+            settings = itertools.product(choice.probes, choice.random_rates)
+            wanted = [
+                replace(blank, share=1.0, batch=batch, probes=probes, random_rate=rate) for probes, rate in settings
             ]
-            chosen = study.best(candidates)
-            for seed in SEEDS:
-                study.run(replace(chosen, purpose="test", seed=seed))
+            random[batch] = self.best(wanted, choice.seeds)
+            wanted = [replace(blank, batch=batch, coordinate_rate=rate) for rate in choice.coordinate_rates]
+            exact[batch] = self.best(wanted, choice.seeds)
+        for share in SHARES:
+            mixed = [
+                replace(first, share=share, coordinate_rate=exact[batch].coordinate_rate)
+                for batch, first in random.items()
+            ]
+            candidates = list(exact.values()) if share == 0 else list(random.values()) if share == 1 else mixed
+            chosen = self.best(candidates, choice.seeds)
+            yield [self.run(replace(chosen, purpose="test", seed=seed)) for seed in SEEDS]
+
+
+def main(path: Path) -> None:
+    """Makes all runs that are missing, and prints what all of them show."""
+    study = Study(path)
+    print("| forwards | random first | batch | probes | rates | accuracy | ± 95 % |\n|--:|--:|--:|--:|---|--:|--:|")
+    for cost in COSTS:
+        for runs in study.compare(cost, NARROW if cost >= LONG else WIDE):
+            accuracies, first = [run.accuracy for run in runs], runs[0]
+            half = STUDENT * stdev(accuracies) / len(runs) ** 0.5
+            rates = [f"{rate:g}" for rate in (first.random_rate, first.coordinate_rate) if rate]
+            print(
+                f"| {cost:,} | {first.share:.0%} | {first.batch} | {first.probes if first.share else '–'} | "
+                f"{', '.join(rates)} | {mean(accuracies):.2%} | {half:.2%} |"
+            )
 
 
 if __name__ == "__main__":
