@@ -1,9 +1,9 @@
 """Random directions, coordinates, or one after the other: which learns most for so many forwards?
 
 The task is MNIST averaged to 8 × 8 pixels, the network that of the digits. For every cost in image
-forwards and every strategy, settings are chosen on a sixth of the training images; then five other seeds train on all
-of them, and the test images judge. Everything goes to a file, a line a run, and the same command
-goes on where it was stopped:
+forwards and every strategy, settings are chosen on a sixth of the training images; then five other
+seeds train on all of them, and the test images judge. Everything goes to a file, a line a run, and
+the same command goes on where it was stopped:
 
     python examples/hybrid.py hybrid.csv
 """
