@@ -21,15 +21,23 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session")
-def mnist() -> Path:
-    """The folder with MNIST's files: the environment's, or one beside the project."""
-    folder = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data" / "mnist")
+def image_folder(name: str) -> Path:
+    """The folder of an image set's files: the environment's, or one beside the project.
+
+    The test is skipped where there is none.
+    """
+    folder = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data" / name)
     try:
-        IMAGE_SETS["mnist"].load(folder)
+        IMAGE_SETS[name].load(folder)
     except DataError as error:
         pytest.skip(f"no data set: {error}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The folder with MNIST's files."""
+    return image_folder("mnist")
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from dither.arch.config import EngineConfig
+from dither.data import IMAGE_SETS
 from dither.report.records import FIRST_ORDER, FIRST_STEPS, check_record, load_record
 from dither.report.results import load_records, render_results, yardsticks
 from dither.report.yardsticks import FILE, render_yardsticks
-from tests.conftest import ROOT
+from tests.conftest import ROOT, image_folder
 
 RESULTS = ROOT / "docs" / "results"
 QUICK = 1e11
@@ -36,12 +37,12 @@ def first_steps() -> list[ParameterSet]:
 
 
 @pytest.mark.parametrize("folder", first_steps())
-def test_first_steps_give_the_recorded_digests(folder: Path, request: pytest.FixtureRequest) -> None:
+def test_first_steps_give_the_recorded_digests(folder: Path) -> None:
     record = load_record(folder)
     if record.get("kind") == FIRST_ORDER:
         pytest.skip("a first-order baseline has no bits to repeat")
     steps = FIRST_STEPS if FIRST_STEPS * record["mac"] / record["steps"] <= QUICK else 1
-    data = request.getfixturevalue("mnist") if record["task"] == "mnist" else None
+    data = image_folder(record["task"]) if record["task"] in IMAGE_SETS else None
     check = check_record(folder, steps=steps, data=data)
     assert check.found == check.recorded[:steps]
 
