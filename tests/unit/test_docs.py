@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -53,6 +54,22 @@ def test_the_step_that_is_drawn_takes_the_cycles_of_the_cycle_model() -> None:
 
 def test_the_memories_that_are_drawn_are_all_there_are() -> None:
     assert set(memory_bits(PRESETS["4x32"])) == {"PROGRAM", *Memory.__members__}
+
+
+QUOTED = re.compile(r"\[([\d.]+)( %)?\]\([./]*results/README\.md#([\w-]+)\)")
+"""A recorded result in a page: its number, and the record's name."""
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_quoted_results_are_the_records(page: Path) -> None:
+    for number, percent, name in QUOTED.findall(page.read_text()):
+        record = json.loads((ROOT / "docs" / "results" / name / "result.json").read_text())
+        final = f"{record['test_accuracy']:.2%}" if percent else f"{record['relative_l2']:.3g}"
+        assert number == final.rstrip("%"), name
+
+
+def test_results_are_quoted() -> None:
+    assert sum(len(QUOTED.findall(page.read_text())) for page in WRITTEN) >= 15
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
