@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
+from .catalogue import COMPONENTS
 from .equivalence import EQUIVALENT
 from .score import FOUND, Score
 
@@ -39,9 +41,15 @@ def page(scores: Sequence[Score], count: int, seed: int) -> str:
     found = sum(score.count(FOUND) for score in scores)
     total = sum(score.places for score in scores)
     lines.append(f"| all | {total} | {tried} | {tried - matter} | {found} | {found / matter:.1%} |")
-    lines += ["", "## Faults that live", "", "| component | fault | the solver says |", "| --- | --- | --- |"]
-    for score in scores:
-        for fate in score.fates:
-            if fate.fate not in (FOUND, EQUIVALENT):
-                lines.append(f"| {score.component} | `{fate.fault.replace('|', '¦')}` | {fate.fate} |")
+    lives = [
+        f"| {score.component} | `{fate.fault.replace('|', '¦')}` | {fate.fate} |"
+        for score in scores
+        for fate in score.fates
+        if fate.fate not in (FOUND, EQUIVALENT)
+    ]
+    table = ["| component | fault | the solver says |", "| --- | --- | --- |", *lives]
+    lines += ["", "## Faults that live", "", *(table if lives else ["None."])]
+    missing = [name for name in COMPONENTS if name not in {score.component for score in scores}]
+    if missing:
+        lines += ["", "## Not measured yet", "", textwrap.fill(f"{', '.join(missing)}.", 100, break_on_hyphens=False)]
     return "\n".join(lines) + "\n"
