@@ -34,8 +34,8 @@ RECIPES = {
     },
 }
 STEPS = {"digits": 60, "mnist": 24}
-WORKERS, PAUSE = 3, 0.7
-"""Workers of a run, and the mean seconds between two kills."""
+WORKERS, PAUSE, A_RUN = 3, 0.7, 25
+"""Workers of a run, the mean seconds between two kills, and the most kills of a run."""
 
 
 class Killer(threading.Thread):
@@ -96,7 +96,7 @@ def soak(task: str, kills: int, seed: int) -> int:
                     say=lambda text: None,
                 )
                 assert prepared.session.facts()["shared"]["exchange"] == exchange
-                killer = Killer(prepared, random, PAUSE, kills - killed.total())
+                killer = Killer(prepared, random, PAUSE, min(A_RUN, kills - killed.total()))
                 killer.start()
                 found = trained(prepared, path / "shared")
                 killer.over.set()
