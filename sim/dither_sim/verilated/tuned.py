@@ -22,7 +22,7 @@ OBSERVED = 200_000
 
 
 class TunedDevice:
-    """Simulated RTL for long runs: the same bits, faster by up to 1.9 times, minutes to compile.
+    """Simulated RTL for long runs: the same bits, somewhat faster, after minutes of compilation.
 
     The first programs run in a model that counts which ways its code takes, at a fraction of the
     usual speed. Then the model is compiled by these counts, once for an engine, and the programs
