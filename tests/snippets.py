@@ -19,11 +19,12 @@ import contextlib
 import io
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,14 +83,27 @@ class Page:
 
     :param folder: where commands run.
     :param variables: environment variables of commands and programs, next to those of this process.
+    :param timed: called with each command or program, the seconds that it took by the clock, and
+        those of processor time.
     """
 
-    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, variables: dict[str, str], timed: Callable[[str, float, float], None] = lambda *_: None
+    ) -> None:
+        self.folder, self.timed = folder, timed
         self.environment = {**os.environ, **variables, "COLUMNS": "200"}
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.printed: str | None = None
         self.background: list[subprocess.Popen[bytes]] = []
+
+    @contextlib.contextmanager
+    def _measured(self, words: str) -> Iterator[None]:
+        def processor() -> float:
+            return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+        clock, before = time.monotonic(), processor()
+        yield
+        self.timed(words, time.monotonic() - clock, processor() - before)
 
     def run(self, snippet: Snippet) -> str | None:
         """Executes a snippet; returns what is wrong with it, or None."""
@@ -114,17 +128,18 @@ class Page:
             if command.endswith(" &"):
                 self._start(command.removesuffix(" &"), expected)
                 continue
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_SECONDS,
-                check=False,
-            )
+            with self._measured(command):
+                done = subprocess.run(
+                    ["bash", "-c", command],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    timeout=_SECONDS,
+                    check=False,
+                )
             if done.returncode:
                 return f"{command} ended with {done.returncode}:\n{done.stdout}"
             if (missing := _wanted(expected, done.stdout)) is not None:
@@ -152,7 +167,9 @@ class Page:
     def _python(self, text: str) -> str | None:
         out = io.StringIO()
         same = mock.patch.dict(os.environ, self.environment)
-        with same, contextlib.redirect_stdout(out), contextlib.chdir(self.folder):
+        title = next(line for line in text.splitlines() if line.strip() and not line.startswith(("import", "from")))
+        measured = self._measured(f"program: {title}")
+        with same, contextlib.redirect_stdout(out), contextlib.chdir(self.folder), measured:
             exec(compile(text, "<snippet>", "exec"), self.names)
         self.printed = out.getvalue()
         return None
