@@ -102,8 +102,9 @@ async def random_instructions(dut: Any) -> None:
             packed = pack_parts(expected, parts[name], widths[name])
             wrong = [i for i, word in enumerate(packed) if machine.memories[name][i] != word]
             assert not wrong, f"{name}: {len(wrong)} words differ, first at {wrong[0]}: {instruction}"
-        written = ((int(place) * parts[target] + i) % (1 << 16) for place in addresses for i in range(parts[target]))
-        times = config.word_parts // parts[target]
+        times = config.word_parts // parts[target]  # parts of a word that pass the port one after the other
+        last = (1 << 16) // times
+        written = ((int(place) * parts[target] + i) % last for place in addresses for i in range(parts[target]))
         assert machine.writes == dict.fromkeys(((target, place) for place in written), times), f"writes: {instruction}"
         assert (machine.cycles, machine.saturations) == (predicted, saturations), f"{instruction}"
         clips[distribution] += saturations

@@ -148,7 +148,7 @@ def test_commands_that_are_written_down_are_commands(
     for code in re.findall(r"\S+\.py\b", line):
         (tmp_path / code).touch()
     # What stands behind a pipe, && or > is for the shell.
-    name, *words = shlex.split(re.split(r" (?:[|&>]|\.\.\.)", line)[0])
+    name, *words = shlex.split(re.split(r" (?:[|&>]|2>|\.\.\.)", line)[0])
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     command.make_context(name, words)
