@@ -97,7 +97,8 @@ def fitting(compiles: Callable[[EngineConfig], Compiled], engine: EngineConfig) 
         compiled = compiles(engine)
     except (CompileError, ValueError):
         return None
-    return Assessment(engine, _uses(engine, compiled, {}), None, compiled)
+    found = Assessment(engine, _uses(engine, compiled, {}), None, compiled)
+    return found if found.fits else None
 
 
 def _larger(engine: EngineConfig, short: ShortageError) -> EngineConfig:

@@ -11,11 +11,11 @@ from ..boards import Board
 from ..compiler import Compiled
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask
-from .assess import Assessment, Use, assess
+from .assess import Assessment, Use, assess, fitting
 from .line import Line, line_of
 from .recorded import Known, recording
 
-__all__ = ["LEVELS", "Finding", "Reached", "compiler_of", "examine"]
+__all__ = ["LEVELS", "Finding", "Reached", "compiler_of", "examine", "fitting_phases"]
 
 LEVELS = (0.80, 0.90, 0.95, 0.97)
 """Accuracies, besides the last one, that people ask the time of."""
@@ -159,6 +159,16 @@ def examine(
                 line_of(board, found.compiled, cycles, inputs[0], None if targets is None else targets[0], kept)
             )
     return Finding(experiment, board, phases, tuple(lines), recording(experiment))
+
+
+def fitting_phases(experiment: Experiment, task: TrainingTask) -> tuple[Assessment, ...] | None:
+    """Returns how all phases go with the engine; None, soon, if one of them does not fit."""
+    phases = []
+    for number in range(len(experiment.course)):
+        if (found := fitting(compiler_of(experiment, task, number), experiment.engine)) is None:
+            return None
+        phases.append(found)
+    return tuple(phases)
 
 
 def compiler_of(experiment: Experiment, task: TrainingTask, phase: int) -> Callable[[EngineConfig], Compiled]:

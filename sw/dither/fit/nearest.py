@@ -16,8 +16,8 @@ from ..nn.models import Model, with_ranks
 from ..recipe import ESTIMATORS, Recipe
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask
-from .assess import UNITS, Assessment, fitting
-from .finding import Finding, compiler_of, examine
+from .assess import UNITS
+from .finding import Finding, examine, fitting_phases
 from .recorded import known_results
 
 __all__ = ["Suggestion", "suggestions"]
@@ -80,13 +80,8 @@ def suggestions(
 
 def _fitting(trial: Experiment, task: TrainingTask, board: Board | None) -> Finding | None:
     """Returns what was found about a training that fits; None, soon, for one that does not."""
-    phases = list[Assessment]()
-    for number in range(len(trial.course)):
-        phase = fitting(compiler_of(trial, task, number), trial.engine)
-        if phase is None or not phase.fits:
-            return None
-        phases.append(phase)
-    return examine(trial, task, board, tuple(phases))
+    phases = fitting_phases(trial, task)
+    return None if phases is None else examine(trial, task, board, phases)
 
 
 def _recorded(found: Finding, task: TrainingTask) -> Suggestion | None:

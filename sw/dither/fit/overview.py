@@ -10,8 +10,8 @@ from ..boards import Board
 from ..tools.cache import digest
 from ..train.experiment import Experiment
 from ..train.tasks import TrainingTask, load_task
-from .assess import Assessment, fitting
-from .finding import Finding, compiler_of, examine
+from .assess import Assessment
+from .finding import Finding, examine, fitting_phases
 from .recorded import Known, known_results
 
 __all__ = ["Cell", "overview", "overview_digest"]
@@ -66,7 +66,7 @@ def overview(
                 if not known.alike(experiment):
                     continue
                 if board.engine not in engines:
-                    engines[board.engine] = _phases(experiment, task)
+                    engines[board.engine] = fitting_phases(experiment, task)
                 if (phases := engines[board.engine]) is not None:
                     result = examine(experiment, task, board, phases)
                     found[board.name].append(replace(result, known=known))
@@ -106,16 +106,6 @@ def _experiment(known: Known, task: TrainingTask, board: Board) -> Experiment:
         phases=known.phases if len(known.phases) > 1 else (),
         stencil=known.stencil,
     )
-
-
-def _phases(experiment: Experiment, task: TrainingTask) -> tuple[Assessment, ...] | None:
-    """Returns how all phases go with the engine; None if one of them does not fit."""
-    phases = []
-    for number in range(len(experiment.course)):
-        if (found := fitting(compiler_of(experiment, task, number), experiment.engine)) is None:
-            return None
-        phases.append(found)
-    return tuple(phases)
 
 
 def _best(found: list[Finding]) -> Finding | None:
