@@ -98,9 +98,9 @@ def soak(task: str, kills: int, seed: int) -> int:
                 assert prepared.session.facts()["shared"]["exchange"] == exchange
                 killer = Killer(prepared, random, PAUSE, min(A_RUN, kills - killed.total()))
                 killer.start()
-                found = trained(prepared, path / "shared")
+                found = finish(prepared, path / "shared")
                 killer.over.set()
-                same = found == trained(prepare(chosen), path / "alone")
+                same = found == finish(prepare(chosen), path / "alone")
                 killed, different = killed + killer.killed, different + (not same)
                 print(
                     f"{task}, {exchange}, {STEPS[task]} steps in {time.monotonic() - begun:.0f} s: "
@@ -112,16 +112,29 @@ def soak(task: str, kills: int, seed: int) -> int:
     return different
 
 
-def trained(prepared: Prepared, path: Path) -> tuple[str, bytes, dict[str, int]]:
-    """Trains to the end, and returns all that bits show in: curve, masters, counters."""
+def result(run: RunFolder) -> tuple[str, bytes, dict[str, int]]:
+    """Returns all that a run's bits show in: its curve, its masters, its counters."""
+    return (
+        (run.path / "curve.csv").read_text(),
+        (run.path / "history").read_bytes(),
+        run.load_checkpoint().meta["counters"],
+    )
+
+
+def finish(prepared: Prepared, folder: Path, resume: bool = False) -> tuple[str, bytes, dict[str, int]]:
+    """Trains a prepared experiment to its end, and returns its :func:`result`."""
     try:
-        run = RunFolder.create(path, prepared.describe())
-        trainer = prepared.trainer(run)
-        trainer.start()
+        if resume:
+            run = RunFolder.open(folder, writing=True)
+            trainer = prepared.trainer(run)
+            trainer.resume()
+        else:
+            run = RunFolder.create(folder, prepared.describe())
+            trainer = prepared.trainer(run)
+            trainer.start()
         assert trainer.train(report=lambda progress: None, stop=lambda: False)
         run.close()
-        counters = run.load_checkpoint().meta["counters"]
-        return (run.path / "curve.csv").read_text(), (run.path / "history").read_bytes(), counters
+        return result(run)
     finally:
         prepared.close()
 

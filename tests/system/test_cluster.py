@@ -46,7 +46,7 @@ from dither.train.session import Session
 from dither.train.tasks import load_task
 from dither_sim.board import BoardSimulation, SimulatedTransport
 from tests.doubles.board import BoardModel, PseudoTerminal
-from tests.soak.cluster import Killer
+from tests.soak.cluster import Killer, finish
 
 PROBES = {"estimator": "layerwise", "probes": (4, 16)}
 MIRROR = {"estimator": ("mirror", "exact"), "probes": 1}
@@ -57,33 +57,6 @@ SHORT = {"steps": 8, "log_every": 2, "checkpoint_every": 4}
 
 def experiment(recipe: dict, task: str = "digits", **settings) -> Experiment:
     return Experiment.of_task(task, device="golden", recipe=recipe, **(SHORT | settings))
-
-
-def result(run: RunFolder) -> tuple[str, bytes, dict]:
-    """All that a run's bits show in: its curve, its masters, its counters."""
-    return (
-        (run.path / "curve.csv").read_text(),
-        (run.path / "history").read_bytes(),
-        run.load_checkpoint().meta["counters"],
-    )
-
-
-def finish(prepared: Prepared, folder: Path, resume: bool = False) -> tuple[str, bytes, dict]:
-    """Trains a prepared experiment to its end."""
-    try:
-        if resume:
-            run = RunFolder.open(folder, writing=True)
-            trainer = prepared.trainer(run)
-            trainer.resume()
-        else:
-            run = RunFolder.create(folder, prepared.describe())
-            trainer = prepared.trainer(run)
-            trainer.start()
-        assert trainer.train(report=lambda progress: None, stop=lambda: False)
-        run.close()
-        return result(run)
-    finally:
-        prepared.close()
 
 
 def alone(chosen: Experiment, folder: Path) -> tuple[str, bytes, dict]:
