@@ -54,8 +54,9 @@ def main() -> int:
         if recorded:
             # After each one, so that nothing is lost on Ctrl-C.
             scores = read_scores() | {name: score}
-            write_scores({name: scores[name] for name in COMPONENTS if name in scores})
-            PAGE.write_text(page(list(read_scores().values()), COUNT, SEED))
+            kept = {name: scores[name] for name in COMPONENTS if name in scores}
+            write_scores(kept)
+            PAGE.write_text(page(list(kept.values()), COUNT, SEED))
     if recorded:
         console.print(f"written: {RECORD}, {PAGE}")
     return 0
