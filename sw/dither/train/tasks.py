@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import IMAGE_SETS, DataError, Scaling, data_folder
+from ..data import IMAGE_SETS, DataError, Images, Scaling, data_folder
 from ..nn.models import named_model
 from ..recipe import Recipe
 from ..tools.files import AnyPath
@@ -55,14 +55,7 @@ def _digits() -> Task:
     )
 
 
-def _images(name: str, title: str, rate: float, folder: Path | None) -> Task:
-    # Tasks are asked for several times, so files are read once for each process and folder.
-    return _images_from(name, title, rate, folder, data_folder(name, folder)[0])
-
-
-@functools.lru_cache(maxsize=1)
-def _images_from(name: str, title: str, rate: float, folder: Path | None, found: Path) -> Task:
-    train, test = IMAGE_SETS[name].load(folder)
+def _images(name: str, title: str, rate: float, train: Images, test: Images) -> Task:
     return Task(
         name=name,
         title=title,
@@ -97,13 +90,8 @@ def _images_from(name: str, title: str, rate: float, folder: Path | None, found:
     )
 
 
-def _small_images(folder: Path | None) -> Task:
-    return _small_images_from(folder, data_folder("mnist", folder)[0])
-
-
-@functools.lru_cache(maxsize=1)
-def _small_images_from(folder: Path | None, found: Path) -> Task:
-    train, test = (part.averaged(8) for part in IMAGE_SETS["mnist"].load(folder))
+def _small_images(train: Images, test: Images) -> Task:
+    train, test = train.averaged(8), test.averaged(8)
     return Task(
         name="mnist-8x8",
         title="handwritten digits, averaged to 8×8 pixels, ten classes",
@@ -118,14 +106,28 @@ def _small_images_from(folder: Path | None, found: Path) -> Task:
     )
 
 
+def _of_images(images: str, make: Callable[[Images, Images], Task]) -> Callable[[Path | None], Task]:
+    """Returns what loads a task of an image set's images for training and for tests."""
+
+    # Tasks are asked for several times, so files are read once for each process and folder.
+    @functools.lru_cache(maxsize=1)
+    def load(folder: Path | None, found: Path) -> Task:
+        return make(*IMAGE_SETS[images].load(folder))
+
+    return lambda folder: load(folder, data_folder(images, folder)[0])
+
+
 TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
 """Functions that load the bundled data sets, by name."""
 DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {
-    "mnist": functools.partial(_images, "mnist", "handwritten digits, 28×28 pixels, ten classes", 2**-7),
-    "mnist-8x8": _small_images,
+    "mnist": _of_images(
+        "mnist", functools.partial(_images, "mnist", "handwritten digits, 28×28 pixels, ten classes", 2**-7)
+    ),
+    "mnist-8x8": _of_images("mnist", _small_images),
     # At twice the rate activations outgrow every headroom after a thousand steps.
-    "fashion-mnist": functools.partial(
-        _images, "fashion-mnist", "pieces of clothing, 28×28 pixels, ten classes", 2**-8
+    "fashion-mnist": _of_images(
+        "fashion-mnist",
+        functools.partial(_images, "fashion-mnist", "pieces of clothing, 28×28 pixels, ten classes", 2**-8),
     ),
 }
 """Functions that load the data sets which are not bundled, by name.
