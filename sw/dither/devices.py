@@ -80,9 +80,9 @@ def _native(config: EngineConfig, waves: Waves | None, status: Status) -> Device
     return machine
 
 
-def _refuse_waves(waves: Waves | None) -> None:
+def _refuse_waves(waves: Waves | None, name: str = "the golden machine") -> None:
     if waves is not None:
-        raise DeviceError("the golden machine has no waveforms; use --device rtl with --waves")
+        raise DeviceError(f"{name} has no waveforms; use --device rtl with --waves")
 
 
 def _threads() -> int:
@@ -104,6 +104,7 @@ def _rtl(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
 
 
 def _tuned(config: EngineConfig, waves: Waves | None, status: Status) -> Device:
+    _refuse_waves(waves, "rtl-tuned")
     device: Device = _simulator("verilated").TunedDevice(config, on_status=status)
     return device
 
@@ -147,7 +148,7 @@ def require_device(name: str, waves: Waves | None = None) -> None:
         raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or {PORTS}")
     if waves is not None:
         if name != "rtl":
-            raise DeviceError(f"{name} has no waveforms; use --device rtl with --waves")
+            _refuse_waves(waves, name)
         if not (folder := Path(waves.path).parent).is_dir():
             raise DeviceError(f"cannot write waveforms to {waves.path}: there is no folder {folder}")
     if name in ("rtl", "rtl-tuned", "native"):
@@ -168,8 +169,7 @@ def build_device(
         waveforms to write, or it is a board with another engine.
     """
     if is_line(name):
-        if waves is not None:
-            raise DeviceError("a board has no waveforms; use --device rtl with --waves")
+        _refuse_waves(waves, "a board")
         return open_board(name, config)
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r}; known: {', '.join(DEVICES)}, or {PORTS}")

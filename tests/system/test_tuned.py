@@ -11,7 +11,7 @@ import dither_sim.verilated.tuned as tuned
 from dither.arch.config import preset
 from dither.arch.device import DeviceError
 from dither.compiler import Compiled
-from dither.devices import build_device
+from dither.devices import Waves, build_device
 from dither.train.experiment import Experiment
 from dither.train.session import Session
 
@@ -61,3 +61,8 @@ def test_only_with_verilator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DITHER_SIMULATOR", "cxxrtl")
     with pytest.raises(DeviceError, match="rtl-tuned needs Verilator and GCC; use --device rtl"):
         build_device("rtl-tuned", ENGINE)
+
+
+def test_without_waveforms() -> None:
+    with pytest.raises(DeviceError, match="rtl-tuned has no waveforms; use --device rtl with --waves"):
+        build_device("rtl-tuned", ENGINE, waves=Waves("x.vcd", 1, 1))
