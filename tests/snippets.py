@@ -83,12 +83,15 @@ class Page:
 
     :param folder: where commands run.
     :param variables: environment variables of commands and programs, next to those of this process.
-    :param timed: called with each command or program, the seconds that it took by the clock, and
-        those of processor time.
+    :param timed: called with each command or program, the seconds that it took by the clock, those
+        of processor time, and what it printed.
     """
 
     def __init__(
-        self, folder: Path, variables: dict[str, str], timed: Callable[[str, float, float], None] = lambda *_: None
+        self,
+        folder: Path,
+        variables: dict[str, str],
+        timed: Callable[[str, float, float, str], None] = lambda *_: None,
     ) -> None:
         self.folder, self.timed = folder, timed
         self.environment = {**os.environ, **variables, "COLUMNS": "200"}
@@ -97,13 +100,13 @@ class Page:
         self.background: list[subprocess.Popen[bytes]] = []
 
     @contextlib.contextmanager
-    def _measured(self, words: str) -> Iterator[None]:
+    def _measured(self, words: str) -> Iterator[io.StringIO]:
         def processor() -> float:
             return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
-        clock, before = time.monotonic(), processor()
-        yield
-        self.timed(words, time.monotonic() - clock, processor() - before)
+        clock, before, printed = time.monotonic(), processor(), io.StringIO()
+        yield printed
+        self.timed(words, time.monotonic() - clock, processor() - before, printed.getvalue())
 
     def run(self, snippet: Snippet) -> str | None:
         """Executes a snippet; returns what is wrong with it, or None."""
@@ -128,7 +131,7 @@ class Page:
             if command.endswith(" &"):
                 self._start(command.removesuffix(" &"), expected)
                 continue
-            with self._measured(command):
+            with self._measured(command) as printed:
                 done = subprocess.run(
                     ["bash", "-c", command],
                     cwd=self.folder,
@@ -140,6 +143,7 @@ class Page:
                     timeout=_SECONDS,
                     check=False,
                 )
+                printed.write(done.stdout)
             if done.returncode:
                 return f"{command} ended with {done.returncode}:\n{done.stdout}"
             if (missing := _wanted(expected, done.stdout)) is not None:
@@ -165,11 +169,10 @@ class Page:
             time.sleep(0.2)
 
     def _python(self, text: str) -> str | None:
-        out = io.StringIO()
         same = mock.patch.dict(os.environ, self.environment)
         title = next(line for line in text.splitlines() if line.strip() and not line.startswith(("import", "from")))
         measured = self._measured(f"program: {title}")
-        with same, contextlib.redirect_stdout(out), contextlib.chdir(self.folder), measured:
+        with same, contextlib.chdir(self.folder), measured as out, contextlib.redirect_stdout(out):
             exec(compile(text, "<snippet>", "exec"), self.names)
         self.printed = out.getvalue()
         return None

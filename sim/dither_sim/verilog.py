@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,12 @@ _SCRIPT = "read_rtlil in.il; proc -nomux -norom; memory_collect; write_verilog -
 Processes stay blocks with branches, as multiplexer trees simulate slower. ``-sv`` writes
 ``always_comb``: the ``always @*`` of plain Verilog need not run at time 0, and some simulators do
 not run it then.
+"""
+
+_LEAST_SECONDS, _MULTIPLIER_SECONDS = 110.0, 0.25
+"""Seconds of a processor from an engine's description to a compiled simulation, roughly, and more
+for each of its multipliers. Most of it is Yosys, which compiles itself once on a machine, and the
+C++ compiler.
 """
 
 _ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
@@ -60,15 +66,25 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabri
     return models + (cached("verilog", digest(text, *_method()), build) / "out.sv").read_text()
 
 
-def emit_engine(config: EngineConfig) -> str:
+def emit_engine(config: EngineConfig, on_status: Callable[[str], None] = lambda text: None) -> str:
     """Returns the SystemVerilog text of an engine, with top module ``engine``.
 
     It is cached as :func:`emit_part`'s.
     """
-    return emit_part("dither_hw.engines", "make_engine", "engine", {"config": config.to_dict()}, config=config)
+    key = {"config": config.to_dict()}
+    return emit_part("dither_hw.engines", "make_engine", "engine", key, on_status, config=config)
 
 
-def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **arguments: Any) -> str:
+def emit_part(
+    module: str,
+    component: str,
+    name: str,
+    key: Mapping[str, Any],
+    on_status: Callable[[str], None] = lambda text: None,
+    *,
+    config: EngineConfig,
+    **arguments: Any,
+) -> str:
     """Returns the SystemVerilog text of a component of the gateware, top module ``name``.
 
     Elaborating a large engine takes longer than all the rest, so this text is also cached, under
@@ -77,12 +93,19 @@ def emit_part(module: str, component: str, name: str, key: Mapping[str, Any], **
     :param module: name of the module that has the component.
     :param component: name of the component's class.
     :param key: what stands for its arguments in the cache, as plain data.
-    :param arguments: arguments of its constructor.
+    :param on_status: called with how long all of a simulation takes, if the cache has no text.
+    :param config: configuration of its engine, an argument of its constructor.
+    :param arguments: its constructor's other arguments.
     :raises DeviceError: if Yosys is missing or fails.
     """
 
     def build(directory: Path) -> None:
-        made = getattr(importlib.import_module(module), component)(**arguments)
+        minutes = (_LEAST_SECONDS + _MULTIPLIER_SECONDS * config.multipliers) / 60
+        on_status(
+            f"making a simulation of the {name} takes up to {minutes:.1f} minutes of a processor, once; "
+            "the golden machine gives the same bits without"
+        )
+        made = getattr(importlib.import_module(module), component)(config=config, **arguments)
         (directory / "out.sv").write_text(emit(made, name))
 
     sources = [path.read_text() for path in source_files(module)]

@@ -447,7 +447,7 @@ def test_command_line(tmp_path: Path, experiment: Experiment, monkeypatch: pytes
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         while (line := process.stdout.readline().strip()) != str(link):
-            assert line.startswith(("elaborating", "verilating", "compiling")), line
+            assert line.startswith(("elaborating", "making", "verilating", "compiling")), line
         # Line by line: what a pipe's reader has read ahead is lost to `communicate`.
         assert process.stdout.readline().startswith("1x4@768 engine, 24 MHz, 3,000,000 baud")
         options = ["--steps", "2", "--batch", "16", "--tile", "8", "--probes", "1"]

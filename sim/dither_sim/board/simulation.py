@@ -154,7 +154,7 @@ class BoardSimulation:
             verilog = emit(core, "board")
         else:
             key = {"config": config.to_dict(), **arguments, **({} if memory is None else {"memory": asdict(memory)})}
-            verilog = emit_part(_MODULE, _CLASS, "board", key, config=config, **arguments)
+            verilog = emit_part(_MODULE, _CLASS, "board", key, on_status, config=config, **arguments)
         if memory is not None:
             verilog = CHIP_MODEL.read_text() + verilog
         library = build_library(verilog, harness, None if waves is None else waves.suffix, on_status)

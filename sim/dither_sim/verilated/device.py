@@ -120,7 +120,7 @@ class VerilatedDevice:
         self._runs = 0
         self._handle: int | None = None
         on_status("elaborating the engine")
-        verilog = _verilog(config, engine, netlist, fabric)
+        verilog = _verilog(config, engine, netlist, fabric, on_status)
         self._library = _load(
             build_library(
                 verilog, _harness(config), Path(trace.path).suffix if trace else None, on_status, stage, counts
@@ -270,9 +270,9 @@ class VerilatedDevice:
         self.close()
 
 
-def _verilog(config: EngineConfig, engine: Any, netlist: bool, fabric: Fabric) -> str:
+def _verilog(config: EngineConfig, engine: Any, netlist: bool, fabric: Fabric, on_status: Callable[[str], None]) -> str:
     if not netlist:
-        return emit_engine(config) if engine is None else emit(engine, "engine")
+        return emit_engine(config, on_status) if engine is None else emit(engine, "engine")
     if engine is None:
         from dither_hw.engines import make_engine
 
