@@ -6,12 +6,14 @@ The events are such as an engine makes. Parameters: ``config``, ``count`` of run
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import cocotb
 
-from dither.arch.isa import INSTRUCTIONS, LOCAL_INSTRUCTIONS
+from dither.arch.isa import INSTRUCTIONS
+from dither.arch.isa.formats import InstructionFormat
 from dither.arch.regmap import MAGIC, PROGRAM_WINDOW
 
 from .cycles import begin, next_cycle, settled
@@ -24,10 +26,18 @@ _FETCH = 8
 _CLIPS = {"contract": "requantise", "perturb": "weight", "loss": "loss", "update": "update"}
 _EVENTS = ("fetching", "working", "waiting", "row", "clipped")
 _ENOUGH = 100
-_FORMS = [form for form in INSTRUCTIONS if form.name not in LOCAL_INSTRUCTIONS]
 
 
 class _Host(HostPort):
+    def __init__(self, dut: Any, random: Random) -> None:
+        super().__init__(dut, random)
+        self._forms = self._all_forms()
+
+    def _all_forms(self) -> Iterator[InstructionFormat]:
+        """Instructions, each once before any comes again."""
+        while True:
+            yield from self.random.sample(INSTRUCTIONS, len(INSTRUCTIONS))
+
     async def begin(self) -> None:
         quiet = dict.fromkeys(_EVENTS, 0)
         await begin(self.dut, addr=0, write=0, wdata=0, busy=0, fault=0, program_addr=0, opcode=0, **quiet)
@@ -45,7 +55,7 @@ class _Host(HostPort):
         assert int(dut.cleared.value), "counters are not cleared"
         await next_cycle(dut)
         for _ in range(instructions):
-            form = random.choice(_FORMS)
+            form = next(self._forms)
             dut.opcode.value = form.opcode
             await self._cycles(totals, _FETCH + random.choice((0, 0, 1, 20)), "fetching", "cycles_fetch")
             for _ in range(random.choice((1, 1, 2, 5))):

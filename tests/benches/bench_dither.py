@@ -14,7 +14,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from dither.arch.isa import Instruction
+from dither.arch.isa import REGISTERS, Instruction
 from dither.arch.timing import execution_cycles
 from dither.golden.dither import dither, sample_signs
 
@@ -31,10 +31,10 @@ def _instruction(random: Random) -> Instruction:
     """
     count = random.choice((1, 2, random.randint(1, 40), random.randint(1, 200)))
     if random.random() < 0.3:
-        x = y = (random.randrange(1 << 16), random.randrange(-(1 << 15) + 1, 1 << 15, 2))
+        x = y = (random.choice((0, random.randrange(1 << 16))), random.randrange(-(1 << 15) + 1, 1 << 15, 2))
     else:
         x = (random.randrange(0, 1 << 16, 2), random.choice((0, 2, random.randrange(-(1 << 15), 1 << 15, 2))))
-        y = (random.randrange(1, 1 << 16, 2), random.randrange(-(1 << 15) + 2, 1 << 15, 4))
+        y = (random.randrange(1, 1 << 16, 2), 0 if count == 1 else random.randrange(-(1 << 15) + 2, 1 << 15, 4))
     return Instruction.make(
         "DITHER",
         count=count,
@@ -42,13 +42,10 @@ def _instruction(random: Random) -> Instruction:
         x_step=x[1],
         y_base=y[0],
         y_step=y[1],
-        scale=random.randrange(1 << 16),
+        scale=random.choice((0, random.randrange(1 << 16))),
         gate=random.randrange(2),
         block=random.choice((0, (1 << 20) - 1, random.randrange(1 << 20))),
-        seed=1,
-        step=2,
-        probe=3,
-        offset=4,
+        **{name: random.randrange(REGISTERS) for name in ("seed", "step", "probe", "offset")},
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import cocotb
 
-from dither.link.packing import longest_beat, pack_input, pack_output
+from dither.arch.config import EngineConfig
+from dither.link.packing import beat_chunks, longest_beat, pack_input, pack_output
 
 from .beats import Sink, Source
 from .cycles import begin, next_cycle, settled
@@ -20,10 +21,30 @@ from .runner import bench_config, bench_parameters
 
 _PATIENCE = 2000
 _BITS = 8
+_LATE_BITS = 3
+"""Bits that may still come after the one that is just coming in."""
 
 
 def _bits(data: bytes) -> list[int]:
     return [byte >> i & 1 for byte in data for i in range(_BITS)]
+
+
+class _Word:
+    """A word of the packed stream on its way in."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._width = config.width
+        self.least = config.word_parts * beat_chunks(config)
+        """Bits that it still takes if all further chunks are left out."""
+        self._chunk = 0
+
+    def take(self, bit: int) -> None:
+        if self.least:
+            self.least -= 1
+            if self._chunk:
+                self._chunk -= 1
+            elif bit:
+                self.least, self._chunk = self.least + self._width, self._width
 
 
 @cocotb.test(skip=bench_parameters()["part"] != "unpacker")
@@ -38,13 +59,23 @@ async def unpacker(dut: Any) -> None:
         packed, last = pack_input(config, beat_array(config, piece), last)
         data, sent = data + _bits(packed), sent + len(piece)
     left, waited, due, pairs = 0, 0, 0, 0
+    word, late = _Word(config), None
     while len(sink.beats) < len(beats):
         if not left:
             left, due = due, 0
-        dut.bits.value, dut.bit.value = left > 0, data.pop(0) if left else random.randrange(2)
+        bit, taken = data.pop(0) if left else random.randrange(2), len(sink.beats)
+        dut.bits.value, dut.bit.value = left > 0, bit
         sink.drive()
         await settled(dut)
         sink.settle()
+        coming = 0 if late is None else _LATE_BITS
+        asked = int(dut.want.value), int(dut.pair.value)
+        assert asked == (word.least > coming, word.least > coming + _BITS), f"{asked} with {word.least} bits to come"
+        if late is not None:
+            word.take(late)
+        late = bit if left else None
+        if len(sink.beats) > taken and len(sink.beats) % config.word_parts == 0:
+            word = _Word(config)
         # Asked between two bytes, or when two bits of a pair are to come.
         if left in (0, 2) and not due and data and random.random() < 0.6 and int(dut.want.value):
             due = 2 * _BITS if int(dut.pair.value) and random.random() < 0.8 else _BITS

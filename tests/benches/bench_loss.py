@@ -15,7 +15,7 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from dither.arch.isa import Instruction, LossKind, LossMode
+from dither.arch.isa import REGISTERS, Instruction, LossKind, LossMode
 from dither.arch.tables import scalar_tables
 from dither.arch.timing import execution_cycles
 from dither.golden.loss import LossPlan
@@ -27,32 +27,42 @@ from .words import pack
 
 DEPTH = 256
 LABEL = 240
-_LONG = (300, 1100, 4200)
-"""Outputs of the longest sums of exponentials, up to 2**29."""
+_LONG = (40, 80, 160, 300, 600, 1100, 2200, 4200)
+"""Outputs of long sums of exponentials, up to 2**29: one for each exponent that random instructions
+do not reach.
+"""
 _LONG_CYCLES = 20_000
 
 
 def _instruction(random: Random, local: bool) -> Instruction:
     """Outputs and targets may stand in any order, with steps of either sign, but not on the labels;
-    results above.
+    results above. At most one of them begins at word 0.
     """
     count = random.choice((1, 2, 3, 7, 8, 9, 10, random.randint(1, 20)))
-    z_step, t_step = (random.choice((-2, -1, 1, 2)) for _ in range(2))
+    z_step, t_step, d_step = (random.choice((-2, -1, 0, 1, 2)) for _ in range(3))
+    bases = {
+        "z_base": random.randrange(40, 60),
+        "t_base": random.randrange(40, 60),
+        "d_base": random.randrange(150, 180),
+        "label": LABEL,
+    }
+    if random.random() < 0.3:
+        bases[first := random.choice(tuple(bases))] = 0
+        z_step = abs(z_step) if first == "z_base" else z_step
+        t_step = abs(t_step) if first == "t_base" else t_step
+        d_step = 0 if first == "d_base" else d_step
     return Instruction.make(
         "LOSS",
         kind=random.choice(tuple(LossKind)),
-        z_base=random.randrange(40, 60),
+        **bases,
         z_step=z_step,
         count=count,
-        label=LABEL,
-        t_base=random.randrange(40, 60),
         t_step=t_step,
         z_frac=random.choice((0, 12, 16, random.randint(0, 16), random.randint(9, 14))),
         loss_frac=random.choice((0, 16, random.randint(0, 16), random.randint(9, 14))),
         mode=random.choice(tuple(LossMode)) if local else LossMode.SUM,
-        d_base=random.randrange(150, 180),
-        d_step=random.choice((-2, -1, 1, 2)),
-        target=1,
+        d_step=d_step,
+        target=random.randrange(REGISTERS),
     )
 
 
@@ -97,6 +107,7 @@ class _Bench:
         """Run and compare; the sum and the saturations."""
         machine, config = self.machine, self.config
         machine.memories = {"activation": [pack(word, config.width) for word in activation]}
+        machine.expect_reads("activation", [0])
         expected = activation.astype(np.float64)
         total, saturations = LossPlan(config, instruction).run(expected, self.kept, *self.tables)
         total &= 0xFFFFFFFF
@@ -138,9 +149,9 @@ async def random_instructions(dut: Any) -> None:
             activation[t] = np.clip(near, -limit, limit - 1)
         labels = numbers.integers(0, count, L)
         odd = numbers.choice([-limit, -1, count, limit - 1], L)
-        activation[LABEL] = np.where(numbers.random(L) < 0.2, odd, labels)
+        activation[instruction["label"]] = np.where(numbers.random(L) < 0.2, odd, labels)
         expected, saturations = await bench.execute(instruction, activation)
-        clips, masked = clips + saturations, masked + int((activation[LABEL] < 0).sum())
+        clips, masked = clips + saturations, masked + int((activation[instruction["label"]] < 0).sum())
         await machine.rest(random.choice((0, 0, 1, 7, 80)), random)
         assert int(dut.loss.value) == expected, "the sum did not stay"
     assert clips, "the stimuli never saturated"

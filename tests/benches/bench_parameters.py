@@ -15,7 +15,7 @@ import cocotb
 import numpy as np
 
 from dither.arch.config import EngineConfig
-from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, Distribution, Instruction
+from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, REGISTERS, Distribution, Instruction
 from dither.arch.timing import execution_cycles
 from dither.golden.probes import accumulate, coordinate_place, perturb, row_pitch, tensor_probes
 
@@ -32,13 +32,11 @@ def _instruction(random: Random, config: EngineConfig) -> tuple[Instruction, dic
     tiles = random.choice((1, 1, 2, 3, random.randint(1, 24)))
     inner = random.choice((1, 2, random.randint(1, DEPTH // tiles)))
     fields = {
-        "base": random.randrange(1 << 16),
+        "base": random.choice((0, random.randrange(1 << 16))),
         "inner": inner,
         "tiles": tiles,
-        "block": random.randrange(1 << 20),
-        "seed": 1,
-        "step": 2,
-        "probe": 3,
+        "block": random.choice((0, random.randrange(1 << 20))),
+        **{name: random.randrange(REGISTERS) for name in ("seed", "step", "probe")},
         "distribution": random.choice([each for each in Distribution if each.bits <= 1 or config.wide_probes]),
     }
     operands = {name: random.choice((0, 0xFFFFFFFF, random.getrandbits(32))) for name in ("seed", "step", "probe")}
@@ -47,7 +45,9 @@ def _instruction(random: Random, config: EngineConfig) -> tuple[Instruction, dic
         index = random.randrange(-1, inner * row_pitch(tiles, config.rows) + 1)
         operands["probe"] = (64 * fields["block"] + index) & 0xFFFFFFFF
     if random.random() < 0.4:
-        return Instruction.make("ACCUMULATE", **fields, difference=4), operands | {"accumulate": 1}
+        return Instruction.make("ACCUMULATE", **fields, difference=random.randrange(REGISTERS)), operands | {
+            "accumulate": 1
+        }
     amplitude = random.choice((LOWEST, HIGHEST, 0, random.randint(LOWEST, HIGHEST) >> random.randrange(32)))
     return Instruction.make("PERTURB", **fields, amplitude=amplitude), operands | {"accumulate": 0}
 

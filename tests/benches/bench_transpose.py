@@ -37,9 +37,11 @@ def _instruction(random: Random, rows: int) -> Instruction:
         source, result = inner * -(-columns // rows), columns * -(-inner // rows)
         if source + result <= DEPTH:
             break
-    base = random.randrange(1 << 16)
+    base = random.choice((0, random.randrange(1 << 16)))
     target = base + source + random.randrange(DEPTH - source - result + 1) + DEPTH * random.randrange(1 << 7)
-    return Instruction.make("TRANSPOSE", base=base, inner=inner, columns=columns, target=target % (1 << 16))
+    if random.random() < 0.1:
+        base, target = base - target, 0
+    return Instruction.make("TRANSPOSE", base=base % (1 << 16), inner=inner, columns=columns, target=target % (1 << 16))
 
 
 @cocotb.test()

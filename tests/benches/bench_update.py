@@ -15,7 +15,7 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, Instruction, Rule
+from dither.arch.isa import GRADIENT_BITS, MASTER_BITS, REGISTERS, Instruction, Rule
 from dither.arch.tables import scalar_tables
 from dither.arch.timing import execution_cycles
 from dither.golden.update import update
@@ -41,14 +41,14 @@ def _instruction(random: Random, rows: int) -> Instruction:
     longest = max(1, min(DEPTH, 64 // rows))
     return Instruction.make(
         "UPDATE",
-        base=random.randrange(1 << 16),
+        base=random.choice((0, random.randrange(1 << 16))),
         count=random.choice((1, random.randint(1, longest))),
         # ADAM has the most stages.
         rule=random.choice((*Rule, Rule.ADAM)),
         gradient_shift=random.choice((0, 47, random.randint(0, 47), random.randint(8, 34))),
         decay1=random.choice((0, 15, random.randint(0, 15))),
         decay2=random.choice((0, 15, random.randint(0, 15))),
-        rate=1,
+        rate=random.randrange(REGISTERS),
         rate_shift=random.choice((0, 31, random.randint(0, 31), random.randint(5, 20))),
     )
 

@@ -53,7 +53,7 @@ def random_contract(random: Random, config: EngineConfig) -> Instruction:
         **fields,
         last_rows=random.randint(1, rows),
         bias=bias,
-        one=inputs[0] + random.randrange(half),
+        one=inputs[0] + random.choice((0, random.randrange(half))),
         idle=min(255, needed + random.choice((0, 0, 0, 1, random.randrange(20)))),
         shift=random.choice((random.randrange(48), random.randrange(config.width - 3, config.width + 6), 0, 47)),
         activation=activation,
@@ -116,7 +116,7 @@ def displaced(random: Random, instruction: Instruction) -> tuple[Instruction, li
     fields, values = dict(instruction.fields), []
     for name in instruction.format.sources:
         base = name.replace("index", "base")
-        values.append(random.choice((0, 1, 0xFFFF, random.getrandbits(16))))
+        values.append(random.choice((0, 1, 0xFFFF, fields[base], random.getrandbits(16))))
         fields |= {base: (fields[base] - values[-1]) % (1 << 16), name: random.randrange(16)}
     return Instruction(instruction.name, fields), values
 

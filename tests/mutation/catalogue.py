@@ -19,7 +19,7 @@ COMPONENTS: dict[str, Target] = {
     "UPDATE": Target(_UNITS["update"]),
     "LOSS": Target(_UNITS["loss"]),
     "generator": Target(_UNITS["generator"]),
-    "PERTURB and ACCUMULATE": Target(_UNITS["parameters"]),
+    "PERTURB and ACCUMULATE": Target(_UNITS["parameters"], ""),
     "DITHER": Target(_UNITS["dither"]),
     "requantiser": Target(_REQUANTISER),
     "interpolator": Target(_UNITS["interpolator"]),

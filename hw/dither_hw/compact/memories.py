@@ -77,11 +77,11 @@ class BlockMemory(wiring.Component):
             return m
         m.submodules.memory = memory = Memory(shape=self.bits, depth=self.depth, init=self.init)
         read, write = memory.read_port(), memory.write_port()
-        met = Signal()
-        m.d.sync += met.eq(self.write & (self.addr == self.write_addr))
+        clash = Signal()
+        m.d.sync += clash.eq(self.write & (self.addr == self.write_addr))
         m.d.comb += [
             read.addr.eq(self.addr),
-            self.word.eq(read.data ^ met.replicate(self.bits)),
+            self.word.eq(read.data ^ clash.replicate(self.bits)),
             write.en.eq(self.write),
             write.addr.eq(self.write_addr),
             write.data.eq(self.write_data),
@@ -131,11 +131,11 @@ class WideMemory(wiring.Component):
             return m
         m.submodules.memory = memory = Memory(shape=self.bits, depth=self.depth, init=[])
         read, write = memory.read_port(), memory.write_port()
-        met = Signal()
-        m.d.sync += met.eq(self.write)
+        clash = Signal()
+        m.d.sync += clash.eq(self.write)
         m.d.comb += [
             read.addr.eq(self.addr),
-            self.word.eq(read.data ^ met.replicate(self.bits)),
+            self.word.eq(read.data ^ clash.replicate(self.bits)),
             write.en.eq(self.write),
             write.addr.eq(self.addr),
             write.data.eq(self.data),
