@@ -10,9 +10,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .boards import Board, BoardError
 from .tools.files import AnyPath, make_folders, write_atomically
@@ -142,17 +141,13 @@ def gather_release(builds: Iterable[AnyPath], out: AnyPath) -> list[Path]:
                 f"{report['engine_digest']} | {report['build_id']} | {report['fmax_mhz']:.1f} MHz |"
             )
         page = [_INTRODUCTION, *rows, ""]
-        write_atomically(out / "BITSTREAMS.md", partial(_write, "\n".join(page)))
+        write_atomically(out / "BITSTREAMS.md", "\n".join(page).encode())
         files = sorted(path for path in out.iterdir() if path.is_file() and path.name != CHECKSUMS)
         sums = "".join(f"{_digest(path)}  {path.name}\n" for path in files)
-        write_atomically(out / CHECKSUMS, partial(_write, sums))
+        write_atomically(out / CHECKSUMS, sums.encode())
     except OSError as error:
         raise BoardError(f"cannot write {out}: {error.strerror}; choose another folder") from None
     return made
-
-
-def _write(text: str, file: IO[bytes]) -> None:
-    file.write(text.encode())
 
 
 _INTRODUCTION = """\

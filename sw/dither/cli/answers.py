@@ -114,7 +114,7 @@ class Answer:
                     ElementTree.SubElement(element, kind, message=_legal(text))
         ElementTree.indent(suites)
         text = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
-        write_atomically(self.junit, lambda file: file.write(text + b"\n"))
+        write_atomically(self.junit, text + b"\n")
 
 
 def _legal(text: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from rich.console import Console
@@ -17,9 +16,9 @@ from ..boards import Board, board_folder, load_board
 from ..boards import boards as all_boards
 from ..fit import overview, overview_digest
 from ..fit.tables import learning_rows, markdown_table, with_tables
-from ..tools.files import write_atomically
 from ..train.tasks import task_names
 from .answers import Answer, answering
+from .generated import write_file
 from .group import suggest
 from .values import Suggesting
 
@@ -123,10 +122,7 @@ def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answ
         )
     for page in pages:
         text = with_tables(page.read_text(encoding="utf-8"), cells, overview_digest(found))
-        try:
-            write_atomically(page, partial(_write, text))
-        except OSError as error:
-            raise click.UsageError(f"cannot write {page}: {error.strerror}") from None
+        write_file(page, text.encode())
         answer.echo(f"wrote {page}")
     if answer.as_json:
         return
@@ -138,10 +134,6 @@ def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answ
         for row in rows:
             table.add_row(*map(escape, row))
         Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def _write(text: str, file: BinaryIO) -> None:
-    file.write(text.encode())
 
 
 def _row(board: Board) -> list[str]:

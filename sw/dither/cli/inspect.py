@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 from rich.console import Console
@@ -18,11 +16,11 @@ from ..arch.pages import PAGES
 from ..devices import tools
 from ..diagrams import DIAGRAMS
 from ..link.transport import serial_ports
-from ..tools.files import write_atomically
 from ..train.describe import versions
 from ..train.experiment import Experiment
 from ..train.tasks import task_names
 from .answers import Answer, answering
+from .generated import CHECK, report_stale, write_file
 from .values import ENGINE, TASK
 
 __all__ = ["disassemble", "docs", "info"]
@@ -81,7 +79,7 @@ def info(answer: Answer) -> None:
     show_default=True,
     help="Folder of the documentation.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a page is out of date.")
+@CHECK
 @click.pass_context
 def docs(context: click.Context, out: Path, check: bool) -> None:
     """Write the pages and diagrams of docs that derive from data.
@@ -91,21 +89,14 @@ def docs(context: click.Context, out: Path, check: bool) -> None:
     """
     texts = {out / name: make() for name, make in {**PAGES, **DIAGRAMS}.items()}
     if check:
-        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text("utf-8") != text]
-        for page in texts:
-            click.echo(f"{page}: {'out of date; run: dither docs' if page in stale else 'up to date'}")
-        context.exit(1 if stale else 0)
+        context.exit(int(report_stale(texts, "dither docs")))
     for page, text in texts.items():
         try:
             page.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(page, partial(_write, text))
         except OSError as error:
-            raise click.UsageError(f"cannot write {page}: {error.strerror}; choose another --out") from None
+            raise click.UsageError(f"cannot make {page.parent}: {error.strerror}; choose another --out") from None
+        write_file(page, text.encode(), "choose another --out")
         click.echo(f"wrote {page}")
-
-
-def _write(text: str, file: BinaryIO) -> None:
-    file.write(text.encode())
 
 
 @click.command(

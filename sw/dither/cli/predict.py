@@ -166,7 +166,7 @@ def _write(path: Path, columns: dict[str, NDArray[Any]]) -> None:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(columns)
         table.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
-        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+        write_atomically(path, text.getvalue().encode())
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror or error}; choose another --out") from None
 

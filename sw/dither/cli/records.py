@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 import click
 from rich.console import Console
@@ -14,8 +12,8 @@ from ..arch.config import PRESETS, EngineConfig, engine_name
 from ..data import DATA_VARIABLE
 from ..report.records import FIRST_ORDER, FIRST_STEPS, GROUPS, add_check, check_record, load_record, write_record
 from ..runs import RunFolder
-from ..tools.files import write_atomically
 from .answers import Answer, answering
+from .generated import CHECK, report_stale, write_file
 from .values import DEVICE, ENGINE, Suggesting
 
 __all__ = ["record", "repeat", "results"]
@@ -157,7 +155,7 @@ Examples:
 """,
 )
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/results"))
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the page is out of date.")
+@CHECK
 @click.option(
     "--yardsticks",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -178,20 +176,10 @@ def results(context: click.Context, folder: Path, check: bool, yardsticks: Path 
 
     texts = {folder / "README.md": render_results(folder), folder / recorded.FILE: recorded.summary(folder)}
     if check:
-        stale = [page for page, text in texts.items() if not page.is_file() or page.read_text("utf-8") != text]
-        for page in texts:
-            click.echo(f"{page}: {f'out of date; run: dither results {folder}' if page in stale else 'up to date'}")
-        context.exit(1 if stale else 0)
+        context.exit(int(report_stale(texts, f"dither results {folder}")))
     made = draw_results(folder) | {page: text.encode() for page, text in texts.items()}
     if yardsticks is not None:
         made[yardsticks] = render_yardsticks(best_baselines(load_records(folder))).encode()
     for path, content in made.items():
-        try:
-            write_atomically(path, partial(_write, content))
-        except OSError as error:
-            raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
+        write_file(path, content)
     click.echo(f"wrote {folder / 'README.md'} and {len(made) - 1} files beside it")
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)

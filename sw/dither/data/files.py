@@ -11,9 +11,7 @@ import urllib.request
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO
 
 import platformdirs
 
@@ -93,7 +91,7 @@ def _fetched(file: RemoteFile, target: Path, mirrors: Sequence[str]) -> bytes:
             continue
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, partial(_write, content))
+            write_atomically(target, content)
         except OSError as error:
             raise DataError(f"cannot write {target}: {error.strerror}; choose another folder with --data") from None
         return found
@@ -101,10 +99,6 @@ def _fetched(file: RemoteFile, target: Path, mirrors: Sequence[str]) -> bytes:
         f"{file.name} is not in {target.parent} and could not be downloaded ({'; '.join(complaints)}); "
         f"put {target.name} into a folder and give it with --data"
     )
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
 
 
 def content_of(path: Path) -> bytes:

@@ -45,7 +45,7 @@ def write_network(path: AnyPath, network: Network, bundle: Bundle) -> Path:
             write_atomically(path, lambda file: require_torch().save(state, file))
         else:
             content = to_onnx(network, bundle.scaling, bundle.classes, bundle.title).SerializeToString()
-            write_atomically(path, lambda file: file.write(content))
+            write_atomically(path, content)
     except OSError as error:
         raise BundleError(f"cannot write {path}: {error.strerror or error}; choose another file") from None
     return path

@@ -41,7 +41,7 @@ def write_report(run: RunFolder, out: AnyPath | None = None, refresh: int | None
     path = Path(out or run.path / "report.html")
     text = render_report(run, refresh)
     try:
-        write_atomically(path, lambda file: file.write(text.encode()))
+        write_atomically(path, text.encode())
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from None
     return path

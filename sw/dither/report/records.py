@@ -10,9 +10,8 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -212,13 +211,9 @@ def _save(folder: Path, result: Mapping[str, Any], others: Mapping[str, bytes] |
     try:
         make_folders(folder)
         for name, content in {**(others or {}), "result.json": text.encode()}.items():
-            write_atomically(folder / name, partial(_write, content))
+            write_atomically(folder / name, content)
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from None
-
-
-def _write(content: bytes, file: IO[bytes]) -> None:
-    file.write(content)
 
 
 def _kept_checks(folder: Path, digests: list[str]) -> list[dict[str, Any]]:

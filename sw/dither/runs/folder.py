@@ -94,7 +94,7 @@ class RunFolder:
             run.lock()
             cls.refuse_used(path)
             files.make_folders(run.checkpoints)
-            files.write_atomically(run._history, lambda file: None)
+            files.write_atomically(run._history, b"")
             run._write_rows([])
             run._write_description()
         except OSError as error:
@@ -457,9 +457,9 @@ class RunFolder:
 
     def _write_description(self) -> None:
         text = json.dumps(self.description, indent=1, ensure_ascii=False) + "\n"
-        files.write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))
+        files.write_atomically(self.path / "run.json", text.encode())
 
     def _write_rows(self, rows: Iterable[CurveRow]) -> None:
         lines = [",".join(self._header), *(",".join(row.cells()) for row in rows)]
         text = "\n".join(lines) + "\n"
-        files.write_atomically(self._curve, lambda file: file.write(text.encode()))
+        files.write_atomically(self._curve, text.encode())

@@ -136,10 +136,10 @@ class Sweep:
                 key, said = json.loads(line)
                 self._costs[key] = Cost(**said)
         except FileNotFoundError:
-            files.write_atomically(self.folder / _COSTS, lambda file: None)
+            files.write_atomically(self.folder / _COSTS, b"")
         except (ValueError, TypeError, OSError):
             # Cut off by a power failure, or of another version: what is missing is found again.
-            files.write_atomically(self.folder / _COSTS, lambda file: None)
+            files.write_atomically(self.folder / _COSTS, b"")
 
     def _cost_key(self, values: Values) -> str:
         plan = self.plan
@@ -358,7 +358,7 @@ class Sweep:
         table = csv.DictWriter(text, names, restval="", lineterminator="\n")
         table.writeheader()
         table.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
-        files.write_atomically(self.folder / TABLE, lambda file: file.write(text.getvalue().encode()))
+        files.write_atomically(self.folder / TABLE, text.getvalue().encode())
         try:
             import pyarrow
             import pyarrow.parquet
@@ -371,7 +371,7 @@ class Sweep:
                 columns[name] = [None if value is None else str(value) for value in values]
         content = pyarrow.BufferOutputStream()
         pyarrow.parquet.write_table(pyarrow.table(columns), content)
-        files.write_atomically(self.folder / "trials.parquet", lambda file: file.write(content.getvalue().to_pybytes()))
+        files.write_atomically(self.folder / "trials.parquet", content.getvalue().to_pybytes())
 
 
 def _cell(value: Any) -> Any:

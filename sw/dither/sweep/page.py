@@ -53,7 +53,7 @@ def write_page(sweep: Sweep) -> Path:
         refused=[row for row in rows if row["state"] == "does not fit"],
         data=Markup(json.dumps(data).replace("<", "\\u003c")),
     )
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, text.encode())
     return path
 
 

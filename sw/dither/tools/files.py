@@ -22,23 +22,25 @@ AnyPath = str | os.PathLike[str]
 """Path of a file or folder, as functions take it: a text or a ``pathlib.Path``."""
 
 
-def write_atomically(path: AnyPath, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(path: AnyPath, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Writes a file so that it has its old content or the new, at any moment and after any crash.
 
-    It calls ``write`` with a file in memory, writes what that holds to a temporary file beside
-    ``path`` and moves it over ``path``. Nobody can guess the temporary file's name, and it is never
-    an existing file or link.
+    It writes the content to a temporary file beside ``path`` and moves that over ``path``. Nobody
+    can guess the temporary file's name, and it is never an existing file or link.
 
+    :param content: the bytes, or what writes them when it is called with a file in memory.
     :raises OSError: if the folder cannot be written; ``path`` is then as it was.
     """
     path = Path(path)
-    content = io.BytesIO()
-    write(content)
+    if not isinstance(content, bytes):
+        memory = io.BytesIO()
+        content(memory)
+        content = memory.getvalue()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         try:
-            _write(descriptor, content.getvalue())
+            _write(descriptor, content)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -192,7 +192,7 @@ class Prepared:
             write_samples(run.path / SAMPLES, chosen.samples)
         if not (run.path / CONFIG).exists():
             text = self._config(run.description.get("source"))
-            write_atomically(run.path / CONFIG, lambda file: file.write(text.encode()))
+            write_atomically(run.path / CONFIG, text.encode())
         return Trainer(
             task=self.task,
             session=self.session,
