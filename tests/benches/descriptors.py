@@ -151,7 +151,8 @@ def _operand(
     way = 0
     for loop in loops:
         advances = counts[loop] > 1
-        fields[f"{kind}_{loop}"] = strides[loop] - way if advances else random.randint(-(1 << 15), (1 << 15) - 1)
+        idle = random.choice((0, random.randint(-(1 << 15), (1 << 15) - 1)))
+        fields[f"{kind}_{loop}"] = strides[loop] - way if advances else idle
         way += (counts[loop] - 1) * strides[loop]
     if rows:
         fields[f"{kind}_row"] = row
