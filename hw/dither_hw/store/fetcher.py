@@ -216,47 +216,54 @@ class SampleFetcher(wiring.Component):
         wrong: Signal,
         wrong_number: Signal,
     ) -> None:
-        """Takes the words of blocks, a cycle after they came."""
-        lane_bits = (self.lanes - 1).bit_length()
-        valid, word = Signal(), Signal(self.width)
-        m.d.sync += [valid.eq(self.valid & ~indexing), word.eq(self.word)]
+        """Takes the words of blocks; whose they are stands beside them a cycle later."""
+        coming = Signal()
+        m.d.comb += coming.eq(self.valid & ~indexing)
         count = Signal(range(self.block_words))
-        check = Signal(CRC_BITS)
-        lane, final = order.r_data[:lane_bits], order.r_data[lane_bits]
+        lane, final = order.r_data[:-1], order.r_data[-1]
         number = number_read.data
         begun = Signal(self.lanes)
         """The lane's CRC has been begun."""
-        first = ~begun.bit_select(lane, 1)
-        begin = Signal(CRC_BITS)
-        m.d.comb += begin.eq(Cat(~number, Const(-1, CRC_BITS - NUMBER_BITS)))
-        so_far = Mux(count == 0, Mux(first, begin, check_read.data), check)
-        following = Signal(CRC_BITS)
-        last = Signal()
+        first, last = Signal(), Signal()
         m.d.comb += [
             check_read.addr.eq(lane),
-            check_write.addr.eq(lane),
-            check_write.data.eq(following),
-            check_write.en.eq(last),
             number_read.addr.eq(lane),
-            following.eq(crc32_next(so_far, word)),
-            last.eq(valid & (count == self.block_words - 1)),
+            first.eq(~begun.bit_select(lane, 1)),
+            last.eq(coming & (count == self.block_words - 1)),
             order.r_en.eq(last),
-            self.fill.eq(valid),
-            self.fill_lane.eq(lane),
-            self.fill_place.eq(count),
-            self.fill_word.eq(word),
-            self.filled.eq(last),
         ]
-        with m.If(valid):
-            m.d.sync += [count.eq(count + 1), check.eq(following)]
-        bad, bad_number = Signal(), Signal(NUMBER_BITS)
-        m.d.sync += [bad.eq(last & final), bad_number.eq(number)]
+        # The CRC goes on from the word before, unless that is another lane's.
+        check, kept, changes = Signal(CRC_BITS), Signal(CRC_BITS), Signal()
+        ends, word_number = Signal(), Signal(NUMBER_BITS)
+        m.d.sync += [self.fill.eq(coming), self.filled.eq(last), ends.eq(last & final)]
+        with m.If(coming):
+            m.d.sync += [
+                count.eq(count + 1),
+                self.fill_lane.eq(lane),
+                self.fill_place.eq(count),
+                self.fill_word.eq(self.word),
+                word_number.eq(number),
+                kept.eq(Mux(first, Cat(~number, Const(-1, CRC_BITS - NUMBER_BITS)), check_read.data)),
+                changes.eq((count == 0) & (first | (lane != self.fill_lane))),
+            ]
         with m.If(last):
             m.d.sync += begun.bit_select(lane, 1).eq(1)
-            with m.If(final):
-                m.d.sync += self.over.bit_select(lane, 1).eq(1)
         with m.If(self.start):
             m.d.sync += begun.eq(0)
+
+        following = Signal(CRC_BITS)
+        m.d.comb += [
+            following.eq(crc32_next(Mux(changes, kept, check), self.fill_word)),
+            check_write.addr.eq(self.fill_lane),
+            check_write.data.eq(following),
+            check_write.en.eq(self.filled),
+        ]
+        with m.If(self.fill):
+            m.d.sync += check.eq(following)
+        with m.If(ends):
+            m.d.sync += self.over.bit_select(self.fill_lane, 1).eq(1)
+        bad, bad_number = Signal(), Signal(NUMBER_BITS)
+        m.d.sync += [bad.eq(ends), bad_number.eq(word_number)]
         m.d.comb += [
             self.damaged.eq(wrong | (bad & (check != CRC_RESIDUE))),
             self.damaged_number.eq(Mux(wrong, wrong_number, bad_number)),
