@@ -24,44 +24,93 @@ module DP16KD #(
     wire [13:0] b = {ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0};
     wire [17:0] data = {DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2,
             DIA1, DIA0};
+    wire [17:0] upper = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4, DIB3,
+            DIB2, DIB1, DIB0};
     logic [17:0] words[1024];
     logic [17:0] read_a = 0, read_b = 0, register_a = 0, register_b = 0;
     initial begin
         if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000" || WRITEMODE_A == "WRITETHROUGH" || CLKAMUX != "CLKA"
-            || CLKBMUX != "CLKB" || GSR != "DISABLED")
+            || CLKBMUX != "CLKB" || GSR != "DISABLED"
+            || WIDE && (DATA_WIDTH_B != 36 || REGMODE_A != "NOREG" || REGMODE_B != "NOREG"))
             $fatal(1, "DP16KD: no model of this mode");
         for (int i = 0; i < 1024; i++) words[i] = INITVAL[i/16*320+i%16*20+:18];
     end
+    // Of 36 bits, the upper half of a word stands behind the lower; port A writes both, port B reads both, and A's outputs
+    // show the upper one.
+    localparam bit WIDE = DATA_WIDTH_A == 36;
+    localparam integer WIDTH_A = WIDE ? 18 : DATA_WIDTH_A, WIDTH_B = WIDE ? 18 : DATA_WIDTH_B;
+    wire [9:0] word_a = WIDE ? {a[13:5], 1'b0} : a[13:4], word_b = WIDE ? {b[13:5], 1'b0} : b[13:4];
+    logic [17:0] read_upper = 0;
     // The place of a narrow word within one of 18 bits.
     function automatic [4:0] place(int width, logic [3:0] low);
         place = width == 18 ? 5'd0 : (low[3] ? 5'd9 : 5'd0) + (width < 9 && low[2] ? 5'd4 : 5'd0)
             + (width < 4 && low[1] ? 5'd2 : 5'd0) + (width < 2 && low[0] ? 5'd1 : 5'd0);
     endfunction
     wire asked_a = CEA && {CSA2, CSA1, CSA0} == 0, asked_b = CEB && {CSB2, CSB1, CSB0} == 0;
-    wire write = asked_a && WEA && (DATA_WIDTH_A != 18 || a[1:0] == 2'b11);
-    wire [DATA_WIDTH_A-1:0] old_a = words[a[13:4]][place(DATA_WIDTH_A, a[3:0])+:DATA_WIDTH_A];
-    wire [DATA_WIDTH_B-1:0] old_b = words[b[13:4]][place(DATA_WIDTH_B, b[3:0])+:DATA_WIDTH_B];
+    wire write = asked_a && (WIDE ? a[3:0] == 4'b1111 : WEA && (DATA_WIDTH_A != 18 || a[1:0] == 2'b11));
+    wire [WIDTH_A-1:0] old_a = words[word_a][place(WIDTH_A, a[3:0])+:WIDTH_A];
+    wire [WIDTH_B-1:0] old_b = words[word_b][place(WIDTH_B, b[3:0])+:WIDTH_B];
     // Port B's word and port A's have bits in common.
-    localparam integer WIDER = DATA_WIDTH_A > DATA_WIDTH_B ? DATA_WIDTH_A : DATA_WIDTH_B;
-    wire meet = a[13:4] == b[13:4] && place(WIDER, a[3:0]) == place(WIDER, b[3:0]);
+    localparam integer WIDER = WIDTH_A > WIDTH_B ? WIDTH_A : WIDTH_B;
+    wire meet = word_a == word_b && place(WIDER, a[3:0]) == place(WIDER, b[3:0]);
     always @(posedge CLKA) begin
-        if (write) words[a[13:4]][place(DATA_WIDTH_A, a[3:0])+:DATA_WIDTH_A] <= data[DATA_WIDTH_A-1:0];
+        if (write) words[word_a][place(WIDTH_A, a[3:0])+:WIDTH_A] <= data[WIDTH_A-1:0];
+        if (write && WIDE) words[word_a|1] <= upper;
         if (asked_a) read_a <= 18'(WEA && WRITEMODE_A == "NORMAL" ? ~old_a : old_a);
         if (OCEA) register_a <= read_a;
-        if (DATA_WIDTH_A == 18 && asked_a && WEA && ^a[1:0]) $fatal(1, "DP16KD: no model of byte enables");
+        if (asked_a && (WIDE ? a[3:0] != 4'b1111 : DATA_WIDTH_A == 18 && WEA && ^a[1:0]))
+            $fatal(1, "DP16KD: no model of byte enables");
         if (RSTA) $fatal(1, "DP16KD: no model of resets");
     end
     always @(posedge CLKB) begin
         if (asked_b) read_b <= 18'(write && meet ? ~old_b : old_b);
+        if (asked_b) read_upper <= write && meet ? ~words[word_b|1] : words[word_b|1];
         if (OCEB) register_b <= read_b;
-        if (RSTB || WEB) $fatal(1, "DP16KD: no model of resets, nor of writes by port B");
+        if (RSTB || !WIDE && WEB) $fatal(1, "DP16KD: no model of resets, nor of writes by port B");
     end
     assign {DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4, DOA3, DOA2,
             DOA1, DOA0} =
-        REGMODE_A == "OUTREG" ? register_a : read_a;
+        WIDE ? read_upper : REGMODE_A == "OUTREG" ? register_a : read_a;
     assign {DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4, DOB3, DOB2,
             DOB1, DOB0} =
         REGMODE_B == "OUTREG" ? register_b : read_b;
+endmodule
+
+// As nextpnr packs it: its halves at the two ports of a DP16KD, the lower half that is read at port B.
+module PDPW16KD #(
+    parameter integer DATA_WIDTH_W = 36, DATA_WIDTH_R = 36,
+    parameter REGMODE = "NOREG", CSDECODE_W = "0b000", CSDECODE_R = "0b000", CLKWMUX = "CLKW", CLKRMUX = "CLKR",
+    parameter RESETMODE = "SYNC", ASYNC_RESET_RELEASE = "SYNC", GSR = "DISABLED"
+) (
+    input CLKW, CLKR, CEW, CER, OCER, RST, CSW0, CSW1, CSW2, CSR0, CSR1, CSR2, BE0, BE1, BE2, BE3,
+    input ADW0, ADW1, ADW2, ADW3, ADW4, ADW5, ADW6, ADW7, ADW8,
+    input ADR0, ADR1, ADR2, ADR3, ADR4, ADR5, ADR6, ADR7, ADR8, ADR9, ADR10, ADR11, ADR12, ADR13,
+    input DI0, DI1, DI2, DI3, DI4, DI5, DI6, DI7, DI8, DI9, DI10, DI11, DI12, DI13, DI14, DI15, DI16, DI17, DI18,
+    DI19, DI20, DI21, DI22, DI23, DI24, DI25, DI26, DI27, DI28, DI29, DI30, DI31, DI32, DI33, DI34, DI35,
+    output DO0, DO1, DO2, DO3, DO4, DO5, DO6, DO7, DO8, DO9, DO10, DO11, DO12, DO13, DO14, DO15, DO16, DO17, DO18,
+    DO19, DO20, DO21, DO22, DO23, DO24, DO25, DO26, DO27, DO28, DO29, DO30, DO31, DO32, DO33, DO34, DO35
+);
+    initial if (DATA_WIDTH_W != 36 || CLKWMUX != "CLKW" || CLKRMUX != "CLKR") $fatal(1, "PDPW16KD: no model of this mode");
+    DP16KD #(
+        .DATA_WIDTH_A(36), .DATA_WIDTH_B(DATA_WIDTH_R), .REGMODE_B(REGMODE), .CSDECODE_A(CSDECODE_W),
+        .CSDECODE_B(CSDECODE_R), .GSR(GSR)
+    ) halves (
+        .CLKA(CLKW), .CLKB(CLKR), .CEA(CEW), .CEB(CER), .OCEA(1'b0), .OCEB(OCER), .WEA(1'b1), .WEB(1'b0), .RSTA(RST),
+        .RSTB(RST), .CSA0(CSW0), .CSA1(CSW1), .CSA2(CSW2), .CSB0(CSR0), .CSB1(CSR1), .CSB2(CSR2), .ADA0(BE0),
+        .ADA1(BE1), .ADA2(BE2), .ADA3(BE3), .ADA4(1'b0), .ADA5(ADW0), .ADA6(ADW1), .ADA7(ADW2), .ADA8(ADW3),
+        .ADA9(ADW4), .ADA10(ADW5), .ADA11(ADW6), .ADA12(ADW7), .ADA13(ADW8), .ADB0(ADR0), .ADB1(ADR1), .ADB2(ADR2),
+        .ADB3(ADR3), .ADB4(ADR4), .ADB5(ADR5), .ADB6(ADR6), .ADB7(ADR7), .ADB8(ADR8), .ADB9(ADR9), .ADB10(ADR10),
+        .ADB11(ADR11), .ADB12(ADR12), .ADB13(ADR13), .DIA0(DI0), .DIA1(DI1), .DIA2(DI2), .DIA3(DI3), .DIA4(DI4),
+        .DIA5(DI5), .DIA6(DI6), .DIA7(DI7), .DIA8(DI8), .DIA9(DI9), .DIA10(DI10), .DIA11(DI11), .DIA12(DI12),
+        .DIA13(DI13), .DIA14(DI14), .DIA15(DI15), .DIA16(DI16), .DIA17(DI17), .DIB0(DI18), .DIB1(DI19), .DIB2(DI20),
+        .DIB3(DI21), .DIB4(DI22), .DIB5(DI23), .DIB6(DI24), .DIB7(DI25), .DIB8(DI26), .DIB9(DI27), .DIB10(DI28),
+        .DIB11(DI29), .DIB12(DI30), .DIB13(DI31), .DIB14(DI32), .DIB15(DI33), .DIB16(DI34), .DIB17(DI35), .DOB0(DO0),
+        .DOB1(DO1), .DOB2(DO2), .DOB3(DO3), .DOB4(DO4), .DOB5(DO5), .DOB6(DO6), .DOB7(DO7), .DOB8(DO8), .DOB9(DO9),
+        .DOB10(DO10), .DOB11(DO11), .DOB12(DO12), .DOB13(DO13), .DOB14(DO14), .DOB15(DO15), .DOB16(DO16),
+        .DOB17(DO17), .DOA0(DO18), .DOA1(DO19), .DOA2(DO20), .DOA3(DO21), .DOA4(DO22), .DOA5(DO23), .DOA6(DO24),
+        .DOA7(DO25), .DOA8(DO26), .DOA9(DO27), .DOA10(DO28), .DOA11(DO29), .DOA12(DO30), .DOA13(DO31), .DOA14(DO32),
+        .DOA15(DO33), .DOA16(DO34), .DOA17(DO35)
+    );
 endmodule
 
 module MULT18X18D #(

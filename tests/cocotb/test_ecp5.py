@@ -24,6 +24,8 @@ CONFIG = EngineConfig(rows=2, lanes=4, lanes_per_table=2, table_bits=6, activati
         (20, 100),
         (18, 2500),
         (36, 1024),
+        (36, 512),
+        (48, 300),
     ],
 )
 def test_block_ram(bits: int, depth: int) -> None:

@@ -48,6 +48,7 @@ class _Chip:
 _MULTIPLIERS = {0: "MULT18_0", 1: "MULT18_1", 4: "MULT18_4", 5: "MULT18_5"}
 _MEMORIES = {0: "EBR0", 2: "EBR1", 4: "EBR2", 6: "EBR3"}
 """Names of a block's sites, by their distance from its first column."""
+_MEMORY_CELLS = ("DP16KD", "PDPW16KD")
 _25 = _Chip(50, (4, 13, 22, 33, 42, 51, 60), (13,), (25, 37))
 _45 = _Chip(71, (4, 13, 22, 31, 42, 51, 60, 69, 78), (46, 22), (10, 34, 58))
 _85 = _Chip(95, (4, 13, 22, 31, 40, 49, 58, 69, 78, 87, 96, 105, 114), (58, 34, 10), (22, 46, 70, 82))
@@ -88,7 +89,7 @@ class _Arrangement:
         self.interpolators: dict[int, Place] = {}
         self.sites: dict[str, str] = {}
         multipliers = [name for name, kind in cells.items() if kind == "MULT18X18D"]
-        memories = [name for name, kind in cells.items() if kind == "DP16KD"]
+        memories = [name for name, kind in cells.items() if kind in _MEMORY_CELLS]
         if self._lanes(multipliers):
             self._others(multipliers)
             self._memories(memories)

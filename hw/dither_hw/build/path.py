@@ -13,7 +13,7 @@ __all__ = ["Stop", "short_name", "stops", "summary"]
 
 _CARRY = re.compile(r"CIN|COUT|FCI|FCO")
 """Names of ports that carry chains are made of."""
-_MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|DP16KD|SB_)[^.\[]*")
+_MAPPED = re.compile(r"_(?:TRELLIS_|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|ALU54B|DP16KD|PDPW16KD|SB_)[^.\[]*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.vendor import LatticePlatform
 
-from .flow import BlockRamLayout, Flow
+from .flow import BLOCK_RAM_MODES, BlockRamLayout, Flow
 from .frequencies import exact, within
 
 __all__ = ["FLOW", "Pll", "PllSettings", "block_ram", "masked_adder", "multiplier", "pll_settings"]
@@ -34,6 +34,8 @@ _PLL_OSCILLATOR = (400_000_000, 800_000_000)
 _PLL_MIDDLE = 600_000_000
 _PLL_OUTPUT = (10_000_000, 400_000_000)
 _ADDRESS_BITS = 14
+_WIDE = (36, 9)
+"""Data bits and address bits of a block RAM's widest mode, of which one port writes, one reads."""
 
 
 def multiplier(m: Module, *, a: Signal, b: Signal, product: Signal) -> None:
@@ -96,17 +98,19 @@ def masked_adder(m: Module, *, a: Signal, b: Signal, mask: Value, total: Signal)
 def block_ram(
     m: Module, *, depth: int, write_enable: Value, write_addr: Value, write_data: Value, read_addr: Value, name: str
 ) -> Signal:
-    """Makes a memory of DP16KDs; returns the word that was at ``read_addr`` two cycles ago.
+    """Makes a memory of block RAMs; returns the word that was at ``read_addr`` two cycles ago.
 
-    The block RAMs' output registers are used. The result of reading a word in the cycle in which it
-    is written is undefined.
+    The block RAMs' output registers are used, but for memories of up to 512 words: a block RAM
+    holds 36 bits of each, and nextpnr has no output registers for all of them, so these stand in
+    the fabric. The result of reading a word in the cycle in which it is written is undefined.
 
     :param m: module that gets the primitives.
     :param depth: number of words.
     :param name: prefix of the primitives' names.
     """
     bits = len(write_data)
-    layout = BlockRamLayout.of(depth, bits)
+    wide = depth <= 1 << _WIDE[1] and bits > MULTIPLIER_BITS
+    layout = BlockRamLayout.of(depth, bits, [_WIDE] if wide else BLOCK_RAM_MODES)
     low = layout.address_bits
     parts = []
     for segment in range(layout.segments):
@@ -117,9 +121,11 @@ def block_ram(
         for column in range(layout.columns):
             data = write_data[column * layout.width : (column + 1) * layout.width]
             output = Signal(layout.width, name=f"{name}_{segment}_{column}")
-            m.submodules[f"{name}_ram{segment}_{column}"] = _dp16kd(
-                layout, enable, write_addr[:low], data, read_addr[:low], output
-            )
+            if wide:
+                ram = _pdpw16kd(m, enable, write_addr[:low], data, read_addr[:low], output)
+            else:
+                ram = _dp16kd(layout, enable, write_addr[:low], data, read_addr[:low], output)
+            m.submodules[f"{name}_ram{segment}_{column}"] = ram
             columns.append(output)
         parts.append(Cat(*columns)[:bits])
     word: Value = parts[-1]
@@ -177,6 +183,37 @@ def _dp16kd(
         "GSR": "DISABLED",
     }
     return Instance("DP16KD", **{f"p_{name}": value for name, value in parameters.items()}, **ports)
+
+
+def _pdpw16kd(
+    m: Module, enable: Value, write_addr: Value, write_data: Value, read_addr: Value, output: Signal
+) -> Instance:
+    """Makes one block RAM in its widest mode, and the register behind it."""
+    width, shift = _WIDE[0], _ADDRESS_BITS - _WIDE[1]
+    write, data = Cat(write_addr, Const(0, _WIDE[1])), Cat(write_data, Const(0, width))
+    read = Cat(Const(0, shift), read_addr, Const(0, _ADDRESS_BITS))
+    fresh = Signal(width)
+    m.d.sync += output.eq(fresh)
+    ports: dict[str, object] = {f"i_ADW{i}": write[i] for i in range(_WIDE[1])}
+    ports |= {f"i_ADR{i}": read[i] for i in range(_ADDRESS_BITS)}
+    ports |= {f"i_DI{i}": data[i] for i in range(width)} | {f"o_DO{i}": fresh[i] for i in range(width)}
+    ports |= {f"i_BE{i}": Const(1, 1) for i in range(4)}
+    ports |= {f"i_CS{port}{i}": Const(0, 1) for port in "WR" for i in range(3)}
+    ports |= {"i_CLKW": ClockSignal(), "i_CEW": enable, "i_CLKR": ClockSignal(), "i_CER": Const(1, 1)}
+    ports |= {"i_OCER": Const(0, 1), "i_RST": Const(0, 1)}
+    parameters = {
+        "DATA_WIDTH_W": width,
+        "DATA_WIDTH_R": width,
+        "REGMODE": "NOREG",
+        "CSDECODE_W": "0b000",
+        "CSDECODE_R": "0b000",
+        "CLKWMUX": "CLKW",
+        "CLKRMUX": "CLKR",
+        "RESETMODE": "SYNC",
+        "ASYNC_RESET_RELEASE": "SYNC",
+        "GSR": "DISABLED",
+    }
+    return Instance("PDPW16KD", **{f"p_{name}": value for name, value in parameters.items()}, **ports)
 
 
 @dataclass(frozen=True, slots=True)

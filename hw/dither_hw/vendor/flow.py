@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,11 @@ def device_of(platform: object) -> str:
     return str(getattr(platform, "device", None) or getattr(platform, "part", None) or "")
 
 
+BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
+"""Pairs of data bits and address bits with which a block RAM of 18,432 bits can be used, the widest
+first: that of an ECP5 and that of Gowin's."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockRamLayout:
     """Says how a memory is cut into block RAMs.
@@ -89,21 +94,17 @@ class BlockRamLayout:
         return self.columns * self.segments
 
     @classmethod
-    def of(cls, depth: int, bits: int) -> BlockRamLayout:
+    def of(cls, depth: int, bits: int, modes: Sequence[tuple[int, int]] = BLOCK_RAM_MODES) -> BlockRamLayout:
         """Returns the layout with the fewest block RAMs for a memory.
 
         Of layouts with equally many, it is the one with the fewest segments to choose from.
 
         :param depth: number of words.
         :param bits: bits of a word.
+        :param modes: pairs of data bits and address bits to choose from.
         """
         layouts = [
             cls(width, address_bits, -(-bits // width), -(-depth // (1 << address_bits)))
-            for width, address_bits in BLOCK_RAM_MODES
+            for width, address_bits in modes
         ]
         return min(layouts, key=lambda layout: (layout.blocks, layout.segments))
-
-
-BLOCK_RAM_MODES = ((18, 10), (9, 11), (4, 12), (2, 13), (1, 14))
-"""Pairs of data bits and address bits with which a block RAM of 18,432 bits can be used, the widest
-first: that of an ECP5 and that of Gowin's."""
