@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -42,10 +42,13 @@ class LaneQueues(wiring.Component):
         For each lane: no more blocks come.
     slot : In
         The lane at work.
-    load, place : In(1), In(3)
-        ``load``: a byte of flags is wanted. Otherwise a byte of a value, if flag ``place`` is set.
+    load : In(1)
+        A byte of flags is wanted. Otherwise a byte of a value, if ``present``.
+    moves, next_slot, next_place : In(1), In, In(3)
+        With ``moves``, the lane at work is another one in the next cycle, and ``present`` its flag
+        of this number.
     present : Out(1)
-        That flag.
+        The flag that decides.
     ok : Out(1)
         What is wanted is there, or never comes.
     take : In(1)
@@ -76,7 +79,9 @@ class LaneQueues(wiring.Component):
                 "over": In(slots),
                 "slot": In(slot),
                 "load": In(1),
-                "place": In(range(GROUP)),
+                "moves": In(1),
+                "next_slot": In(slot),
+                "next_place": In(range(GROUP)),
                 "present": Out(1),
                 "ok": Out(1),
                 "take": In(1),
@@ -111,7 +116,6 @@ class LaneQueues(wiring.Component):
         ]
 
         slot = self.slot
-        has = Signal()
         wants = Signal()
         fetch = Signal()
         now = position[slot]
@@ -119,18 +123,28 @@ class LaneQueues(wiring.Component):
         flying_slot = [Signal(range(self.slots), name=f"flying_slot{i}") for i in range(_FETCH_CYCLES)]
         coming = Cat(flying[i] & (flying_slot[i] == slot) for i in range(_FETCH_CYCLES)).any()
         available = Array(count != 0 for count in full)[slot]
-        ends = self.over.bit_select(slot, 1) & ~available & ~coming
+        # Of the lane at work: there is a byte; there was none, and none comes any more.
+        has, ended = Signal(), Signal()
         m.d.comb += [
-            has.eq(there.bit_select(slot, 1)),
-            self.present.eq(flags[slot].bit_select(self.place, 1)),
             wants.eq(self.load | self.present),
-            self.ok.eq(~wants | has | ends),
+            self.ok.eq(~wants | has | ended),
             self.byte.eq(head[slot] & has.replicate(_BYTE)),
             self.dry.eq(self.take & wants & ~has),
             fetch.eq(wants & available & ~coming & (self.take | ~has)),
             read.addr.eq(Cat(now[within:], slot)),
             read.en.eq(1),
         ]
+        has_kept = has & ~(self.take & wants) | flying[-1] & (flying_slot[-1] == slot)
+        m.d.sync += [has.eq(has_kept), ended.eq(~has & ~available & ~coming & self.over.bit_select(slot, 1))]
+        following = flags[self.next_slot].bit_select(self.next_place, 1)
+        if self.slots == 1:
+            # Its flags come in the cycle before the first of them decides.
+            following = Mux(self.load, self.byte[0], following)
+        with m.If(self.moves):
+            m.d.sync += [self.present.eq(following), ended.eq(0)]
+            if self.slots > 1:
+                arrives = flying[-1] & (flying_slot[-1] == self.next_slot)
+                m.d.sync += has.eq(there.bit_select(self.next_slot, 1) | arrives)
         word, lane = Signal(self.width), Signal(max(within, 1))
         m.d.sync += [
             flying.eq(Cat(fetch, flying)),
@@ -146,15 +160,17 @@ class LaneQueues(wiring.Component):
             m.d.sync += there.bit_select(slot, 1).eq(0)
             with m.If(self.load):
                 m.d.sync += flags[slot].eq(self.byte)
-        with m.If(fetch):
-            m.d.sync += position[slot].eq(now + 1)
         with m.If(flying[-1]):
             m.d.sync += [head[flying_slot[-1]].eq(arrived), there.bit_select(flying_slot[-1], 1).eq(1)]
-        leaves = fetch & (now[:block] == BLOCK_BYTES - 1)
+        # A lane's queue moves on a cycle late: while a byte is coming, no other is fetched.
+        fetched = position[flying_slot[0]]
+        with m.If(flying[0]):
+            m.d.sync += fetched.eq(fetched + 1)
+        leaves = flying[0] & (fetched[:block] == BLOCK_BYTES - 1)
         for i in slots:
             gone, came = Signal(name=f"gone{i}"), Signal(name=f"came{i}")
             m.d.comb += [
-                gone.eq(leaves & (slot == i)),
+                gone.eq(leaves & (flying_slot[0] == i)),
                 came.eq(self.fill & self.filled & (self.fill_slot == i)),
                 self.room[i].eq(held[i] != QUEUE_BLOCKS),
             ]
@@ -165,7 +181,7 @@ class LaneQueues(wiring.Component):
             with m.If(came):
                 m.d.sync += end[i].eq(end[i] + 1)
         with m.If(self.clear):
-            m.d.sync += [there.eq(0), flying.eq(0)]
+            m.d.sync += [there.eq(0), has.eq(0), ended.eq(0), flying.eq(0)]
             for i in slots:
                 m.d.sync += [position[i].eq(0), end[i].eq(0), full[i].eq(0), held[i].eq(0)]
         return m

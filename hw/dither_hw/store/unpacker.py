@@ -118,7 +118,7 @@ class SampleUnpacker(wiring.Component):
         sizes = literal_bytes(config.width)
         byte = Signal(range(sizes))
         literal = Signal()
-        step, last_slot, last_byte = Signal(), Signal(), Signal()
+        step, moves, last_slot, last_byte = Signal(), Signal(), Signal(), Signal()
         turns = config.part_lanes // units
         """Steps that a beat takes."""
         turn = Signal(range(turns))
@@ -138,7 +138,9 @@ class SampleUnpacker(wiring.Component):
                 queue.filled.eq(self.filled),
                 queue.slot.eq(slot),
                 queue.load.eq(load),
-                queue.place.eq(place),
+                queue.moves.eq(moves),
+                queue.next_slot.eq(slot + 1),
+                queue.next_place.eq(place + (last_slot & ~load)),
                 queue.take.eq(step),
                 *(queue.over[at].eq(self.over[lane]) for lane, at in mine),
                 *(self.room[lane].eq(queue.room[at]) for lane, at in mine),
@@ -155,20 +157,21 @@ class SampleUnpacker(wiring.Component):
             last_slot.eq(slot == slots - 1),
             literal.eq(self.fields[field].kind == LITERAL),
             last_byte.eq(~literal | ~some | (byte == sizes - 1)),
+            moves.eq(step & (load | last_byte)),
             emits.eq(step & ~load & last_byte),
             self.dry.eq(Cat(queue.dry for queue in self.queues).any()),
         ]
         with m.If(step):
-            with m.If(load | last_byte):
+            with m.If(moves):
                 m.d.sync += [slot.eq(slot + 1), byte.eq(0)]
             with m.Else():
                 m.d.sync += byte.eq(byte + 1)
         with m.If(step & load & last_slot):
-            m.d.sync += [load.eq(0), slot.eq(0)]
+            m.d.sync += load.eq(0)
         with m.If(emits):
             m.d.sync += turn.eq(Mux(turn == turns - 1, 0, turn + 1))
         with m.If(emits & last_slot):
-            m.d.sync += [slot.eq(0), left.eq(left - 1), place.eq(place + 1), field_left.eq(field_left - 1)]
+            m.d.sync += [left.eq(left - 1), place.eq(place + 1), field_left.eq(field_left - 1)]
             with m.If(place == GROUP - 1):
                 m.d.sync += load.eq(1)
             with m.If(field_left == 1):
