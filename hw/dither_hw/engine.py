@@ -264,7 +264,7 @@ class Engine(wiring.Component):
             writer(activation, Unit.DITHER, units[Unit.DITHER].result)
 
         depth, rows, width, pitch = config.parameter_depth, config.rows, config.width, slots(config, Memory.WEIGHT)[2]
-        weight = memory("weight", depth, rows, width, Memory.WEIGHT, enables=parts)
+        weight = memory("weight", config.weight_depth, rows, width, Memory.WEIGHT, enables=parts)
         part = Cat(loaded[i * pitch : i * pitch + width] for i in range(config.part_rows))
         m.d.comb += weight.write.data.eq(part.replicate(parts))
         reader(weight, Unit.CONTRACT, contract.weight)

@@ -95,13 +95,12 @@ class Machine:
         }
         self.distributions = numbers("Distribution")
         words, places = parameters["parameter_depth"], 1 << self.table_bits
+        weights = words if parameters["compact"] else max(words, 1024)
         self.program = [0] * parameters["program_depth"]
         self.memory: dict[str, list[list[int]]] = {
             "ACTIVATION": [[0] * self.L for _ in range(parameters["activation_depth"])],
-            **{
-                name: [[0] * self.R for _ in range(words)]
-                for name in ("MASTER", "GRADIENT", "MOMENT1", "MOMENT2", "WEIGHT")
-            },
+            **{name: [[0] * self.R for _ in range(words)] for name in ("MASTER", "GRADIENT", "MOMENT1", "MOMENT2")},
+            "WEIGHT": [[0] * self.R for _ in range(weights)],
             "ACTIVATION_TABLE": [[0, 0] for _ in range(parameters["activation_tables"] * places)],
             "SCALAR_TABLE": [[0, 0] for _ in range(3 * places)],
         }

@@ -37,7 +37,10 @@ def digits(engine: EngineConfig, **recipe) -> Experiment:
 def needs(experiment: Experiment) -> dict[str, int]:
     task = load_task(experiment.task)
     found = assess(lambda engine: experiment.compile(task, engine), experiment.engine)
-    return {use.parameter: use.needed for use in sorted(found.uses, key=lambda use: use.needed)}
+    # The fewest words of a weight memory are there whatever the engine's parameters say.
+    free = experiment.engine.family.least_weights
+    uses = [use for use in found.uses if use.what != "weight memory" or use.needed > free]
+    return {use.parameter: use.needed for use in sorted(uses, key=lambda use: use.needed)}
 
 
 @pytest.mark.parametrize("estimator", ["layerwise", "mirror,exact"])

@@ -52,7 +52,7 @@ def memories(config, seed, magnitude=1.0):
     half = 1 << (config.width - 1)
     limit = max(int(half * magnitude), 1)
     activation = rng.integers(-limit, limit, (config.activation_depth, config.lanes))
-    weight = rng.integers(-limit, limit, (config.parameter_depth, config.rows))
+    weight = rng.integers(-limit, limit, (config.weight_depth, config.rows))
     tables = [tuple(rng.integers(-half, half, (2, 1 << config.table_bits))) for _ in range(config.activation_tables)]
     return activation, weight, tables
 
@@ -257,7 +257,7 @@ def test_sums_beyond_float64_are_exact():
     config = EngineConfig(rows=1, lanes=1, width=18, lanes_per_table=1, activation_depth=16, parameter_depth=16)
     instruction = nest({"k0": 1 << 15, "k1": 1 << 5}, y_base=1, last_rows=1, shift=30)
     assert not exact_in_float(18, 1 << 20)
-    activation, weight = np.full((16, 1), 4097), np.full((16, 1), 8191)
+    activation, weight = np.full((16, 1), 4097), np.full((config.weight_depth, 1), 8191)
     result, clips = contract(config, instruction, activation, weight)
     assert int(result[1, 0]) == (4097 * 8191 * (1 << 20) + (1 << 29)) >> 30
     assert clips == 0
@@ -266,9 +266,9 @@ def test_sums_beyond_float64_are_exact():
 def test_accumulators_that_overflow_are_refused():
     config = EngineConfig(rows=1, lanes=1, width=16, lanes_per_table=1, activation_depth=16, parameter_depth=16)
     instruction = nest({"k0": 1 << 13}, y_base=1, last_rows=1, shift=30)
-    worst = np.full((16, 1), -(1 << 15))
+    activation, weight = (np.full((words, 1), -(1 << 15)) for words in (16, config.weight_depth))
     with pytest.raises(DeviceError, match="CONTRACT: a sum overflows its 44 bits"):
-        contract(config, instruction, worst, worst)
+        contract(config, instruction, activation, weight)
 
 
 def test_plans_notice_new_weights():
@@ -334,10 +334,10 @@ def test_results_report_the_range_before_clipping():
         ({"idle": 2}, "a tile of 3 cycles is shorter than its drain of 4"),
         ({"x_base": 256}, "input address 256 is beyond the memory's 256 words"),
         ({"x_k0": -1, "n_k0": 2}, "input address 65535 to 0 is beyond the memory's 256 words"),
-        ({"w_base": 128}, "weight address 128 is beyond the memory's 128 words"),
-        ({"w_k2": 100, "n_k2": 3}, "weight address 0 to 200 is beyond the memory's 128 words"),
+        ({"w_base": 1024}, "weight address 1024 is beyond the memory's 1024 words"),
+        ({"w_k2": 600, "n_k2": 3}, "weight address 0 to 1200 is beyond the memory's 1024 words"),
         ({"y_base": 254}, "output address 254 to 257 is beyond the memory's 256 words"),
-        ({"bias": 1, "b_base": 200}, "bias address 200 is beyond the memory's 128 words"),
+        ({"bias": 1, "b_base": 1100}, "bias address 1100 is beyond the memory's 1024 words"),
         ({"bias": 1, "one": 300}, "constant address 300 is beyond the memory's 256 words"),
         ({"y_base": 0}, "word 0 is both input and output"),
         ({"bias": 1, "one": 130}, "word 130 is both input and output"),
@@ -494,7 +494,7 @@ def test_plans_serve_all_indices(operand):
             (0, 0, 120, 0),
             "output address 248 to 267 is beyond" if operand is Operand.WEIGHT else "output address 248 to 264",
         ),
-        ((0, 0, 0, 1000), "bias address 1000 to 1004 is beyond"),
+        ((0, 0, 0, 1100), "bias address 1100 to 1104 is beyond"),
         ((0, 110, 0, 0), "word 128 is both input and output"),
     ):
         with pytest.raises(DeviceError, match=f"CONTRACT: {message}"):

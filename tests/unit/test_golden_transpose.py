@@ -42,8 +42,8 @@ def test_twice_is_the_same_but_for_padding(inner, columns, rows):
     [
         ({"inner": 0}, "inner must be at least 1"),
         ({"columns": 0}, "columns must be at least 1"),
-        ({"base": 55}, "words 55 to 64 are beyond the 64 of WEIGHT"),
-        ({"target": 51}, "words 51 to 64 are beyond the 64 of WEIGHT"),
+        ({"base": 1015}, "words 1015 to 1024 are beyond the 1024 of WEIGHT"),
+        ({"target": 1011}, "words 1011 to 1024 are beyond the 1024 of WEIGHT"),
         ({"target": 9}, "source and result overlap"),
         ({"base": 33, "target": 20}, "source and result overlap"),
     ],

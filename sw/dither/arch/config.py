@@ -44,7 +44,9 @@ class EngineConfig:
     activation_depth: int = 4096
     """Number of words of the activation memory, each of L x W bits: 16 to 32768."""
     parameter_depth: int = 2048
-    """Number of words of the weight, master, gradient and moment memories: 16 to 32768.
+    """Number of words of the master, gradient and moment memories: 16 to 32768.
+
+    The weight memory has as many, but 1,024 at least, unless the engine is compact.
 
     With ``word_parts``, at most 65536 / ``word_parts``.
     """
@@ -140,6 +142,14 @@ class EngineConfig:
     def multipliers(self) -> int:
         """Number of multiply-accumulates per cycle, R x L."""
         return self.rows * self.lanes
+
+    @property
+    def weight_depth(self) -> int:
+        """Number of words of the weight memory.
+
+        Where there are few parameters, weights in other orders have room beside them.
+        """
+        return max(self.parameter_depth, self.family.least_weights)
 
     @property
     def part_bits(self) -> int:

@@ -29,6 +29,8 @@ class Family:
     """Bits of a stream's beat, into which words are cut; None: a beat is a word or a part of it."""
     host_read_cycles: int
     """Cycles from a register's address at the host port to its content."""
+    least_weights: int
+    """The fewest words of a weight memory, which its block RAMs hold in any case."""
     bridged: bool
     """Whether registers stand between the link and the engine.
 
@@ -40,12 +42,13 @@ class Family:
     """The largest values of parameters, where they are smaller than for all engines."""
 
 
-FULL = Family("full", headroom=12, beat_bits=None, host_read_cycles=2, bridged=True)
+FULL = Family("full", headroom=12, beat_bits=None, host_read_cycles=2, least_weights=1024, bridged=True)
 COMPACT = Family(
     "compact",
     headroom=8,
     beat_bits=16,
     host_read_cycles=1,
+    least_weights=0,
     bridged=False,
     fixed={"rows": 1, "width": 16, "activation_tables": 0, "wide_probes": 0, "local_learning": 0},
     # Lanes: the next tile's addresses take as long as the drain of eight lanes. Depths: the address

@@ -176,10 +176,13 @@ class _Build:
                 room.zeroed[each.layers[0]] = [(room.words(count), room.signs(signs)) for count, signs in each.zeroed()]
             zeroed = room.free - words
             gradients = gradient_codes(used, room)
-            if room.end <= engine.parameter_depth:
+            if room.end <= engine.weight_depth:
                 break
         else:
-            raise shortage("parameter memory", room.end, engine.parameter_depth, "parameter_depth", "smaller layers")
+            raise shortage("weight memory", room.end, engine.weight_depth, "parameter_depth", "smaller layers")
+        if words + zeroed > engine.parameter_depth:
+            depth = engine.parameter_depth
+            raise shortage("parameter memory", words + zeroed, depth, "parameter_depth", "smaller layers")
         emitter = Emitter(
             recipe=setting.recipe,
             lanes=engine.lanes,

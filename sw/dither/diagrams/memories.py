@@ -19,7 +19,7 @@ def memory_bits(config: EngineConfig) -> dict[str, int]:
     entries = 1 << config.table_bits
     words = {
         Memory.ACTIVATION: config.activation_depth * config.lanes * config.width,
-        Memory.WEIGHT: config.parameter_depth * config.rows * config.width,
+        Memory.WEIGHT: config.weight_depth * config.rows * config.width,
         Memory.MASTER: config.parameter_depth * config.rows * MASTER_BITS,
         Memory.GRADIENT: config.parameter_depth * config.rows * GRADIENT_BITS,
         Memory.MOMENT1: config.parameter_depth * config.rows * MASTER_BITS,

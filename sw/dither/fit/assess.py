@@ -121,12 +121,13 @@ def _uses(engine: EngineConfig, compiled: Compiled, needed: dict[str, int]) -> t
     tensors = compiled.words + sum(tensor.words for tensor, _ in compiled.fixed)
     states = tensors + compiled.zeroed if compiled.zeroed else compiled.words
     words = [
-        ("activation memory", "activation_depth", compiled.memory.words),
-        ("weight memory", "parameter_depth", compiled.parameter_words),
-        ("masters, gradients, moments", "parameter_depth", states),
-        ("program memory", "program_depth", len(compiled.program)),
+        Use("activation memory", "activation_depth", compiled.memory.words, engine.activation_depth),
+        Use("weight memory", "parameter_depth", compiled.parameter_words, engine.weight_depth),
+        Use("masters, gradients, moments", "parameter_depth", states, engine.parameter_depth),
+        Use("program memory", "program_depth", len(compiled.program), engine.program_depth),
     ]
     if compiled.activation_tables:
-        words.append(("activation tables", "activation_tables", len(compiled.activation_tables)))
-    words += [(name, parameter, 1) for parameter, name in UNITS.items() if parameter in needed]
-    return tuple(Use(what, parameter, number, getattr(engine, parameter)) for what, parameter, number in words)
+        tables = len(compiled.activation_tables)
+        words.append(Use("activation tables", "activation_tables", tables, engine.activation_tables))
+    words += [Use(UNITS[name], name, 1, getattr(engine, name)) for name in UNITS if name in needed]
+    return tuple(words)

@@ -67,7 +67,7 @@ def literal_contract(
     """Executes one valid CONTRACT on given memories, term by term.
 
     :param activation: the activation memory, integers of shape (activation_depth, L).
-    :param weight: the weight memory, integers of shape (parameter_depth, R).
+    :param weight: the weight memory, integers of shape (weight_depth, R).
     :param tables: values and slopes of each activation table.
     :param indices: values of the index registers ``wxyb``.
     :returns: the activation memory afterwards, int64, and the number of clips.

@@ -38,6 +38,7 @@ def memory_words(config: EngineConfig, kind: Memory, base: int, count: int, what
         raise DeviceError(f"{what}: count must be at least 1")
     depths = {
         Memory.ACTIVATION: config.activation_depth,
+        Memory.WEIGHT: config.weight_depth,
         Memory.ACTIVATION_TABLE: config.activation_tables << config.table_bits,
         Memory.SCALAR_TABLE: len(ScalarTable) << config.table_bits,
     }

@@ -235,7 +235,7 @@ def analyse_contract(config: EngineConfig, instruction: Instruction, bases: Mapp
             reaches[letter] = _reach("CONTRACT", what, depth, bases[letter], maps)
             inputs.append(letter)
         else:
-            reaches[letter] = _reach_of_rows("CONTRACT", what, config, bases[letter], offsets)
+            reaches[letter] = _reach_of_rows("CONTRACT", what, config.rows, config.weight_depth, bases[letter], offsets)
     if bias:
         reaches["one"] = _reach("CONTRACT", "constant", depth, 0, [(instruction["one"], [])])
         inputs.append("one")
@@ -261,7 +261,7 @@ def analyse_correlate(config: EngineConfig, instruction: Instruction, bases: Map
     reaches = {
         "d": _reach("CORRELATE", "left", depth, bases["d"], left),
         "x": _reach("CORRELATE", "right", depth, bases["x"], right),
-        "g": _reach_of_rows("CORRELATE", "gradient", config, bases["g"], gradients),
+        "g": _reach_of_rows("CORRELATE", "gradient", config.rows, config.parameter_depth, bases["g"], gradients),
     }
     return Nest(tuple(parts), reaches, ())
 
@@ -324,13 +324,18 @@ def _reach(name: str, what: str, depth: int, base: int, maps: _Maps) -> Reach:
 
 
 def _reach_of_rows(
-    name: str, what: str, config: EngineConfig, base: int, maps: Sequence[tuple[int, Sequence[NDArray[np.intp]]]]
+    name: str,
+    what: str,
+    rows: int,
+    depth: int,
+    base: int,
+    maps: Sequence[tuple[int, Sequence[NDArray[np.intp]]]],
 ) -> Reach:
     """Returns the reach of offsets that count rows of words; which words it needs is left open."""
     lowest = min(offset + sum(int(steps.min()) for steps in loops) for offset, loops in maps)
     highest = max(offset + sum(int(steps.max()) for steps in loops) for offset, loops in maps)
-    words = (lowest // config.rows, highest // config.rows)
-    reach = Reach(name, what, config.parameter_depth, *words, np.empty(0, bool))
+    words = (lowest // rows, highest // rows)
+    reach = Reach(name, what, depth, *words, np.empty(0, bool))
     reach.require_within(base)
     return reach
 

@@ -35,7 +35,7 @@ def transpose_words(config: EngineConfig, instruction: Instruction) -> tuple[sli
 
     :raises DeviceError: if there are none, they are beyond the memory, or they overlap.
     """
-    inner, columns, depth = instruction["inner"], instruction["columns"], config.parameter_depth
+    inner, columns, depth = instruction["inner"], instruction["columns"], config.weight_depth
     for name in ("inner", "columns"):
         if instruction[name] < 1:
             raise DeviceError(f"TRANSPOSE: {name} must be at least 1")

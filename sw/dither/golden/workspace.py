@@ -66,8 +66,8 @@ class Workspace:
         self.config = config
         self.activation: Floats = np.zeros((config.activation_depth, config.lanes))
         """The activation memory: integers of shape (activation_depth, L)."""
-        self.weight: Floats = np.zeros((config.parameter_depth, config.rows))
-        """The weight memory: integers of shape (parameter_depth, R)."""
+        self.weight: Floats = np.zeros((config.weight_depth, config.rows))
+        """The weight memory: integers of shape (weight_depth, R)."""
         self.version = 0
         """Version of the weights, which whoever writes weights must increase.
 

@@ -23,6 +23,7 @@ CONFIGURATION = (
     "accumulator_width",
     "activation_depth",
     "parameter_depth",
+    "weight_depth",
     "program_depth",
     "table_bits",
     "activation_tables",

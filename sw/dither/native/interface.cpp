@@ -37,8 +37,10 @@ EXPORT void dither_native_run(Sequencer *machine, int entry, const Segment *inpu
 
 EXPORT void dither_native_read(Sequencer *machine, int kind, int64_t *values) {
     const facts::Config &config = machine->memories.config;
-    const bool lanes = kind == facts::memory::ACTIVATION;
-    machine->memories.read(kind, 0, lanes ? config.activation_depth : config.parameter_depth, values);
+    const int depth = kind == facts::memory::ACTIVATION ? config.activation_depth
+                      : kind == facts::memory::WEIGHT   ? config.weight_depth
+                                                        : config.parameter_depth;
+    machine->memories.read(kind, 0, depth, values);
 }
 
 EXPORT int dither_native_ranges(Sequencer *machine, Range *found) {

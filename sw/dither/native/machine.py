@@ -120,7 +120,8 @@ class NativeMachine:
 
     def memory(self, kind: Memory) -> NDArray[np.int64]:
         """Returns a copy of a memory, int64 of shape (words, slots); not of tables."""
-        depth = self.config.activation_depth if kind is Memory.ACTIVATION else self.config.parameter_depth
+        depths = {Memory.ACTIVATION: self.config.activation_depth, Memory.WEIGHT: self.config.weight_depth}
+        depth = depths.get(kind, self.config.parameter_depth)
         values = np.zeros((depth, slots(self.config, kind)[0]), np.int64)
         self._library.dither_native_read(self._machine, int(kind), _pointer(values))
         return values

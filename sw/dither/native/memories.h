@@ -62,7 +62,7 @@ class Memories {
     explicit Memories(const facts::Config &config)
         : config(config),
           groups((config.lanes + GROUP - 1) / GROUP),
-          weight(config.parameter_depth * config.rows + GROUP),
+          weight(config.weight_depth * config.rows + GROUP),
           master(config.parameter_depth * config.rows),
           moment1(master.size()),
           moment2(master.size()),

@@ -70,7 +70,8 @@ def memory_bits(config: EngineConfig) -> int:
     state = sum(slots(config, kind)[0] * slots(config, kind)[1] for kind in kinds)
     return (
         config.activation_depth * lanes * width
-        + config.parameter_depth * (rows * width + state)
+        + config.weight_depth * rows * width
+        + config.parameter_depth * state
         + config.program_depth * 32
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config import PRESETS
+from ..family import FULL
 from ..isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
 from ..streams import SCALAR_TABLE_BITS, beats_per_word
 from ..tables import ScalarTable
@@ -54,7 +55,10 @@ _WORDS = {
     Memory.GRADIENT: ("`parameter_depth`", f"R gradient accumulators of {GRADIENT_BITS} bits, signed"),
     Memory.MOMENT1: ("`parameter_depth`", f"R first moments of {MASTER_BITS} bits, signed"),
     Memory.MOMENT2: ("`parameter_depth`", f"R second moments, words of {MASTER_BITS} bits, unsigned"),
-    Memory.WEIGHT: ("`parameter_depth`", "R working weights of W bits, signed"),
+    Memory.WEIGHT: (
+        f"`parameter_depth`; at least {FULL.least_weights:,} if not compact",
+        "R working weights of W bits, signed",
+    ),
     Memory.ACTIVATION_TABLE: (
         "`activation_tables` · 2^`table_bits`",
         "value and slope, W bits each, signed; entry `table * 2**table_bits + index`",
