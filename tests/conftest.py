@@ -11,6 +11,7 @@ from dither.cli import main
 from dither.data import DATA_VARIABLE, IMAGE_SETS, DataError
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OPT_FAST", "-O1")  # Most simulations of tests run for less time than they compile.
 QUICK = ["--engine", "1x8", "--batch", "32", "--tile", "16", "--probes", "1", "--log-every", "2", "--steps", "4"]
 """Options of a training that takes no time."""
 
