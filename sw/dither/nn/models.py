@@ -185,6 +185,11 @@ def _mnist() -> Model:
     return Model((hidden, TensorTrain((8, 4, 4, 8), (1, 5, 2, 1), 6, activation="none")))
 
 
+def _mnist_small() -> Model:
+    hidden = TensorTrain((7, 4, 4, 7), (8, 4, 4, 8), (4, 3, 4), bias=False)
+    return Model((hidden, TensorTrain((8, 4, 4, 8), (5, 2, 1, 1), (4, 3, 4), activation="none")))
+
+
 def _mnist_dense() -> Model:
     return Model((Dense(784, 1024, "relu"), Dense(1024, 10)))
 
@@ -211,6 +216,7 @@ def _mnist_rnn_states() -> Model:
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
+    "mnist-small": _mnist_small,
     "mnist-dense": _mnist_dense,
     "mnist-mlp": _mnist_mlp,
     "mnist-cnn": _mnist_cnn,
@@ -219,10 +225,11 @@ MODELS: dict[str, Callable[[], Model]] = {
 }
 """Functions that make the named models.
 
-``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-dense`` the same with
-plain matrices; ``mnist-cnn`` has two convolutions with stride 2 instead of pooling; ``mnist-rnn``
-reads an image's 28 rows one after the other, and ``mnist-rnn-states`` decides by the states behind
-all rows, not the last one alone.
+``mnist`` is the published 784-1024-10 network of arXiv 2308.09858, ``mnist-small`` one of the same
+sizes with smaller ranks and without hidden biases, for memories of 512 parameter words,
+``mnist-dense`` the same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2
+instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other, and
+``mnist-rnn-states`` decides by the states behind all rows, not the last one alone.
 """
 
 
