@@ -185,7 +185,9 @@ async def buffers_full(dut: Any) -> None:
     script.takes = False
     while twins.free() > 60:
         await _data(client, min(random.randrange(1, 150), model.free))
-    for _ in range(3):
+    for busy in (False, True, False):
+        script.busy = busy
+        await twins.settle()
         await _data(client, model.free + 1)
         await _data(client, model.free)
     await twins.exchange(RequestType.PING, 0, 0, random.randbytes(40))
