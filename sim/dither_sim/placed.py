@@ -158,6 +158,9 @@ class _Top:
                 if not _CHAIN.fullmatch(port):
                     ports[port] = self._chosen(cell, port, parameters.pop(f"{port}MUX", port).strip())
             parameters = {key: value for key, value in parameters.items() if not key.endswith("MUX")}
+            if kind == "TRELLIS_FF":
+                # A flip-flop that is always enabled has no such port at all.
+                ports.setdefault("CE", "1'b1")
             if self._bits(cell, "FXA"):
                 parameters["WIDE"] = "1"
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def train_little(device: Device, config: EngineConfig) -> Step:
     return Step(losses, counters, {name: part.tobytes() for name, part in pack_state(session.state()).items()})
 
 
+_SLOWER = 200
+"""How much later than a board's a netlist's answer may come."""
 ICE40 = {"ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_SPRAM", "ICESTORM_DSP", "ICESTORM_PLL", "SB_GB"}
 TRELLIS = {"TRELLIS_COMB", "TRELLIS_FF", "TRELLIS_RAMW", "DP16KD", "MULT18X18D", "EHXPLLL", "DCCA"}
 
@@ -64,7 +67,7 @@ def test_a_training_step_on_what_was_placed(
             baud=chosen.uart.baud,
             verilog=emit_placed(chosen, netlist),
         ) as simulation,
-        LinkDevice(SimulatedTransport(simulation), chosen.engine, patience=600.0) as device,
+        LinkDevice(SimulatedTransport(simulation), chosen.engine, now=lambda: time.monotonic() / _SLOWER) as device,
     ):
         assert device.identity.board == name
         done = step(device, chosen.engine)
@@ -130,6 +133,16 @@ def test_bits_that_do_not_matter_are_zero() -> None:
     text = emit_placed(board("icebreaker"), _netlist(ram))
     assert ".INIT_0(4'b1000), .READ_MODE(2'b10)" in text
     assert ".RDATA({n7, n8})" in text
+
+
+def test_a_flip_flop_without_an_enable_is_always_enabled() -> None:
+    register = {
+        "type": "TRELLIS_FF",
+        "parameters": {"SD": "0"},
+        "port_directions": {"M": "input", "CLK": "input", "Q": "output"},
+        "connections": {"M": [7], "CLK": [7], "Q": [7]},
+    }
+    assert ".Q(n7), .CE(1'b1)" in emit_placed(board("ulx3s-12f"), _netlist(register))
 
 
 def test_folders_without_a_netlist_are_refused(tmp_path: Path) -> None:
