@@ -54,7 +54,7 @@ def test_the_page_of_environment_variables_has_all_of_them() -> None:
     page = (ROOT / "docs" / "reference" / "environment.md").read_text()
     listed = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page))
     asked = {DATA_VARIABLE, PLATFORM_VARIABLE}
-    sources = "".join(path.read_text() for path in (ROOT / "sw").rglob("*.py"))
+    sources = "".join(path.read_text() for folder in ("sw", "hw", "sim") for path in (ROOT / folder).rglob("*.py"))
     asked |= set(re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', sources)) - {"PATH"}
     assert listed == asked | {tool.variable for tool in FPGA_TOOLS.values()}
 

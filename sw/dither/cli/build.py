@@ -27,6 +27,8 @@ __all__ = ["build", "program", "release"]
 
 _LUT_SECONDS = 0.015
 """Seconds that a build takes for each LUT of its budget, roughly, on a machine that is idle."""
+_TOOL_SECONDS = 45.0
+"""Seconds for which the tools of the Python packages compile themselves, once on a machine."""
 _MOST_SEEDS = 64
 _BOARD = click.option(
     "--board", type=BOARD, required=True, metavar="NAME", help="A board of `dither boards`, or the path of such a file."
@@ -102,7 +104,7 @@ def build(
         raise click.UsageError(f"--engine-override: {error}") from None
     gateware = _gateware()
     shorter = "what the cache has is not made again; --engine-override rows=1 makes a smaller engine, sooner"
-    announce(Console(stderr=True), _LUT_SECONDS * (board.budget.lut4 or 0), shorter)
+    announce(Console(stderr=True), _TOOL_SECONDS + _LUT_SECONDS * (board.budget.lut4 or 0), shorter)
     signal.signal(signal.SIGTERM, _interrupt)
     with BuildDisplay(Console(stderr=True)) as display:
         result = gateware.build(
