@@ -72,7 +72,6 @@ expose -evert-dff; design -stash {side}
 """
 _SIDES = ("sound", "faulty")
 _DEPTH, _TIMEOUT, _ROUNDS, _EVEN_ROUNDS = 8, 120, 32, 64
-_EVEN = "even"
 _SHORT = 5
 """Most bits of a register whose pairs of values are looked at one by one."""
 
@@ -84,17 +83,18 @@ def decide(component: Callable[[], Any], flip: Flip) -> str:
     """
     if _same_step(component, flip):
         return EQUIVALENT
-    known = _induce(component, flip, set(), _ROUNDS)
-    return _induce(component, flip, {_EVEN}, _EVEN_ROUNDS) if known == ALIVE else known
+    known = _induce(component, flip, even=False)
+    return _induce(component, flip, even=True) if known == ALIVE else known
 
 
-def _induce(component: Callable[[], Any], flip: Flip, unequal: set[str], rounds: int) -> str:
+def _induce(component: Callable[[], Any], flip: Flip, *, even: bool) -> str:
     """Returns what induction finds out.
 
-    :param unequal: names of checks that do not hold; with :data:`_EVEN`, there are more of them.
+    :param even: whether it also looks for registers that are always even.
     """
-    for _ in range(rounds):
-        result, broken = _solve(_design(component, flip, unequal))
+    unequal: set[str] = set()
+    for _ in range(_EVEN_ROUNDS if even else _ROUNDS):
+        result, broken = _solve(_design(component, flip, unequal, even))
         if result == "proved":
             return EQUIVALENT
         outputs = {name for name in broken if name.startswith("output")}
@@ -102,7 +102,7 @@ def _induce(component: Callable[[], Any], flip: Flip, unequal: set[str], rounds:
             return DIFFERENT
         if not broken - outputs:
             return ALIVE
-        unequal = unequal | (broken - outputs)
+        unequal |= broken - outputs
     return ALIVE
 
 
@@ -151,8 +151,12 @@ def _cut_memories(fragment: Any) -> list[MemoryInstance]:
     return [*cut, *(memory for child, _, _ in fragment.subfragments for memory in _cut_memories(child))]
 
 
-def _design(component: Callable[[], Any], flip: Flip, unequal: set[str]) -> str:
-    """Returns the component and its faulty twin with what must be equal, as RTLIL."""
+def _design(component: Callable[[], Any], flip: Flip, unequal: set[str], even: bool) -> str:
+    """Returns the component and its faulty twin with what must be equal, as RTLIL.
+
+    :param unequal: names of checks that do not hold.
+    :param even: whether there are checks that registers are even.
+    """
     with collector_paused():
         bench, twin = Bench(component(), None), Mutable(component(), [flip])
         pairs = bench.pair(twin)
@@ -174,8 +178,8 @@ def _design(component: Callable[[], Any], flip: Flip, unequal: set[str]) -> str:
                 for one, two in itertools.product(range(1 << len(mine)), repeat=2):
                     if (meeting := f"{name}_{one}_{two}") not in unequal:
                         bench.check((mine != one) | (other != two), meeting)
-            if _EVEN in unequal and len(mine) > 1 and (even := f"{_EVEN}_{number}") not in unequal:
-                bench.check(~mine[0], even)
+            if even and len(mine) > 1 and (name := f"even_{number}") not in unequal:
+                bench.check(~mine[0], name)
         text = rtlil.convert(Fragment.get(bench.m, None), name="top", ports=bench.ports(), emit_src=False)
     return text.replace("cell \\$anyconst", "cell $anyconst")
 

@@ -206,9 +206,8 @@ def _make_library(
     runtime_key = digest(
         flags, _fast(), [path.name for path in sources["global"]], tool.version, toolchain.compiler_identity()
     )
-    runtime = cached(
-        "verilator-runtime", runtime_key, lambda place: compile_all(place, sources["global"], [*flags, *_fast()])
-    )
+    fast = [*flags, *_fast()]
+    runtime = cached("verilator-runtime", runtime_key, lambda place: compile_all(place, sources["global"], fast))
 
     own = _defines(
         {
@@ -217,8 +216,8 @@ def _make_library(
             "DITHER_OBSERVE": int(stage is Stage.OBSERVING),
         }
     )
-    compile_all(directory, [harness.code], [*flags, *_fast(), *own, "-I.", f"-I{_CLOCKED.parent}"])
-    compile_all(directory, sources["classes_fast"] + sources["support_fast"], [*flags, *_fast(), *stage.value])
+    compile_all(directory, [harness.code], [*fast, *own, "-I.", f"-I{_CLOCKED.parent}"])
+    compile_all(directory, sources["classes_fast"] + sources["support_fast"], [*fast, *stage.value])
     compile_all(directory, sources["classes_slow"] + sources["support_slow"], [*flags, *_SLOW])
     objects = [path for place in (directory, runtime) for path in sorted(place.glob("*.o"))]
     libraries = [*(["-llz4", "-lz"] if trace == ".fst" else []), *(["-lgcov"] if stage is Stage.OBSERVING else [])]

@@ -15,8 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from .config import EngineConfig
 from .isa import GRADIENT_BITS, MASTER_BITS, WORD_BITS, Memory
+from .tables import ScalarTable
 
-__all__ = ["Expect", "Segment", "beat_words", "beats_per_word", "pack", "physical_beats", "slots", "unpack"]
+__all__ = [
+    "Expect",
+    "Segment",
+    "beat_words",
+    "beats_per_word",
+    "memory_depth",
+    "pack",
+    "physical_beats",
+    "slots",
+    "unpack",
+]
 
 SCALAR_TABLE_BITS = 18
 """Bits of the value, and bits of the slope, of a scalar table's entry."""
@@ -50,6 +61,21 @@ class Expect:
     """Memory whose words are expected; None for scalars."""
     beats: int
     """Number of words; on engines that cut words, each of them takes several beats."""
+
+
+def memory_depth(config: EngineConfig, kind: Memory) -> int:
+    """Returns the number of words of a memory."""
+    match kind:
+        case Memory.ACTIVATION:
+            return config.activation_depth
+        case Memory.WEIGHT:
+            return config.weight_depth
+        case Memory.ACTIVATION_TABLE:
+            return config.activation_tables << config.table_bits
+        case Memory.SCALAR_TABLE:
+            return len(ScalarTable) << config.table_bits
+        case _:
+            return config.parameter_depth
 
 
 def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..arch.config import PRESETS, EngineConfig
 from ..arch.isa import GRADIENT_BITS, INSTRUCTIONS, MASTER_BITS, WORD_BITS, Memory
 from ..arch.pages.memories import READERS, WRITERS
-from ..arch.streams import SCALAR_TABLE_BITS
-from ..arch.tables import ScalarTable
+from ..arch.streams import SCALAR_TABLE_BITS, memory_depth
 from .svg import BLUE, FAINT, ORANGE, PALE, SOFT, Drawing
 
 __all__ = ["memory_bits", "memory_diagram"]
@@ -16,18 +15,18 @@ _WIDTH, _TOP, _ROW, _NAMES, _COLUMN, _BARS = 960.0, 128.0, 32.0, 170.0, 46.0, 17
 
 def memory_bits(config: EngineConfig) -> dict[str, int]:
     """Returns the bits of each memory of an engine, by its name for people, the program's first."""
-    entries = 1 << config.table_bits
     words = {
-        Memory.ACTIVATION: config.activation_depth * config.lanes * config.width,
-        Memory.WEIGHT: config.weight_depth * config.rows * config.width,
-        Memory.MASTER: config.parameter_depth * config.rows * MASTER_BITS,
-        Memory.GRADIENT: config.parameter_depth * config.rows * GRADIENT_BITS,
-        Memory.MOMENT1: config.parameter_depth * config.rows * MASTER_BITS,
-        Memory.MOMENT2: config.parameter_depth * config.rows * MASTER_BITS,
-        Memory.ACTIVATION_TABLE: config.activation_tables * entries * 2 * config.width,
-        Memory.SCALAR_TABLE: len(ScalarTable) * entries * 2 * SCALAR_TABLE_BITS,
+        Memory.ACTIVATION: config.lanes * config.width,
+        Memory.WEIGHT: config.rows * config.width,
+        Memory.MASTER: config.rows * MASTER_BITS,
+        Memory.GRADIENT: config.rows * GRADIENT_BITS,
+        Memory.MOMENT1: config.rows * MASTER_BITS,
+        Memory.MOMENT2: config.rows * MASTER_BITS,
+        Memory.ACTIVATION_TABLE: 2 * config.width,
+        Memory.SCALAR_TABLE: 2 * SCALAR_TABLE_BITS,
     }
-    return {"PROGRAM": config.program_depth * WORD_BITS, **{kind.name: bits for kind, bits in words.items()}}
+    sizes = {kind.name: memory_depth(config, kind) * bits for kind, bits in words.items()}
+    return {"PROGRAM": config.program_depth * WORD_BITS, **sizes}
 
 
 def memory_diagram() -> str:

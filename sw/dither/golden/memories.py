@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
 from ..arch.isa import Memory
-from ..arch.streams import slots
+from ..arch.streams import memory_depth, slots
 from ..arch.tables import ScalarTable
 from .probes import perturb
 from .workspace import Floats, Workspace
@@ -36,13 +36,7 @@ def memory_words(config: EngineConfig, kind: Memory, base: int, count: int, what
     """
     if count < 1:
         raise DeviceError(f"{what}: count must be at least 1")
-    depths = {
-        Memory.ACTIVATION: config.activation_depth,
-        Memory.WEIGHT: config.weight_depth,
-        Memory.ACTIVATION_TABLE: config.activation_tables << config.table_bits,
-        Memory.SCALAR_TABLE: len(ScalarTable) << config.table_bits,
-    }
-    depth = depths.get(kind, config.parameter_depth)
+    depth = memory_depth(config, kind)
     if base + count > depth:
         raise DeviceError(f"{what}: words {base} to {base + count - 1} are beyond the {depth} of {kind.name}")
     return slice(base, base + count)

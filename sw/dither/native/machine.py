@@ -21,7 +21,7 @@ from ..arch.config import EngineConfig
 from ..arch.device import DeviceError, RunResult
 from ..arch.isa import Instruction, Memory
 from ..arch.regmap import COUNTERS
-from ..arch.streams import Expect, Segment, slots
+from ..arch.streams import Expect, Segment, memory_depth, slots
 from ..golden import Range
 from ..golden.control import Program, Stack, fault
 from ..golden.drain import overflow
@@ -120,9 +120,7 @@ class NativeMachine:
 
     def memory(self, kind: Memory) -> NDArray[np.int64]:
         """Returns a copy of a memory, int64 of shape (words, slots); not of tables."""
-        depths = {Memory.ACTIVATION: self.config.activation_depth, Memory.WEIGHT: self.config.weight_depth}
-        depth = depths.get(kind, self.config.parameter_depth)
-        values = np.zeros((depth, slots(self.config, kind)[0]), np.int64)
+        values = np.zeros((memory_depth(self.config, kind), slots(self.config, kind)[0]), np.int64)
         self._library.dither_native_read(self._machine, int(kind), _pointer(values))
         return values
 
