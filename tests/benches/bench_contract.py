@@ -14,6 +14,7 @@ from typing import Any
 import cocotb
 
 from .contractions import ContractionMachine
+from .descriptors import random_contract
 from .runner import bench_config, bench_parameters
 
 
@@ -26,6 +27,6 @@ async def random_instructions(dut: Any) -> None:
         clips += await machine.contract()
         await machine.pause()
         if machine.random.random() < 0.2:
-            await machine.abandon()
+            await machine.abandon(random_contract(machine.random, machine.config))
     assert clips, "the stimuli never saturated"
     dut._log.info("%d instructions, %d clips", count, clips)

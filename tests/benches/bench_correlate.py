@@ -2,7 +2,8 @@
 
 Instructions are random. A CONTRACT comes now and then, because both share the multipliers. After
 every instruction the bench compares the memory that it writes, the number of writes, the cycles,
-and both counters. Between instructions, nothing may be written or counted.
+and both counters. Between instructions, nothing may be written or counted. Some instructions are
+ended by a reset.
 
 Parameters: ``config``, and ``count`` of instructions.
 """
@@ -14,6 +15,7 @@ from typing import Any
 import cocotb
 
 from .contractions import ContractionMachine
+from .descriptors import random_correlate
 from .runner import bench_config, bench_parameters
 
 
@@ -27,3 +29,5 @@ async def random_instructions(dut: Any) -> None:
         else:
             await machine.correlate()
         await machine.pause()
+        if machine.random.random() < 0.2:
+            await machine.abandon(random_correlate(machine.random, machine.config))

@@ -21,6 +21,8 @@ from .words import pack, pack_fields, unpack
 
 __all__ = ["ContractionMachine"]
 
+_LONG_SHARE = 0.1
+"""Share of the contractions that have sums of hundreds of the largest products."""
 _FLUSHED = 60
 """Cycles in which the lanes' pipelines run empty, with some to spare."""
 
@@ -75,10 +77,11 @@ class ContractionMachine(UnitMachine):
             dut.table__enable.value = 0
 
     async def contract(self) -> int:
-        """One random CONTRACT, checked; its clips."""
+        """One random CONTRACT, checked; its clips. Some have sums as large as they can be."""
         config = self.config
-        instruction = random_contract(self.random, config)
-        activation, weight = self._fill(instruction)
+        long = self.random.random() < _LONG_SHARE
+        instruction = random_contract(self.random, config, long=long)
+        activation, weight = self._fill(instruction, alike=long)
         expected, clips = literal_contract(config, instruction, activation, weight, self.tables)
         await self._run(instruction)
         self._compare("activation", expected, config.width, instruction)
@@ -109,11 +112,11 @@ class ContractionMachine(UnitMachine):
         counted, right = (self.row_steps, self.saturations), (_rows(config, instruction) * tiles * terms, 0)
         assert counted == right, f"{counted}, not {right}: {instruction}"
 
-    async def abandon(self) -> None:
-        """A random CONTRACT that a reset ends: nothing is written any more, and the next one does
-        not notice.
+    async def abandon(self, instruction: Instruction) -> None:
+        """An instruction that a reset ends: nothing is written and no weight asked for any more, and
+        the next one does not notice.
         """
-        dut, instruction = self.dut, random_contract(self.random, self.config)
+        dut = self.dut
         self._fill(instruction)
         dut.fields.value = pack_fields(instruction.encode()) & ((1 << len(dut.fields)) - 1)
         dut.index.value = 0
@@ -127,8 +130,10 @@ class ContractionMachine(UnitMachine):
         await self.cycle()
         dut.reset.value = 0
         self.clear()
+        asked = int(dut.weight__addr.value)
         for _ in range(_FLUSHED):
             assert not await self.cycle(), "done after a reset"
+            assert int(dut.weight__addr.value) == asked, "a weight is asked for after a reset"
         assert not self.writes, "written after a reset"
         self.clear()
 
@@ -137,11 +142,13 @@ class ContractionMachine(UnitMachine):
         await self.rest(self.random.choice((0, 0, 1, 30)), self.random)
         assert not self.row_steps, "row steps between instructions"
 
-    def _fill(self, instruction: Instruction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Random activations and weights."""
+    def _fill(self, instruction: Instruction, *, alike: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Random activations and weights; all of either the same extreme, if they are ``alike``."""
         config = self.config
         activation = self.numbers((config.activation_depth, config.lanes), config.width)
         weight = self.numbers((config.parameter_depth, config.rows), config.width)
+        if alike:
+            activation[:], weight[:] = self.numbers((2,), config.width, 1.0)
         self.memories["activation"] = [pack(word, config.width) for word in activation.tolist()]
         self.memories["weight"] = [pack(word, config.width) for word in weight.tolist()]
         return activation, weight

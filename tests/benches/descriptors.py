@@ -14,20 +14,25 @@ __all__ = ["displaced", "random_contract", "random_correlate"]
 
 _MAX_TERMS = 40
 _MAX_TILES = 12
+_LONG_TERMS, _LONG_TILES = range(100, 400), 2
+"""Terms of a long sum, and most tiles of an instruction that has such."""
 
 
-def random_contract(random: Random, config: EngineConfig) -> Instruction:
+def random_contract(random: Random, config: EngineConfig, *, long: bool = False) -> Instruction:
     """A valid CONTRACT with random loops, strides of both signs, bias, idle cycles, rows, shift,
     activation and, if the engine has local learning, operand. Index registers are register 0.
 
     Inputs are in one half of the activation memory, outputs in the other; outputs may be written
     more than once. A tile lasts as long as its drain, or longer. Steps of loops that never advance
-    are arbitrary.
+    are arbitrary. Where it is ``long``, a sum has hundreds of terms, and its shift is near the
+    width of numbers.
     """
     counts = {
-        **_counts(random, REDUCTION_LOOPS, _MAX_TERMS),
-        **_counts(random, OUTER_LOOPS, _MAX_TILES),
+        **_counts(random, REDUCTION_LOOPS, 1 if long else _MAX_TERMS),
+        **_counts(random, OUTER_LOOPS, _LONG_TILES if long else _MAX_TILES),
     }
+    if long:
+        counts[random.choice(REDUCTION_LOOPS)] = random.choice(_LONG_TERMS)
     half = config.activation_depth // 2
     upper = random.randrange(2)
     inputs, outputs = (upper * half, half), ((1 - upper) * half, half)
@@ -48,6 +53,7 @@ def random_contract(random: Random, config: EngineConfig) -> Instruction:
     bias = random.randrange(2)
     terms = math.prod(counts[loop] for loop in REDUCTION_LOOPS) + bias
     needed = max(0, rows * drain_cycles_per_row(config, activation) - terms * cycles_per_term(operand))
+    near = random.randrange(config.width - 3, config.width + 6)
     return Instruction.make(
         "CONTRACT",
         **fields,
@@ -55,7 +61,7 @@ def random_contract(random: Random, config: EngineConfig) -> Instruction:
         bias=bias,
         one=inputs[0] + random.choice((0, random.randrange(half))),
         idle=min(255, needed + random.choice((0, 0, 0, 1, random.randrange(20)))),
-        shift=random.choice((random.randrange(48), random.randrange(config.width - 3, config.width + 6), 0, 47)),
+        shift=near if long else random.choice((random.randrange(48), near, 0, 47)),
         activation=activation,
         table=random.randrange(max(1, config.activation_tables)),
         operand=operand,

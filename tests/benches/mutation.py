@@ -292,14 +292,19 @@ def _flipped(value: Value) -> Iterator[Value]:
                     yield SwitchValue(value.test, [*cases[:i], (pattern, _like(flipped, result)), *cases[i + 1 :]])
 
 
-def flips(component: Any, part: str = "*") -> list[Flip]:
+def flips(component: Any, part: str = "*", besides: Sequence[str] = ()) -> list[Flip]:
     """All flips that a component has; ``component`` is of no other use afterwards.
 
     :param part: path of the submodules in which they are, ``submodule.submodule.``, with ``*``.
+    :param besides: paths in it that are left out.
     """
     mutable = Mutable(component, [])
     Fragment.get(mutable, None)
-    return [Flip(number) for number, path in enumerate(mutable.flips) if fnmatchcase(path, part)]
+    return [
+        Flip(number)
+        for number, path in enumerate(mutable.flips)
+        if fnmatchcase(path, part) and not any(fnmatchcase(path, other) for other in besides)
+    ]
 
 
 def verdicts(

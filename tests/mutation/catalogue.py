@@ -24,7 +24,7 @@ COMPONENTS: dict[str, Target] = {
     "requantiser": Target(_REQUANTISER),
     "interpolator": Target(_UNITS["interpolator"]),
     "loop nest": Target(_CONTRACT, "nest.*"),
-    "lanes of CONTRACT": Target(_CONTRACT, "group*"),
+    "lanes of CONTRACT": Target(_CONTRACT, "group*", ("*.requantiser.*", "*.interpolator.*")),
     "drain": Target(_CONTRACT, "drain.*"),
     "CORRELATE": Target(_CONTRACT, "correlator.*"),
     "TRANSPOSE": Target(_UNITS["transpose"]),

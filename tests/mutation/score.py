@@ -66,6 +66,8 @@ class Target:
     suite: Suite
     part: str = "*"
     """Path of the submodules in which faults are, with ``*``; everywhere unless given."""
+    besides: tuple[str, ...] = ()
+    """Paths in it that have scores of their own, by benches of their own."""
 
 
 _Status = Callable[[str], None]
@@ -92,7 +94,7 @@ def measure(
     :raises BenchError: if the bench fails on the component as it is.
     """
     suite = target.suite
-    every = flips(suite.component(), target.part)
+    every = flips(suite.component(), target.part, target.besides)
     chosen = sorted(Random(seed).sample(every, min(count, len(every))), key=lambda flip: flip.number)
     mutable = Mutable(suite.component(), chosen)
     on_status("running the bench")

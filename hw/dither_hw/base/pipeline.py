@@ -10,15 +10,18 @@ from amaranth.hdl import Module, Signal, Value, ValueCastable
 __all__ = ["delay_line", "registered_sum", "tree_sum"]
 
 
-def delay_line(m: Module, source: Value | ValueCastable, cycles: int, name: str) -> list[Any]:
+def delay_line(
+    m: Module, source: Value | ValueCastable, cycles: int, name: str, *, reset_less: bool = False
+) -> list[Any]:
     """Returns a signal and its copies 1 to ``cycles`` cycles later: element i is i cycles late.
 
     :param m: module that gets the registers.
     :param name: prefix of the registers' names.
+    :param reset_less: whether what is on its way goes on through a reset, because nobody minds it.
     """
     taps = [source]
     for i in range(1, cycles + 1):
-        tap = Signal.like(source, name=f"{name}_{i}")
+        tap = Signal.like(source, name=f"{name}_{i}", reset_less=reset_less)
         m.d.sync += tap.eq(taps[-1])
         taps.append(tap)
     return taps

@@ -99,8 +99,9 @@ class Correlator(wiring.Component):
         common = {"fields": fields, "start": self.start}
         left = pointer(m, "d", index=self.index[0], loops=OUTER_LOOPS, advance=pace.advance, **common)
         right = pointer(m, "x", index=self.index[1], loops=LOOPS, advance=pace.advance, **common)
-        lefts = delay_line(m, pace.left, to_lanes, "left")
-        lives = delay_line(m, pace.live, to_lanes, "live")
+        # A left word that a reset overtakes does no harm: rows take others before they multiply.
+        lefts = delay_line(m, pace.left, to_lanes, "left", reset_less=True)
+        lives = delay_line(m, pace.live, to_lanes, "live", reset_less=True)
         terms = delay_line(m, pace.term, to_sums + 1, "term")
         finals = delay_line(m, pace.final, to_sums + 1, "final")
         first, more = lefts[1][0], lefts[1][1:].any()

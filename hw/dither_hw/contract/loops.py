@@ -192,8 +192,8 @@ class LoopNest(wiring.Component):
         ones = Signal(len(LOOPS))  # loops of one iteration
         advancing = Signal(len(LOOPS))  # after this term
         for i, loop in enumerate(LOOPS):
-            limit, count = fields[f"n_{loop}"], Signal(16, name=f"count_{loop}")
-            two, nearly = Signal(name=f"two_{loop}"), Signal(name=f"nearly_{loop}")
+            limit, count = fields[f"n_{loop}"], Signal(16, name=f"count_{loop}", reset_less=True)
+            two, nearly = (Signal(name=f"{name}_{loop}", reset_less=True) for name in ("two", "nearly"))
             m.d.sync += [ones[i].eq(limit == 1), two.eq(limit == 2)]
             again = self.start | ends[i]
             with m.If(self.start | (term_now & within[i])):
@@ -259,7 +259,7 @@ class LoopNest(wiring.Component):
             *(copy.eq(advancing & contract_term.replicate(len(LOOPS))) for copy in chosen.values()),
         ]
         if self.config.local_learning:
-            counts = Cat(last_rows > r for r in range(rows)) | ~ends[inner].replicate(rows)
+            counts = Cat(other.last_rows > r for r in range(rows)) | ~ends[inner].replicate(rows)
             pace_term = term_now & correlate
             pace = self.pace
             m.d.sync += [

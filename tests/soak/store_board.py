@@ -1,0 +1,123 @@
+"""MNIST's default recipe on a simulated board that holds its data, from the UART's pins to those of
+the memory chip: every step's loss, parameters and cycles are those of the golden machine.
+
+``python -m tests.soak.store_board``, or ``make soak-board``. Each step is written down when it is
+done, and a second call goes on behind those; two calls, one with ``--first``, share the work. The
+first step of a call finds masters and moments as the native machine has left them. Set DITHER_DATA
+to a folder with MNIST's files. The line is as fast as the clock allows, faster than any bridge: what
+it costs at the board's own rate is predicted, and the bits are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import dither_hw
+from dither.arch.config import EngineConfig
+from dither.boards import board
+from dither.link.driver import LinkDevice
+from dither.native import NativeMachine
+from dither.report.records import load_record, recorded_experiment
+from dither.runs import parameter_digest
+from dither.tools.cache import digest
+from dither.train.session import Session
+from dither.train.tasks import load_task
+from dither_sim.board.simulation import BoardSimulation
+from dither_sim.board.transport import SimulatedTransport
+
+ROOT = Path(__file__).parents[2]
+BOARD = "ulx3s-85f-local"
+CYCLES_PER_BIT = 4
+KEPT = 10
+"""Steps whose samples are sent to the board at once; the rest of the data set stays away."""
+
+
+def journal(engine: EngineConfig) -> Path:
+    """Returns the file with a line for each step that this gateware has done."""
+    texts = [path.read_text() for path in sorted(Path(dither_hw.__file__).parent.rglob("*.py"))]
+    return ROOT / "build" / "soak" / f"store-board-{digest(engine.digest, *texts)[:12]}.jsonl"
+
+
+def main() -> int:
+    """Does what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.store_board", description="MNIST on a simulated board.")
+    parser.add_argument("--steps", type=int, default=200, help="how many (default 200)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one (default 0)")
+    chosen = parser.parse_args()
+    return soak(range(chosen.first, chosen.first + chosen.steps))
+
+
+def soak(steps: range) -> int:
+    """Trains these steps, those apart that were done before; returns how many differ from the golden machine's."""
+    place, record = board(BOARD), load_record(ROOT / "docs" / "results" / "mnist-mirror")
+    assert place.memory is not None
+    experiment = replace(recorded_experiment(record), engine=place.engine)
+    task = load_task("mnist")
+    compiled, samples = experiment.compile(task, place.engine), task.batches(experiment.recipe)
+    predicted = compiled.figures.step_counters()
+    lines = journal(place.engine)
+    lines.parent.mkdir(parents=True, exist_ok=True)
+    lines.touch()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    wrong = 0
+    with (
+        Progress(*columns, TimeRemainingColumn()) as progress,
+        BoardSimulation(
+            place.engine,
+            clock_hz=place.clock.hz,
+            baud=place.clock.hz // CYCLES_PER_BIT,
+            input_bytes=place.link.input_bytes,
+            output_bytes=place.link.output_bytes,
+            memory=place.memory.chip,
+            on_status=progress.console.print,
+        ) as simulation,
+        LinkDevice(SimulatedTransport(simulation), place.engine) as device,
+    ):
+        golden, session = Session(NativeMachine(place.engine), compiled), Session(device, compiled)
+        golden.load(compiled.commands.initial_state(experiment.initial_parameters))
+        bar = progress.add_task("steps on the board", total=len(steps))
+        fresh = kept = 0
+        for step in range(steps.stop):
+            batch = samples.take(step, 1)
+            done = {entry["step"] for entry in map(json.loads, lines.read_text().splitlines())}
+            if step not in steps or step in done:
+                golden.train(step, *batch)
+                progress.advance(bar, step in steps)
+                continue
+            if fresh != step or not step:
+                session.load(golden.state())
+            if kept <= step or fresh != step:
+                kept = min(step + KEPT, steps.stop)
+                inputs, targets = samples.take(step, kept - step)
+                words = [compiled.samples.words(*one) for one in zip(inputs, targets, strict=True)]
+                assert device.keep(np.concatenate(words))
+            before, begun = dict(session.counters), time.process_time()
+            same = session.train(step, *batch) == golden.train(step, *batch)
+            taken = {name: value - before[name] for name, value in session.counters.items()}
+            found = parameter_digest(session.masters())
+            same &= found == parameter_digest(golden.masters())
+            same &= all(taken[name] == value for name, value in predicted.items())
+            wrong += not same
+            fresh = step + 1
+            entry = {"step": step, "same": bool(same), "digest": found, "cycles": sum(predicted.values())}
+            entry |= {"waited": taken["cycles_wait"], "seconds": round(time.process_time() - begun, 1)}
+            with lines.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            progress.console.print(entry, highlight=False, soft_wrap=True)
+            progress.advance(bar)
+        assert simulation.broken == frozenset(), "the memory chip's rules were broken"
+    entries = [json.loads(line) for line in lines.read_text().splitlines()]
+    equal = sum(entry["same"] for entry in entries)
+    print(f"{equal} of {len(entries)} steps on the board are those of the golden machine: {lines.relative_to(ROOT)}")
+    return len(entries) - equal
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
