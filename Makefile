@@ -13,7 +13,7 @@ RELEASE := build/release
 BOARDS  := $(basename $(notdir $(wildcard constraints/*.toml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch test-all soak soak-native soak-cluster soak-sweep first-hour prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
+.PHONY: help demo test torch test-all soak soak-native soak-cluster soak-sweep soak-board first-hour prove mutate coverage lint docs results repeat-results repeat-results-rtl bench boards release clean
 
 help: ## what can be made
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ soak-cluster: $(VENV)/stamp ## 200 workers of shared runs killed at random insta
 
 soak-sweep: $(VENV)/stamp ## a sweep of 225 trials, its workers and scheduler killed: the same table (half an hour)
 	$(BIN)/python -m tests.soak.sweep
+
+soak-board: $(VENV)/stamp ## 200 steps of MNIST on a simulated board with its memory chip, golden against pins (hours; goes on after Ctrl-C)
+	$(BIN)/python -m tests.soak.store_board
 
 first-hour: $(VENV)/stamp ## every command of README and tutorials as printed, with empty caches, timed
 	$(BIN)/python -m tests.soak.first_hour

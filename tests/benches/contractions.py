@@ -113,8 +113,8 @@ class ContractionMachine(UnitMachine):
         assert counted == right, f"{counted}, not {right}: {instruction}"
 
     async def abandon(self, instruction: Instruction) -> None:
-        """An instruction that a reset ends: nothing is written and no weight asked for any more, and
-        the next one does not notice.
+        """An instruction that a reset ends: nothing is written and no weight asked for any more,
+        and the next one does not notice.
         """
         dut = self.dut
         self._fill(instruction)

@@ -12,7 +12,7 @@ __all__ = ["COMPONENTS"]
 
 _UNITS, _LINK = test_broken_components.SUITES, test_broken_link.SUITES
 _CONTRACT = _UNITS["contract"]
-_WHOLE_LINK = Suite(test_broken_link.link, "bench_link,bench_link_storm", test_broken_link.WHOLE, ())
+_WHOLE_LINK = Suite(test_broken_link.link, "bench_link,bench_link_storm,bench_link_long", test_broken_link.WHOLE, ())
 _REQUANTISER = Suite(lambda: Requantiser(width=48, output=18), "bench_requantiser", {"width": 48, "output": 18}, ())
 
 COMPONENTS: dict[str, Target] = {

@@ -4,8 +4,8 @@ the memory chip: every step's loss, parameters and cycles are those of the golde
 ``python -m tests.soak.store_board``, or ``make soak-board``. Each step is written down when it is
 done, and a second call goes on behind those; two calls, one with ``--first``, share the work. The
 first step of a call finds masters and moments as the native machine has left them. Set DITHER_DATA
-to a folder with MNIST's files. The line is as fast as the clock allows, faster than any bridge: what
-it costs at the board's own rate is predicted, and the bits are the same.
+to a folder with MNIST's files. The line is as fast as the clock allows, faster than any bridge:
+what it costs at the board's own rate is predicted, and the bits are the same.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-import dither_hw
-from dither.arch.config import EngineConfig
 from dither.boards import board
 from dither.link.driver import LinkDevice
 from dither.native import NativeMachine
 from dither.report.records import load_record, recorded_experiment
 from dither.runs import parameter_digest
-from dither.tools.cache import digest
 from dither.train.session import Session
 from dither.train.tasks import load_task
 from dither_sim.board.simulation import BoardSimulation
@@ -34,15 +32,16 @@ from dither_sim.board.transport import SimulatedTransport
 
 ROOT = Path(__file__).parents[2]
 BOARD = "ulx3s-85f-local"
-CYCLES_PER_BIT = 4
+CYCLES_PER_BIT = 8
+JOURNAL = Path(__file__).with_suffix(".jsonl")
 KEPT = 10
 """Steps whose samples are sent to the board at once; the rest of the data set stays away."""
 
 
-def journal(engine: EngineConfig) -> Path:
-    """Returns the file with a line for each step that this gateware has done."""
-    texts = [path.read_text() for path in sorted(Path(dither_hw.__file__).parent.rglob("*.py"))]
-    return ROOT / "build" / "soak" / f"store-board-{digest(engine.digest, *texts)[:12]}.jsonl"
+def done(gateware: str) -> dict[int, dict[str, Any]]:
+    """Returns what is written of the steps that this gateware has done, by their numbers."""
+    lines = map(json.loads, JOURNAL.read_text().splitlines() if JOURNAL.exists() else ())
+    return {line["step"]: line for line in lines if line["gateware"] == gateware}
 
 
 def main() -> int:
@@ -55,18 +54,14 @@ def main() -> int:
 
 
 def soak(steps: range) -> int:
-    """Trains these steps, those apart that were done before; returns how many differ from the golden machine's."""
+    """Trains those of the steps that were not done before; returns how many of all differ."""
     place, record = board(BOARD), load_record(ROOT / "docs" / "results" / "mnist-mirror")
     assert place.memory is not None
     experiment = replace(recorded_experiment(record), engine=place.engine)
     task = load_task("mnist")
     compiled, samples = experiment.compile(task, place.engine), task.batches(experiment.recipe)
     predicted = compiled.figures.step_counters()
-    lines = journal(place.engine)
-    lines.parent.mkdir(parents=True, exist_ok=True)
-    lines.touch()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    wrong = 0
     with (
         Progress(*columns, TimeRemainingColumn()) as progress,
         BoardSimulation(
@@ -86,8 +81,7 @@ def soak(steps: range) -> int:
         fresh = kept = 0
         for step in range(steps.stop):
             batch = samples.take(step, 1)
-            done = {entry["step"] for entry in map(json.loads, lines.read_text().splitlines())}
-            if step not in steps or step in done:
+            if step not in steps or step in done(simulation.gateware):
                 golden.train(step, *batch)
                 progress.advance(bar, step in steps)
                 continue
@@ -104,18 +98,19 @@ def soak(steps: range) -> int:
             found = parameter_digest(session.masters())
             same &= found == parameter_digest(golden.masters())
             same &= all(taken[name] == value for name, value in predicted.items())
-            wrong += not same
             fresh = step + 1
-            entry = {"step": step, "same": bool(same), "digest": found, "cycles": sum(predicted.values())}
+            entry = {"gateware": simulation.gateware, "step": step, "same": bool(same), "digest": found}
+            entry |= {
+                "cycles": sum(n for name, n in taken.items() if name.startswith("cycles_")) - taken["cycles_wait"]
+            }
             entry |= {"waited": taken["cycles_wait"], "seconds": round(time.process_time() - begun, 1)}
-            with lines.open("a") as file:
+            with JOURNAL.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
-            progress.console.print(entry, highlight=False, soft_wrap=True)
             progress.advance(bar)
-        assert simulation.broken == frozenset(), "the memory chip's rules were broken"
-    entries = [json.loads(line) for line in lines.read_text().splitlines()]
+            assert simulation.broken == frozenset(), "the memory chip's rules were broken"
+        entries = done(simulation.gateware).values()
     equal = sum(entry["same"] for entry in entries)
-    print(f"{equal} of {len(entries)} steps on the board are those of the golden machine: {lines.relative_to(ROOT)}")
+    print(f"{equal} of {len(entries)} steps on the board are those of the golden machine: {JOURNAL.relative_to(ROOT)}")
     return len(entries) - equal
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from dither.arch.config import EngineConfig
 from dither.arch.device import DeviceError
 from dither.store.chip import Chip, Rule
+from dither.tools.cache import digest
 from dither.tools.compiled import Signature, load_library
 from dither.tools.files import AnyPath
 
@@ -157,6 +158,8 @@ class BoardSimulation:
             verilog = emit_part(_MODULE, _CLASS, "board", key, on_status, config=config, **arguments)
         if memory is not None:
             verilog = CHIP_MODEL.read_text() + verilog
+        self.gateware = digest(verilog)
+        """Names what is simulated: the digest of the Verilog text of board and memory chip."""
         library = build_library(verilog, harness, None if waves is None else waves.suffix, on_status)
         self._library = _load(library, memory is not None)
         self._create()
