@@ -19,10 +19,9 @@ from dither.arch.isa import INSTRUCTIONS, Activation, Instruction, LossKind, Los
 from dither.arch.pages import PAGES
 from dither.arch.pages.memories import READERS, SLOTS, WRITERS
 from dither.arch.pages.timing import EXECUTION, term_path
-from dither.arch.streams import Expect, Segment, slots
+from dither.arch.streams import Expect, Segment, memory_bits, slots
 from dither.diagrams import DIAGRAMS
 from dither.diagrams.example import example, trace
-from dither.diagrams.memories import memory_bits
 from dither.golden import GoldenMachine, predict
 from tests.programs import programs
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from dither.arch.config import EngineConfig
 from dither.arch.isa import Memory
-from dither.arch.streams import Segment, beat_words, beats_per_word, pack, physical_beats, slots, unpack
+from dither.arch.streams import Segment, beat_words, beats_per_word, memory_bits, pack, physical_beats, slots, unpack
 
 CONFIGS = [
     EngineConfig(rows=1, lanes=1, lanes_per_table=1, width=16),
@@ -83,3 +83,11 @@ def test_scalars_are_as_many_beats_as_words_have_parts():
 def test_wrong_numbers_of_slots_are_refused():
     with pytest.raises(ValueError, match=r"segment needs 32 slots a beat, not shape \(2, 31\)"):
         pack(CONFIGS[2], [Segment(Memory.ACTIVATION, np.zeros((2, 31), np.int64))])
+
+
+def test_memories_are_counted() -> None:
+    small = EngineConfig(rows=1, lanes=8, activation_depth=1024, parameter_depth=2048, program_depth=512)
+    bits = memory_bits(small)
+    tables = [bits.pop(name) for name in ("ACTIVATION_TABLE", "SCALAR_TABLE")]
+    assert tables == [small.activation_tables * 512 * 36, 3 * 512 * 36]
+    assert sum(bits.values()) == 1024 * 8 * 18 + 2048 * (18 + 32 + 48 + 32 + 32) + 512 * 32

@@ -21,7 +21,7 @@ from dither.sweep.course import Sweep, load_rows
 from dither.sweep.halving import kept, rungs
 from dither.sweep.plan import Choice, Plan, SweepError
 from dither.sweep.search import search_of
-from dither.sweep.trial import Cost, Trial, assess, experiment_of, memory_bits
+from dither.sweep.trial import Cost, Trial, assess, experiment_of
 from dither.train.session import Session
 
 FILE = """
@@ -151,13 +151,6 @@ def test_a_trials_command_makes_the_same_experiment(tmp_path):
     cost = assess(chosen, {"engine": "4x32", "ranks": 2, "rate": 0.02, "probes": (2, 4)})
     for word in ("--engine 4x32", "--ranks 2", "--rate 0.02", "--probes 2,4", "--schedule-steps 40"):
         assert word in cost.command
-
-
-def test_memories_are_counted():
-    from dither.arch.config import EngineConfig
-
-    small = EngineConfig(rows=1, lanes=8, activation_depth=1024, parameter_depth=2048, program_depth=512)
-    assert memory_bits(small) == 1024 * 8 * 18 + 2048 * (18 + 32 + 48 + 32 + 32) + 512 * 32
 
 
 # Halving

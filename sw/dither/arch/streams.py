@@ -22,6 +22,7 @@ __all__ = [
     "Segment",
     "beat_words",
     "beats_per_word",
+    "memory_bits",
     "memory_depth",
     "pack",
     "physical_beats",
@@ -76,6 +77,22 @@ def memory_depth(config: EngineConfig, kind: Memory) -> int:
             return len(ScalarTable) << config.table_bits
         case _:
             return config.parameter_depth
+
+
+def memory_bits(config: EngineConfig) -> dict[str, int]:
+    """Returns the bits of each memory of an engine, by its name for people, the program's first."""
+    words = {
+        Memory.ACTIVATION: config.lanes * config.width,
+        Memory.WEIGHT: config.rows * config.width,
+        Memory.MASTER: config.rows * MASTER_BITS,
+        Memory.GRADIENT: config.rows * GRADIENT_BITS,
+        Memory.MOMENT1: config.rows * MASTER_BITS,
+        Memory.MOMENT2: config.rows * MASTER_BITS,
+        Memory.ACTIVATION_TABLE: 2 * config.width,
+        Memory.SCALAR_TABLE: 2 * SCALAR_TABLE_BITS,
+    }
+    sizes = {kind.name: memory_depth(config, kind) * bits for kind, bits in words.items()}
+    return {"PROGRAM": config.program_depth * WORD_BITS, **sizes}
 
 
 def slots(config: EngineConfig, kind: Memory | None) -> tuple[int, int, int]:

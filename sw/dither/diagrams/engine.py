@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..arch.config import PRESETS
 from ..arch.isa import Memory
 from ..arch.pages.memories import READERS, WRITERS
+from ..arch.streams import memory_depth
 from .svg import BLUE, FAINT, INK, ORANGE, PALE, SOFT, Drawing
 
 __all__ = ["engine_diagram"]
@@ -23,8 +24,8 @@ _UNITS = {
 }
 """Units in the order in which they are drawn, with what is inside."""
 _MEMORIES = {
-    Memory.ACTIVATION: "{activation_depth:,} words of {lanes} lanes",
-    Memory.WEIGHT: "{parameter_depth:,} words of {rows} rows",
+    Memory.ACTIVATION: "{depth:,} words of {lanes} lanes",
+    Memory.WEIGHT: "{depth:,} words of {rows} rows",
     Memory.GRADIENT: "48 bits each",
     Memory.MASTER: "32 bits each",
     Memory.MOMENT1: "32 bits each",
@@ -64,7 +65,8 @@ def engine_diagram() -> str:
         else:
             drawing.curve(right, other, 510, y, BLUE)
     for kind, y in memories.items():
-        drawing.label(right, y, 220, 66, kind.name, _MEMORIES[kind].format(**config.to_dict()), fill=PALE, stroke=FAINT)
+        size = _MEMORIES[kind].format(depth=memory_depth(config, kind), **config.to_dict())
+        drawing.label(right, y, 220, 66, kind.name, size, fill=PALE, stroke=FAINT)
     y = height - 22
     for x, ink, words in ((292, BLUE, "reads"), (362, ORANGE, "writes")):
         drawing.box(x, y - 9, 12, 4, ink)

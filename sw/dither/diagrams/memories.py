@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from ..arch.config import PRESETS, EngineConfig
-from ..arch.isa import GRADIENT_BITS, INSTRUCTIONS, MASTER_BITS, WORD_BITS, Memory
+from ..arch.config import PRESETS
+from ..arch.isa import INSTRUCTIONS, Memory
 from ..arch.pages.memories import READERS, WRITERS
-from ..arch.streams import SCALAR_TABLE_BITS, memory_depth
+from ..arch.streams import memory_bits
 from .svg import BLUE, FAINT, ORANGE, PALE, SOFT, Drawing
 
-__all__ = ["memory_bits", "memory_diagram"]
+__all__ = ["memory_diagram"]
 
 _WIDTH, _TOP, _ROW, _NAMES, _COLUMN, _BARS = 960.0, 128.0, 32.0, 170.0, 46.0, 170.0
-
-
-def memory_bits(config: EngineConfig) -> dict[str, int]:
-    """Returns the bits of each memory of an engine, by its name for people, the program's first."""
-    words = {
-        Memory.ACTIVATION: config.lanes * config.width,
-        Memory.WEIGHT: config.rows * config.width,
-        Memory.MASTER: config.rows * MASTER_BITS,
-        Memory.GRADIENT: config.rows * GRADIENT_BITS,
-        Memory.MOMENT1: config.rows * MASTER_BITS,
-        Memory.MOMENT2: config.rows * MASTER_BITS,
-        Memory.ACTIVATION_TABLE: 2 * config.width,
-        Memory.SCALAR_TABLE: 2 * SCALAR_TABLE_BITS,
-    }
-    sizes = {kind.name: memory_depth(config, kind) * bits for kind, bits in words.items()}
-    return {"PROGRAM": config.program_depth * WORD_BITS, **sizes}
 
 
 def memory_diagram() -> str:

@@ -11,10 +11,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..arch.config import EngineConfig, engine
-from ..arch.isa import Memory
+from ..arch.config import engine
 from ..arch.regmap import all_cycles
-from ..arch.streams import slots
+from ..arch.streams import memory_bits
 from ..compiler import CompileError
 from ..runs import CurveRow
 from ..runs.metrics import Metric
@@ -22,7 +21,7 @@ from ..train.experiment import Experiment
 from ..train.task import TrainingTask
 from .plan import RECIPE, Plan, Values
 
-__all__ = ["Cost", "Trial", "assess", "experiment_of", "memory_bits", "training_key"]
+__all__ = ["Cost", "Trial", "assess", "experiment_of", "training_key"]
 
 
 def experiment_of(plan: Plan, values: Values, task: TrainingTask | None = None) -> Experiment:
@@ -63,19 +62,6 @@ def training_key(chosen: Experiment) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def memory_bits(config: EngineConfig) -> int:
-    """Returns the bits of an engine's memories for activations, weights, parameters and program."""
-    rows, lanes, width = config.rows, config.lanes, config.width
-    kinds = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
-    state = sum(slots(config, kind)[0] * slots(config, kind)[1] for kind in kinds)
-    return (
-        config.activation_depth * lanes * width
-        + config.weight_depth * rows * width
-        + config.parameter_depth * state
-        + config.program_depth * 32
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a trial costs, known before any training."""
@@ -110,7 +96,7 @@ def assess(plan: Plan, values: Values, task: TrainingTask | None = None) -> Cost
         all_cycles(compiled.figures.step_counters()),
         compiled.figures.step_evaluations,
         chosen.engine.multipliers,
-        memory_bits(chosen.engine),
+        sum(memory_bits(chosen.engine).values()),
         chosen.model.parameter_count,
         chosen.command(),
     )
