@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from dither.arch.config import PRESETS, EngineConfig, engine, engine_name, preset
@@ -53,6 +55,11 @@ def test_presets_are_found_and_survive_a_dictionary(name):
 def test_digests_tell_configurations_apart():
     assert len({config.digest() for config in PRESETS.values()}) == len(PRESETS)
     assert len(EngineConfig().digest()) == 8
+
+
+def test_digests_tell_weight_memories_apart():
+    assert json.loads(EngineConfig(parameter_depth=512).canonical)["weight_depth"] == 1024
+    assert "weight_depth" not in json.loads(EngineConfig(parameter_depth=2048).canonical)
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), engine("8x6"), engine("2x16@512")], ids=engine_name)

@@ -284,7 +284,7 @@ def test_silence_in_the_middle(board: BoardModel, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(line, "write", lambda data: None)
         with pytest.raises(LinkError, match=r"has not answered for 0.2 s; is it still on\? the run goes on"):
             echo(device, 2)
-        assert device.statistics.timeouts > 2
+        assert device.statistics.timeouts
 
 
 def test_requests_without_effect_end_in_the_end(board: BoardModel) -> None:
@@ -294,7 +294,7 @@ def test_requests_without_effect_end_in_the_end(board: BoardModel) -> None:
         board.link.identity = replace(board.link.identity, output=0)
         with pytest.raises(LinkError, match="START has had no effect"):
             echo(device, 2)
-        assert device.statistics.refusals["BUSY"] > 2
+        assert device.statistics.refusals["BUSY"]
 
 
 def test_a_closed_device(device: LinkDevice) -> None:

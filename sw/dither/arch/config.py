@@ -208,8 +208,13 @@ class EngineConfig:
 
     @property
     def canonical(self) -> str:
-        """Text of all parameters and :data:`ARITHMETIC`, as JSON with sorted keys."""
-        return json.dumps(self.to_dict() | {"arithmetic": ARITHMETIC}, sort_keys=True)
+        """Text of all parameters and :data:`ARITHMETIC`, as JSON with sorted keys.
+
+        A weight memory of more words than the others is named, too: bitstreams from before there
+        were such have fewer.
+        """
+        more = {} if self.weight_depth == self.parameter_depth else {"weight_depth": self.weight_depth}
+        return json.dumps(self.to_dict() | more | {"arithmetic": ARITHMETIC}, sort_keys=True)
 
     def digest(self) -> str:
         """Returns eight hexadecimal digits by which a driver recognises this configuration.
