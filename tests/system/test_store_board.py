@@ -65,6 +65,7 @@ def test_training_from_the_store(device: LinkDevice, compiled: Compiled, experim
     seen: list[tuple[int, int]] = []
     assert device.keep(kept(experiment, compiled), lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] > 0
+    assert not device.statistics.timeouts
     before = device.payload_sent
     assert train(device, compiled, experiment) == golden
     # All that is left are the program's tables and state, rates, and numbers of samples.

@@ -15,7 +15,9 @@
 namespace {
 
 constexpr int RESET_CYCLES = 16;
-constexpr uint64_t LINGER = 1 << 14;  // cycles that a silent board may still be busy with what came last
+// Cycles that a silent board may still be busy with what came last: a body of 1,024 bytes leaves the input buffer in slots
+// of 17 cycles, a byte in each.
+constexpr uint64_t LINGER = 1 << 15;
 constexpr int BITS = 10;              // of a byte on the line: start, eight of data, stop
 constexpr size_t ENOUGH = 512;        // bytes that nobody should wait for more behind
 
