@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dither.data import DataError, Samples, made, mnist1d
+from dither.data import DataError, Samples, japanese_vowels, made, mnist1d
 from dither.data.made import kept, package
+from dither.data.vowels import FRAMES
 from dither.train.tasks import TaskError, load_task
 
 
@@ -71,3 +72,19 @@ def test_mnist1d_is_the_published_set(no_cache: None) -> None:
     # Of the file mnist1d_data.pkl in the repository greydanus/mnist1d, rounded to float32.
     parts = samples.inputs, samples.labels, samples.test.inputs, samples.test.labels
     assert digest(*parts) == "f61bdd28b5651fcd"
+
+
+def test_japanese_vowels(no_cache: None) -> None:
+    pytest.importorskip("aeon", reason="the package aeon, which holds the data, is not installed")
+    samples = japanese_vowels()
+    assert samples.test is not None
+    assert samples.scaling is not None
+    assert np.bincount(samples.labels).tolist() == [30] * 9
+    assert np.bincount(samples.test.labels).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert samples.classes == tuple(range(1, 10))
+    # The first utterance has 20 frames, so four stand before it and five behind.
+    frames = samples.scaling(samples.inputs)[0].reshape(FRAMES, 12)
+    assert np.flatnonzero(np.abs(frames).max(axis=1) > 1e-6).tolist() == list(range(4, 24))
+    assert samples.inputs[0].reshape(FRAMES, 12)[4:7, 0] == pytest.approx([1.860936, 1.891651, 1.939205])
+    parts = samples.inputs, samples.labels, samples.test.inputs, samples.test.labels
+    assert digest(*parts) == "f578296e01f72385"

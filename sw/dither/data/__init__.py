@@ -6,6 +6,7 @@ from .images import IMAGE_SETS, Images, ImageSet
 from .mnist1d import mnist1d
 from .samples import Samples, as_inputs, as_labels, read_samples, write_samples
 from .scaling import AS_THEY_ARE, SCALINGS, Scaling
+from .vowels import japanese_vowels
 
 __all__ = [
     "AS_THEY_ARE",
@@ -21,6 +22,7 @@ __all__ = [
     "as_inputs",
     "as_labels",
     "data_folder",
+    "japanese_vowels",
     "mnist1d",
     "read_file",
     "read_idx",

@@ -226,6 +226,11 @@ def _mnist1d_mlp() -> Model:
     return Model((Dense(40, 100, "relu"), Dense(100, 100, "relu"), Dense(100, 10)))
 
 
+def _japanese_vowels() -> Model:
+    states = RNN(inputs=12, outputs=48, steps=29, output="all", initial="orthogonal")
+    return Model((states, Dense(states.output_size, 9)))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -237,6 +242,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-rnn-states": _mnist_rnn_states,
     "mnist1d": _mnist1d,
     "mnist1d-mlp": _mnist1d_mlp,
+    "japanese-vowels": _japanese_vowels,
 }
 """Functions that make the named models.
 
@@ -246,7 +252,8 @@ sizes with smaller ranks and without hidden biases, for memories of 512 paramete
 instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other, and
 ``mnist-rnn-states`` decides by the states behind all rows, not the last one alone; ``mnist1d`` is
 the convolutional network of arXiv 2011.14439, ``mnist1d-mlp`` its network of plain matrices without
-the connection that skips one.
+the connection that skips one; ``japanese-vowels`` reads an utterance's frames as
+``mnist-rnn-states`` does rows.
 """
 
 

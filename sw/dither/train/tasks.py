@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import IMAGE_SETS, DataError, Images, Scaling, data_folder, mnist1d
+from ..data import IMAGE_SETS, DataError, Images, Scaling, data_folder, japanese_vowels, mnist1d
 from ..nn.models import named_model
 from ..recipe import Recipe
 from ..tools.files import AnyPath
@@ -85,6 +85,29 @@ def _mnist1d() -> Task:
     )
 
 
+def _japanese_vowels() -> Task:
+    return replace(
+        labelled_task("japanese-vowels", japanese_vowels()),
+        title="the vowels /ae/ in 29 frames of twelve coefficients, nine speakers",
+        model=named_model("japanese-vowels"),
+        recipe=Recipe(
+            batch=64,
+            tile=64,
+            estimator=("target", "exact"),
+            projection=6.0,
+            hidden_headroom=4,
+            decay1=3,
+            decay2=7,
+            rate=2**-8,
+            schedule="cosine",
+            schedule_steps=1000,
+        ),
+        steps=1000,
+        engine="8x32-deep",
+        log_every=50,
+    )
+
+
 def _images(name: str, title: str, rate: float, train: Images, test: Images) -> Task:
     return Task(
         name=name,
@@ -147,7 +170,11 @@ def _of_images(images: str, make: Callable[[Images, Images], Task]) -> Callable[
     return lambda folder: load(folder, data_folder(images, folder)[0])
 
 
-TASKS: dict[str, Callable[[], Task]] = {"digits": _digits, "mnist1d": _mnist1d}
+TASKS: dict[str, Callable[[], Task]] = {
+    "digits": _digits,
+    "mnist1d": _mnist1d,
+    "japanese-vowels": _japanese_vowels,
+}
 """Functions that load the data sets which packages and programs hold or make, by name."""
 DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {
     "mnist": _of_images(
