@@ -71,6 +71,7 @@ Examples:
   dither train mnist --model mnist-mlp --engine 8x32-deep
   dither train mnist1d                             curves that the package mnist1d makes
   dither train japanese-vowels                     speakers, by a recurrent network; the package aeon has them
+  dither train keywords                            ten words, which the program espeak-ng says first
   dither train hjb                                 a differential equation in 20 dimensions
   dither train hjb --stencil central:0.125
   dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files

@@ -3,10 +3,11 @@
 from .files import DATA_VARIABLE, DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 from .images import IMAGE_SETS, Images, ImageSet
-from .mnist1d import mnist1d
+from .keywords import load_keywords
+from .mnist1d import load_mnist1d
 from .samples import Samples, as_inputs, as_labels, read_samples, write_samples
 from .scaling import AS_THEY_ARE, SCALINGS, Scaling
-from .vowels import japanese_vowels
+from .vowels import load_japanese_vowels
 
 __all__ = [
     "AS_THEY_ARE",
@@ -22,8 +23,9 @@ __all__ = [
     "as_inputs",
     "as_labels",
     "data_folder",
-    "japanese_vowels",
-    "mnist1d",
+    "load_japanese_vowels",
+    "load_keywords",
+    "load_mnist1d",
     "read_file",
     "read_idx",
     "read_samples",

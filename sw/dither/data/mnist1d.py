@@ -14,12 +14,12 @@ from .made import kept, package
 from .samples import Samples
 from .scaling import Scaling
 
-__all__ = ["mnist1d"]
+__all__ = ["load_mnist1d"]
 
 _REACH = 4.0  # Values have mean 0 and deviation 1; of 10,000, three are clipped.
 
 
-def mnist1d() -> Samples:
+def load_mnist1d() -> Samples:
     """Returns the published set: 4,000 curves to train on, 1,000 held out.
 
     In float32 these are the bits of the published file, whose float64 differ in their last one.

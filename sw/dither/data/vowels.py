@@ -1,4 +1,4 @@
-"""Japanese vowels: nine men say /ae/, as twelve cepstral coefficients in 7 to 29 frames; who is it?
+"""Japanese vowels: who of nine men says /ae/, by twelve cepstral coefficients in 7 to 29 frames.
 
 Source: M. Kudo, J. Toyama, M. Shimbo, *Multidimensional Curve Classification Using Passing-Through
 Regions*, Pattern Recognition Letters 20 (1999); UCI Machine Learning Repository, *Japanese Vowels*.
@@ -17,13 +17,13 @@ from .made import kept, package
 from .samples import Samples
 from .scaling import Scaling
 
-__all__ = ["FRAMES", "japanese_vowels"]
+__all__ = ["FRAMES", "load_japanese_vowels"]
 
 FRAMES = 29
 """Frames of the longest utterance, and of a sample."""
 
 
-def japanese_vowels() -> Samples:
+def load_japanese_vowels() -> Samples:
     """Returns the published set: 270 utterances to train on, 370 held out; nine speakers, from 1.
 
     A sample is its frames one after the other. Shorter utterances stand in the middle, between

@@ -231,6 +231,12 @@ def _japanese_vowels() -> Model:
     return Model((states, Dense(states.output_size, 9)))
 
 
+def _keywords() -> Model:
+    first = Conv2d((1, 32, 16), 16, kernel=5, stride=2, padding=2)
+    second = Conv2d((16, *first.windows), 24, kernel=3, stride=2, padding=1)
+    return Model((first, second, Dense(second.output_size, 10)))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -243,6 +249,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist1d": _mnist1d,
     "mnist1d-mlp": _mnist1d_mlp,
     "japanese-vowels": _japanese_vowels,
+    "keywords": _keywords,
 }
 """Functions that make the named models.
 
@@ -253,7 +260,7 @@ instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other, 
 ``mnist-rnn-states`` decides by the states behind all rows, not the last one alone; ``mnist1d`` is
 the convolutional network of arXiv 2011.14439, ``mnist1d-mlp`` its network of plain matrices without
 the connection that skips one; ``japanese-vowels`` reads an utterance's frames as
-``mnist-rnn-states`` does rows.
+``mnist-rnn-states`` does rows, ``keywords`` has convolutions over time and frequency.
 """
 
 

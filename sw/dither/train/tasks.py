@@ -10,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import IMAGE_SETS, DataError, Images, Scaling, data_folder, japanese_vowels, mnist1d
+from ..data import (
+    IMAGE_SETS,
+    DataError,
+    Images,
+    Scaling,
+    data_folder,
+    load_japanese_vowels,
+    load_keywords,
+    load_mnist1d,
+)
 from ..nn.models import named_model
 from ..recipe import Recipe
 from ..tools.files import AnyPath
@@ -57,27 +66,30 @@ def _digits() -> Task:
     )
 
 
+_CONVOLUTIONS = Recipe(
+    batch=128,
+    tile=128,
+    probes=(16, 1, 1),
+    estimator=("activity", "mirror", "exact"),
+    activity_mu=2**-5,
+    feedback_slowness=0,
+    hidden_headroom=6,
+    decay1=3,
+    decay2=7,
+    rate=2**-7,
+    schedule="cosine",
+    schedule_steps=6000,
+)
+"""What the layers behind an early convolution do depends on the sample: one learned matrix for all
+samples takes their place badly, perturbed activities tell of each."""
+
+
 def _mnist1d() -> Task:
     return replace(
-        labelled_task("mnist1d", mnist1d()),
+        labelled_task("mnist1d", load_mnist1d()),
         title="curves of ten kinds, 40 points each",
         model=named_model("mnist1d"),
-        # What the layers behind an early convolution do depends on the sample: one learned matrix
-        # for all samples takes its place badly, perturbed activities tell of each.
-        recipe=Recipe(
-            batch=128,
-            tile=128,
-            probes=(16, 16, 1, 1),
-            estimator=("activity", "activity", "mirror", "exact"),
-            activity_mu=2**-5,
-            feedback_slowness=0,
-            hidden_headroom=6,
-            decay1=3,
-            decay2=7,
-            rate=2**-7,
-            schedule="cosine",
-            schedule_steps=6000,
-        ),
+        recipe=replace(_CONVOLUTIONS, probes=(16, 16, 1, 1), estimator=("activity", "activity", "mirror", "exact")),
         steps=6000,
         engine="8x32-deep",
         log_every=250,
@@ -87,7 +99,7 @@ def _mnist1d() -> Task:
 
 def _japanese_vowels() -> Task:
     return replace(
-        labelled_task("japanese-vowels", japanese_vowels()),
+        labelled_task("japanese-vowels", load_japanese_vowels()),
         title="the vowels /ae/ in 29 frames of twelve coefficients, nine speakers",
         model=named_model("japanese-vowels"),
         recipe=Recipe(
@@ -105,6 +117,18 @@ def _japanese_vowels() -> Task:
         steps=1000,
         engine="8x32-deep",
         log_every=50,
+    )
+
+
+def _keywords() -> Task:
+    return replace(
+        labelled_task("keywords", load_keywords()),
+        title="ten spoken words, 32 frames of 16 bands",
+        model=named_model("keywords"),
+        recipe=replace(_CONVOLUTIONS, probes=(8, 1, 1), rate=2**-8, schedule_steps=3000),
+        steps=3000,
+        engine="8x32-deep",
+        log_every=125,
     )
 
 
@@ -174,6 +198,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits": _digits,
     "mnist1d": _mnist1d,
     "japanese-vowels": _japanese_vowels,
+    "keywords": _keywords,
 }
 """Functions that load the data sets which packages and programs hold or make, by name."""
 DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {
