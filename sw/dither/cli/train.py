@@ -69,6 +69,9 @@ Examples:
   dither train digits --devices golden,golden,/dev/ttyUSB0   three devices share each step; the same bits
   dither train mnist --data ~/data/mnist           its files from a folder, rather than downloaded once
   dither train mnist --model mnist-mlp --engine 8x32-deep
+  dither train mnist1d                             curves that the package mnist1d makes
+  dither train japanese-vowels                     speakers, by a recurrent network; the package aeon has them
+  dither train keywords                            ten words, which the program espeak-ng says first
   dither train hjb                                 a differential equation in 20 dimensions
   dither train hjb --stencil central:0.125
   dither train data.npz                            one's own arrays x and y; or data.csv, or a folder of IDX files

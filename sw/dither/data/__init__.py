@@ -1,10 +1,13 @@
-"""Data sets that are not bundled: read from a folder or downloaded once, and checked."""
+"""Data sets: read from a folder or downloaded once, and checked; or made, and kept in the cache."""
 
 from .files import DATA_VARIABLE, DataError, RemoteFile, data_folder, read_file
 from .idx import read_idx
 from .images import IMAGE_SETS, Images, ImageSet
+from .keywords import load_keywords
+from .mnist1d import load_mnist1d
 from .samples import Samples, as_inputs, as_labels, read_samples, write_samples
 from .scaling import AS_THEY_ARE, SCALINGS, Scaling
+from .vowels import load_japanese_vowels
 
 __all__ = [
     "AS_THEY_ARE",
@@ -20,6 +23,9 @@ __all__ = [
     "as_inputs",
     "as_labels",
     "data_folder",
+    "load_japanese_vowels",
+    "load_keywords",
+    "load_mnist1d",
     "read_file",
     "read_idx",
     "read_samples",

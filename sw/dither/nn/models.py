@@ -213,6 +213,30 @@ def _mnist_rnn_states() -> Model:
     return Model((states, Dense(states.output_size, 10)))
 
 
+def _mnist1d() -> Model:
+    layers: list[Conv2d] = []
+    shape = (1, 1, 40)
+    for kernel in (5, 3, 3):
+        layers.append(Conv2d(shape, 25, kernel=(1, kernel), stride=(1, 2), padding=(0, 1)))
+        shape = (25, *layers[-1].windows)
+    return Model((*layers, Dense(layers[-1].output_size, 10)))
+
+
+def _mnist1d_mlp() -> Model:
+    return Model((Dense(40, 100, "relu"), Dense(100, 100, "relu"), Dense(100, 10)))
+
+
+def _japanese_vowels() -> Model:
+    states = RNN(inputs=12, outputs=48, steps=29, output="all", initial="orthogonal")
+    return Model((states, Dense(states.output_size, 9)))
+
+
+def _keywords() -> Model:
+    first = Conv2d((1, 32, 16), 16, kernel=5, stride=2, padding=2)
+    second = Conv2d((16, *first.windows), 24, kernel=3, stride=2, padding=1)
+    return Model((first, second, Dense(second.output_size, 10)))
+
+
 MODELS: dict[str, Callable[[], Model]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -222,6 +246,10 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-cnn": _mnist_cnn,
     "mnist-rnn": _mnist_rnn,
     "mnist-rnn-states": _mnist_rnn_states,
+    "mnist1d": _mnist1d,
+    "mnist1d-mlp": _mnist1d_mlp,
+    "japanese-vowels": _japanese_vowels,
+    "keywords": _keywords,
 }
 """Functions that make the named models.
 
@@ -229,7 +257,10 @@ MODELS: dict[str, Callable[[], Model]] = {
 sizes with smaller ranks and without hidden biases, for memories of 512 parameter words,
 ``mnist-dense`` the same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2
 instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other, and
-``mnist-rnn-states`` decides by the states behind all rows, not the last one alone.
+``mnist-rnn-states`` decides by the states behind all rows, not the last one alone; ``mnist1d`` is
+the convolutional network of arXiv 2011.14439, ``mnist1d-mlp`` its network of plain matrices without
+the connection that skips one; ``japanese-vowels`` reads an utterance's frames as
+``mnist-rnn-states`` does rows, ``keywords`` has convolutions over time and frequency.
 """
 
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..data import IMAGE_SETS, DataError, Images, Scaling, data_folder
+from ..data import (
+    IMAGE_SETS,
+    DataError,
+    Images,
+    Scaling,
+    data_folder,
+    load_japanese_vowels,
+    load_keywords,
+    load_mnist1d,
+)
 from ..nn.models import named_model
 from ..recipe import Recipe
 from ..tools.files import AnyPath
 from .equations import EQUATIONS
+from .own import labelled_task
 from .source import Source, load_own
 from .task import Split, Task, TaskError, TrainingTask, stratified
 
@@ -52,6 +63,72 @@ def _digits() -> Task:
         recipe=_DIGITS_RECIPE,
         steps=1400,
         scaling=Scaling((8.0,), (8.0,)),
+    )
+
+
+_CONVOLUTIONS = Recipe(
+    batch=128,
+    tile=128,
+    probes=(16, 1, 1),
+    estimator=("activity", "mirror", "exact"),
+    activity_mu=2**-5,
+    feedback_slowness=0,
+    hidden_headroom=6,
+    decay1=3,
+    decay2=7,
+    rate=2**-7,
+    schedule="cosine",
+    schedule_steps=6000,
+)
+"""What the layers behind an early convolution do depends on the sample: one learned matrix for all
+samples takes their place badly, perturbed activities tell of each."""
+
+
+def _mnist1d() -> Task:
+    return replace(
+        labelled_task("mnist1d", load_mnist1d()),
+        title="curves of ten kinds, 40 points each",
+        model=named_model("mnist1d"),
+        recipe=replace(_CONVOLUTIONS, probes=(16, 16, 1, 1), estimator=("activity", "activity", "mirror", "exact")),
+        steps=6000,
+        engine="8x32-deep",
+        log_every=250,
+        variants={"mnist1d-mlp": {"probes": (16, 1, 1), "estimator": ("activity", "mirror", "exact")}},
+    )
+
+
+def _japanese_vowels() -> Task:
+    return replace(
+        labelled_task("japanese-vowels", load_japanese_vowels()),
+        title="the vowels /ae/ in 29 frames of twelve coefficients, nine speakers",
+        model=named_model("japanese-vowels"),
+        recipe=Recipe(
+            batch=64,
+            tile=64,
+            estimator=("target", "exact"),
+            projection=6.0,
+            hidden_headroom=4,
+            decay1=3,
+            decay2=7,
+            rate=2**-8,
+            schedule="cosine",
+            schedule_steps=1000,
+        ),
+        steps=1000,
+        engine="8x32-deep",
+        log_every=50,
+    )
+
+
+def _keywords() -> Task:
+    return replace(
+        labelled_task("keywords", load_keywords()),
+        title="ten spoken words, 32 frames of 16 bands",
+        model=named_model("keywords"),
+        recipe=replace(_CONVOLUTIONS, probes=(8, 1, 1), rate=2**-8, schedule_steps=3000),
+        steps=3000,
+        engine="8x32-deep",
+        log_every=125,
     )
 
 
@@ -117,8 +194,13 @@ def _of_images(images: str, make: Callable[[Images, Images], Task]) -> Callable[
     return lambda folder: load(folder, data_folder(images, folder)[0])
 
 
-TASKS: dict[str, Callable[[], Task]] = {"digits": _digits}
-"""Functions that load the bundled data sets, by name."""
+TASKS: dict[str, Callable[[], Task]] = {
+    "digits": _digits,
+    "mnist1d": _mnist1d,
+    "japanese-vowels": _japanese_vowels,
+    "keywords": _keywords,
+}
+"""Functions that load the data sets which packages and programs hold or make, by name."""
 DATA_TASKS: dict[str, Callable[[Path | None], Task]] = {
     "mnist": _of_images(
         "mnist", functools.partial(_images, "mnist", "handwritten digits, 28×28 pixels, ten classes", 2**-7)
@@ -173,9 +255,7 @@ def load_task(name: str, stencil: str | None = None, data: AnyPath | None = None
         raise TaskError(f"unknown task {name!r}; {hint}")
     if stencil is not None:
         raise TaskError(f"{name} is no differential equation; leave the stencil out")
-    if name in TASKS:
-        return TASKS[name]()
     try:
-        return DATA_TASKS[name](None if data is None else Path(data))
+        return TASKS[name]() if name in TASKS else DATA_TASKS[name](None if data is None else Path(data))
     except DataError as error:
         raise TaskError(str(error)) from None
