@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
@@ -87,6 +88,7 @@ def _espeak(*arguments: str) -> bytes:
 
 
 def _made(seed: int) -> Samples:
+    print("keywords: espeak-ng speaks all samples, once; that takes up to three minutes", file=sys.stderr)
     train, test = (_spoken(part, np.random.Generator(np.random.Philox([seed, n]))) for n, part in enumerate(VOICES))
     return Samples(train.inputs, train.labels, test, WORDS, Scaling.fit(train.inputs, "one"), "keywords")
 

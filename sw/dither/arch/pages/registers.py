@@ -51,7 +51,8 @@ def register_page() -> str:
         "The register `configuration` tells a driver for which engine its program must be made. Its value is made like "
         f"this: write all parameters of the engine, and `arithmetic`, the version of the arithmetic ({ARITHMETIC}), "
         "and, where the weight memory has more words than `parameter_depth`, their number as `weight_depth`, as a JSON "
-        "object of integers, names in alphabetical order, one space behind each colon and each comma and no other; take the SHA-256 of these ASCII characters; its first eight "
+        "object of integers, names in alphabetical order, one space behind each colon and each comma and no other; "
+        "take the SHA-256 of these ASCII characters; its first eight "
         f"hexadecimal digits are the number. For the engine `{_EXAMPLE}` the text is, on one line,",
         f"```\n{example.canonical}\n```",
         f"and the digest `{example.digest()}`. The parameters, in the order of a board's identity "
