@@ -107,6 +107,20 @@ async def each_request_once(dut: Any) -> None:
 
 
 @cocotb.test()
+async def a_new_session_forgets_what_waits(dut: Any) -> None:
+    """Its first answer already says that all of the input buffer is free."""
+    twins = await Twins.begun(dut)
+    await twins.open()
+    twins.script.takes = False
+    await twins.settle()
+    for beats in (twins.config.word_parts, 2 * twins.config.word_parts):
+        await twins.exchange(RequestType.DATA, 0, 0, twins.packed(twins.random_beats(beats)))
+        await twins.settle()
+        await twins.exchange(RequestType.HELLO, MAGIC, session=twins.session ^ 1)
+        twins.session = twins.model.session
+
+
+@cocotb.test()
 async def each_refusal(dut: Any) -> None:
     """Every bound by one, every state in which something is refused."""
     twins = await Twins.begun(dut)

@@ -126,7 +126,7 @@ def any_bit(m: Module, slot: data.View, bit: ValueLike, name: str) -> Signal:
 
     Resources: 2 LUTs and a register.
     """
-    seen = Signal(name=f"{name}_seen", reset_less=True)  # every slot begins it anew
+    seen = Signal(name=f"{name}_seen")
     now = Signal(name=name)
     m.d.comb += now.eq(seen | bit)
     with m.If(slot.gap):
@@ -143,7 +143,7 @@ def subtract(
 
     Resources: 2 LUTs and a register.
     """
-    owed = Signal(name=f"{name}_borrow", reset_less=True)
+    owed = Signal(name=f"{name}_borrow")
     left, right = Value.cast(left), Value.cast(right)
     m.d.sync += owed.eq(Mux(slot.gap, borrow, (~left & right) | (owed & ~(left ^ right))))
     result: Value = left ^ right ^ owed
@@ -155,7 +155,7 @@ def exceeds(m: Module, slot: data.View, left: ValueLike, right: ValueLike, name:
 
     Resources: 2 LUTs and a register.
     """
-    before = Signal(name=f"{name}_before", reset_less=True)
+    before = Signal(name=f"{name}_before")
     now = Signal(name=name)
     left, right = Value.cast(left), Value.cast(right)
     m.d.comb += now.eq((left & ~right) | (before & ~(left ^ right)))
