@@ -25,6 +25,12 @@ which do the two halves of a step:
 - ``collect`` (:attr:`Exchange.GRADIENTS`): → gradient accumulators, which stay as they are.
 - ``apply``: seed, step, the rate's mantissa, then all that the step's gradients are made of: loss
   differences, tile by tile, or gradient accumulators.
+
+So does a program whose steps the host solves for (:attr:`Exchange.RESIDUALS`). ``share`` then
+sends, for each group, its residuals and what each probe makes of them; ``apply`` takes a
+coefficient for each probe, and may be run several times in a step. There is one more entry:
+
+- ``residuals``: number of groups; per group its words → per group its residuals.
 """
 
 from __future__ import annotations
@@ -57,6 +63,9 @@ class Exchange(Enum):
     seed, and adds them up."""
     GRADIENTS = "gradient sums"
     """Gradient accumulators, which are exact sums over samples."""
+    RESIDUALS = "residuals"
+    """A device alone tells its host what every probe does to each sample's residual. The host
+    solves for the step and sends back what each probe contributes to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +121,8 @@ class Emitter:
                 return {"train": self._train, "gradients": self._gradients}
             case Exchange.SCALARS:
                 return {"share": self._share, "apply": self._apply}
+            case Exchange.RESIDUALS:
+                return {"share": self._share, "apply": self._apply, "residuals": self._residuals}
             case Exchange.GRADIENTS:
                 return {"share": self._share, "collect": self._collect, "apply": self._apply}
 
@@ -164,7 +175,7 @@ class Emitter:
         self.objective.loss(asm, BASE)
         asm.emit("ADD", target=TOTAL, left=TOTAL, right=BASE)
         # Latest start first: what a start needs has then not been overwritten since the base pass.
-        if self.exchange is Exchange.SCALARS:
+        if self.exchange in (Exchange.SCALARS, Exchange.RESIDUALS):
             for probes in self._probes:
                 probes.send(asm)
             return
@@ -240,6 +251,14 @@ class Emitter:
 
     def _collect(self, asm: Assembler) -> None:
         asm.emit("STORE", memory=Memory.GRADIENT, base=0, count=self.words)
+
+    def _residuals(self, asm: Assembler) -> None:
+        assert self.objective.residual is not None
+        asm.emit("PULL", target=GROUPS)
+        with asm.loop(register=GROUPS):
+            self.objective.load(asm)
+            self.objective.forward(asm)
+            asm.emit("STORE", memory=Memory.ACTIVATION, base=self.objective.residual, count=1)
 
     def _apply(self, asm: Assembler) -> None:
         for register in (SEED, STEP, RATE):
