@@ -26,9 +26,9 @@ which do the two halves of a step:
 - ``apply``: seed, step, the rate's mantissa, then all that the step's gradients are made of: loss
   differences, tile by tile, or gradient accumulators.
 
-So does a program whose steps the host solves for (:attr:`Exchange.RESIDUALS`). ``share`` then
-sends, for each group, its residuals and what each probe makes of them; ``apply`` takes a
-coefficient for each probe, and may be run several times in a step. There is one more entry:
+So does a program whose steps the host solves for (:attr:`Recipe.solved`). ``share`` then sends, for
+each group, its residuals and what each probe makes of them; ``apply`` takes a coefficient for each
+probe, and may be run several times in a step. There is one more entry:
 
 - ``residuals``: number of groups; per group its words → per group its residuals.
 """
@@ -63,9 +63,6 @@ class Exchange(Enum):
     seed, and adds them up."""
     GRADIENTS = "gradient sums"
     """Gradient accumulators, which are exact sums over samples."""
-    RESIDUALS = "residuals"
-    """A device alone tells its host what every probe does to each sample's residual. The host
-    solves for the step and sends back what each probe contributes to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +92,7 @@ class Emitter:
         """Returns the whole program, and the word addresses of its entries by name."""
         asm = Assembler()
         self.objective.subroutines(asm)
-        if self.exchange is None:
+        if self.exchange is None and not self.recipe.solved:
             asm.label("accumulate")
             self._accumulate(asm)
             asm.emit("RETURN")
@@ -116,13 +113,13 @@ class Emitter:
 
     def _steps(self) -> dict[str, Callable[[Assembler], None]]:
         """The entries that make steps, or parts of them."""
+        if self.recipe.solved:
+            return {"share": self._share, "apply": self._apply, "residuals": self._residuals}
         match self.exchange:
             case None:
                 return {"train": self._train, "gradients": self._gradients}
             case Exchange.SCALARS:
                 return {"share": self._share, "apply": self._apply}
-            case Exchange.RESIDUALS:
-                return {"share": self._share, "apply": self._apply, "residuals": self._residuals}
             case Exchange.GRADIENTS:
                 return {"share": self._share, "collect": self._collect, "apply": self._apply}
 
@@ -175,7 +172,7 @@ class Emitter:
         self.objective.loss(asm, BASE)
         asm.emit("ADD", target=TOTAL, left=TOTAL, right=BASE)
         # Latest start first: what a start needs has then not been overwritten since the base pass.
-        if self.exchange in (Exchange.SCALARS, Exchange.RESIDUALS):
+        if self.exchange is Exchange.SCALARS or self.recipe.solved:
             for probes in self._probes:
                 probes.send(asm)
             return

@@ -15,7 +15,7 @@ from ..nn.models import RNN, Model, Parameters
 from ..recipe import ESTIMATORS, Recipe
 from .code.network import NetworkCode, activation_tables, drains, layer_code, place
 from .compiled import Compiled, assembled
-from .emitter import Emitter, Exchange
+from .emitter import Emitter
 from .errors import ShortageError, shortage
 from .formats.forward import Formats, Headroom
 from .formats.probes import FloatProbes
@@ -194,7 +194,6 @@ class _Build:
             tensors=tuple(trained.values()),
             fixed=sum(tensors[name].words for name in fixed),
             zeroed=zeroed,
-            exchange=Exchange.RESIDUALS if setting.recipe.solved else None,
         )
         assembly, entries = assembled(emitter, engine)
         return Compiled(

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arch.isa import Memory
 from ..arch.streams import Expect, Segment
 from .commands import Command, groups_of
-from .gradients import COEFFICIENT_FRAC
+from .gradients import COEFFICIENT_FRAC, DAMPINGS
 from .program import Program
 
 __all__ = ["Probed", "SolvingCommands"]
@@ -101,6 +101,11 @@ class SolvingCommands:
         """
         scalars = [self.program.recipe.seed, step, self._mantissa(step, begun), *coefficients.tolist()]
         return Command(self.program.entries["apply"], (Segment.scalars(scalars),))
+
+    def conversation(self, points: ArrayLike) -> list[Command]:
+        """Returns all commands of a step on some points, with coefficients of zero: for costs."""
+        trial = (self.move(0, np.zeros(self.program.recipe.most_probes, np.int64)), self.residuals(points))
+        return [self.probe(0, points), *trial * len(DAMPINGS), trial[0]]
 
     def _mantissa(self, step: int, begun: int) -> int:
         return self.program.rates.mantissa(self.program.recipe, step - begun)
