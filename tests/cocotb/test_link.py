@@ -84,7 +84,7 @@ def test_netlist(monkeypatch: pytest.MonkeyPatch) -> None:
     """Synthesised for an iCE40UP5K, with its block RAMs, contents and all, and its single-port
     RAM.
     """
-    monkeypatch.setattr(cocotb_runner, "emit", emit_netlist)
+    monkeypatch.setattr(cocotb_runner, "emit", lambda component, name, fabric: emit_netlist(component, name))
     for bench, output_bytes in (("bench_link", 1024), ("bench_link_storm", 512)):
         component, parameters = link(
             CONFIGURATIONS["whole"], input_bytes=512, output_bytes=output_bytes, baud=3_000_000, count=40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,20 @@ def test_interrupted_runs_go_on_with_the_same_bits(tmp_path: Path) -> None:
     assert main(["compare", str(whole), str(parts), "--no-plot"]) == 0
 
 
+def test_solved_steps_go_on_with_the_same_bits_by_their_command(tmp_path: Path) -> None:
+    whole, parts, again = tmp_path / "whole", tmp_path / "parts", tmp_path / "again"
+    solved = [*QUICK, "--estimator", "residualwise", "--probes", "4", "--steps"]
+    assert main([*solved, "6", "--out", str(whole)]) == 0
+    assert main([*solved, "4", "--checkpoint-every", "3", "--out", str(parts)]) == 0
+    assert main(["train", "--resume", str(parts), "--steps", "6"]) == 0
+    assert main(["compare", str(whole), str(parts), "--no-plot"]) == 0
+    words = shlex.split(json.loads((whole / "run.json").read_text())["command"])
+    assert {"--estimator", "--batch"} < set(words)
+    assert "--rule" not in words  # It is the estimator's.
+    assert main([*words[1:], "--device", "numpy", "--out", str(again)]) == 0
+    assert main(["compare", str(whole), str(again), "--no-plot"]) == 0
+
+
 def test_run_folder_names_its_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run"
     assert main([*QUICK, "--steps", "4", "--stencil", "central:0.125", "--out", str(path)]) == 0
@@ -90,7 +105,7 @@ def test_refusals(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"hjb", "black-scholes", "burgers"} <= set(task_names())
 
 
-@pytest.mark.parametrize("name", ["hjb", "black-scholes", "burgers"])
+@pytest.mark.parametrize("name", ["hjb", "black-scholes", "burgers", "poisson"])
 def test_held_out_points_are_fixed(name: str) -> None:
     task = load_task(name)
     assert isinstance(task, EquationTask)

@@ -154,3 +154,42 @@ def test_equations_on_rtl_give_the_golden_bits(engine):
         for name in EQUATIONS:
             for want, got in zip(solved(GoldenMachine(preset("2x16")), name), solved(device, name), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+SOLVED = Recipe(
+    batch=32,
+    tile=32,
+    probes=3,
+    estimator="residualwise",
+    rule=Rule.SGD,
+    shared_probe=True,
+    sides="two",
+    mu=2**-6,
+    rate=2**-5,
+)
+
+
+def conversed(device):
+    """Losses, masters and counters after two steps that the host solved for."""
+    problem, stencil = EQUATIONS["burgers"]
+    model = Model((Dense(2, 8, "sine"), Dense(8, 1)), "squared_error")
+    parameters = model.initial_parameters(3)
+    compiled = compile(model, Collocation(problem, stencil), SOLVED, device.config, parameters)
+    session = Session(device, compiled)
+    session.load(compiled.commands.initial_state(parameters))
+    points, _ = PointBatches(problem, SOLVED.batch, SOLVED.seed).take(0, 2)
+    losses = session.train(0, points, None)
+    predicted = compiled.figures.step_counters()
+    assert {name: session.counters[name] for name in predicted} == {name: 2 * n for name, n in predicted.items()}
+    return losses, session.masters()
+
+
+@pytest.mark.parametrize("engine", ["1x8", "2x16"])
+def test_solved_steps_on_rtl_are_the_golden_machine_s(engine):
+    """And every cycle of their commands was predicted."""
+    losses, masters = conversed(GoldenMachine(preset("4x32")))
+    assert losses[1] != losses[0]
+    with VerilatedDevice(preset(engine)) as device:
+        found = conversed(device)
+    assert found[0] == losses
+    np.testing.assert_array_equal(found[1], masters)

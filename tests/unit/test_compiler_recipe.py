@@ -24,7 +24,7 @@ UNITS = {"a": Unit(1.0, 16), "b": Unit(1.0, 16)}
         ({"probes": (1, 0)}, "probes must be integers from 1 to 65535"),
         ({"probes": (1, 2), "estimator": "joint"}, "joint probes belong to all layers at once"),
         ({"probes": (1, 2), "rule": Rule.SGD}, "SIGN, ADAM or SIGN_MOMENTUM"),
-        ({"estimator": "guess"}, "estimator must be one of tensorwise, layerwise, joint, coordinate, activity"),
+        ({"estimator": "guess"}, "estimator must be one of tensorwise, layerwise, joint, coordinate, residualwise"),
         ({"estimator": ("activity", "exact"), "rule": Rule.MOMENTUM}, "SIGN, ADAM or SIGN_MOMENTUM"),
         ({"estimator": ("joint", "exact")}, "joint probes belong to all layers at once"),
         ({"distribution": "cauchy"}, "distribution must be one of rademacher, uniform, gaussian"),

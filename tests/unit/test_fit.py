@@ -12,7 +12,7 @@ import pytest
 from dither.arch.config import EngineConfig, preset
 from dither.boards import boards, load_board
 from dither.cli import main
-from dither.compiler import CompileError, ShortageError
+from dither.compiler import DAMPINGS, CompileError, ShortageError, SolvingCommands
 from dither.fit import assess, examine, known_results, overview, overview_digest, recording, suggestions, summary
 from dither.fit.tables import markdown_table, with_tables
 from dither.golden import GoldenMachine
@@ -85,6 +85,24 @@ def test_bytes_on_the_line_are_those_that_the_driver_packs():
     assert payload < line.bytes < 1.02 * payload + 20
     assert line.seconds == line.bytes * 10 / board.uart.baud
     assert line.step_seconds >= line.seconds
+
+
+def test_what_a_solved_step_sends_both_ways_is_on_the_line():
+    board = boards()["ulx3s-85f-local"]
+    recipe = {"estimator": "residualwise", "probes": 8, "batch": 32, "tile": 32}
+    experiment = Experiment.of_task("burgers", device="golden", engine=board.engine, recipe=recipe)
+    task = load_task("burgers")
+    (line,) = examine(experiment, task, board).lines
+    compiled = experiment.compile(task, replace(board.engine, activation_tables=2))
+    points = task.batches(experiment.recipe).take(0, 1)[0][0]
+    commands = SolvingCommands(compiled).conversation(points)
+    assert len(commands) == 2 * (1 + len(DAMPINGS))
+    sent = sum(Upload(compiled.engine, command.inputs, None).left(1 << 30) for command in commands)
+    words = sum(expect.beats for command in commands for expect in command.expects if expect.kind is not None)
+    assert words == (1 + 8 + len(DAMPINGS)) * 32 // board.engine.lanes
+    answered = words * board.engine.lanes * (board.engine.width + 1) / 8
+    assert sent + answered < line.bytes < sent + 1.5 * answered
+    assert line.step_seconds > line.seconds
 
 
 def test_a_slower_line_makes_the_engine_wait_and_a_store_does_not():

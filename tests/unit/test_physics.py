@@ -158,7 +158,9 @@ def _derivatives(stencil: Stencil, function, point: np.ndarray) -> tuple[np.ndar
     return stencil.first @ differences, stencil.second @ differences
 
 
-@pytest.mark.parametrize("name", ["central:0.25", "central:0.5,0.25,0.125", "sparse:0.5:3", "sparse:0.25:4"])
+@pytest.mark.parametrize(
+    "name", ["central:0.25", "central:0.5,0.25,0.125", "fourth:0.25", "sparse:0.5:3", "sparse:0.25:4"]
+)
 def test_derivatives_of_quadratic_functions_are_exact(name: str) -> None:
     rng = np.random.default_rng(3)
     matrix, vector, point = rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=3)
@@ -167,6 +169,15 @@ def test_derivatives_of_quadratic_functions_are_exact(name: str) -> None:
     assert first == pytest.approx((matrix + matrix.T) @ point / 2 + vector)
     assert second == pytest.approx(np.diag(matrix))
     assert stencil.name == name
+
+
+def test_fourth_order_is_exact_for_powers_up_to_four() -> None:
+    stencil = parse_stencil("fourth:0.25,0.5", 2)
+    assert stencil.nodes == 9
+    first, second = _derivatives(stencil, lambda p: p[:, 0] ** 4 + 2 * p[:, 1] ** 5, np.array([0.7, -0.3]))
+    assert first[0] == pytest.approx(4 * 0.7**3)
+    assert second == pytest.approx([12 * 0.7**2, 40 * (-0.3) ** 3])
+    assert first[1] != pytest.approx(10 * 0.3**4)
 
 
 def test_monte_carlo_approaches_the_smoothed_function() -> None:
@@ -184,7 +195,7 @@ def test_monte_carlo_approaches_the_smoothed_function() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("spectral:1", "unknown stencil 'spectral'; known: central, sparse, stein"),
+        ("spectral:1", "unknown stencil 'spectral'; known: central, fourth, sparse, stein"),
         ("central:x", "must look like"),
         ("central:0", "step must be positive"),
         ("central:0.5:3", "too many numbers"),
@@ -223,7 +234,9 @@ def test_ansatz_holds_the_solution(name: str) -> None:
     """
     problem = PROBLEMS[name]()
     points = problem.sample(np.random.default_rng(4), 500)
-    known, factor = (problem.trial.split()[key].value(points) for key in ((), (Derivative(),)))
+    parts = problem.trial.split()
+    known = parts[()].value(points) if () in parts else np.zeros(len(points))
+    factor = parts[Derivative(),].value(points)
     outputs = (problem.solution(points) - known) / factor
     assert np.abs(outputs).max() <= 1.0001 * problem.magnitude
     assert problem.relative_error(points, outputs) < 1e-12

@@ -186,7 +186,8 @@ Examples:
 @click.option(
     "--stencil",
     metavar="SPEC",
-    help="Derivatives of a differential equation: central:H, sparse:SIGMA[:LEVEL] or stein:SIGMA[:SAMPLES[:SEED]].",
+    help="Derivatives of a differential equation: central:H, fourth:H, sparse:SIGMA[:LEVEL] or "
+    "stein:SIGMA[:SAMPLES[:SEED]].",
 )
 @click.option(
     "--ranks", type=click.IntRange(1), metavar="N", help="Largest inner ranks of the network's tensor trains."

@@ -11,14 +11,17 @@ from .emitter import Exchange
 from .errors import CompileError, ShortageError
 from .figures import Figures, StepReport
 from .formats.forward import Formats, Headroom, LayerFormats, Proof
+from .gradients import DAMPINGS
 from .inference import Inference, compile_inference, formats_from_dict, formats_to_dict
 from .layout.tensors import Layout, Tensor
 from .objectives import Collocation, Labelled, Objective
 from .pipeline import compile
 from .plan.planner import LayerPlan, Step, layer_orders, plan_layers
 from .sharing import NUMBER_BYTES, SharedCommands, fewest_bytes
+from .solving import Probed, SolvingCommands
 
 __all__ = [
+    "DAMPINGS",
     "NUMBER_BYTES",
     "Collocation",
     "Command",
@@ -36,9 +39,11 @@ __all__ = [
     "LayerPlan",
     "Layout",
     "Objective",
+    "Probed",
     "Proof",
     "SharedCommands",
     "ShortageError",
+    "SolvingCommands",
     "State",
     "Step",
     "StepReport",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ..arch.config import EngineConfig
 from .commands import Commands
 from .emitter import Emitter, Exchange
-from .errors import shortage
+from .errors import CompileError, shortage
 from .figures import Figures
 from .program import Program
 
@@ -44,6 +44,11 @@ class Compiled(Program):
 
         :raises CompileError: if it does not fit the engine.
         """
+        if self.recipe.solved:
+            raise CompileError(
+                f"steps of {self.recipe.estimator} are solved for by one device's host; train without --devices and "
+                "--cluster"
+            )
         emitter = replace(self.emitter, exchange=exchange)
         words, entries = assembled(emitter, self.engine)
         return replace(self, emitter=emitter, program=words, entries=entries)

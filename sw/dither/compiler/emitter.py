@@ -25,6 +25,12 @@ which do the two halves of a step:
 - ``collect`` (:attr:`Exchange.GRADIENTS`): → gradient accumulators, which stay as they are.
 - ``apply``: seed, step, the rate's mantissa, then all that the step's gradients are made of: loss
   differences, tile by tile, or gradient accumulators.
+
+So does a program whose steps the host solves for (:attr:`Recipe.solved`). ``share`` then sends, for
+each group, its residuals and what each probe makes of them; ``apply`` takes a coefficient for each
+probe, and may be run several times in a step. There is one more entry:
+
+- ``residuals``: number of groups; per group its words → per group its residuals.
 """
 
 from __future__ import annotations
@@ -86,7 +92,7 @@ class Emitter:
         """Returns the whole program, and the word addresses of its entries by name."""
         asm = Assembler()
         self.objective.subroutines(asm)
-        if self.exchange is None:
+        if self.exchange is None and not self.recipe.solved:
             asm.label("accumulate")
             self._accumulate(asm)
             asm.emit("RETURN")
@@ -107,6 +113,8 @@ class Emitter:
 
     def _steps(self) -> dict[str, Callable[[Assembler], None]]:
         """The entries that make steps, or parts of them."""
+        if self.recipe.solved:
+            return {"share": self._share, "apply": self._apply, "residuals": self._residuals}
         match self.exchange:
             case None:
                 return {"train": self._train, "gradients": self._gradients}
@@ -164,7 +172,7 @@ class Emitter:
         self.objective.loss(asm, BASE)
         asm.emit("ADD", target=TOTAL, left=TOTAL, right=BASE)
         # Latest start first: what a start needs has then not been overwritten since the base pass.
-        if self.exchange is Exchange.SCALARS:
+        if self.exchange is Exchange.SCALARS or self.recipe.solved:
             for probes in self._probes:
                 probes.send(asm)
             return
@@ -240,6 +248,14 @@ class Emitter:
 
     def _collect(self, asm: Assembler) -> None:
         asm.emit("STORE", memory=Memory.GRADIENT, base=0, count=self.words)
+
+    def _residuals(self, asm: Assembler) -> None:
+        assert self.objective.residual is not None
+        asm.emit("PULL", target=GROUPS)
+        with asm.loop(register=GROUPS):
+            self.objective.load(asm)
+            self.objective.forward(asm)
+            asm.emit("STORE", memory=Memory.ACTIVATION, base=self.objective.residual, count=1)
 
     def _apply(self, asm: Assembler) -> None:
         for register in (SEED, STEP, RATE):

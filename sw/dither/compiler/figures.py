@@ -8,6 +8,7 @@ from ..arch.fixedpoint import FixedPoint
 from ..arch.timing import execution_cycles
 from ..golden import predict
 from ..nn.models import RNN
+from .gradients import DAMPINGS
 from .plan.planner import Step
 from .program import Program
 
@@ -72,9 +73,27 @@ class Figures:
         return predict(program.engine, program.program, program.entries["train"], scalars)
 
     def step_counters(self) -> dict[str, int]:
-        """Exact counters of one step in the middle of a training command."""
+        """Exact counters of one step in the middle of a training command, or of all commands of a
+        step that the host solves for.
+        """
+        if self.program.recipe.solved:
+            return self._solved_counters()
         one, two = (self.training_counters(steps) for steps in (1, 2))
         return {name: two[name] - one[name] for name in one}
+
+    def _solved_counters(self) -> dict[str, int]:
+        program, trials = self.program, len(DAMPINGS)
+        groups = program.recipe.batch // program.engine.lanes
+        commands = (
+            ("share", [0, 0, groups, 0, 0], 1),
+            ("residuals", [groups], trials),
+            ("apply", [0] * (3 + program.recipe.most_probes), trials + 1),
+        )
+        found: dict[str, int] = {}
+        for entry, scalars, times in commands:
+            for name, value in predict(program.engine, program.program, program.entries[entry], scalars).items():
+                found[name] = found.get(name, 0) + times * value
+        return found
 
     def steps(self) -> list[StepReport]:
         """Every contraction step with its exact cycles."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.streams import Segment, physical_beats
+from ..arch.streams import Expect, Segment, beats_per_word, physical_beats, slots
 from ..boards import Board
-from ..compiler import Compiled
+from ..compiler import Compiled, SolvingCommands
 from ..link.protocol import CRC_BYTES, MAX_REQUEST_BODY, REQUEST
 from ..link.shelf import Named
 from ..link.upload import Upload
@@ -68,6 +68,8 @@ def line_of(
     :param targets: their targets; None if there are none.
     :param kept: number of samples of the data set, for boards that keep it.
     """
+    if compiled.recipe.solved:
+        return _conversation(board, compiled, cycles, inputs)
     segments = compiled.commands.train(0, [(inputs, targets)]).inputs
     groups = [segment for segment in segments if segment.kind is not None]
     stored = board.memory is not None and targets is not None
@@ -85,6 +87,26 @@ def line_of(
     late = max(0.0, sent / len(groups) - board.link.input_bytes) * len(groups) * _FRAMED / rate
     taken = max(seconds, busy + late)
     return Line(framed, seconds, taken, 1 - busy / taken, False)
+
+
+def _conversation(board: Board, compiled: Compiled, cycles: int, inputs: NDArray[np.floating[Any]]) -> Line:
+    """Works out the same where the host solves for steps, and the engine waits for what it says."""
+    commands = SolvingCommands(compiled).conversation(inputs)
+    sent = sum(_payload(compiled, command.inputs, False) for command in commands)
+    answered = sum(expect.beats * _answer(compiled, expect) for command in commands for expect in command.expects)
+    framed = round((sent + answered) * _FRAMED)
+    busy, seconds = cycles / board.clock.hz, framed * BYTE_BITS / board.uart.baud
+    return Line(framed, seconds, busy + seconds, seconds / (busy + seconds), False)
+
+
+def _answer(compiled: Compiled, expect: Expect) -> int:
+    """Returns the most bytes that a word takes on its way to the host."""
+    engine = compiled.engine
+    count, _, pitch = slots(engine, expect.kind)
+    beats = beats_per_word(engine, expect.kind)
+    chunks = beats * -(-engine.beat_width // engine.width)
+    # A bit for each chunk, and those that are not empty.
+    return -(-(chunks + count * pitch) // 8) + beats
 
 
 def _payload(compiled: Compiled, segments: Sequence[Segment], stored: bool) -> int:

@@ -2,8 +2,8 @@
 
 from .expressions import Expression, coordinates, cos, exp, normal_cdf, sin, unknown
 from .problem import Form, Problem, Term
-from .problems import PROBLEMS, BlackScholes, Burgers, HamiltonJacobiBellman
-from .stencils import Stencil, central, monte_carlo, parse_stencil, smolyak, sparse_grid
+from .problems import PROBLEMS, BlackScholes, Burgers, HamiltonJacobiBellman, Poisson
+from .stencils import Stencil, central, fourth_order, monte_carlo, parse_stencil, smolyak, sparse_grid
 
 __all__ = [
     "PROBLEMS",
@@ -12,6 +12,7 @@ __all__ = [
     "Expression",
     "Form",
     "HamiltonJacobiBellman",
+    "Poisson",
     "Problem",
     "Stencil",
     "Term",
@@ -19,6 +20,7 @@ __all__ = [
     "coordinates",
     "cos",
     "exp",
+    "fourth_order",
     "monte_carlo",
     "normal_cdf",
     "parse_stencil",

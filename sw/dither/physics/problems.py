@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .expressions import Expression, exp, normal_cdf, sin
 from .problem import Problem
 
-__all__ = ["PROBLEMS", "BlackScholes", "Burgers", "HamiltonJacobiBellman"]
+__all__ = ["PROBLEMS", "BlackScholes", "Burgers", "HamiltonJacobiBellman", "Poisson"]
 
 Array = NDArray[np.float64]
 """Array of float64 numbers, of any shape."""
@@ -145,9 +145,34 @@ class Burgers(Problem):
         return np.asarray(-(weights * np.sin(np.pi * (x - shifts))).sum(axis=1) / weights.sum(axis=1))
 
 
+class Poisson(Problem):
+    """Poisson's equation in two dimensions, ``u_xx + u_yy = -2 pi^2 sin(pi x) sin(pi y)``.
+
+    u is zero at the boundary of the square -1 < x, y < 1. The solution is ``sin(pi x) sin(pi y)``:
+    a hill or a hollow in each quarter of the square.
+    """
+
+    name = "poisson"
+    title = "Poisson's equation in two dimensions"
+    lower, upper = (-1.0, -1.0), (1.0, 1.0)
+
+    def ansatz(self, f: Expression, x: tuple[Expression, ...]) -> Expression:
+        """Returns ``3 (1 - x^2) (1 - y^2) f``, which vanishes at the boundary."""
+        return 3 * (1 - x[0] ** 2) * (1 - x[1] ** 2) * f
+
+    def residual(self, u: Expression, x: tuple[Expression, ...]) -> Expression:
+        """Returns ``u_xx + u_yy + 2 pi^2 sin(pi x) sin(pi y)``."""
+        return u.dd(0) + u.dd(1) + 2 * math.pi**2 * sin(math.pi * x[0]) * sin(math.pi * x[1])
+
+    def solution(self, points: Array) -> Array:
+        """Returns the exact solution at some points, shape (points,)."""
+        return np.asarray(np.prod(np.sin(np.pi * points), axis=1))
+
+
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "hjb": HamiltonJacobiBellman,
     "black-scholes": BlackScholes,
     "burgers": Burgers,
+    "poisson": Poisson,
 }
 """Functions that make the problems on offer, by name."""

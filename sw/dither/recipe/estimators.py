@@ -12,6 +12,10 @@ Zeroth-order estimators (arXiv 2308.09858): with probes xi of variance 1 and los
 the network; ``coordinate`` moves one parameter after the other, so that xi is a unit vector and the
 gradient exact but for mu; with rule SIGN_MOMENTUM, this is coordinate sign descent.
 
+``residualwise`` perturbs all of the network too, but asks what a probe does to the residual of each
+point, rather than to their sum: a column of the Jacobian, projected onto the probe. The step is a
+damped Gauss-Newton step within the probes' span.
+
 Local estimators make an error signal for each sample and each output of a layer, and from it the
 gradients of the layer's own tensors:
 
@@ -53,6 +57,10 @@ class Traits:
     alone: bool = False
     """It serves all layers at once, so that no other estimator may stand beside it."""
 
+    solved: bool = False
+    """Its steps are solved for by the host, from residuals that all points of a step make of the
+    same probes."""
+
     @property
     def whole(self) -> bool:
         """Whether its gradients come from whole error signals, which all have one scale."""
@@ -64,6 +72,7 @@ ESTIMATORS: dict[str, Traits] = {
     "layerwise": Traits(probes=True),
     "joint": Traits(probes=True, alone=True),
     "coordinate": Traits(),
+    "residualwise": Traits(probes=True, alone=True, solved=True),
     "activity": Traits(local=True, probes=True),
     "exact": Traits(local=True),
     "regression": Traits(local=True, probes=True, learned=True),

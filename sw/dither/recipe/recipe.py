@@ -78,7 +78,8 @@ class Recipe:
     decay2: int = 1
     """Decay of second moments (ADAM): beta2 = 1 - 2**-decay2."""
     rate: float = 1e-3
-    """Learning rate at step 0. MOMENTUM's steps add up to 2**decay1 times as much."""
+    """Learning rate at step 0. MOMENTUM's steps add up to 2**decay1 times as much. Steps that are
+    solved for (``residualwise``) are cut to this root mean square of all parameters' changes."""
     schedule: str = "constant"
     """``constant``; ``cosine`` to zero at ``schedule_steps``; ``halving`` every ``schedule_steps``
     steps.
@@ -149,6 +150,13 @@ class Recipe:
             "SIGN, ADAM or SIGN_MOMENTUM",
         )
 
+        solved = [value for value in estimators if ESTIMATORS[value].solved]
+        require(
+            not solved or (self.rule is Rule.SGD and self.shared_probe),
+            f"{''.join(solved[:1])} solves for steps from what all points make of the same probes: use rule sgd and "
+            "shared_probe",
+        )
+
     def _one_scale(self, estimators: set[str]) -> bool:
         """Whether all gradients are estimates of one scale: of one estimator, or all from whole
         error signals.
@@ -199,6 +207,11 @@ class Recipe:
     def probe_tiles(self) -> int:
         """Tiles of a step that have probes of their own."""
         return 1 if self.shared_probe else self.tiles
+
+    @property
+    def solved(self) -> bool:
+        """Whether the host solves for steps, so that a step takes several commands."""
+        return isinstance(self.estimator, str) and ESTIMATORS[self.estimator].solved
 
     @property
     def evaluations(self) -> int:

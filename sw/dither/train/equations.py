@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arch.config import EngineConfig
+from ..arch.isa import Rule
 from ..compiler import Collocation, Compiled, compile
 from ..nn.models import Dense, Model, Parameters, TensorTrain
-from ..physics import BlackScholes, Burgers, HamiltonJacobiBellman, Problem, Stencil, parse_stencil
-from ..recipe import Recipe
+from ..physics import BlackScholes, Burgers, HamiltonJacobiBellman, Poisson, Problem, Stencil, parse_stencil
+from ..recipe import ESTIMATORS, Recipe
 from ..runs.metrics import RELATIVE_L2, Metric, Scores
 from .sampler import Batches, PointBatches
 
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["EQUATIONS", "PLANE_RECIPE", "EquationTask", "black_scholes", "burgers", "hjb", "wave_network"]
+__all__ = ["EQUATIONS", "PLANE_RECIPE", "EquationTask", "black_scholes", "burgers", "hjb", "poisson", "wave_network"]
 
 TEST_POINTS = 10_000
 """Number of points at which a solution's error is measured."""
@@ -35,6 +36,19 @@ _RECIPE = Recipe(batch=128, tile=32, estimator="joint", sides="two", mu=2**-7, s
 """Recipe that all equations start from; with it, every tile has probes of its own."""
 PLANE_RECIPE = replace(_RECIPE, probes=4, rate=0.007, decay2=6, schedule_steps=1000)
 """Recipe for equations of two coordinates or so."""
+_SOLVED: dict[str, Any] = {
+    "batch": 512,
+    "tile": 512,
+    "probes": 128,
+    "sides": "one",
+    "shared_probe": True,
+    "mu": 2**-8,
+    "rule": Rule.SGD,
+    "rate": 2**-5,
+    "hidden_headroom": 1,
+}
+"""What is different where steps are solved for: many probes, which all points of a step share. Such
+steps are far smaller in all, so that hidden layers need less room for growth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +93,12 @@ class EquationTask:
         """Number of samples to ``train`` on (0: new ones in every step) and to ``test`` with."""
         return {"train": 0, "test": TEST_POINTS}
 
-    def recipe_for(self, network: str | None) -> Recipe:
-        """Returns the recipe for another network than the task's own: the same for all."""
-        return self.recipe
+    def recipe_for(self, network: str | None, estimator: Any = None) -> Recipe:
+        """Returns the recipe for another network than the task's own, which is the same for all, or
+        for an estimator that solves for steps.
+        """
+        solved = isinstance(estimator, str) and estimator in ESTIMATORS and ESTIMATORS[estimator].solved
+        return replace(self.recipe, estimator=estimator, **_SOLVED) if solved else self.recipe
 
     @property
     def test_points(self) -> NDArray[np.float64]:
@@ -159,6 +176,14 @@ def burgers(stencil: str | None = None) -> EquationTask:
     return _task(Burgers(), stencil or "central:0.0625", wave_network(), recipe)
 
 
+def poisson(stencil: str | None = None) -> EquationTask:
+    """Returns the task of Poisson's equation in two dimensions.
+
+    :param stencil: name of the stencil; differences of fourth order with steps of 0.125 if None.
+    """
+    return _task(Poisson(), stencil or "fourth:0.125", wave_network(), PLANE_RECIPE)
+
+
 def _task(problem: Problem, stencil: str, model: Model, recipe: Recipe) -> EquationTask:
     nodes = parse_stencil(stencil, problem.dimensions)
     return EquationTask(problem=problem, stencil=nodes, model=model, recipe=recipe, steps=recipe.schedule_steps)
@@ -168,5 +193,6 @@ EQUATIONS: dict[str, Callable[[str | None], EquationTask]] = {
     "hjb": hjb,
     "black-scholes": black_scholes,
     "burgers": burgers,
+    "poisson": poisson,
 }
 """Functions that make the tasks, by name, from a stencil's name or None for the task's own."""

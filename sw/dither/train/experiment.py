@@ -387,7 +387,9 @@ class Experiment:
             words += ["--model", self.network]
         if self.ranks is not None:
             words += ["--ranks", str(self.ranks)]
-        defaults = _recipe(self.load(), self.model, self.network, {}).to_dict()
+        task, estimator = self.load(), self.recipe.estimator
+        defaults = _suited(task, self.model, self.network, estimator).to_dict()
+        defaults["estimator"] = _suited(task, self.model, self.network).estimator
         for name, value in self.recipe.to_dict().items():
             if name == "seed" or value != defaults[name]:
                 option = f"--{name.replace('_', '-')}"
@@ -443,11 +445,16 @@ def _network(name: str, parameters: Parameters | None, task: TrainingTask) -> tu
 
 def _recipe(task: TrainingTask, model: Model, network: str | None, changes: Mapping[str, Any]) -> Recipe:
     """Returns a task's recipe for a model, with changes."""
-    chosen = task.recipe_for(network)
+    return Recipe.from_dict(_suited(task, model, network, changes.get("estimator")).to_dict() | dict(changes))
+
+
+def _suited(task: TrainingTask, model: Model, network: str | None, estimator: Any = None) -> Recipe:
+    """Returns a task's recipe for a model and, if one is asked for, an estimator."""
+    chosen = task.recipe_for(network, estimator)
     if task.engine is None and isinstance(chosen.estimator, tuple) and len(chosen.estimator) != len(model.layers):
         suited = classifier_recipe(len(model.layers), task.steps)
         chosen = replace(chosen, estimator=suited.estimator, rate=suited.rate)
-    return Recipe.from_dict(chosen.to_dict() | dict(changes))
+    return chosen
 
 
 def _own_task(run: RunFolder, given: str | None) -> tuple[str, TrainingTask | None]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ..arch.device import Device, DeviceError
 from ..arch.regmap import COUNTERS
-from ..compiler import Command, Compiled, Evaluation, State
+from ..compiler import Command, Compiled, Evaluation, SolvingCommands, State
 from ..link.driver import LinkDevice
 from ..runs import TensorRecord
+from .solving import take_step
 
 __all__ = ["Session", "StoppedError", "pack_state", "state_digest", "state_shapes", "unpack_state"]
 
@@ -97,8 +98,9 @@ class Session:
         trains = [each for each in (compiled, self.reported) if "train" in each.entries]
         # A command of n steps costs n times one step, and a little to begin and end.
         one = self.reported.figures.training_counters(1) if trains else {}
-        self._step = self.reported.figures.step_counters() if trains else {}
-        self._overhead = {name: one[name] - self._step[name] for name in one}
+        solved = compiled.recipe.solved
+        self._step = self.reported.figures.step_counters() if trains or solved else {}
+        self._overhead = {name: value - self._step[name] for name, value in one.items()}
         self.steps_per_command = min([longest, *map(_steps_within_counters, trains)])
         """Greatest number of steps that :meth:`train` should be given at once."""
         self.stop: Callable[[], bool] = lambda: False
@@ -203,10 +205,19 @@ class Session:
 
         These are exact integers; :meth:`mean_loss` makes means of sums of them.
         """
+        if self.compiled.recipe.solved:
+            return [self._solve(step, points, begun) for step, points in enumerate(inputs, first_step)]
         batches = list(zip(inputs, [None] * len(inputs) if targets is None else targets, strict=True))
         outputs, counted = self.run(self.compiled.commands.train(first_step, batches, begun=begun))
         self._count(len(batches), counted)
         return self.compiled.commands.read_train(outputs)
+
+    def _solve(self, step: int, points: NDArray[np.floating[Any]], begun: int) -> int:
+        """Takes one step of a recipe whose steps the host solves for; its sum of losses."""
+        commands = SolvingCommands(self.compiled)
+        total, counted = take_step(commands, self.run, step, points.astype(np.float64), begun)
+        self._count(1, counted)
+        return total
 
     def _count(self, steps: int, counted: Mapping[str, int]) -> None:
         """Adds the counters of some steps."""

@@ -46,8 +46,11 @@ class TrainingTask(Protocol):
     def recipe(self) -> Recipe:
         """Recipe that is used unless another is asked for."""
 
-    def recipe_for(self, network: str | None) -> Recipe:
-        """Returns the recipe for a network by its name; the task's own if None."""
+    def recipe_for(self, network: str | None, estimator: Any = None) -> Recipe:
+        """Returns the recipe for a network by its name; the task's own if None.
+
+        :param estimator: the recipe's estimator, if one is asked for.
+        """
 
     @property
     def steps(self) -> int:
@@ -152,7 +155,7 @@ class Task:
         self.check_model(self.model)
         object.__setattr__(self, "objective", Labelled(self.train.inputs, self.train.labels))
 
-    def recipe_for(self, network: str | None) -> Recipe:
+    def recipe_for(self, network: str | None, estimator: Any = None) -> Recipe:
         """Returns the recipe for a network by its name: the task's own, with the changes for it."""
         return replace(self.recipe, **self.variants.get(network or "", {}))
 

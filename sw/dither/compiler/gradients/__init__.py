@@ -13,11 +13,14 @@ from .local import LocalEstimator
 from .mirror import Mirror
 from .projection import Projection
 from .regression import Regression
+from .residualwise import COEFFICIENT_FRAC, DAMPINGS, Residualwise
 from .target import Target
 from .tensorwise import Tensorwise
 from .together import calibrated, gradient_codes
 
 __all__ = [
+    "COEFFICIENT_FRAC",
+    "DAMPINGS",
     "Estimator",
     "GradientCode",
     "LocalEstimator",
@@ -34,6 +37,7 @@ for _each in (
     Layerwise,
     Joint,
     Coordinate,
+    Residualwise,
     Activity,
     Exact,
     Regression,

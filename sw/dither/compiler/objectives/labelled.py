@@ -145,6 +145,10 @@ class _Code(ObjectiveCode):
     formats: Formats
     network: NetworkCode
 
+    @property
+    def residual(self) -> None:
+        return None
+
     def subroutines(self, asm: Assembler) -> None:
         self.network.subroutines(asm)
         if len(self.network.memory.loads) > 1:

@@ -105,6 +105,12 @@ class CalibratedObjective(Protocol):
 class ObjectiveCode(Protocol):
     """Code for one lane group, whose samples stand in the lanes."""
 
+    @property
+    def residual(self) -> int | None:
+        """The activation word that a forward pass leaves a residual in for each sample, still
+        without what depends on the sample alone; None where samples have none.
+        """
+
     def subroutines(self, asm: Assembler) -> None:
         """Emits what the other methods call."""
 

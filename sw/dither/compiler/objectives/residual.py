@@ -66,6 +66,10 @@ class Residual(ObjectiveCode):
     """Activation word of the integer 1."""
     minus_one: int
 
+    @property
+    def residual(self) -> int:
+        return self.regions.residual.base
+
     def subroutines(self, asm: Assembler) -> None:
         self.network.subroutines(asm)
         asm.label(_ENTRY)
