@@ -15,12 +15,13 @@ _BEGINNING = """# Mutation scores
 
 `make mutate` makes this page; do not edit it.
 
-A bench is as good as the faults that it finds. `make mutate` draws random faults of each component,
-up to {count} (seed {seed}): an operator becomes its opposite, a constant or a signal changes its
-lowest or highest bit, a choice takes its neighbour's value. All faults of a component are in one
-compiled simulation, and an input chooses one. The component's bench then runs on each. What stands
-in simulations alone, for words that would be anything on a chip, has no faults. The requantisers and
-interpolators in the lanes of CONTRACT have rows of their own, and are left out of that of the lanes.
+A bench is as good as the faults that it finds. `make mutate` draws random faults of each
+component, up to {count} (seed {seed}): an operator becomes its opposite, a constant or a signal
+changes its lowest or highest bit, a choice takes its neighbour's value. All faults of a
+component are in one compiled simulation, and an input chooses one. The component's bench then
+runs on each. What stands in simulations alone, for words that would be anything on a chip, has
+no faults. The requantisers and interpolators in the lanes of CONTRACT have rows of their own,
+and are left out of that of the lanes.
 
 Of what it does not find, SymbiYosys with Boolector says whether anybody could: it looks for a proof
 that component and faulty twin never differ at their ports, whatever their inputs. Such a fault is
