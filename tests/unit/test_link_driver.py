@@ -280,21 +280,21 @@ def test_a_board_that_was_switched_off_is_not_used_again(board: BoardModel, devi
 
 def test_silence_in_the_middle(board: BoardModel, monkeypatch: pytest.MonkeyPatch) -> None:
     line = ModelTransport(board)
-    with LinkDevice(line, patience=0.2, shortest_timeout=0.002) as device:
+    with LinkDevice(line, patience=0.8, shortest_timeout=0.002) as device:
         monkeypatch.setattr(line, "write", lambda data: None)
-        with pytest.raises(LinkError, match=r"has not answered for 0.2 s; is it still on\? the run goes on"):
+        with pytest.raises(LinkError, match=r"has not answered for 0.8 s; is it still on\? the run goes on"):
             echo(device, 2)
-        assert device.statistics.timeouts
+        assert device.statistics.timeouts > 2
 
 
 def test_requests_without_effect_end_in_the_end(board: BoardModel) -> None:
-    with LinkDevice(ModelTransport(board), patience=0.2, shortest_timeout=0.002) as device:
+    with LinkDevice(ModelTransport(board), patience=0.8, shortest_timeout=0.002) as device:
         # A beat that never finds room: the board stays busy.
         board.link._unsent = b"1"
         board.link.identity = replace(board.link.identity, output=0)
         with pytest.raises(LinkError, match="START has had no effect"):
             echo(device, 2)
-        assert device.statistics.refusals["BUSY"]
+        assert device.statistics.refusals["BUSY"] > 2
 
 
 def test_a_closed_device(device: LinkDevice) -> None:

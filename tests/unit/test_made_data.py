@@ -7,6 +7,7 @@ import random
 import shutil
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,18 @@ def test_samples_are_made_once(no_cache: None) -> None:
     assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(other.inputs, first.inputs + 1)
     assert again.classes == tuple("abcd")
+
+
+def test_other_code_makes_samples_again(no_cache: None, tmp_path: Path) -> None:
+    code = tmp_path / "toy.py"
+    for value in (1, 2):
+        code.write_text(
+            "import numpy as np\nfrom dither.data import Samples\n"
+            f"def make():\n    return Samples(np.full((2, 1), {value}, np.float32), np.arange(2), name='toy')\n"
+        )
+        names: dict[str, Any] = {}
+        exec(compile(code.read_text(), code, "exec"), names)
+        assert kept("toy", names["make"]).inputs[0, 0] == value
 
 
 def test_a_missing_package_is_one_line(no_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:

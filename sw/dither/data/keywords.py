@@ -54,7 +54,6 @@ _LENGTH = FRAMES * HOP
 _HEADER = 44  # Bytes of a WAV file before its numbers; through a pipe, its sizes are wrong.
 _SILENCE = 64
 _GRID = 64  # Units in 1: coarse enough that other FFTs' last bits hardly ever show.
-_REVISION = 1  # Goes up when samples are made otherwise.
 
 
 def load_keywords(seed: int = 0) -> Samples:
@@ -66,7 +65,7 @@ def load_keywords(seed: int = 0) -> Samples:
     :param seed: seed of all these; it gives the same bits with the same version of espeak-ng.
     :raises DataError: if espeak-ng is missing or fails.
     """
-    return kept("keywords", lambda: _made(seed), seed, espeak_version(), _REVISION)
+    return kept("keywords", lambda: _made(seed), seed, espeak_version())
 
 
 def espeak_version() -> str:

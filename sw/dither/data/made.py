@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..tools.cache import cached, digest
@@ -18,12 +20,15 @@ _FILE = "samples.npz"
 def kept(name: str, make: Callable[[], Samples], *causes: object) -> Samples:
     """Returns the samples that a function makes, from the cache if it made them before.
 
+    What the function's module says is part of the key: with other code, they are made again.
+
     :param name: name of the data set.
-    :param causes: what the samples depend on, as JSON can hold it.
+    :param causes: what else the samples depend on, as JSON can hold it.
     :raises DataError: if they cannot be made.
     :raises CacheError: if they can be kept nowhere.
     """
-    folder = cached("samples", digest(name, *causes), lambda folder: write_samples(folder / _FILE, make()))
+    key = digest(name, Path(inspect.getfile(make)).read_text(), *causes)
+    folder = cached("samples", key, lambda folder: write_samples(folder / _FILE, make()))
     return read_samples(folder / _FILE)
 
 
