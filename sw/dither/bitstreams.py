@@ -17,7 +17,7 @@ from .boards import Board, BoardError
 from .tools.files import AnyPath, make_folders, write_atomically
 from .tools.forms import misfit
 
-__all__ = ["CHECKSUMS", "SUFFIXES", "find_bitstream", "gather_release"]
+__all__ = ["CHECKSUMS", "SUFFIXES", "build_report", "find_bitstream", "gather_release"]
 
 SUFFIXES = (".bit", ".bin", ".fs")
 """Endings of bitstreams' names: those of ECP5, iCE40 and Gowin."""
@@ -29,6 +29,7 @@ _FORM = {
     "engine": {str: int},
     "engine_digest": str,
     "fmax_mhz": float,
+    "resources": {str: {"used": int, "available": int}},
     "bitstream": {"file": str, "bytes": int, "sha256": str},
     "budgets": [{"name": str, "kept": bool, "text": str}],
 }
@@ -44,7 +45,7 @@ def find_bitstream(board: Board, place: AnyPath) -> Path:
     """
     place = Path(place)
     bitstream, report_path = _found(board, place)
-    report = _report(report_path)
+    report = build_report(report_path)
     if report["board"] != board.name:
         raise BoardError(f"{bitstream} is a bitstream of {report['board']}, not of {board.name}")
     if report["engine_digest"] != board.engine.digest():
@@ -83,7 +84,11 @@ def _found(board: Board, place: Path) -> tuple[Path, Path]:
     )
 
 
-def _report(path: Path) -> dict[str, Any]:
+def build_report(path: Path) -> dict[str, Any]:
+    """Returns what ``dither build`` wrote down of a build, its ``report.json``.
+
+    :raises BoardError: if the file is missing, or no such report.
+    """
     try:
         report = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -122,7 +127,7 @@ def gather_release(builds: Iterable[AnyPath], out: AnyPath) -> list[Path]:
     try:
         make_folders(out)
         for folder in map(Path, builds):
-            report = _report(folder / "report.json")
+            report = build_report(folder / "report.json")
             bitstream = folder / report["bitstream"]["file"]
             if not bitstream.is_file() or _digest(bitstream) != report["bitstream"]["sha256"]:
                 raise BoardError(f"{folder} does not hold the bitstream of its report; build it again")

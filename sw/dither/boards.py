@@ -29,6 +29,7 @@ from .tools.toolchain import PROGRAMMERS
 
 __all__ = [
     "MAX_BAUD",
+    "RESOURCES",
     "Board",
     "BoardError",
     "Budget",
@@ -46,7 +47,8 @@ __all__ = [
 
 MAX_BAUD = 12_000_000
 """Highest baud rate, in bits a second, that USB bridges of common boards can do: FTDI's FT2232H."""
-_RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
+RESOURCES = ("lut4", "ff", "multipliers", "block_ram")
+"""Kinds of cells that an FPGA has, in the order of tables; a budget limits how many are taken."""
 PLATFORM_PACKAGE = "amaranth_boards"
 """The Python package that boards' platforms are taken from."""
 OWN_PLATFORMS = "dither_hw.vendor"
@@ -441,7 +443,7 @@ def _budget(table: _Table) -> Budget:
     fmax = table.take("fmax_mhz", (int, float), "a number", None)  # type: ignore[arg-type]
     if fmax is not None and fmax <= 0:
         raise table.wrong("fmax_mhz", f"must be positive, not {fmax}")
-    limits = {name: table.integer(name, 0, 1 << 20, None) for name in _RESOURCES}
+    limits = {name: table.integer(name, 0, 1 << 20, None) for name in RESOURCES}
     return Budget(fmax_mhz=None if fmax is None else float(fmax), **limits)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dither.boards import boards
+from dither.boards import RESOURCES, boards
 from dither.cli import build as cli_build
 from dither.cli import main
 from dither.cli.build import program
@@ -35,7 +35,9 @@ def built(folder: Path, file: str, /, name: str = "", kept: bool = True, **chang
         "build_id": "0123456789abcdef",
         "engine": found.engine.to_dict(),
         "engine_digest": found.engine.digest(),
+        "clock_mhz": found.clock.hz / 1e6,
         "fmax_mhz": 25.0,
+        "resources": {name: {"used": 1234, "available": 5280} for name in RESOURCES},
         "bitstream": {"file": file, "bytes": 4, "sha256": hashlib.sha256(b"bits").hexdigest()},
         "budgets": [{"name": "lut4", "kept": kept, "text": "lut4: 5 of at most 4: 1 too many"}],
     }
@@ -101,6 +103,25 @@ def test_another_folder(bench: Path) -> None:
 def test_what_is_missing(bench: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["program", *words]) == 2
     assert capsys.readouterr().err == f"dither: {message}\n"
+
+
+def test_what_bitstreams_take_is_a_table(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = "| ulx3s-25f | 2×8 | 80 MHz | 25.0 MHz | 1,234 of 5,280 |"
+    page = bench / "page.md"
+    page.write_text("before\n<!-- dither boards --built -->\nold\n<!-- end -->\nafter\n")
+    assert main(["boards", "--built", "build", "--markdown"]) == 0
+    assert row in capsys.readouterr().out
+    assert main(["boards", "--built", "build", "--into", "page.md"]) == 0
+    assert "old" not in page.read_text()
+    assert row in page.read_text()
+    capsys.readouterr()
+    (bench / "build" / "ulx3s-25f" / "top.bit").write_bytes(b"bots")
+    assert main(["boards", "--built", "build"]) == 2
+    assert "build/ulx3s-25f/top.bit is damaged" in capsys.readouterr().err
+    assert main(["boards", "--built", "bin"]) == 2
+    assert "there is no board's bitstream in bin" in capsys.readouterr().err
+    assert main(["boards", "--built", "build", "--learn"]) == 2
+    assert main(["boards", "--into", "page.md"]) == 2
 
 
 def test_a_release_is_gathered_checked_and_loaded(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..boards import Board, board_folder, load_board
+from ..arch.pages.markdown import table as markdown_rows
+from ..bitstreams import build_report, find_bitstream
+from ..boards import RESOURCES, Board, board_folder, load_board
 from ..boards import boards as all_boards
 from ..fit import overview, overview_digest
 from ..fit.tables import learning_rows, markdown_table, with_tables
@@ -51,6 +55,8 @@ class BoardType(click.ParamType[Board]):
 BOARD = BoardType()
 """Type of options whose value is a board."""
 _HEADINGS = ["board", "maker and FPGA", "engine", "multipliers", "clock", "link"]
+_BUILT_HEADINGS = ["board", "engine", "clock asked for", "reached", "logic", "flip-flops", "multipliers", "block RAM"]
+_BUILT = re.compile(r"(<!-- dither boards --built -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @click.command(
@@ -59,6 +65,7 @@ Examples:
   dither boards
   dither boards --learn                             half a minute, and MNIST's files
   dither boards --learn --task digits
+  dither boards --built build                       what the bitstreams in build/BOARD take and reach
 """,
 )
 @answering("boards")
@@ -72,17 +79,32 @@ Examples:
     help="Only this task, with --learn; may be repeated.",
 )
 @click.option(
+    "--built",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="What the bitstreams in DIR/BOARD take of their FPGAs, and the clocks they reach.",
+)
+@click.option(
     "--into",
     "pages",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     multiple=True,
     metavar="FILE",
-    help="Make --learn's tables in this page again; may be repeated.",
+    help="Make the tables of --learn or --built in this page again; may be repeated.",
 )
-def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
+def boards(
+    markdown: bool, learn: bool, tasks: tuple[str, ...], built: Path | None, pages: tuple[Path, ...], answer: Answer
+) -> None:
     """List the boards that `dither build` knows, with engine, clock and link."""
-    if (tasks or pages) and not learn:
-        raise click.UsageError("--task and --into go with --learn")
+    if learn and built is not None:
+        raise click.UsageError("give --learn or --built, not both")
+    if tasks and not learn:
+        raise click.UsageError("--task goes with --learn")
+    if pages and not learn and built is None:
+        raise click.UsageError("--into goes with --learn or --built")
+    if built is not None:
+        _built(markdown, built, pages, answer)
+        return
     if learn:
         _learn(markdown, tasks or tuple(task_names()), pages, answer)
         return
@@ -102,14 +124,53 @@ def boards(markdown: bool, learn: bool, tasks: tuple[str, ...], pages: tuple[Pat
     if answer.as_json:
         return
     if markdown:
-        lines = [_HEADINGS, ["---"] * len(_HEADINGS), *rows]
-        click.echo("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        click.echo(markdown_rows(_HEADINGS, rows))
         return
-    table = Table(*_HEADINGS, box=None, pad_edge=False)
+    _show(_HEADINGS, rows)
+
+
+def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(*headings, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     # A pipe has no width: its lines are long enough not to be cut.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _built(markdown: bool, folder: Path, pages: tuple[Path, ...], answer: Answer) -> None:
+    """Tells of the bitstreams in a folder, each checked against its board's file of today.
+
+    :raises BoardError: if one is missing, damaged, or of another engine.
+    """
+    rows = []
+    for board in all_boards().values():
+        if not (folder / board.name).is_dir():
+            continue
+        find_bitstream(board, folder / board.name)
+        report = build_report(folder / board.name / "report.json")
+        answer.case(board.name)
+        answer.values[board.name] = {key: report[key] for key in ("build_id", "clock_mhz", "fmax_mhz", "resources")}
+        rows.append(_built_row(board, report))
+    if not rows:
+        raise click.UsageError(f"there is no board's bitstream in {folder}; make one: dither build --board NAME")
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        write_file(
+            page,
+            _BUILT.sub(lambda match: f"{match[1]}{markdown_rows(_BUILT_HEADINGS, rows)}\n{match[2]}", text).encode(),
+        )
+        answer.echo(f"wrote {page}")
+    if answer.as_json:
+        return
+    if markdown:
+        click.echo(markdown_rows(_BUILT_HEADINGS, rows))
+    elif not pages:
+        _show(_BUILT_HEADINGS, rows)
+
+
+def _built_row(board: Board, report: Mapping[str, Any]) -> list[str]:
+    taken = [f"{of['used']:,} of {of['available']:,}" for of in map(report["resources"].get, RESOURCES)]
+    return [board.name, board.engine.geometry, f"{board.clock.hz / 1e6:g} MHz", f"{report['fmax_mhz']:.1f} MHz", *taken]
 
 
 def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answer: Answer) -> None:
@@ -130,10 +191,7 @@ def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answ
         click.echo(markdown_table(cells))
     elif not pages:
         headings, *rows = learning_rows(cells)
-        table = Table(*headings, box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*map(escape, row))
-        Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+        _show(headings, rows)
 
 
 def _row(board: Board) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..arch.pages.markdown import table
 from ..report.text import duration
 from .overview import Cell
 
@@ -56,8 +57,7 @@ def _estimator(names: str | tuple[str, ...]) -> str:
 def markdown_table(cells: Sequence[Cell], names: Sequence[str] = ()) -> str:
     """Returns the table in Markdown."""
     headings, *rows = learning_rows(cells, names)
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(headings, rows)
 
 
 def with_tables(page: str, cells: Sequence[Cell], digest: str) -> str:
@@ -69,9 +69,9 @@ def with_tables(page: str, cells: Sequence[Cell], digest: str) -> str:
     :param digest: of what the cells were made of, :func:`~dither.fit.overview_digest`.
     """
 
-    def table(match: re.Match[str]) -> str:
+    def made(match: re.Match[str]) -> str:
         names = match["names"].split()
         mark = " ".join(["<!-- dither boards --learn", *names, f"({digest}) -->"])
         return f"{mark}\n{markdown_table(cells, names)}\n{match[3]}"
 
-    return _BLOCK.sub(table, page)
+    return _BLOCK.sub(made, page)
