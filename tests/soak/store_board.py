@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dither.boards import board
+from dither.boards import Board, board
 from dither.link.driver import LinkDevice
 from dither.native import NativeMachine
 from dither.report.records import load_record, recorded_experiment
@@ -29,6 +32,7 @@ from dither.train.session import Session
 from dither.train.tasks import load_task
 from dither_sim.board.simulation import BoardSimulation
 from dither_sim.board.transport import SimulatedTransport
+from dither_sim.verilated.build import Stage
 
 ROOT = Path(__file__).parents[2]
 BOARD = "ulx3s-85f-local"
@@ -53,30 +57,55 @@ def main() -> int:
     return soak(range(chosen.first, chosen.first + chosen.steps))
 
 
+def _simulation(place: Board, on_status: Callable[[str], None], **compiled: Any) -> BoardSimulation:
+    assert place.memory is not None
+    return BoardSimulation(
+        place.engine,
+        clock_hz=place.clock.hz,
+        baud=place.clock.hz // CYCLES_PER_BIT,
+        input_bytes=place.link.input_bytes,
+        output_bytes=place.link.output_bytes,
+        memory=place.memory.chip,
+        on_status=on_status,
+        **compiled,
+    )
+
+
+def _tuned(place: Board, train: Callable[[BoardSimulation], None], on_status: Callable[[str], None]) -> BoardSimulation:
+    """Returns the simulated board, compiled by what it was seen to do: the same bits, sooner."""
+    with suppress(LookupError):
+        return _simulation(place, on_status, stage=Stage.TUNED)
+    with tempfile.TemporaryDirectory(prefix="dither-") as folder:
+        with _simulation(place, on_status, stage=Stage.OBSERVING) as watched:
+            on_status("watching a step, minutes")
+            train(watched)
+            watched.write_counts(Path(folder))
+        return _simulation(place, on_status, stage=Stage.TUNED, counts=Path(folder))
+
+
 def soak(steps: range) -> int:
     """Trains those of the steps that were not done before; returns how many of all differ."""
     place, record = board(BOARD), load_record(ROOT / "docs" / "results" / "mnist-mirror")
-    assert place.memory is not None
     experiment = replace(recorded_experiment(record), engine=place.engine)
     task = load_task("mnist")
     compiled, samples = experiment.compile(task, place.engine), task.batches(experiment.recipe)
     predicted = compiled.figures.step_counters()
+    initial = compiled.commands.initial_state(experiment.initial_parameters)
+
+    def first_step(simulation: BoardSimulation) -> None:
+        with LinkDevice(SimulatedTransport(simulation), place.engine) as device:
+            session = Session(device, compiled)
+            session.load(initial)
+            session.train(0, *samples.take(0, 1))
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, TimeRemainingColumn()) as progress,
-        BoardSimulation(
-            place.engine,
-            clock_hz=place.clock.hz,
-            baud=place.clock.hz // CYCLES_PER_BIT,
-            input_bytes=place.link.input_bytes,
-            output_bytes=place.link.output_bytes,
-            memory=place.memory.chip,
-            on_status=progress.console.print,
-        ) as simulation,
+        _tuned(place, first_step, progress.console.print) as simulation,
         LinkDevice(SimulatedTransport(simulation), place.engine) as device,
     ):
         golden, session = Session(NativeMachine(place.engine), compiled), Session(device, compiled)
-        golden.load(compiled.commands.initial_state(experiment.initial_parameters))
+        golden.load(initial)
         bar = progress.add_task("steps on the board", total=len(steps))
         fresh = kept = 0
         for step in range(steps.stop):

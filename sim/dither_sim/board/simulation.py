@@ -20,7 +20,7 @@ from dither.tools.files import AnyPath
 from ..fabrics import ICE40UP5K, Fabric
 from ..memory.chips import CHIP_MODEL, chip_parameters
 from ..netlist import emit_netlist
-from ..verilated.build import TRACE_FORMATS, Harness, build_library
+from ..verilated.build import TRACE_FORMATS, Harness, Stage, build_library, write_counts
 from ..verilog import emit, emit_part
 
 __all__ = ["BoardSimulation", "Line", "Standing"]
@@ -100,7 +100,10 @@ class BoardSimulation:
     :param line: the host's end of the line.
     :param waves: a file for waveforms, ``.vcd`` or ``.fst``, from switching on to :meth:`close`.
     :param on_status: called with what is going on before it takes long.
+    :param stage: how the model is compiled, see :func:`dither_sim.verilated.build.build_library`.
+    :param counts: what a tuned model is compiled by.
     :raises DeviceError: if the board cannot be compiled.
+    :raises LookupError: if there are no counts for a tuned model, and no such model from before.
     :raises ValueError: if the baud rate is too high for the clock, or the waveforms' format is
         unknown.
     """
@@ -124,6 +127,8 @@ class BoardSimulation:
         line: Line | None = None,
         waves: AnyPath | None = None,
         on_status: Callable[[str], None] = lambda text: None,
+        stage: Stage = Stage.PLAIN,
+        counts: Path | None = None,
     ) -> None:
         if not _MIN_CYCLES_PER_BIT * baud <= clock_hz:
             raise ValueError(f"{baud} baud needs a clock of {_MIN_CYCLES_PER_BIT * baud} Hz or more, not {clock_hz}")
@@ -160,7 +165,8 @@ class BoardSimulation:
             verilog = CHIP_MODEL.read_text() + verilog
         self.gateware = digest(verilog)
         """Names what is simulated: the digest of the Verilog text of board and memory chip."""
-        library = build_library(verilog, harness, None if waves is None else waves.suffix, on_status)
+        trace = None if waves is None else waves.suffix
+        library = build_library(verilog, harness, trace, on_status, stage, counts)
         self._library = _load(library, memory is not None)
         self._create()
 
@@ -226,6 +232,10 @@ class BoardSimulation:
             return frozenset()
         found = self._library.dither_board_broken(self._open_handle())
         return frozenset(rule for rule in Rule if found >> rule & 1)
+
+    def write_counts(self, folder: Path) -> None:
+        """Writes what a model that observes has counted into a folder, as files; once only."""
+        write_counts(self._library, folder)
 
     @property
     def cycles(self) -> int:

@@ -8,6 +8,7 @@ once for all models.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from dither.tools.compiled import COMMON, LINK, call, compile_all, link
 
 from .. import cxxrtl
 
-__all__ = ["TRACE_FORMATS", "Harness", "Stage", "build_library"]
+__all__ = ["TRACE_FORMATS", "Harness", "Stage", "build_library", "write_counts"]
 
 TRACE_FORMATS = {".vcd": 1, ".fst": 2}
 """Formats of waveforms: file suffixes, and the numbers that harnesses know them by."""
@@ -147,6 +148,13 @@ def build_library(
                 path.unlink()
 
     return cached(f"{harness.design}s", key, build) / harness.library
+
+
+def write_counts(library: ctypes.CDLL, folder: Path) -> None:
+    """Writes what an observing library has counted so far into a folder, as files; once only."""
+    library.dither_counts.argtypes = [ctypes.c_char_p]
+    library.dither_counts.restype = None
+    library.dither_counts(str(folder).encode())
 
 
 def _build_with_cxxrtl(verilog: str, harness: Harness, trace: str | None, on_status: Callable[[str], None]) -> Path:

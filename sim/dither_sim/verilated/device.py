@@ -25,7 +25,7 @@ from dither.tools.files import AnyPath
 from ..fabrics import ICE40UP5K, Fabric
 from ..netlist import emit_netlist
 from ..verilog import emit, emit_engine
-from .build import TRACE_FORMATS, Harness, Stage, build_library
+from .build import TRACE_FORMATS, Harness, Stage, build_library, write_counts
 
 __all__ = ["Pauses", "TraceWindow", "VerilatedDevice"]
 
@@ -245,7 +245,7 @@ class VerilatedDevice:
 
     def write_counts(self, folder: Path) -> None:
         """Writes what a model that observes has counted into a folder, as files; once only."""
-        self._library.dither_counts(str(folder).encode())
+        write_counts(self._library, folder)
 
     def _trace_open(self) -> None:
         if self._trace and self._runs == self._trace.first:
@@ -309,7 +309,7 @@ def _load(path: Path) -> ctypes.CDLL:
         "spin": (None, [handle, number]),
     }
     library = load_library(path, "dither", signatures, "simulator")
-    optional = {"trace_open": [handle, ctypes.c_char_p], "trace_close": [handle], "counts": [ctypes.c_char_p]}
+    optional = {"trace_open": [handle, ctypes.c_char_p], "trace_close": [handle]}
     for name, arguments in optional.items():
         if function := getattr(library, f"dither_{name}", None):
             function.restype, function.argtypes = None, arguments

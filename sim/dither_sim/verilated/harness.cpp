@@ -179,16 +179,3 @@ API void dither_trace_close(void* handle) {
     harness.trace.reset();
 }
 #endif
-
-#if DITHER_OBSERVE
-extern "C" void __gcov_dump();
-
-// Writes the counts so far into a folder; they are written once.
-API void dither_counts(const char* folder) {
-    setenv("GCOV_PREFIX", folder, 1);
-    setenv("GCOV_PREFIX_STRIP", "99", 1);  // the files' names alone
-    __gcov_dump();
-    unsetenv("GCOV_PREFIX");
-    unsetenv("GCOV_PREFIX_STRIP");
-}
-#endif
