@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,26 @@ for each of its multipliers. Most of it is Yosys, which compiles itself once on 
 C++ compiler.
 """
 
-_ZEROS = re.compile(r"^  initial begin\n(?:    \S+ ?\[\d+\] = \d+'h0+;\n)+  end\n", re.MULTILINE)
+
+@contextmanager
+def _memories_of_zeros_as_they_are() -> Iterator[None]:
+    """Lets Amaranth write no initial contents of memories that start as zeros.
+
+    It writes a digit for each of their bits, which takes it, Yosys and the C++ compiler longer than
+    all the rest; simulators with two states start memories as zeros anyhow.
+    """
+    emitter = rtlil.ModuleEmitter
+    whole = emitter.emit_memory
+
+    def emit_memory(self: Any, index: int, cell: Any) -> None:
+        if any(cell.init):
+            whole(self, index, cell)
+
+    emitter.emit_memory = emit_memory
+    try:
+        yield
+    finally:
+        emitter.emit_memory = whole
 
 
 def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabric: Fabric | None = None) -> str:
@@ -44,15 +63,14 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabri
 
     Ports are those of the component's signature, flat (``input__payload``), and ``clk`` and
     ``rst``; other elaboratables need ``ports``. Memories that start as zeros are left without
-    initialisation: simulators with two states start them so anyhow, and thousands of assignments
-    take minutes to compile. Registers are rewritten for speed by :mod:`dither_sim.registers`. The
-    text is cached under the RTLIL's digest.
+    initialisation, as simulators with two states start them so anyhow. Registers are rewritten for
+    speed by :mod:`dither_sim.registers`. The text is cached under the RTLIL's digest.
 
     :param fabric: the FPGA whose cells the component is to use, for those with
         :data:`fabrics.CELL_MODELS`; their models come with the text.
     :raises DeviceError: if Yosys is missing or fails.
     """
-    with collector_paused():
+    with collector_paused(), _memories_of_zeros_as_they_are():
         text = rtlil.convert(component, name=name, ports=ports, platform=fabric, emit_src=False)
     models = CELL_MODELS[fabric].read_text() if fabric is not None else ""
 
@@ -61,7 +79,7 @@ def emit(component: Any, name: str, ports: Sequence[Any] | None = None, *, fabri
         run_yosys(_SCRIPT, directory)
         (directory / "in.il").unlink()
         verilog = directory / "out.sv"
-        verilog.write_text(registers.merge_registers(_ZEROS.sub("", verilog.read_text())))
+        verilog.write_text(registers.merge_registers(verilog.read_text()))
 
     return models + (cached("verilog", digest(text, *_method()), build) / "out.sv").read_text()
 

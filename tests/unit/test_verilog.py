@@ -54,14 +54,14 @@ class Counter(wiring.Component):
     """
 
     def __init__(self, init: list[int] | None = None) -> None:
-        super().__init__({"enable": In(1), "up": In(1), "count": Out(8), "wide": Out(signed(16)), "word": Out(4)})
+        super().__init__({"enable": In(1), "up": In(1), "count": Out(8), "wide": Out(signed(16)), "word": Out(32)})
         self.init = init or []
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         count = Signal(8, init=5)
         held = Signal(8)
-        m.submodules.memory = memory = Memory(shape=4, depth=8, init=self.init)
+        m.submodules.memory = memory = Memory(shape=32, depth=8, init=self.init)
         read = memory.read_port()
         m.d.comb += [self.count.eq(count), self.wide.eq(count.as_signed()), read.addr.eq(held), self.word.eq(read.data)]
         with m.If(self.enable):
@@ -93,7 +93,7 @@ def test_registers_are_assigned_where_they_change() -> None:
 
 def test_memories_of_zeros_are_not_initialised() -> None:
     assert "initial" not in emit(Counter(), "counter")
-    assert "4'h3" in emit(Counter([0, 3]), "counter")
+    assert "32'd3" in emit(Counter([0, 3]), "counter")
 
 
 def test_a_next_value_that_is_read_stays() -> None:
