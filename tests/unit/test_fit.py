@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dither.arch.config import EngineConfig, preset
+from dither.arch.regmap import PHASES
 from dither.boards import boards, load_board
 from dither.cli import main
 from dither.compiler import DAMPINGS, CompileError, ShortageError, SolvingCommands
@@ -71,7 +72,13 @@ def test_cycles_of_a_step_are_those_that_the_machine_counts(board):
     session.load(compiled.commands.initial_state(experiment.initial_parameters))
     session.train(0, *task.batches(experiment.recipe).take(0, 1))
     counted = sum(value for name, value in session.counters.items() if name.startswith("cycles_"))
-    assert found.phases[0].step_cycles == counted - session.counters["cycles_wait"]
+    (phase,) = found.phases
+    assert phase.step_cycles == counted - session.counters["cycles_wait"]
+    assert phase.utilisation == session.counters["row_steps"] / (phase.step_cycles * engine.rows)
+    assert {name: round(share * phase.step_cycles) for name, share in phase.shares.items() if name != "wait"} == {
+        name: session.counters[f"cycles_{name}"] for name in PHASES if name != "wait"
+    }
+    assert list(phase.shares.values()) == sorted(phase.shares.values(), reverse=True)
 
 
 def test_bytes_on_the_line_are_those_that_the_driver_packs():

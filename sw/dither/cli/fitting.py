@@ -74,6 +74,8 @@ def _print_near(console: Console, found: Finding, near: list[Suggestion]) -> Non
         console.print("\nnothing near it fits: no recorded recipe, no smaller ranks, no board of dither boards")
 
 
+_WORTH_TELLING = 0.05
+"""Share of the cycles from which on it is said what takes them."""
 _KINDS = {
     "recorded": "the best recorded recipe that fits:",
     "changed": "the nearest change that fits; what it reaches is not recorded:",
@@ -123,6 +125,8 @@ def _times(found: Finding) -> list[str]:
                 once = f"{line.once_bytes / 1e6:.1f} MB, {_brief(line.once_seconds)}"
                 text += f"; the data set goes over the line once: {once}"
         lines.append(text)
+        most = [f"{name.upper()} {share:.0%}" for name, share in phase.shares.items() if share >= _WORTH_TELLING]
+        lines.append(f"its multipliers work in {phase.utilisation:.1%} of them; most cycles go to {', '.join(most)}")
     if found.known is None:
         seconds = found.seconds(found.experiment.steps)
         if seconds is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..arch.config import EngineConfig
-from ..arch.regmap import all_cycles
+from ..arch.regmap import PHASES, all_cycles
 from ..compiler import Compiled, CompileError, ShortageError
 
 __all__ = ["UNITS", "Assessment", "Use", "assess", "fitting"]
@@ -61,6 +61,23 @@ class Assessment:
         if self.compiled is None:
             return None
         return all_cycles(self.compiled.figures.step_counters())
+
+    @property
+    def utilisation(self) -> float | None:
+        """Share of a step's cycles in which the multipliers work; None with a refusal."""
+        if self.compiled is None:
+            return None
+        counters = self.compiled.figures.step_counters()
+        return counters["row_steps"] / (all_cycles(counters) * self.compiled.engine.rows)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of a step's cycles that each phase takes, largest first; none with a refusal."""
+        if self.compiled is None:
+            return {}
+        counters = self.compiled.figures.step_counters()
+        found = {phase: counters.get(f"cycles_{phase}", 0) / all_cycles(counters) for phase in PHASES}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def assess(compiles: Callable[[EngineConfig], Compiled], engine: EngineConfig) -> Assessment:

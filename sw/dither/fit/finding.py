@@ -114,6 +114,8 @@ class Finding:
             "phases": [
                 {
                     "step_cycles": phase.step_cycles,
+                    "utilisation": phase.utilisation,
+                    "shares": phase.shares,
                     "step_seconds": None if line is None else line.step_seconds,
                     "line_bytes": None if line is None else line.bytes,
                     "line_seconds": None if line is None else line.seconds,
