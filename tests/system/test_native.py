@@ -36,6 +36,11 @@ ENGINES = {
 }
 
 
+def assert_same(found, wanted, kind: Memory | None) -> None:
+    if not np.array_equal(found, wanted):  # which takes a tenth of the time of what says where they differ
+        np.testing.assert_array_equal(found, wanted, err_msg="registers" if kind is None else kind.name)
+
+
 class Both:
     """Golden and native machine, which run the same programs and are compared."""
 
@@ -53,7 +58,7 @@ class Both:
             assert message == found[0][1]
             if message is None:
                 for expect, want, got in zip(expects, found[0][0].outputs, result.outputs, strict=True):
-                    np.testing.assert_array_equal(got, want, err_msg=str(expect.kind))
+                    assert_same(got, want, expect.kind)
                 assert dict(result.counters) == dict(found[0][0].counters)
         if found[0][1] is None:
             self.compare()
@@ -70,10 +75,10 @@ class Both:
     def compare(self) -> None:
         memories = self.golden.memories
         for machine in (self.native, self.silent):
-            np.testing.assert_array_equal(machine.memory(Memory.ACTIVATION), memories.space.activation)
-            np.testing.assert_array_equal(machine.memory(Memory.WEIGHT), memories.space.weight)
+            assert_same(machine.memory(Memory.ACTIVATION), memories.space.activation, Memory.ACTIVATION)
+            assert_same(machine.memory(Memory.WEIGHT), memories.space.weight, Memory.WEIGHT)
             for kind in STATE:
-                np.testing.assert_array_equal(machine.memory(kind), memories.state[kind], err_msg=kind.name)
+                assert_same(machine.memory(kind), memories.state[kind], kind)
         assert self.native.ranges == self.golden.ranges
         assert self.silent.ranges == {}
 
