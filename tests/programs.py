@@ -381,21 +381,22 @@ def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, 
 
 
 @st.composite
-def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> RandomProgram:
+def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
     """Programs that Hypothesis draws, and shrinks if they fail: see :func:`program`."""
-    return program(Shrinking(draw), config, single)
+    return program(Shrinking(draw), config, single, small)
 
 
-def program_of_seed(seed: str, config: EngineConfig, single: bool = False) -> RandomProgram:
+def program_of_seed(seed: str, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
     """A program that a seed draws: see :func:`program`."""
-    return program(Seeded(seed), config, single)
+    return program(Seeded(seed), config, single, small)
 
 
-def program(draw: Draw, config: EngineConfig, single: bool = False) -> RandomProgram:
+def program(draw: Draw, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
     """A whole program: load everything, compute, store everything.
 
     :param single: compute with one descriptor only (and a loop around it), so that a failure names
         it.
+    :param small: activations and weights are as small as a network's, or a little greater.
     """
     rng = np.random.default_rng(draw.integer(0, 1 << 32))
     inputs, load = [], []
@@ -404,14 +405,17 @@ def program(draw: Draw, config: EngineConfig, single: bool = False) -> RandomPro
         load.append(I("LOAD", memory=memory, base=0, count=len(values)))
         inputs.append(Segment(memory, values))
 
-    activations = _random_words(rng, (config.activation_depth, config.lanes), config.width)
+    width = int(rng.integers(8, config.width + 1)) if small else config.width
+    activations = _random_words(rng, (config.activation_depth, config.lanes), width)
     activations[0] = rng.integers(-2, 9, config.lanes)
     add(Memory.ACTIVATION, activations)
     words = (config.parameter_depth, config.rows)
     for memory in STATE:
-        width = GRADIENT_BITS if memory is Memory.GRADIENT else MASTER_BITS
-        add(memory, _random_words(rng, words, width, signed=memory is not Memory.MOMENT2))
-    add(Memory.WEIGHT, _random_words(rng, words, config.width))
+        bits = GRADIENT_BITS if memory is Memory.GRADIENT else MASTER_BITS
+        if small and memory is Memory.MASTER:
+            bits -= int(rng.integers(1, 9))
+        add(memory, _random_words(rng, words, bits, signed=memory is not Memory.MOMENT2))
+    add(Memory.WEIGHT, _random_words(rng, words, int(rng.integers(8, 17)) if small else config.width))
     if config.activation_tables:
         entries = config.activation_tables << config.table_bits
         add(Memory.ACTIVATION_TABLE, _random_words(rng, (entries, 2), config.width))

@@ -3,10 +3,10 @@
 // Loops fall in four groups. Those over terms are summed over; those that do not move the input give
 // the rows of a matrix of weights; those that move the input alone give the positions at which it
 // is applied; those that move both give further matrices. Weights are packed as the kernels read
-// them, times 2**-shift, so that a sum needs no more than rounding down.
+// them: in pairs where they are small enough, else as double, times 2**-shift, so that a sum needs no
+// more than rounding down.
 #pragma once
-#include "drain.h"
-#include "nest.h"
+#include "pairs.h"
 
 class Contract : public Plan {
   public:
@@ -20,15 +20,19 @@ class Contract : public Plan {
     bool overflowed(const Tally &tally) const override { return drain_.overflowed(tally); }
 
   private:
-    struct Piece {
-        Places rows, positions, matrices;
+    struct Piece : Shape {
+        Pairs pairs;
+        bool paired = false;  // whether weights are in pairs, and not in double
         Array<double> weights, biases;
-        bool moving_bias = false;  // whether positions move the bias
     };
     void add_piece(Places rows, const std::vector<Loop> &outer, Place origin);
     void add_in_order(const Loop &row, const std::vector<Loop> &outer, int last_rows);
     void pack_weights(const Memories &memories, const Job &job, Piece &piece) const;
     void pack_biases(const Memories &memories, const Job &job, Piece &piece) const;
+    void unpack_weights(const Piece &piece, size_t matrix, Array<double> &weights) const;
+    void run_piece(Memories &memories, const Job &job, const Piece &piece, int begin, int end, Tally &tally) const;
+    void run_in_double(const Piece &piece, size_t matrix, const double *weights, const Point *points, int count,
+                       const Drain::Outlet &outlet, Tally &tally) const;
     void run_exactly(Memories &memories, const Job &job, const Piece &piece, int begin, int end, Tally &tally) const;
 
     Drain drain_;

@@ -14,7 +14,7 @@ class Drain {
           shift(instruction.shift),
           half_(1 << (config.width - 1)),
           limit_(std::ldexp(1.0, config.accumulator_width - 1 - instruction.shift)),
-          floor_(instruction.activation == facts::activation::RELU ? 0.0f : -float(half_)),
+          floor_(instruction.activation == facts::activation::RELU ? 0 : -half_),
           table_(instruction.activation == facts::activation::TABLE ? instruction.table : -1) {}
 
     // Whether a sum did not fit; what was watched includes half a unit.
@@ -22,28 +22,29 @@ class Drain {
 
     // What a job needs besides: the table's contents.
     struct Outlet {
-        Float8 lowest, highest, floor;
-        Int8 half;
+        int half, floor;
         Table table;
         bool looks_up;
 
+        // Clips and activates, but for the table.
+        INLINE Int8 clip(Int8 value) const { return smaller(larger(value, all(-half)), all(half - 1)); }
+        INLINE Int8 activate(Int8 value) const { return larger(value, all(floor)); }
+
         // Writes one output of a group, but for the table: numbers that were rounded down, of any size.
-        INLINE void finish(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
-            const Float8 exact = narrowed(rounded);  // what float does not hold is clipped all the same
-            const Float8 value = smaller(larger(exact, lowest), highest);
-            if (unsigned off = lanes_of(value != exact) & existing; __builtin_expect(off, 0)) clips += count(off);
-            store(place, larger(value, floor));
+        INLINE void finish(Double8 rounded, int32_t *place, unsigned existing, int64_t &clips) const {
+            const Double8 value = clipped(rounded, -half, half - 1);
+            if (unsigned off = differing(value, rounded) & existing; __builtin_expect(off, 0)) clips += count(off);
+            store(place, activate(integers(value)));
         }
 
         // Takes an output through the table.
-        INLINE void look_up(float *place, unsigned existing, int64_t &clips) const {
-            const Float8 exact = floats(table.at(integers(load(place)) + half));
-            const Float8 found = smaller(larger(exact, lowest), highest);
+        INLINE void look_up(int32_t *place, unsigned existing, int64_t &clips) const {
+            const Int8 exact = table.at(load(place) + half), found = clip(exact);
             clips += count(lanes_of(found != exact) & existing);
             store(place, found);
         }
 
-        void finish_whole(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
+        void finish_whole(Double8 rounded, int32_t *place, unsigned existing, int64_t &clips) const {
             finish(rounded, place, existing, clips);
             if (looks_up) look_up(place, existing, clips);
         }
@@ -51,10 +52,8 @@ class Drain {
 
     Outlet outlet(const Memories &memories) const {
         Outlet made;
-        made.lowest = all(-float(half_));
-        made.highest = all(float(half_ - 1));
-        made.floor = all(floor_);
-        made.half = Int8{} + half_;
+        made.half = half_;
+        made.floor = floor_;
         made.looks_up = table_ >= 0;
         if (made.looks_up) made.table = memories.activation_table(table_);
         return made;
@@ -63,7 +62,7 @@ class Drain {
   private:
     int half_;
     double limit_;
-    float floor_;
+    int floor_;
     int table_;
 };
 
