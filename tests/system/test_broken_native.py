@@ -19,7 +19,11 @@ pytestmark = pytest.mark.slow
 
 FAULTS = {
     "sums are cut, not rounded": ("contract.cpp", "sums[p][r] = all(0.5);", "sums[p][r] = all(0.0);"),
-    "one clip is missing": ("drain.h", "smaller(larger(value, all(-half)), all(half - 1))", "larger(value, all(-half))"),
+    "one clip is missing": (
+        "drain.h",
+        "smaller(larger(value, all(-half)), all(half - 1))",
+        "larger(value, all(-half))",
+    ),
     "lanes that are not there count": ("memories.h", "(1u << left) - 1", "0xFF"),
     "an index register is ignored": ("sequencer.cpp", "fields.x_base + registers_[fields.x_index]", "fields.x_base"),
     "another rotation": ("generator.cpp", "ROTATIONS[round % 8]", "ROTATIONS[(round + 4) % 8]"),
