@@ -143,6 +143,7 @@ Contract::Contract(const Memories &memories, const facts::Contract &instruction,
     int last_rows = instruction.last_rows;
     work_ = GROUP * count * config.rows;
     for (const Loop &loop : outer) work_ *= loop.count;
+    words_ = work_ / GROUP * (count + config.rows) / (count * config.rows);
 
     Places outputs = {Place()};
     for (const Loop &loop : outer) outputs = around(outputs, loop);
@@ -192,7 +193,7 @@ void Contract::add_piece(Places rows, const std::vector<Loop> &outer, Place orig
     }
     piece.rows = rows;
     for (const Place &row : rows) piece.outputs.push_back(row.y * GROUP);
-    pieces_.push_back(piece);
+    pieces_.push_back(std::move(piece));
 }
 
 // One output after the other, where a word is written more than once and the last time counts.
@@ -206,23 +207,30 @@ void Contract::add_in_order(const Loop &row, const std::vector<Loop> &outer, int
     }
 }
 
-bool Contract::packed(const Memories &memories, const Job &job) const {
+bool Contract::packed(const Memories &memories, const Job &job) {
     if (packed_base_[0] != job.base[0] || packed_base_[1] != job.base[3]) return false;
-    if (memories.version(job.base[0] + weights_begin_, job.base[0] + weights_end_) > packed_version_) return false;
-    return one_ < 0 || memories.version(job.base[3] + biases_begin_, job.base[3] + biases_end_) <= packed_version_;
+    for (const Piece &piece : pieces_)
+        if (piece.paired && piece.unlucky) return false;
+    if (memories.latest() == known_version_) return true;
+    auto written = [&](int base, int begin, int end) { return memories.version(base + begin, base + end) > packed_version_; };
+    if (written(job.base[0], weights_begin_, weights_end_)) return false;
+    if (one_ >= 0 && written(job.base[3], biases_begin_, biases_end_)) return false;
+    known_version_ = memories.latest();
+    return true;
 }
 
 void Contract::pack(const Memories &memories, const Job &job) {
     for (Piece &piece : pieces_) {
         const int32_t *weights = memories.weight.data() + int64_t(job.base[0]) * memories.config.rows;
         const int32_t *biases = memories.weight.data() + int64_t(job.base[3]) * memories.config.rows;
-        piece.paired = exact_ && !watched_ && piece.pairs.pack(piece, terms_, drain_.shift, weights, one_ < 0 ? nullptr : biases);
+        piece.paired = exact_ && !watched_ && !piece.unlucky &&
+                       piece.pairs.pack(piece, terms_, drain_.shift, weights, one_ < 0 ? nullptr : biases);
         if (!piece.paired) pack_weights(memories, job, piece);
         if (one_ >= 0) pack_biases(memories, job, piece);
     }
     packed_base_[0] = job.base[0];
     packed_base_[1] = job.base[3];
-    packed_version_ = memories.latest();
+    packed_version_ = known_version_ = memories.latest();
 }
 
 void Contract::pack_weights(const Memories &memories, const Job &job, Piece &piece) const {
@@ -281,12 +289,15 @@ void Contract::run(Memories &memories, const Job &job, int begin, int end, Tally
 void Contract::run_piece(Memories &memories, const Job &job, const Piece &piece, int begin, int end,
                          Tally &tally) const {
     static thread_local Array<double> unpacked;
+    static thread_local Array<int32_t> scratch;
+    scratch.resize(std::max(scratch.size(), piece.pairs.scratch() * GROUP));
     const Drain::Outlet outlet = drain_.outlet(memories);
     const int rows = piece.rows.size(), positions = piece.positions.size(), terms = terms_.size();
     const int points = positions * (end - begin), together = piece.paired ? Pairs::POINTS : MOST_POINTS;
     for (size_t q = 0; q < piece.matrices.size(); q++) {
         const Place &matrix = piece.matrices[q];
         const double *weights = piece.paired ? nullptr : piece.weights.data() + q * rows * terms;
+        Pairs::Run paired{&piece, q, term_inputs_.data(), &outlet, reinterpret_cast<Int8 *>(scratch.data())};
         int group = begin, position = 0;
         for (int done = 0, count; done < points; done += count) {
             Point at[MOST_POINTS];
@@ -304,8 +315,9 @@ void Contract::run_piece(Memories &memories, const Job &job, const Piece &piece,
                     position++;
                 }
             }
-            if (!piece.paired || !piece.pairs.multiply(piece, q, at, count, term_inputs_.data(), outlet, tally.clips)) {
+            if (!piece.paired || !piece.pairs.multiply(paired, at, count, tally.clips)) {
                 if (!weights) {
+                    piece.unlucky = true;
                     unpack_weights(piece, q, unpacked);
                     weights = unpacked.data();
                 }
@@ -313,8 +325,7 @@ void Contract::run_piece(Memories &memories, const Job &job, const Piece &piece,
             }
             if (outlet.looks_up)
                 for (int p = 0; p < count; p++)
-                    for (int r = 0; r < rows; r++)
-                        outlet.look_up(at[p].y + piece.outputs[r], at[p].existing, tally.clips);
+                    outlet.look_up(at[p].y, piece.outputs.data(), rows, at[p].existing, tally.clips);
         }
     }
 }

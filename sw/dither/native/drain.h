@@ -4,6 +4,15 @@
 
 #include "jobs.h"
 
+// What numbers in the lanes that exist are more than the least they can be, together.
+INLINE int64_t excess(int least, Int8 numbers, unsigned existing) {
+    const Int8 more = (numbers - least) & mask_of(existing);
+    int64_t sum = 0;
+    if (lanes_of(more > 0))
+        for (int lane = 0; lane < GROUP; lane++) sum += more[lane];
+    return sum;
+}
+
 class Drain {
   public:
     const double scale;  // 2**-shift
@@ -37,16 +46,22 @@ class Drain {
             store(place, activate(integers(value)));
         }
 
-        // Takes an output through the table.
-        INLINE void look_up(int32_t *place, unsigned existing, int64_t &clips) const {
-            const Int8 exact = table.at(load(place) + half), found = clip(exact);
-            clips += count(lanes_of(found != exact) & existing);
-            store(place, found);
+        // Takes outputs at some offsets through the table.
+        void look_up(int32_t *place, const int32_t *offsets, int number, unsigned existing, int64_t &clips) const {
+            const Outlet here = *this;  // nothing that is written here
+            Int8 same{};
+            for (int i = 0; i < number; i++) {
+                const Int8 exact = here.table.at(load(place + offsets[i]) + here.half), found = here.clip(exact);
+                same += found == exact;
+                store(place + offsets[i], found);
+            }
+            clips += excess(-number, same, existing);
         }
 
         void finish_whole(Double8 rounded, int32_t *place, unsigned existing, int64_t &clips) const {
             finish(rounded, place, existing, clips);
-            if (looks_up) look_up(place, existing, clips);
+            constexpr int32_t here = 0;
+            if (looks_up) look_up(place, &here, 1, existing, clips);
         }
     };
 

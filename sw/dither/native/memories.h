@@ -35,9 +35,9 @@ struct Table {
     // The interpolation for unsigned inputs, not yet clipped.
     INLINE Int8 at(Int8 input) const {
         const Int8 fraction = input & ((1 << fraction_bits) - 1);
-        const Long8 found = picked(segments, input >> fraction_bits);
-        const Int8 rise = narrowed(found >> 32) * fraction + (1 << (fraction_bits - 1));
-        return narrowed(found) + (rise >> fraction_bits);
+        Int8 value, slope;
+        pick(segments, input >> fraction_bits, value, slope);
+        return value + ((slope * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
     }
     INLINE int32_t at(int32_t input) const {
         const int32_t fraction = input & ((1 << fraction_bits) - 1);

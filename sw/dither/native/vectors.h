@@ -168,14 +168,19 @@ INLINE unsigned differing(Double8 left, Double8 right) {
 
 INLINE int count(unsigned bits) { return __builtin_popcount(bits); }
 
-// entries[index], lane by lane; gathering takes several times as long.
-INLINE Long8 picked(const int64_t *entries, Int8 index) {
-#if defined(__AVX512F__)
-    return Long8{entries[index[0]], entries[index[1]], entries[index[2]], entries[index[3]],
-                 entries[index[4]], entries[index[5]], entries[index[6]], entries[index[7]]};
+// Lower and upper halves of entries[index], lane by lane, by way of memory: gathering, and taking
+// numbers out of a register, take several times as long.
+INLINE void pick(const int64_t *entries, Int8 index, Int8 &lower, Int8 &upper) {
+    alignas(32) int32_t at[GROUP];
+    store(at, index);
+#if defined(__AVX2__)
+    asm("" : "+m"(at));
+    const Long4 even = {entries[at[0]], entries[at[1]], entries[at[4]], entries[at[5]]};
+    const Long4 odd = {entries[at[2]], entries[at[3]], entries[at[6]], entries[at[7]]};
+    lower = (Int8)_mm256_shuffle_ps((__m256)even, (__m256)odd, 0x88);
+    upper = (Int8)_mm256_shuffle_ps((__m256)even, (__m256)odd, 0xDD);
 #else
-    return {Long4{entries[index[0]], entries[index[1]], entries[index[2]], entries[index[3]]},
-            Long4{entries[index[4]], entries[index[5]], entries[index[6]], entries[index[7]]}};
+    for (int i = 0; i < GROUP; i++) lower[i] = int32_t(entries[at[i]]), upper[i] = int32_t(entries[at[i]] >> 32);
 #endif
 }
 
