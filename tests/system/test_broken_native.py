@@ -13,6 +13,7 @@ from dither.native import build
 from tests.programs import programs
 
 from .test_native import ENGINES, OVERLAPS, Both
+from .test_native import test_sums_on_either_side_of_what_small_integers_hold as hold_sums
 from .test_native import test_the_last_of_several_writes_counts as hold_overlaps
 
 pytestmark = pytest.mark.slow
@@ -31,8 +32,8 @@ FAULTS = {
     "a moment stands still": ("update.cpp", "return rounded ? rounded : sign(way);", "return rounded;"),
     "halves go up": ("loss.cpp", "+ (probability & 1)) >> shift", "+ 1) >> shift"),
     "a loop of sums stands still": ("correlate.cpp", "left_words[r] + term.y * GROUP", "left_words[r]"),
-    "sums leave 32 bits": ("pairs.cpp", "largest > limits_[matrix]", "largest > LARGEST"),
-    "the odd term is forgotten": ("pairs.cpp", "(terms_ + 1) / 2", "terms_ / 2"),
+    "every second term is missing": ("pairs.cpp", "term + 1 < terms_ ? first[terms[term + 1].w] : 0", "0"),
+    "lower bits do not count": ("pairs.cpp", "sums[SUMS - 1][r] + (sums[0][r] >> LOWER)", "sums[SUMS - 1][r]"),
     "signs are one place further": ("dither.cpp", "first_ + word + group", "first_ + 1 + word + group"),
 }
 
@@ -80,3 +81,9 @@ def test_writes_out_of_order_are_found(broken: None) -> None:
 
     with pytest.raises(AssertionError):
         hold_against_golden()
+
+
+@pytest.mark.parametrize("broken", [("pairs.cpp", "largest > limits_[run.matrix]", "largest > LARGEST")], indirect=True)
+def test_sums_that_leave_32_bits_are_found(broken: None) -> None:
+    with pytest.raises(AssertionError):
+        hold_sums(32767, 0, 16)
