@@ -31,8 +31,11 @@ from dither.arch.streams import Expect, Segment
 from dither.arch.tables import scalar_tables
 from dither.arch.timing import CORRELATE_DISTANCE, cycles_per_term, drain_cycles_per_row
 
+from .draws import Draw, Seeded, Shrinking
+
 STATE = (Memory.MASTER, Memory.GRADIENT, Memory.MOMENT1, Memory.MOMENT2)
 REGISTERS = range(1, 16)
+ANY_REGISTER = (0, *REGISTERS)
 I = Instruction.make  # noqa: E741
 differential = settings(
     max_examples=int(os.environ.get("DITHER_EXAMPLES", "60")),
@@ -65,29 +68,29 @@ def steps_of_strides(counts: list[int], strides: list[int]) -> list[int]:
     return steps
 
 
-def _strides_within(draw: st.DrawFn, counts: list[int], span: int) -> tuple[list[int], int]:
+def _strides_within(draw: Draw, counts: list[int], span: int) -> tuple[list[int], int]:
     """Random strides, some negative, whose addresses stay within ``span``; and the base's offset in
     it.
     """
     strides, low, high = [], 0, 0
     for count in counts:
         room = (span - 1 - (high - low)) // max(count - 1, 1)
-        stride = draw(st.integers(-min(room, 9), min(room, 9))) if count > 1 else draw(st.integers(-3, 3))
+        stride = draw.integer(-min(room, 9), min(room, 9)) if count > 1 else draw.integer(-3, 3)
         reach = (count - 1) * stride
         low, high = low + min(reach, 0), high + max(reach, 0)
         strides.append(stride)
-    return strides, draw(st.integers(-low, span - 1 - high))
+    return strides, draw.integer(-low, span - 1 - high)
 
 
-def _distinct_strides(draw: st.DrawFn, counts: list[int]) -> tuple[list[int], int]:
+def _distinct_strides(draw: Draw, counts: list[int]) -> tuple[list[int], int]:
     """Strides of a dense array whose axes are in random order, some backwards: no address twice;
     and the first one's offset in it.
     """
     strides, step, first = [0] * len(counts), 1, 0
-    for axis in draw(st.permutations(range(len(counts)))):
+    for axis in draw.order(range(len(counts))):
         if counts[axis] == 1:
-            strides[axis] = draw(st.integers(-3, 3))
-        elif draw(st.integers(0, 3)):
+            strides[axis] = draw.integer(-3, 3)
+        elif draw.integer(0, 3):
             strides[axis] = step
         else:
             strides[axis] = -step
@@ -96,38 +99,38 @@ def _distinct_strides(draw: st.DrawFn, counts: list[int]) -> tuple[list[int], in
     return strides, first
 
 
-def _halves(draw: st.DrawFn, depth: int) -> tuple[int, int]:
+def _halves(draw: Draw, depth: int) -> tuple[int, int]:
     """Where a half of a memory begins that is read, and the other one: mostly the lower, and the
     upper half.
     """
     half = depth // 2
-    return draw(st.sampled_from([(0, half), (0, half), (0, half), (half, 0)]))
+    return draw.pick([(0, half), (0, half), (0, half), (half, 0)])
 
 
-def _counts(draw: st.DrawFn, number: int, product: int) -> list[int]:
+def _counts(draw: Draw, number: int, product: int) -> list[int]:
     counts = []
     for _ in range(number):
-        counts.append(draw(st.integers(1, min(product, 7))))
+        counts.append(draw.integer(1, min(product, 7)))
         product //= counts[-1]
     return counts
 
 
 def _indexed(
-    draw: st.DrawFn, name: str, fields: dict[str, int], bases: dict[str, int], moves: dict[str, int], repeats: int
+    draw: Draw, name: str, fields: dict[str, int], bases: dict[str, int], moves: dict[str, int], repeats: int
 ) -> list[Instruction]:
     """A nest, executed so many times in a loop that moves its bases by index registers.
 
     :param bases: by operand: the first address.
     :param moves: by operand: how far it moves from time to time.
     """
-    registers = draw(st.permutations(REGISTERS))
+    registers = draw.order(REGISTERS)
     before, after = [], []
     for number, (letter, base) in enumerate(bases.items()):
         register = registers[number]
-        if moves[letter] == 0 and draw(st.booleans()):
+        if moves[letter] == 0 and draw.flag():
             register = 0
         # Only the lowest 16 bits of a register count.
-        start = draw(st.integers(-(1 << 31), (1 << 31) - 1)) if register else 0
+        start = draw.integer(-(1 << 31), (1 << 31) - 1) if register else 0
         fields |= {f"{letter}_base": (base - start) % (1 << 16), f"{letter}_index": register}
         if register:
             before.append(I("SET", target=register, source=0, value=start))
@@ -137,11 +140,11 @@ def _indexed(
     return [*before, I("LOOP", register=0, count=repeats), I(name, **fields), *after, I("END")]
 
 
-def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
+def contracts(draw: Draw, config: EngineConfig) -> list[Instruction]:
     """A CONTRACT from one half of the activation memory to the other."""
     half = config.activation_depth // 2
     read, written = _halves(draw, config.activation_depth)
-    operand = draw(st.sampled_from(Operand)) if config.local_learning else Operand.WEIGHT
+    operand = draw.pick(Operand) if config.local_learning else Operand.WEIGHT
     rows, depth = (config.rows, config.parameter_depth) if operand is Operand.WEIGHT else (1, half)
     reduction = _counts(draw, len(REDUCTION_LOOPS), 40)
     outer = _counts(draw, len(OUTER_LOOPS), min(half // config.rows, 24))
@@ -149,11 +152,11 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         outer[0] = 1
     counts = reduction + outer
     kinds = [Activation.NONE, Activation.RELU] + [Activation.TABLE] * (config.activation_tables > 0)
-    activation = draw(st.sampled_from(kinds))
-    bias = draw(st.integers(0, 1))
+    activation = draw.pick(kinds)
+    bias = draw.integer(0, 1)
     drain = rows * drain_cycles_per_row(config, activation)
     tile = (int(np.prod(reduction)) + bias) * cycles_per_term(operand)
-    repeats = draw(st.sampled_from([1, 1, 2, 3]))
+    repeats = draw.pick([1, 1, 2, 3])
     (*w, w_move), w_base = _strides_within(draw, [*counts, repeats], depth)
     (*x, x_move), x_base = _strides_within(draw, [*counts, repeats], half)
     (*b, b_move), b_base = _strides_within(draw, [*outer, repeats], depth)
@@ -169,13 +172,13 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
         "y_row": y_row,
-        "one": read + draw(st.integers(0, half - 1)),
+        "one": read + draw.integer(0, half - 1),
         "bias": bias,
-        "last_rows": draw(st.integers(1, rows)),
-        "idle": max(0, drain - tile) + draw(st.integers(0, 2)),
-        "shift": draw(st.integers(0, 47)),
+        "last_rows": draw.integer(1, rows),
+        "idle": max(0, drain - tile) + draw.integer(0, 2),
+        "shift": draw.integer(0, 47),
         "activation": activation,
-        "table": draw(st.integers(0, max(config.activation_tables - 1, 0))),
+        "table": draw.integer(0, max(config.activation_tables - 1, 0)),
         "operand": operand,
     }
     weights = 0 if operand is Operand.WEIGHT else read
@@ -184,19 +187,19 @@ def contracts(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
     return _indexed(draw, "CONTRACT", fields, bases, moves, repeats)
 
 
-def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
+def correlations(draw: Draw, config: EngineConfig) -> list[Instruction]:
     """A CORRELATE that visits no gradient word twice in one tile, but maybe the same ones in every
     tile.
     """
     inner = _counts(draw, len(REDUCTION_LOOPS), min(config.parameter_depth, 30))
     outer = _counts(draw, len(OUTER_LOOPS), 24)
     counts, size, rows = inner + outer, int(np.prod(inner)), config.rows
-    repeats = draw(st.sampled_from([1, 1, 2, 3]))
+    repeats = draw.pick([1, 1, 2, 3])
     (d_row, *d, d_move), d_base = _strides_within(draw, [rows, *outer, repeats], config.activation_depth)
     (*x, x_move), x_base = _strides_within(draw, [*counts, repeats], config.activation_depth)
-    still = draw(st.booleans())
+    still = draw.flag()
     if still:
-        g, g_base = [0] * len(outer), draw(st.integers(0, config.parameter_depth - size))
+        g, g_base = [0] * len(outer), draw.integer(0, config.parameter_depth - size)
         pause = max(0, CORRELATE_DISTANCE - rows - size)
     else:
         g, g_base = _strides_within(draw, outer, config.parameter_depth - size + 1)
@@ -211,19 +214,19 @@ def correlations(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
         fields |= {f"{name}_{loop}": step for loop, step in zip(loops, steps_of_strides(of, strides), strict=True)}
     fields |= {
         "d_row": d_row,
-        "last_rows": draw(st.integers(1, rows)),
-        "idle": pause + draw(st.sampled_from([0, 0, 1, 2])),
+        "last_rows": draw.integer(1, rows),
+        "idle": pause + draw.pick([0, 0, 1, 2]),
     }
     bases, moves = {"d": d_base, "x": x_base, "g": g_first + g_base}, {"d": d_move, "x": x_move, "g": 0}
     return _indexed(draw, "CORRELATE", fields, bases, moves, repeats)
 
 
-def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+def losses(draw: Draw, config: EngineConfig) -> Instruction:
     """A LOSS in any mode that the engine has; what writes words reads one half of the memory and
     writes to the other.
     """
-    count = draw(st.integers(1, 9))
-    mode = draw(st.sampled_from(LossMode)) if config.local_learning else LossMode.SUM
+    count = draw.integer(1, 9)
+    mode = draw.pick(LossMode) if config.local_learning else LossMode.SUM
     half = config.activation_depth // 2
     read, written = _halves(draw, config.activation_depth)
     span = half if mode in (LossMode.DIFFER, LossMode.ERROR) else config.activation_depth
@@ -233,73 +236,71 @@ def losses(draw: st.DrawFn, config: EngineConfig) -> Instruction:
     d_step, d_base = _strides_within(draw, [count], half)
     return I(
         "LOSS",
-        kind=draw(st.sampled_from(LossKind)),
+        kind=draw.pick(LossKind),
         z_base=first + base,
         z_step=step[0],
         count=count,
         # The first word of the memory holds labels that make sense.
-        label=first + draw(st.sampled_from([0, 0, 0, 1])),
+        label=first + draw.pick([0, 0, 0, 1]),
         t_base=first + t_base,
         t_step=t_step[0],
-        z_frac=draw(st.integers(0, 16)),
-        loss_frac=draw(st.integers(0, 16)),
+        z_frac=draw.integer(0, 16),
+        loss_frac=draw.integer(0, 16),
         mode=mode,
         d_base=written + d_base,
         d_step=d_step[0],
-        target=draw(st.sampled_from([0, *REGISTERS])),
+        target=draw.pick(ANY_REGISTER),
     )
 
 
-def passes(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+def passes(draw: Draw, config: EngineConfig) -> Instruction:
     """PERTURB or ACCUMULATE."""
-    inner = draw(st.integers(1, 12))
-    tiles = draw(st.integers(1, max(1, config.parameter_depth // inner // 2)))
-    register = st.sampled_from([0, *REGISTERS])
+    inner = draw.integer(1, 12)
+    tiles = draw.integer(1, max(1, config.parameter_depth // inner // 2))
     matrix = {
-        "base": draw(st.integers(0, config.parameter_depth - inner * tiles)),
+        "base": draw.integer(0, config.parameter_depth - inner * tiles),
         "inner": inner,
         "tiles": tiles,
         # Registers with small numbers name parameters of the first blocks.
-        "block": draw(st.one_of(st.just(0), st.integers(0, (1 << 20) - 1))),
-        "seed": draw(register),
-        "step": draw(register),
-        "probe": draw(register),
-        "distribution": draw(st.sampled_from([d for d in Distribution if d.bits <= 1 or config.wide_probes])),
+        "block": draw.either((0, 0), (0, (1 << 20) - 1)),
+        "seed": draw.pick(ANY_REGISTER),
+        "step": draw.pick(ANY_REGISTER),
+        "probe": draw.pick(ANY_REGISTER),
+        "distribution": draw.pick([d for d in Distribution if d.bits <= 1 or config.wide_probes]),
     }
-    if draw(st.booleans()):
-        amplitude = draw(st.one_of(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-(1 << 20), 1 << 20)))
+    if draw.flag():
+        amplitude = draw.either((-(1 << 31), (1 << 31) - 1), (-(1 << 20), 1 << 20))
         return I("PERTURB", **matrix, amplitude=amplitude)
-    return I("ACCUMULATE", **matrix, difference=draw(register))
+    return I("ACCUMULATE", **matrix, difference=draw.pick(ANY_REGISTER))
 
 
-def updates(draw: st.DrawFn, config: EngineConfig) -> Instruction:
-    count = draw(st.integers(1, config.parameter_depth))
+def updates(draw: Draw, config: EngineConfig) -> Instruction:
+    count = draw.integer(1, config.parameter_depth)
     return I(
         "UPDATE",
-        base=draw(st.integers(0, config.parameter_depth - count)),
+        base=draw.integer(0, config.parameter_depth - count),
         count=count,
-        rule=draw(st.sampled_from(Rule)),
-        gradient_shift=draw(st.integers(0, 47)),
-        decay1=draw(st.integers(0, 15)),
-        decay2=draw(st.integers(0, 15)),
-        rate=draw(st.sampled_from([0, *REGISTERS])),
-        rate_shift=draw(st.integers(0, 31)),
+        rule=draw.pick(Rule),
+        gradient_shift=draw.integer(0, 47),
+        decay1=draw.integer(0, 15),
+        decay2=draw.integer(0, 15),
+        rate=draw.pick(ANY_REGISTER),
+        rate_shift=draw.integer(0, 31),
     )
 
 
-def dithers(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+def dithers(draw: Draw, config: EngineConfig) -> Instruction:
     """A DITHER in place, or from one half of the activation memory to the other."""
     half = config.activation_depth // 2
-    count = draw(st.integers(1, half))
+    count = draw.integer(1, half)
     (y_step,), y_base = _strides_within(draw, [count], half)
     if y_step == 0:
-        y_step, y_base = draw(st.sampled_from([(1, 0), (-1, count - 1)]))
+        y_step, y_base = draw.pick([(1, 0), (-1, count - 1)])
     (x_step,), x_base = _strides_within(draw, [count], half)
-    x_half, y_half = draw(st.permutations([0, half]))
+    x_half, y_half = draw.order([0, half])
     x_base, y_base = x_half + x_base, y_half + y_base
-    if draw(st.integers(0, 2)) == 0:
+    if draw.integer(0, 2) == 0:
         x_base, x_step = y_base, y_step
-    register = st.sampled_from([0, *REGISTERS])
     return I(
         "DITHER",
         count=count,
@@ -307,39 +308,38 @@ def dithers(draw: st.DrawFn, config: EngineConfig) -> Instruction:
         x_step=x_step,
         y_base=y_base,
         y_step=y_step,
-        scale=draw(st.integers(0, config.activation_depth - 1)),
-        gate=draw(st.integers(0, 1)),
-        block=draw(st.integers(0, (1 << 20) - 1)),
-        seed=draw(register),
-        step=draw(register),
-        probe=draw(register),
-        offset=draw(register),
+        scale=draw.integer(0, config.activation_depth - 1),
+        gate=draw.integer(0, 1),
+        block=draw.integer(0, (1 << 20) - 1),
+        seed=draw.pick(ANY_REGISTER),
+        step=draw.pick(ANY_REGISTER),
+        probe=draw.pick(ANY_REGISTER),
+        offset=draw.pick(ANY_REGISTER),
     )
 
 
-def transposes(draw: st.DrawFn, config: EngineConfig) -> Instruction:
+def transposes(draw: Draw, config: EngineConfig) -> Instruction:
     rows, depth = config.rows, config.parameter_depth
 
     def words(inner: int, columns: int) -> int:
         return inner * -(-columns // rows)
 
-    inner = draw(st.integers(1, depth // 3))
-    columns = draw(st.sampled_from([m for m in range(1, depth) if words(inner, m) + words(m, inner) <= depth]))
+    inner = draw.integer(1, depth // 3)
+    columns = draw.pick([m for m in range(1, depth) if words(inner, m) + words(m, inner) <= depth])
     source, result = words(inner, columns), words(columns, inner)
-    gap = draw(st.integers(0, depth - source - result))
-    start = draw(st.integers(0, depth - source - result - gap))
-    base, target = (start, start + source + gap) if draw(st.booleans()) else (start + result + gap, start)
+    gap = draw.integer(0, depth - source - result)
+    start = draw.integer(0, depth - source - result - gap)
+    base, target = (start, start + source + gap) if draw.flag() else (start + result + gap, start)
     return I("TRANSPOSE", base=base, inner=inner, columns=columns, target=target)
 
 
-def scalars(draw: st.DrawFn, config: EngineConfig) -> Instruction:
-    register = st.sampled_from([0, *REGISTERS])
-    match draw(st.sampled_from(["SET", "ADD", "SUBTRACT"])):
+def scalars(draw: Draw, config: EngineConfig) -> Instruction:
+    match draw.pick(["SET", "ADD", "SUBTRACT"]):
         case "SET":
-            value = draw(st.integers(-(1 << 31), (1 << 31) - 1))
-            return I("SET", target=draw(register), source=draw(register), value=value)
+            value = draw.integer(-(1 << 31), (1 << 31) - 1)
+            return I("SET", target=draw.pick(ANY_REGISTER), source=draw.pick(ANY_REGISTER), value=value)
         case name:
-            return I(name, target=draw(register), left=draw(register), right=draw(register))
+            return I(name, target=draw.pick(ANY_REGISTER), left=draw.pick(ANY_REGISTER), right=draw.pick(ANY_REGISTER))
 
 
 WORK = (contracts, contracts, losses, passes, passes, updates, scalars, scalars)
@@ -347,18 +347,18 @@ LOCAL_WORK = (correlations, correlations, dithers, transposes)
 """What only engines with ``local_learning`` do."""
 
 
-def _work(draw: st.DrawFn, config: EngineConfig) -> list[Instruction]:
-    made = draw(st.sampled_from(WORK + LOCAL_WORK * config.local_learning))(draw, config)
+def _work(draw: Draw, config: EngineConfig) -> list[Instruction]:
+    made = draw.pick(WORK + LOCAL_WORK * config.local_learning)(draw, config)
     return made if isinstance(made, list) else [made]
 
 
-def _body(draw: st.DrawFn, config: EngineConfig, level: int) -> tuple[list[Instruction], list[int]]:
+def _body(draw: Draw, config: EngineConfig, level: int) -> tuple[list[Instruction], list[int]]:
     """Some work, and where a subroutine may be called that changes all registers."""
     body: list[Instruction] = []
     gaps = [0]
-    for _ in range(draw(st.integers(1, 4))):
-        if level < 2 and draw(st.integers(0, 4)) == 0:
-            count, less, register = draw(st.integers(1, 3)), draw(st.integers(0, 5)), draw(st.sampled_from(REGISTERS))
+    for _ in range(draw.integer(1, 4)):
+        if level < 2 and draw.integer(0, 4) == 0:
+            count, less, register = draw.integer(1, 3), draw.integer(0, 5), draw.pick(REGISTERS)
             if less:
                 body.append(I("SET", target=register, source=0, value=-less))
             body.append(I("LOOP", register=register if less else 0, count=count + less))
@@ -381,27 +381,41 @@ def _random_words(rng: np.random.Generator, shape: tuple[int, int], width: int, 
 
 
 @st.composite
-def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> RandomProgram:
+def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
+    """Programs that Hypothesis draws, and shrinks if they fail: see :func:`program`."""
+    return program(Shrinking(draw), config, single, small)
+
+
+def program_of_seed(seed: str, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
+    """A program that a seed draws: see :func:`program`."""
+    return program(Seeded(seed), config, single, small)
+
+
+def program(draw: Draw, config: EngineConfig, single: bool = False, small: bool = False) -> RandomProgram:
     """A whole program: load everything, compute, store everything.
 
     :param single: compute with one descriptor only (and a loop around it), so that a failure names
         it.
+    :param small: activations and weights are as small as a network's, or a little greater.
     """
-    rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+    rng = np.random.default_rng(draw.integer(0, 1 << 32))
     inputs, load = [], []
 
     def add(memory: Memory, values: np.ndarray) -> None:
         load.append(I("LOAD", memory=memory, base=0, count=len(values)))
         inputs.append(Segment(memory, values))
 
-    activations = _random_words(rng, (config.activation_depth, config.lanes), config.width)
+    width = int(rng.integers(8, config.width + 1)) if small else config.width
+    activations = _random_words(rng, (config.activation_depth, config.lanes), width)
     activations[0] = rng.integers(-2, 9, config.lanes)
     add(Memory.ACTIVATION, activations)
     words = (config.parameter_depth, config.rows)
     for memory in STATE:
-        width = GRADIENT_BITS if memory is Memory.GRADIENT else MASTER_BITS
-        add(memory, _random_words(rng, words, width, signed=memory is not Memory.MOMENT2))
-    add(Memory.WEIGHT, _random_words(rng, words, config.width))
+        bits = GRADIENT_BITS if memory is Memory.GRADIENT else MASTER_BITS
+        if small and memory is Memory.MASTER:
+            bits -= int(rng.integers(1, 9))
+        add(memory, _random_words(rng, words, bits, signed=memory is not Memory.MOMENT2))
+    add(Memory.WEIGHT, _random_words(rng, words, int(rng.integers(8, 17)) if small else config.width))
     if config.activation_tables:
         entries = config.activation_tables << config.table_bits
         add(Memory.ACTIVATION_TABLE, _random_words(rng, (entries, 2), config.width))
@@ -411,7 +425,7 @@ def programs(draw: st.DrawFn, config: EngineConfig, single: bool = False) -> Ran
 
     main, gaps = (_work(draw, config), [0]) if single else _body(draw, config, 0)
     subroutine = [] if single else _body(draw, config, 1)[0]
-    call = draw(st.sampled_from(gaps))
+    call = draw.pick(gaps)
     emits = [I("EMIT", source=register) for register in (0, *REGISTERS)]
     stores = [I("STORE", memory=Memory.ACTIVATION, base=0, count=config.activation_depth)]
     stores += [I("STORE", memory=m, base=0, count=config.parameter_depth) for m in (*STATE, Memory.WEIGHT)]

@@ -104,10 +104,12 @@ def expand_activation(values: ArrayLike, slopes: ArrayLike, width: int) -> tuple
 
     Both arrays have 2**width elements; the most negative input comes first.
     """
-    half = 1 << (width - 1)
-    inputs = np.arange(-half, half)
-    outputs = activation_lookup(values, slopes, inputs, width)
-    return outputs, outputs != interpolate(values, slopes, inputs + half, width - _table_bits(values))
+    half, fraction_bits = 1 << (width - 1), width - _table_bits(values)
+    starts, slopes = (np.asarray(each, dtype=np.int64)[:, None] for each in (values, slopes))
+    rise = slopes * np.arange(1 << fraction_bits) + (1 << (fraction_bits - 1))  # a line for each segment
+    exact = (starts + (rise >> fraction_bits)).reshape(-1)
+    outputs = np.clip(exact, -half, half - 1)
+    return outputs, outputs != exact
 
 
 def scalar_lookup(values: ArrayLike, slopes: ArrayLike, table: ScalarTable, inputs: ArrayLike) -> NDArray[np.int64]:

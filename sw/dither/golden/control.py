@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..arch.config import EngineConfig
 from ..arch.device import DeviceError
@@ -14,7 +15,9 @@ from .nest import terms
 
 __all__ = ["Decoded", "Program", "Stack", "fault", "wrap"]
 
-_LONGEST = max(form.words for form in INSTRUCTIONS)
+_WORDS = {form.opcode: form.words for form in INSTRUCTIONS}
+_KEPT = 1 << 12
+"""Instructions that are kept decoded: machines that run one program, and programs, share them."""
 _NESTS = ("CONTRACT", "CORRELATE")
 
 
@@ -48,6 +51,23 @@ class Decoded:
     """Cycles charged to the instruction's own phase."""
     row_steps: int
     """Number of rows that do a multiply-accumulate, summed over cycles."""
+
+
+@lru_cache(_KEPT)
+def _instruction(words: tuple[int, ...]) -> Instruction:
+    _, instruction = next(decode_program(list(words)))
+    return instruction
+
+
+@lru_cache(_KEPT)
+def _costs(config: EngineConfig, words: tuple[int, ...]) -> tuple[int, int]:
+    """Returns cycles and row steps of an instruction.
+
+    :raises ValueError: if it breaks a rule that its cycles depend on.
+    """
+    instruction = _instruction(words)
+    row_steps = _row_steps(config, instruction) if instruction.name in _NESTS else 0
+    return execution_cycles(config, instruction), row_steps
 
 
 def _row_steps(config: EngineConfig, instruction: Instruction) -> int:
@@ -91,26 +111,26 @@ class Program:
     def _decode(self, address: int) -> Decoded:
         if not 0 <= address < len(self._words):
             raise DeviceError(f"fault at word {address}: beyond the program memory's {len(self._words)} words")
+        opcode = self._words[address] & 0xFF
+        words = tuple(self._words[address : address + _WORDS.get(opcode, 1)])
         try:
-            _, instruction = next(decode_program(self._words[address : address + _LONGEST]))
+            instruction = _instruction(words)
         except ValueError:
-            opcode = self._words[address] & 0xFF
             raise DeviceError(f"fault at word {address}: opcode {opcode} is unknown or its words are missing") from None
         name = instruction.name
         if name in LOCAL_INSTRUCTIONS and not self.config.local_learning:
-            opcode = instruction.format.opcode
             raise DeviceError(f"fault at word {address}: opcode {opcode} is unknown, {name} needs local_learning")
         try:
-            cycles = execution_cycles(self.config, instruction)
+            cycles, row_steps = _costs(self.config, words)
         except ValueError as error:
             raise fault(address, name, error) from None
         return Decoded(
             address=address,
             instruction=instruction,
-            following=address + instruction.format.words,
+            following=address + len(words),
             fetch=fetch_cycles(instruction.format, self.config.family),
             cycles=cycles,
-            row_steps=_row_steps(self.config, instruction) if name in _NESTS else 0,
+            row_steps=row_steps,
         )
 
 

@@ -18,6 +18,8 @@ __all__ = ["Floats", "Window", "Workspace"]
 
 Floats = NDArray[np.float64]
 """Array of float64, which in this package mostly holds integers."""
+_Expanded = tuple[NDArray[np.float32], NDArray[np.bool_] | None]
+"""What a table gives for each input, from 0 up and then negative ones; and where it is clipped."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -73,28 +75,38 @@ class Workspace:
 
         Plans keep copies of the weights until it changes.
         """
-        self._tables = {number: np.zeros(1 << config.width, np.float32) for number in range(config.activation_tables)}
-        self._clips: dict[int, NDArray[np.bool_] | None] = dict.fromkeys(self._tables)
+        segments = np.zeros(1 << config.table_bits, np.int64)
+        self._entries: dict[int, Table] = dict.fromkeys(range(config.activation_tables), (segments, segments))
+        self._expanded: dict[int, _Expanded] = {}
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._scratch = threading.local()
 
     def set_table(self, number: int, table: Table) -> None:
         """Gives an activation table its contents (values and slopes)."""
-        expanded, clipped = expand_activation(*table, self.config.width)
-        self._tables[number] = np.roll(expanded, len(expanded) // 2).astype(np.float32)
-        self._clips[number] = np.roll(clipped, len(clipped) // 2) if clipped.any() else None
+        self._entries[number] = table[0].copy(), table[1].copy()
+        self._expanded.pop(number, None)
 
     def table(self, number: int) -> NDArray[np.float32]:
         """Returns an activation table's output for all inputs: from 0 up, then negative ones."""
-        return self._tables[number]
+        return self._whole(number)[0]
 
     def table_clips(self, number: int) -> NDArray[np.bool_] | None:
         """Returns where :meth:`table` is clipped; None if nowhere.
 
         Tables that are built from functions are clipped nowhere.
         """
-        return self._clips[number]
+        return self._whole(number)[1]
+
+    def _whole(self, number: int) -> _Expanded:
+        """Expands a table when it is first looked at: many programs load tables and use none."""
+        found = self._expanded.get(number)
+        if found is None:
+            outputs, clipped = expand_activation(*self._entries[number], self.config.width)
+            rolled = np.roll(outputs, len(outputs) // 2).astype(np.float32)
+            found = rolled, np.roll(clipped, len(clipped) // 2) if clipped.any() else None
+            self._expanded[number] = found
+        return found
 
     def scratch(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
         """Returns a one-dimensional array of arbitrary contents, for intermediate results.

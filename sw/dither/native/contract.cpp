@@ -12,20 +12,13 @@ constexpr int most_points(int rows) { return rows <= 2 ? 8 : rows <= 4 ? 4 : 3; 
 constexpr int MOST_ROWS = 4;
 constexpr int most_points(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 #endif
-
-// A position in one group of lanes.
-struct Point {
-    const float *x, *one;
-    const double *bias;
-    float *y;
-    unsigned existing;
-};
+constexpr int MOST_POINTS = 24;  // that are computed before the next ones
 
 struct Block {
-    const double *weights;   // [term][row]
-    const int32_t *terms;    // offsets of the inputs
-    const Place *rows;       // of the outputs
-    int count;               // of terms
+    const double *weights, *biases;  // [term][row]; [row], of the first position
+    const int32_t *terms;            // offsets of the inputs
+    const int32_t *outputs;          // offsets of the rows
+    int count;                       // of terms
     const Drain::Outlet *outlet;
     Tally *tally;
 };
@@ -38,28 +31,30 @@ void multiply(const Block &block, const Point *points) {
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             sums[p][r] = all(0.5);
-            if (BIAS) sums[p][r] += widened(load(points[p].one)) * all(points[p].bias[r]);
+            if (BIAS) sums[p][r] += doubles(load(points[p].one)) * all(block.biases[points[p].bias + r]);
         }
     const double *weights = block.weights;
-    const float *inputs[POINTS];
+    const int32_t *inputs[POINTS];
     for (int p = 0; p < POINTS; p++) inputs[p] = points[p].x;
     for (int term = 0; term < block.count; term++, weights += ROWS) {
         Double8 x[POINTS];
-        for (int p = 0; p < POINTS; p++) x[p] = widened(load(inputs[p] + block.terms[term]));
+#pragma GCC unroll 8
+        for (int p = 0; p < POINTS; p++) x[p] = doubles(load(inputs[p] + block.terms[term]));
+#pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             const Double8 weight = all(weights[r]);
+#pragma GCC unroll 8
             for (int p = 0; p < POINTS; p++) sums[p][r] += weight * x[p];
         }
     }
     const Drain::Outlet outlet = *block.outlet;
-    const Place *rows = block.rows;
     int64_t clips = 0;
 #pragma GCC unroll 8
     for (int p = 0; p < POINTS; p++)
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
             if (WATCH) watch(sums[p][r], points[p].existing, *block.tally);
-            outlet.finish(rounded_down(sums[p][r]), points[p].y + rows[r].y * GROUP, points[p].existing, clips);
+            outlet.finish(rounded_down(sums[p][r]), points[p].y + block.outputs[r], points[p].existing, clips);
         }
     block.tally->clips += clips;
 }
@@ -138,6 +133,7 @@ Contract::Contract(const Memories &memories, const facts::Contract &instruction,
     terms_ = {Place()};
     for (int loop = 0; loop < 3; loop++) terms_ = around(terms_, loops[loop]);
     for (const Place &term : terms_) term_inputs_.push_back(term.x * GROUP);
+    if (terms_.size() % 2) term_inputs_.push_back(term_inputs_.back());  // a pair needs two, though one be times zero
     int64_t count = int64_t(terms_.size()) + instruction.bias;
     exact_ = exact_in_double(config.width, count);
     watched_ = monitor || may_leave_accumulator(config, count);
@@ -147,6 +143,7 @@ Contract::Contract(const Memories &memories, const facts::Contract &instruction,
     int last_rows = instruction.last_rows;
     work_ = GROUP * count * config.rows;
     for (const Loop &loop : outer) work_ *= loop.count;
+    words_ = work_ / GROUP * (count + config.rows) / (count * config.rows);
 
     Places outputs = {Place()};
     for (const Loop &loop : outer) outputs = around(outputs, loop);
@@ -195,7 +192,8 @@ void Contract::add_piece(Places rows, const std::vector<Loop> &outer, Place orig
             piece.matrices = around(piece.matrices, loop);
     }
     piece.rows = rows;
-    pieces_.push_back(piece);
+    for (const Place &row : rows) piece.outputs.push_back(row.y * GROUP);
+    pieces_.push_back(std::move(piece));
 }
 
 // One output after the other, where a word is written more than once and the last time counts.
@@ -209,20 +207,30 @@ void Contract::add_in_order(const Loop &row, const std::vector<Loop> &outer, int
     }
 }
 
-bool Contract::packed(const Memories &memories, const Job &job) const {
+bool Contract::packed(const Memories &memories, const Job &job) {
     if (packed_base_[0] != job.base[0] || packed_base_[1] != job.base[3]) return false;
-    if (memories.version(job.base[0] + weights_begin_, job.base[0] + weights_end_) > packed_version_) return false;
-    return one_ < 0 || memories.version(job.base[3] + biases_begin_, job.base[3] + biases_end_) <= packed_version_;
+    for (const Piece &piece : pieces_)
+        if (piece.paired && piece.unlucky) return false;
+    if (memories.latest() == known_version_) return true;
+    auto written = [&](int base, int begin, int end) { return memories.version(base + begin, base + end) > packed_version_; };
+    if (written(job.base[0], weights_begin_, weights_end_)) return false;
+    if (one_ >= 0 && written(job.base[3], biases_begin_, biases_end_)) return false;
+    known_version_ = memories.latest();
+    return true;
 }
 
 void Contract::pack(const Memories &memories, const Job &job) {
     for (Piece &piece : pieces_) {
-        pack_weights(memories, job, piece);
+        const int32_t *weights = memories.weight.data() + int64_t(job.base[0]) * memories.config.rows;
+        const int32_t *biases = memories.weight.data() + int64_t(job.base[3]) * memories.config.rows;
+        piece.paired = exact_ && !watched_ && !piece.unlucky &&
+                       piece.pairs.pack(piece, terms_, drain_.shift, weights, one_ < 0 ? nullptr : biases);
+        if (!piece.paired) pack_weights(memories, job, piece);
         if (one_ >= 0) pack_biases(memories, job, piece);
     }
     packed_base_[0] = job.base[0];
     packed_base_[1] = job.base[3];
-    packed_version_ = memories.latest();
+    packed_version_ = known_version_ = memories.latest();
 }
 
 void Contract::pack_weights(const Memories &memories, const Job &job, Piece &piece) const {
@@ -231,7 +239,7 @@ void Contract::pack_weights(const Memories &memories, const Job &job, Piece &pie
     piece.weights.resize(piece.matrices.size() * count * terms_.size() + GROUP);
     double *target = piece.weights.data();
     for (const Place &matrix : piece.matrices) {
-        const float *source = memories.weight.data() + int64_t(job.base[0]) * memories.config.rows + matrix.w;
+        const int32_t *source = memories.weight.data() + int64_t(job.base[0]) * memories.config.rows + matrix.w;
         for (int first = 0; first < count; first += MOST_ROWS) {
             const int rows = std::min(MOST_ROWS, count - first);
             const Place *row = &piece.rows[first];
@@ -260,48 +268,80 @@ void Contract::pack_biases(const Memories &memories, const Job &job, Piece &piec
         }
 }
 
+// The weights of a matrix in double, where they are in pairs.
+void Contract::unpack_weights(const Piece &piece, size_t matrix, Array<double> &weights) const {
+    const int rows = piece.rows.size(), terms = terms_.size();
+    weights.clear();
+    for (int first = 0; first < rows; first += MOST_ROWS)
+        for (int term = 0; term < terms; term++)
+            for (int r = first; r < std::min(first + MOST_ROWS, rows); r++)
+                weights.push_back(piece.pairs.weight(matrix, r, term) * drain_.scale);
+}
+
 void Contract::run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const {
-    const Drain::Outlet outlet = drain_.outlet(memories);
-    for (const Piece &piece : pieces_) {
-        if (!exact_) {
+    for (const Piece &piece : pieces_)
+        if (exact_)
+            run_piece(memories, job, piece, begin, end, tally);
+        else
             run_exactly(memories, job, piece, begin, end, tally);
-            continue;
-        }
-        const int rows = piece.rows.size(), positions = piece.positions.size(), terms = terms_.size();
-        const int points = positions * (end - begin);
-        for (size_t q = 0; q < piece.matrices.size(); q++) {
-            const Place &matrix = piece.matrices[q];
-            const double *biases = piece.biases.data() + q * rows * (piece.moving_bias ? positions : 1);
-            for (int first = 0; first < rows; first += MOST_ROWS) {
-                const int height = std::min(MOST_ROWS, rows - first);
-                const double *weights = piece.weights.data() + (q * rows + first) * terms;
-                Block block{weights, term_inputs_.data(), &piece.rows[first], terms, &outlet, &tally};
-                int group = begin, position = 0;
-                for (int done = 0; done < points;) {
-                    int width = points - done;
-                    Kernel multiply = kernel(one_ >= 0, watched_, height, width);
-                    Point at[8];
-                    for (int p = 0; p < width; p++) {
-                        const Place &place = piece.positions[position];
-                        float *words = memories.group(group);
-                        at[p].x = words + (job.base[1] + matrix.x + place.x) * GROUP;
-                        at[p].one = words + (one_ < 0 ? 0 : one_) * GROUP;
-                        at[p].bias = biases + (piece.moving_bias ? position * rows : 0) + first;
-                        at[p].y = words + (job.base[2] + matrix.y + place.y) * GROUP;
-                        at[p].existing = memories.existing(group);
-                        if (++group == end) {
-                            group = begin;
-                            position++;
-                        }
-                    }
-                    multiply(block, at);
-                    if (outlet.looks_up)
-                        for (int p = 0; p < width; p++)
-                            for (int r = 0; r < height; r++)
-                                outlet.look_up(at[p].y + block.rows[r].y * GROUP, at[p].existing, tally.clips);
-                    done += width;
+}
+
+void Contract::run_piece(Memories &memories, const Job &job, const Piece &piece, int begin, int end,
+                         Tally &tally) const {
+    static thread_local Array<double> unpacked;
+    static thread_local Array<int32_t> scratch;
+    scratch.resize(std::max(scratch.size(), piece.pairs.scratch() * GROUP));
+    const Drain::Outlet outlet = drain_.outlet(memories);
+    const int rows = piece.rows.size(), positions = piece.positions.size(), terms = terms_.size();
+    const int points = positions * (end - begin), together = piece.paired ? Pairs::POINTS : MOST_POINTS;
+    for (size_t q = 0; q < piece.matrices.size(); q++) {
+        const Place &matrix = piece.matrices[q];
+        const double *weights = piece.paired ? nullptr : piece.weights.data() + q * rows * terms;
+        Pairs::Run paired{&piece, q, term_inputs_.data(), &outlet, reinterpret_cast<Int8 *>(scratch.data())};
+        int group = begin, position = 0;
+        for (int done = 0, count; done < points; done += count) {
+            Point at[MOST_POINTS];
+            count = std::min(points - done, together);
+            for (int p = 0; p < count; p++) {
+                const Place &place = piece.positions[position];
+                int32_t *words = memories.group(group);
+                at[p].x = words + (job.base[1] + matrix.x + place.x) * GROUP;
+                at[p].one = words + (one_ < 0 ? 0 : one_) * GROUP;
+                at[p].bias = piece.moving_bias ? position * rows : 0;
+                at[p].y = words + (job.base[2] + matrix.y + place.y) * GROUP;
+                at[p].existing = memories.existing(group);
+                if (++group == end) {
+                    group = begin;
+                    position++;
                 }
             }
+            if (!piece.paired || !piece.pairs.multiply(paired, at, count, tally.clips)) {
+                if (!weights) {
+                    piece.unlucky = true;
+                    unpack_weights(piece, q, unpacked);
+                    weights = unpacked.data();
+                }
+                run_in_double(piece, q, weights, at, count, outlet, tally);
+            }
+            if (outlet.looks_up)
+                for (int p = 0; p < count; p++)
+                    outlet.look_up(at[p].y, piece.outputs.data(), rows, at[p].existing, tally.clips);
+        }
+    }
+}
+
+void Contract::run_in_double(const Piece &piece, size_t matrix, const double *weights, const Point *points, int count,
+                             const Drain::Outlet &outlet, Tally &tally) const {
+    const int rows = piece.rows.size(), terms = terms_.size();
+    const double *biases = piece.biases.data() + matrix * piece.bias_count();
+    for (int first = 0; first < rows; first += MOST_ROWS) {
+        const int height = std::min(MOST_ROWS, rows - first);
+        const Block block{weights + first * terms, biases + first, term_inputs_.data(), &piece.outputs[first],
+                          terms, &outlet, &tally};
+        for (int done = 0, width; done < count; done += width) {
+            width = count - done;
+            const Kernel multiply = kernel(one_ >= 0, watched_, height, width);
+            multiply(block, points + done);
         }
     }
 }
@@ -312,7 +352,7 @@ void Contract::run_exactly(Memories &memories, const Job &job, const Piece &piec
     const Drain::Outlet outlet = drain_.outlet(memories);
     const int rows = piece.rows.size(), terms = terms_.size();
     for (int group = begin; group < end; group++) {
-        float *words = memories.group(group);
+        int32_t *words = memories.group(group);
         for (size_t q = 0; q < piece.matrices.size(); q++)
             for (size_t p = 0; p < piece.positions.size(); p++)
                 for (int r = 0; r < rows; r++) {
@@ -321,16 +361,16 @@ void Contract::run_exactly(Memories &memories, const Job &job, const Piece &piec
                     const double *weights = piece.weights.data() + (q * rows + first) * terms + (r - first);
                     Long8 sum{};
                     for (int term = 0; term < terms; term++) {
-                        Float8 input = load(words + (job.base[1] + place.x) * GROUP + term_inputs_[term]);
-                        sum += widened(integers(input)) * int64_t(weights[int64_t(term) * height]);
+                        const Int8 input = load(words + (job.base[1] + place.x) * GROUP + term_inputs_[term]);
+                        sum += widened(input) * int64_t(weights[int64_t(term) * height]);
                     }
                     if (one_ >= 0) {
                         size_t bias = (q * (piece.moving_bias ? piece.positions.size() : 1) +
                                        (piece.moving_bias ? p : 0)) * rows + r;
-                        sum += widened(integers(load(words + one_ * GROUP))) * int64_t(piece.biases[bias]);
+                        sum += widened(load(words + one_ * GROUP)) * int64_t(piece.biases[bias]);
                     }
                     sum = (sum + (int64_t(1) << drain_.shift >> 1)) >> drain_.shift;
-                    Double8 rounded = __builtin_convertvector(sum, Double8);
+                    const Double8 rounded = doubles(sum);
                     unsigned existing = memories.existing(group);
                     watch(rounded, existing, tally);
                     outlet.finish_whole(rounded, words + (job.base[2] + place.y) * GROUP, existing, tally.clips);

@@ -118,28 +118,28 @@ void Correlate::multiply(Memories &memories, const int *base, const Block &block
     int added = 0;
     auto take = [&] {
         for (int c = 0; c < COLUMNS; c++) {
+#if defined(__AVX512F__)
             if (ROWS == GROUP && block.piece->together) {
-                const Long8 totals = __builtin_convertvector(sums_of(sums[c]), Long8);
-                Long8 words;
-                memcpy(&words, &memories.gradient[gradients[c] + rows[0].w], sizeof words);
-                words += totals;
+                Long8 words = loaded(&memories.gradient[gradients[c] + rows[0].w]);
+                words += longs(sums_of(sums[c]));
                 memcpy(&memories.gradient[gradients[c] + rows[0].w], &words, sizeof words);
             } else
+#endif
                 for (int r = 0; r < ROWS; r++) {
                     double total = 0;
                     for (int lane = 0; lane < GROUP; lane++) total += sums[c][r][lane];
                     memories.gradient[gradients[c] + rows[r].w] += int64_t(total);
                 }
-            for (int r = 0; r < ROWS; r++) sums[c][r] = Double8{};
+            for (int r = 0; r < ROWS; r++) sums[c][r] = all(0.0);
         }
         added = 0;
     };
-    auto add = [&](const float *words, auto keep) {
+    auto add = [&](const int32_t *words, auto keep) {
         for (const Place &term : terms) {
             Double8 right[COLUMNS];
-            for (int c = 0; c < COLUMNS; c++) right[c] = widened(load(words + right_words[c] + term.x * GROUP));
+            for (int c = 0; c < COLUMNS; c++) right[c] = doubles(load(words + right_words[c] + term.x * GROUP));
             for (int r = 0; r < ROWS; r++) {
-                const Double8 left = widened(keep(load(words + left_words[r] + term.y * GROUP)));
+                const Double8 left = doubles(keep(load(words + left_words[r] + term.y * GROUP)));
                 for (int c = 0; c < COLUMNS; c++) sums[c][r] += left * right[c];
             }
             if (++added == most) take();
@@ -147,12 +147,11 @@ void Correlate::multiply(Memories &memories, const int *base, const Block &block
     };
     for (int group = 0; group < memories.groups; group++) {
         if (memories.existing(group) == 0xFF) {
-            add(memories.group(group), [](Float8 word) { return word; });
+            add(memories.group(group), [](Int8 word) { return word; });
             continue;
         }
-        Int8 exists;
-        for (int lane = 0; lane < GROUP; lane++) exists[lane] = memories.existing(group) >> lane & 1 ? -1 : 0;
-        add(memories.group(group), [&](Float8 word) { return (Float8)((Int8)word & exists); });
+        const Int8 exists = mask_of(memories.existing(group));
+        add(memories.group(group), [&](Int8 word) { return word & exists; });
     }
     take();
 }

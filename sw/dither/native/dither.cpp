@@ -9,19 +9,19 @@ void Dither::make(const Memories &memories, int32_t seed, int32_t step, int32_t 
 
 void Dither::run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const {
     const int half = 1 << (memories.config.width - 1);
-    const Float8 lowest = all(-float(half)), highest = all(float(half - 1));
     const Int8 lanes = {0, 1, 2, 3, 4, 5, 6, 7};
     for (int group = begin; group < end; group++) {
-        float *words = memories.group(group);
+        int32_t *words = memories.group(group);
         const unsigned existing = memories.existing(group);
-        const Float8 scale = load(words + instruction_.scale * GROUP);
+        const Int8 scale = load(words + instruction_.scale * GROUP);
         for (int word = 0; word < instruction_.count; word++) {
-            const Float8 x = load(words + (instruction_.x_base + word * instruction_.x_step) * GROUP);
+            const Int8 x = load(words + (instruction_.x_base + word * instruction_.x_step) * GROUP);
             // The sign is turned where the bit is 0.
             const Int8 bits = Int8{} + int(generator_.bits(first_ + word + group * GROUP));
-            Int8 move = (Int8)scale ^ (((bits >> lanes) & 1) - 1) << 31;
-            if (instruction_.gate) move &= x > 0.0f;
-            const Float8 moved = x + (Float8)move, value = smaller(larger(moved, lowest), highest);
+            const Int8 turned = ((bits >> lanes) & 1) - 1;
+            Int8 move = (scale ^ turned) - turned;
+            if (instruction_.gate) move &= x > 0;
+            const Int8 moved = x + move, value = smaller(larger(moved, all(-half)), all(half - 1));
             tally.clips += count(lanes_of(value != moved) & existing);
             store(words + (instruction_.y_base + word * instruction_.y_step) * GROUP, value);
         }

@@ -4,6 +4,15 @@
 
 #include "jobs.h"
 
+// What numbers in the lanes that exist are more than the least they can be, together.
+INLINE int64_t excess(int least, Int8 numbers, unsigned existing) {
+    const Int8 more = (numbers - least) & mask_of(existing);
+    int64_t sum = 0;
+    if (lanes_of(more > 0))
+        for (int lane = 0; lane < GROUP; lane++) sum += more[lane];
+    return sum;
+}
+
 class Drain {
   public:
     const double scale;  // 2**-shift
@@ -14,7 +23,7 @@ class Drain {
           shift(instruction.shift),
           half_(1 << (config.width - 1)),
           limit_(std::ldexp(1.0, config.accumulator_width - 1 - instruction.shift)),
-          floor_(instruction.activation == facts::activation::RELU ? 0.0f : -float(half_)),
+          floor_(instruction.activation == facts::activation::RELU ? 0 : -half_),
           table_(instruction.activation == facts::activation::TABLE ? instruction.table : -1) {}
 
     // Whether a sum did not fit; what was watched includes half a unit.
@@ -22,39 +31,44 @@ class Drain {
 
     // What a job needs besides: the table's contents.
     struct Outlet {
-        Float8 lowest, highest, floor;
-        Int8 half;
+        int half, floor;
         Table table;
         bool looks_up;
 
+        // Clips and activates, but for the table.
+        INLINE Int8 clip(Int8 value) const { return smaller(larger(value, all(-half)), all(half - 1)); }
+        INLINE Int8 activate(Int8 value) const { return larger(value, all(floor)); }
+
         // Writes one output of a group, but for the table: numbers that were rounded down, of any size.
-        INLINE void finish(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
-            const Float8 exact = narrowed(rounded);  // what float does not hold is clipped all the same
-            const Float8 value = smaller(larger(exact, lowest), highest);
-            if (unsigned off = lanes_of(value != exact) & existing; __builtin_expect(off, 0)) clips += count(off);
-            store(place, larger(value, floor));
+        INLINE void finish(Double8 rounded, int32_t *place, unsigned existing, int64_t &clips) const {
+            const Double8 value = clipped(rounded, -half, half - 1);
+            if (unsigned off = differing(value, rounded) & existing; __builtin_expect(off, 0)) clips += count(off);
+            store(place, activate(integers(value)));
         }
 
-        // Takes an output through the table.
-        INLINE void look_up(float *place, unsigned existing, int64_t &clips) const {
-            const Float8 exact = floats(table.at(integers(load(place)) + half));
-            const Float8 found = smaller(larger(exact, lowest), highest);
-            clips += count(lanes_of(found != exact) & existing);
-            store(place, found);
+        // Takes outputs at some offsets through the table.
+        void look_up(int32_t *place, const int32_t *offsets, int number, unsigned existing, int64_t &clips) const {
+            const Outlet here = *this;  // nothing that is written here
+            Int8 same{};
+            for (int i = 0; i < number; i++) {
+                const Int8 exact = here.table.at(load(place + offsets[i]) + here.half), found = here.clip(exact);
+                same += found == exact;
+                store(place + offsets[i], found);
+            }
+            clips += excess(-number, same, existing);
         }
 
-        void finish_whole(Double8 rounded, float *place, unsigned existing, int64_t &clips) const {
+        void finish_whole(Double8 rounded, int32_t *place, unsigned existing, int64_t &clips) const {
             finish(rounded, place, existing, clips);
-            if (looks_up) look_up(place, existing, clips);
+            constexpr int32_t here = 0;
+            if (looks_up) look_up(place, &here, 1, existing, clips);
         }
     };
 
     Outlet outlet(const Memories &memories) const {
         Outlet made;
-        made.lowest = all(-float(half_));
-        made.highest = all(float(half_ - 1));
-        made.floor = all(floor_);
-        made.half = Int8{} + half_;
+        made.half = half_;
+        made.floor = floor_;
         made.looks_up = table_ >= 0;
         if (made.looks_up) made.table = memories.activation_table(table_);
         return made;
@@ -63,7 +77,7 @@ class Drain {
   private:
     int half_;
     double limit_;
-    float floor_;
+    int floor_;
     int table_;
 };
 

@@ -35,6 +35,8 @@ class Plan {
     virtual void run(Memories &memories, const Job &job, int begin, int end, Tally &tally) const = 0;
     // About how many multiply-accumulates a group takes: whether more threads are worth while.
     virtual int64_t work() const { return 0; }
+    // About how many words of a group it reads and writes.
+    virtual int64_t words() const { return 0; }
     // Whether a sum did not fit its accumulator, for what has any.
     virtual bool overflowed(const Tally &) const { return false; }
 };

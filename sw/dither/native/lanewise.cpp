@@ -6,10 +6,10 @@ namespace {
 
 // What an input is multiplied by, of a word of activations.
 template <int OPERAND>
-INLINE Float8 factor(Float8 word) {
+INLINE Int8 factor(Int8 word) {
     if (OPERAND == operand::LANE) return word;
-    Int8 positive = (word > 0.0f) & 1, negative = (word < 0.0f) & 1;
-    return floats(OPERAND == operand::POSITIVE ? positive : positive - negative);
+    const Int8 positive = (word > 0) & 1, negative = (word < 0) & 1;
+    return OPERAND == operand::POSITIVE ? positive : positive - negative;
 }
 
 }  // namespace
@@ -41,16 +41,15 @@ void LaneWise::sum(Memories &memories, const Job &job, int group, Tally &tally) 
     if (!exact_) return sum_exactly<OPERAND>(memories, job, group, tally);
     const Drain::Outlet outlet = drain_.outlet(memories);
     const unsigned existing = memories.existing(group);
-    float *words = memories.group(group);
-    const Double8 scale = all(drain_.scale);
+    int32_t *words = memories.group(group);
     for (const Place &output : outputs_) {
-        const float *w = words + (job.base[0] + output.w) * GROUP, *x = words + (job.base[1] + output.x) * GROUP;
-        Double8 total{};
+        const int32_t *w = words + (job.base[0] + output.w) * GROUP, *x = words + (job.base[1] + output.x) * GROUP;
+        Double8 total = all(0.0);
         for (const Place &term : terms_)
-            total += widened(factor<OPERAND>(load(w + term.w * GROUP))) * widened(load(x + term.x * GROUP));
+            total += doubles(factor<OPERAND>(load(w + term.w * GROUP))) * doubles(load(x + term.x * GROUP));
         if (one_ >= 0)
-            total += widened(load(words + (job.base[3] + output.b) * GROUP)) * widened(load(words + one_ * GROUP));
-        total = total * scale + 0.5;
+            total += doubles(load(words + (job.base[3] + output.b) * GROUP)) * doubles(load(words + one_ * GROUP));
+        total = total * drain_.scale + 0.5;
         if (watched_) watch(total, existing, tally);
         outlet.finish_whole(rounded_down(total), words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
     }
@@ -61,17 +60,17 @@ template <int OPERAND>
 void LaneWise::sum_exactly(Memories &memories, const Job &job, int group, Tally &tally) const {
     const Drain::Outlet outlet = drain_.outlet(memories);
     const unsigned existing = memories.existing(group);
-    float *words = memories.group(group);
-    auto whole = [&](int word) { return widened(integers(load(words + word * GROUP))); };
+    int32_t *words = memories.group(group);
+    auto whole = [&](int word) { return widened(load(words + word * GROUP)); };
     for (const Place &output : outputs_) {
         Long8 total{};
         for (const Place &term : terms_) {
-            Float8 left = factor<OPERAND>(load(words + (job.base[0] + output.w + term.w) * GROUP));
-            total += widened(integers(left)) * whole(job.base[1] + output.x + term.x);
+            const Int8 left = factor<OPERAND>(load(words + (job.base[0] + output.w + term.w) * GROUP));
+            total += widened(left) * whole(job.base[1] + output.x + term.x);
         }
         if (one_ >= 0) total += whole(job.base[3] + output.b) * whole(one_);
         total = (total + (int64_t(1) << drain_.shift >> 1)) >> drain_.shift;
-        Double8 rounded = __builtin_convertvector(total, Double8);
+        const Double8 rounded = doubles(total);
         watch(rounded, existing, tally);
         outlet.finish_whole(rounded, words + (job.base[2] + output.y) * GROUP, existing, tally.clips);
     }

@@ -10,17 +10,12 @@ using facts::EXP_FRAC, facts::EXP_ONE, facts::LN2, facts::LOSS_BITS, facts::SCAL
 namespace {
 
 // A word's place; addresses are modulo 2**16.
-INLINE float *at(float *words, int base, int step, int number) {
+INLINE int32_t *at(int32_t *words, int base, int step, int number) {
     return words + uint16_t(base + number * step) * GROUP;
 }
 
-INLINE Int8 mask(unsigned lanes) {
-    const Int8 numbers = {0, 1, 2, 3, 4, 5, 6, 7};
-    return -(((Int8{} + int(lanes)) >> numbers) & 1);
-}
-
-INLINE Int8 at_most(Int8 value, int most) { return value < most ? value : Int8{} + most; }
-INLINE Int8 at_least(Int8 value, int least) { return value > least ? value : Int8{} + least; }
+INLINE Int8 at_most(Int8 value, int most) { return smaller(value, all(most)); }
+INLINE Int8 at_least(Int8 value, int least) { return larger(value, all(least)); }
 
 // Right shifts round half-up; left where the shift is negative.
 INLINE Int8 shifted(Int8 value, int shift) {
@@ -34,18 +29,18 @@ INLINE Int8 looked_up(const Table &table, Int8 input) {
 
 }  // namespace
 
-void Loss::write(const Memories &memories, float *words, int number, Int8 value, unsigned active, Tally &tally) const {
+void Loss::write(const Memories &memories, int32_t *words, int number, Int8 value, unsigned active, Tally &tally) const {
     const int half = 1 << (memories.config.width - 1);
     const Int8 kept = at_least(at_most(value, half - 1), -half);
     tally.clips += count(lanes_of(kept != value) & active);
-    store(at(words, instruction_.d_base, instruction_.d_step, number), floats(kept & mask(active)));
+    store(at(words, instruction_.d_base, instruction_.d_step, number), kept & mask_of(active));
 }
 
-Long8 Loss::cross_entropy(Memories &memories, float *words, Int8 labels, unsigned active, Tally &tally) const {
+Long8 Loss::cross_entropy(Memories &memories, int32_t *words, Int8 labels, unsigned active, Tally &tally) const {
     const int outputs = instruction_.count, z_frac = instruction_.z_frac;
     constexpr int HIGHEST = (1 << SCALAR_INPUT_BITS) - 1;
     const Table exponentials = memories.scalar_table(scalartable::EXP), logarithms = memories.scalar_table(scalartable::LOG);
-    auto output = [&](int number) { return integers(load(at(words, instruction_.z_base, instruction_.z_step, number))); };
+    auto output = [&](int number) { return load(at(words, instruction_.z_base, instruction_.z_step, number)); };
     Int8 greatest = output(0);
     for (int c = 1; c < outputs; c++) {
         Int8 z = output(c);
@@ -59,7 +54,7 @@ Long8 Loss::cross_entropy(Memories &memories, float *words, Int8 labels, unsigne
         of_label = labels == c ? greatest - z : of_label;
         total += widened(looked_up(exponentials, exponent(z)));
     }
-    Long8 losses;
+    int64_t losses[GROUP];
     Int8 logarithm;
     for (int lane = 0; lane < GROUP; lane++) {
         const int64_t sum = total[lane];
@@ -80,14 +75,14 @@ Long8 Loss::cross_entropy(Memories &memories, float *words, Int8 labels, unsigne
             write(memories, words, c, (value + ((1 << (shift - 1)) - 1) + (probability & 1)) >> shift, active, tally);
         }
     }
-    return losses;
+    return loaded(losses);
 }
 
-Long8 Loss::squared_error(Memories &memories, float *words, unsigned active, Tally &tally) const {
+Long8 Loss::squared_error(Memories &memories, int32_t *words, unsigned active, Tally &tally) const {
     Long8 total{};
     for (int c = 0; c < instruction_.count; c++) {
-        const Int8 error = integers(load(at(words, instruction_.z_base, instruction_.z_step, c))) -
-                           integers(load(at(words, instruction_.t_base, instruction_.t_step, c)));
+        const Int8 error = load(at(words, instruction_.z_base, instruction_.z_step, c)) -
+                           load(at(words, instruction_.t_base, instruction_.t_step, c));
         total += widened(error) * widened(error);
         if (instruction_.mode == lossmode::ERROR) write(memories, words, c, error, active, tally);
     }
@@ -99,8 +94,8 @@ void Loss::run(Memories &memories, const Job &job, int begin, int end, Tally &ta
     const bool classes = instruction_.kind == losskind::CROSS_ENTROPY;
     const int shift = (classes ? 16 : 2 * instruction_.z_frac) - instruction_.loss_frac;
     for (int group = begin; group < end; group++) {
-        float *words = memories.group(group);
-        const Int8 labels = integers(load(words + instruction_.label * GROUP));
+        int32_t *words = memories.group(group);
+        const Int8 labels = load(words + instruction_.label * GROUP);
         unsigned active = lanes_of(labels >= 0) & memories.existing(group);
         if (classes) active &= lanes_of(labels < instruction_.count);
         const Long8 raw = classes ? cross_entropy(memories, words, labels, active, tally)

@@ -9,10 +9,10 @@ class Loss : public Plan {
 
   private:
     // Losses of a group's lanes with some fraction bits; lanes that are masked may have any.
-    Long8 cross_entropy(Memories &memories, float *words, Int8 labels, unsigned active, Tally &tally) const;
-    Long8 squared_error(Memories &memories, float *words, unsigned active, Tally &tally) const;
+    Long8 cross_entropy(Memories &memories, int32_t *words, Int8 labels, unsigned active, Tally &tally) const;
+    Long8 squared_error(Memories &memories, int32_t *words, unsigned active, Tally &tally) const;
     // Writes a derivative, or a difference, clipped.
-    void write(const Memories &memories, float *words, int number, Int8 value, unsigned active, Tally &tally) const;
+    void write(const Memories &memories, int32_t *words, int number, Int8 value, unsigned active, Tally &tally) const;
 
     facts::Loss instruction_;
 };

@@ -6,21 +6,21 @@
 namespace memory = facts::memory;
 
 void Memories::write_group(int group, int base, int count, const int64_t *values) {
-    float *words = this->group(group) + size_t(base) * GROUP;
+    int32_t *words = this->group(group) + size_t(base) * GROUP;
     int first = group * GROUP, lanes = std::min(GROUP, config.lanes - first);
     for (int word = 0; word < count; word++) {
         const int64_t *source = values + size_t(word) * config.lanes + first;
         for (int lane = 0; lane < lanes; lane++)
-            words[word * GROUP + lane] = float(wrapped(source[lane], config.width));
+            words[word * GROUP + lane] = wrapped(source[lane], config.width);
     }
 }
 
 void Memories::read_group(int group, int base, int count, int64_t *values) {
-    const float *words = this->group(group) + size_t(base) * GROUP;
+    const int32_t *words = this->group(group) + size_t(base) * GROUP;
     int first = group * GROUP, lanes = std::min(GROUP, config.lanes - first);
     for (int word = 0; word < count; word++)
         for (int lane = 0; lane < lanes; lane++)
-            values[size_t(word) * config.lanes + first + lane] = int64_t(words[word * GROUP + lane]);
+            values[size_t(word) * config.lanes + first + lane] = words[word * GROUP + lane];
 }
 
 void Memories::write(int kind, int base, int count, const int64_t *values) {

@@ -1,6 +1,5 @@
 // The memories of one engine. Activations stand in groups of eight lanes: all words of a group are
-// together, so that a group's pass through a network stays in the nearest caches. Numbers of up to
-// 18 bits are floats, which hold them exactly.
+// together, so that a group's pass through a network stays in the nearest caches.
 #pragma once
 #include <cstdint>
 #include <new>
@@ -36,9 +35,9 @@ struct Table {
     // The interpolation for unsigned inputs, not yet clipped.
     INLINE Int8 at(Int8 input) const {
         const Int8 fraction = input & ((1 << fraction_bits) - 1);
-        const Long8 found = picked(segments, input >> fraction_bits);
-        const Int8 rise = narrowed(found >> 32) * fraction + (1 << (fraction_bits - 1));
-        return narrowed(found) + (rise >> fraction_bits);
+        Int8 value, slope;
+        pick(segments, input >> fraction_bits, value, slope);
+        return value + ((slope * fraction + (1 << (fraction_bits - 1))) >> fraction_bits);
     }
     INLINE int32_t at(int32_t input) const {
         const int32_t fraction = input & ((1 << fraction_bits) - 1);
@@ -53,7 +52,7 @@ class Memories {
   public:
     const facts::Config config;
     const int groups;
-    Array<float> weight;  // [word][row], and a few more behind, so that vectors may be read anywhere
+    Array<int32_t> weight;  // [word][row], and a few more behind, so that vectors may be read anywhere
     Array<int32_t> master, moment1;
     Array<uint32_t> moment2;
     Array<int64_t> gradient;  // modulo 2**64, of which the lowest 48 bits count
@@ -73,7 +72,7 @@ class Memories {
           scalar_segments_(3 << config.table_bits) {}
 
     // All words of a group, eight numbers each.
-    float *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
+    int32_t *group(int number) { return activation_.data() + size_t(number) * config.activation_depth * GROUP; }
 
     // A bit for each lane of a group that exists.
     unsigned existing(int group) const {
@@ -106,7 +105,7 @@ class Memories {
     uint64_t version(int begin, int end) const;
 
   private:
-    Array<float> activation_;
+    Array<int32_t> activation_;
     Array<int64_t> activation_segments_, scalar_segments_;  // tables, one behind the other
     std::vector<Written> written_;
     uint64_t version_ = 0;

@@ -74,19 +74,18 @@ void generate(Generator &generator, const Tensor &tensor, uint32_t block, Probe 
 
 // Working weights from masters that were moved, in units of a master.
 struct Rounding {
-    Double8 scale, half;
-    Float8 lowest, highest;
+    double scale, half;
+    Int8 lowest, highest;
 
-    explicit Rounding(int width) {
-        scale = all(1.0 / double(int64_t(1) << (facts::MASTER_BITS - width)));
-        half = all(double(int64_t(1) << (facts::MASTER_BITS - 1 - width)));
-        lowest = all(-float(1 << (width - 1)));
-        highest = all(float((1 << (width - 1)) - 1));
-    }
+    explicit Rounding(int width)
+        : scale(1.0 / double(int64_t(1) << (facts::MASTER_BITS - width))),
+          half(double(int64_t(1) << (facts::MASTER_BITS - 1 - width))),
+          lowest(all(-(1 << (width - 1)))),
+          highest(all((1 << (width - 1)) - 1)) {}
     // The weights; clips gets how many of the first rows were clipped.
-    INLINE Float8 weights(Double8 moved, unsigned rows, int64_t &clips) const {
-        Float8 exact = narrowed(rounded_down((moved + half) * scale));
-        Float8 value = smaller(larger(exact, lowest), highest);
+    INLINE Int8 weights(Double8 moved, unsigned rows, int64_t &clips) const {
+        const Int8 exact = integers(rounded_down((moved + half) * scale));
+        const Int8 value = smaller(larger(exact, lowest), highest);
         clips += count(lanes_of(value != exact) & rows);
         return value;
     }
@@ -105,7 +104,7 @@ int64_t perturb_all(Memories &memories, Generator &generator, const facts::Pertu
         memcpy(&masters, &memories.master[place], sizeof masters);
         Double8 moved = doubles(masters);
         if (BITS<DISTRIBUTION>) moved += doubles(numbers<DISTRIBUTION>(generator, parameter)) * amplitude;
-        Float8 weights = rounding.weights(moved, (1u << rows) - 1, clips);
+        const Int8 weights = rounding.weights(moved, (1u << rows) - 1, clips);
         if (rows == GROUP)
             memcpy(&memories.weight[place], &weights, sizeof weights);
         else
@@ -187,8 +186,8 @@ void accumulate(Memories &memories, Generator &generator, const facts::Accumulat
 
 void transpose(Memories &memories, const facts::Transpose &instruction) {
     const int rows = memories.config.rows, inner = instruction.inner, columns = instruction.columns;
-    const float *source = &memories.weight[int64_t(instruction.base) * rows];
-    float *target = &memories.weight[int64_t(instruction.target) * rows];
+    const int32_t *source = &memories.weight[int64_t(instruction.base) * rows];
+    int32_t *target = &memories.weight[int64_t(instruction.target) * rows];
     const int tiles = (inner + rows - 1) / rows;
     for (int u = 0; u < tiles; u++)
         for (int m = 0; m < columns; m++)

@@ -14,7 +14,8 @@ namespace counter = facts::counter;
 namespace {
 
 constexpr auto PATIENCE = std::chrono::milliseconds(50);  // between looks at what else is wanted
-constexpr int TOGETHER = 4;  // groups of lanes that go through a queue of jobs at once
+constexpr int TOGETHER = 4;  // groups of lanes that go through a queue of jobs at once, at most
+constexpr int NEAR = 1 << 13;  // words of eight lanes that the second cache holds, half full
 
 // LOAD and STORE of activations.
 struct Load : Plan {
@@ -360,11 +361,14 @@ void Sequencer::queue(Plan &plan, Job job) {
 // Executes all jobs that wait, for one stretch of groups after the other.
 void Sequencer::flush() {
     if (queue_.empty()) return;
-    int64_t work = 0;
-    for (const Job &job : queue_) work += job.plan->work();
+    int64_t work = 0, words = 1;
+    for (const Job &job : queue_) {
+        work += job.plan->work();
+        words = std::max(words, job.plan->words());
+    }
     const int threads = work * memories.groups < worth_while_ ? 1 : pool_.size;
-    const int most = threads > 1 ? memories.groups / (2 * threads) : TOGETHER;
-    const int together = std::max(1, std::min(TOGETHER, most));
+    const int most = std::min<int64_t>(TOGETHER, NEAR / words);
+    const int together = std::max(1, threads > 1 ? std::min(most, memories.groups / (2 * threads)) : most);
     const size_t count = queue_.size();
     tallies_.assign(count * threads, Tally());
     auto share = [&](int thread, int part) {

@@ -30,14 +30,13 @@ class Instruction:
     def __post_init__(self) -> None:
         if self.name not in _BY_NAME:
             raise ValueError(f"unknown instruction {self.name!r}")
-        expected = {field.name: field for field in self.format.fields}
-        if set(expected) != set(self.fields):
-            wrong = sorted(set(expected) ^ set(self.fields))
+        ranges = self.format.ranges
+        if self.fields.keys() != ranges.keys():
+            wrong = sorted(ranges.keys() ^ self.fields.keys())
             raise ValueError(f"{self.name}: missing or unknown fields: {', '.join(wrong)}")
-        for name, value in self.fields.items():
-            field = expected[name]
-            if not field.lowest <= value <= field.highest:
-                raise ValueError(f"{self.name}.{name} must be from {field.lowest} to {field.highest}, not {value}")
+        for name, (lowest, highest) in ranges.items():
+            if not lowest <= self.fields[name] <= highest:
+                raise ValueError(f"{self.name}.{name} must be from {lowest} to {highest}, not {self.fields[name]}")
 
     @classmethod
     def make(cls, name: str, **fields: int) -> Instruction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .vocabulary import OPCODE_BITS, WORD_BITS
 
@@ -37,7 +38,7 @@ class Field:
         return (1 << (self.width - 1)) - 1 if self.signed else (1 << self.width) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InstructionFormat:
     """One row of the instruction table: how an instruction is encoded, counted and described."""
 
@@ -52,15 +53,20 @@ class InstructionFormat:
     doc: str
     """Description of what the instruction does, for the reference page."""
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """Length in bits, the opcode included."""
         return OPCODE_BITS + sum(field.width for field in self.fields)
 
-    @property
+    @cached_property
     def words(self) -> int:
         """Length in 32-bit words, the last one padded with zeros."""
         return -(-self.bits // WORD_BITS)
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The least and the greatest value of each field, by its name."""
+        return {field.name: (field.lowest, field.highest) for field in self.fields}
 
     @property
     def sources(self) -> tuple[str, ...]:
