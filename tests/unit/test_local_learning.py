@@ -466,6 +466,22 @@ def test_recurrent_layers_that_read_recurrent_layers(estimator: str, local_loss:
     assert first == bench.compiled.zeroed
 
 
+def test_coordinates_of_woven_layers() -> None:
+    """Perturbed parameters give the derivatives, too: nothing that a pass reads is out of date."""
+    model = Model((RNN(3, 5, 4, output="all"), RNN(5, 4, 4, output="all"), Dense(16, 3)))
+    bench = Bench(model, Recipe(batch=BATCH, tile=TILE, estimator="coordinate", probes=1, mu=2**-6))
+    found = bench.gradients()
+
+    def loss(name: str, index: tuple[int, ...], step: float) -> float:
+        moved = {**bench.weights, name: np.array(bench.weights[name])}
+        moved[name][index] += step
+        return float(reference.sample_losses(model, reference.forward(model, moved, bench.x), bench.y).sum())
+
+    for name, values in bench.weights.items():
+        expected = np.array([loss(name, index, 1e-4) - loss(name, index, -1e-4) for index in np.ndindex(values.shape)])
+        assert found[name].ravel() @ expected > 0.97 * np.linalg.norm(found[name]) * np.linalg.norm(expected)
+
+
 def test_signals_of_woven_layers_leave_no_gaps() -> None:
     """What is made for one layer takes no room for the others' states."""
     model = Model((RNN(3, 5, 4, output="all"), RNN(5, 6, 4, output="all"), Dense(24, 3)))
