@@ -30,6 +30,12 @@ MODELS = {
     ),
     "recurrence": Model((RNN(inputs=4, outputs=5, steps=6), Dense(5, 3))),
     "local learning of all states": Model((RNN(inputs=4, outputs=5, steps=6, output="all"), Dense(30, 3))),
+    "recurrences that read one another": Model(
+        (RNN(inputs=4, outputs=5, steps=3, output="all"), RNN(inputs=5, outputs=3, steps=3), Dense(3, 3)),
+    ),
+    "local learning of both": Model(
+        (RNN(inputs=4, outputs=5, steps=3, output="all"), RNN(5, 3, steps=3, output="all"), Dense(9, 3)),
+    ),
     "local learning in chunks": Model(
         (TensorTrain((8, 6), (8, 10), 3, "relu"), TensorTrain((8, 10), (1, 3), 2, "none")),
     ),
@@ -54,7 +60,7 @@ def test_training_gives_the_golden_bits(rtl: VerilatedDevice, name: str) -> None
     parameters = model.initial_parameters(1)
     recipe = LOCAL if name.startswith("local") else RECIPE
     if isinstance(model.layers[0], RNN) and recipe is LOCAL:
-        recipe = replace(LOCAL, estimator=("target", "exact"))
+        recipe = replace(LOCAL, estimator=(*["target"] * (len(model.layers) - 1), "exact"))
     compiled = compile(model, Labelled(inputs[0], labels[0]), recipe, ENGINE, parameters)
     assert (compiled.memory.layers[0].chunks > 1) == name.endswith("in chunks")
     found = []

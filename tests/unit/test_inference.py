@@ -37,6 +37,7 @@ MODELS = {
     "convolution": Model((Conv2d((2, 6, 6), 3, 3, stride=2, padding=1), Dense(27, 3))),
     "recurrence": Model((RNN(3, 8, 4), Dense(8, 3))),
     "all states": Model((RNN(3, 8, 4, output="all"), Dense(32, 3))),
+    "stacked": Model((RNN(3, 8, 4, output="all"), RNN(8, 4, 4, output="all"), RNN(4, 5, 4), Dense(5, 3))),
     "values": Model((Dense(6, 8, "tanh"), Dense(8, 2)), "squared_error"),
 }
 

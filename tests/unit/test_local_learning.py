@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -87,12 +88,17 @@ class Bench:
         }
         return found | {plan.bias: delta.sum(axis=0)}
 
-    def fixed(self, repeats: int = 1) -> np.ndarray:
+    def fixed(self, repeats: int = 1, first: int = 0, words: int | None = None, position: int = 0) -> np.ndarray:
         """The fixed matrices as they stand in the weight memory, shape (repeats, classes, outputs
-        of layer 0, or of one time step).
+        of a layer, or of one time step).
+
+        :param first: the layer's first word, behind the parameters.
+        :param words: all of its words; all that there are if None.
         """
-        words = self.machine.memories.space.weight[self.compiled.words : self.compiled.words + self.compiled.zeroed]
-        layer, classes = self.model.layers[0], self.model.outputs
+        base = self.compiled.words + first
+        end = self.compiled.words + self.compiled.zeroed if words is None else base + words
+        words = self.machine.memories.space.weight[base:end]
+        layer, classes = self.model.layers[position], self.model.outputs
         hidden = layer.outputs if isinstance(layer, RNN) else layer.output_size
         tiled = words.reshape(repeats, -1, classes, ENGINE.rows).transpose(0, 2, 1, 3)
         signs = np.sign(tiled.reshape(repeats, classes, -1)[:, :, :hidden])
@@ -429,6 +435,64 @@ def test_recurrent_layers_learn_at_every_time_step(estimator: str, reach: float,
     check(found["1.weight"], read.T @ bench.errors, least=0.9995)
 
 
+@pytest.mark.parametrize("estimator", ["feedback", "projection", "target"])
+@pytest.mark.parametrize("local_loss", ["l1", "l2"])
+@pytest.mark.parametrize("output", ["last", "all"])
+def test_recurrent_layers_that_read_recurrent_layers(estimator: str, local_loss: str, output: str) -> None:
+    """Each learns from a signal and from inputs of its own, at every time step."""
+    sizes = (3, 5, 2, 6)
+    layers = [RNN(steps=4, inputs=i, outputs=o, output="all") for i, o in itertools.pairwise(sizes)]
+    layers[-1] = replace(layers[-1], output=output)
+    model = Model((*layers, Dense(layers[-1].output_size, 4)))
+    bench = Bench(model, Recipe(batch=BATCH, tile=TILE, estimator=(*[estimator] * 3, "exact"), local_loss=local_loss))
+    found = bench.gradients()
+    code, first, x = local.class_code(4, bench.y), 0, bench.x.reshape(BATCH, 4, 3)
+    for position, layer in enumerate(layers):
+        h = np.tanh(bench.states[position][1]).reshape(BATCH, 4, layer.outputs)
+        words = 4 * 4 * -(-layer.outputs // ENGINE.rows)
+        fixed = bench.fixed(4, first, words, position)
+        first += words
+        made = np.einsum("bc,tch->bth", bench.errors if estimator == "feedback" else code, fixed)
+        if estimator == "target":
+            made = np.sign(h + made) if local_loss == "l1" else h + made
+        delta = made * (1 - h**2)
+        before = np.concatenate([np.zeros((BATCH, 1, layer.outputs)), h[:, :-1]], axis=1)
+        inputs = np.concatenate([before, x], axis=2)
+        check(found[f"{position}.weight"], np.einsum("btk,btm->km", inputs, delta), least=0.9995)
+        check(found[f"{position}.bias"], delta.sum(axis=(0, 1)), least=0.9995)
+        x = h
+    read = h[:, -1] if output == "last" else h.reshape(BATCH, -1)
+    check(found["3.weight"], read.T @ bench.errors, least=0.9995)
+    assert first == bench.compiled.zeroed
+
+
+def test_coordinates_of_woven_layers() -> None:
+    """Perturbed parameters give the derivatives, too: nothing that a pass reads is out of date."""
+    model = Model((RNN(3, 5, 4, output="all"), RNN(5, 4, 4, output="all"), Dense(16, 3)))
+    bench = Bench(model, Recipe(batch=BATCH, tile=TILE, estimator="coordinate", probes=1, mu=2**-6))
+    found = bench.gradients()
+
+    def loss(name: str, index: tuple[int, ...], step: float) -> float:
+        moved = {**bench.weights, name: np.array(bench.weights[name])}
+        moved[name][index] += step
+        return float(reference.sample_losses(model, reference.forward(model, moved, bench.x), bench.y).sum())
+
+    for name, values in bench.weights.items():
+        expected = np.array([loss(name, index, 1e-4) - loss(name, index, -1e-4) for index in np.ndindex(values.shape)])
+        assert found[name].ravel() @ expected > 0.97 * np.linalg.norm(found[name]) * np.linalg.norm(expected)
+
+
+def test_signals_of_woven_layers_leave_no_gaps() -> None:
+    """What is made for one layer takes no room for the others' states."""
+    model = Model((RNN(3, 5, 4, output="all"), RNN(5, 6, 4, output="all"), Dense(24, 3)))
+    samples = Labelled(np.zeros((8, 12)), np.zeros(8, int))
+    recipe = Recipe(batch=8, tile=8, estimator=("target", "target", "exact"), local_loss="l2")
+    compiled = compile(model, samples, recipe, ENGINE, model.initial_parameters(0))
+    extra = compiled.memory.extra
+    assert extra["signal of layer 0"].words == 20
+    assert extra["signal of layer 1"].words == 24
+
+
 def test_what_local_learning_cannot_do() -> None:
     model = Model((Dense(4, 6, "sine"), Dense(6, 3)))
     samples = Labelled(np.zeros((8, 4)), np.zeros(8, int))
@@ -436,6 +500,9 @@ def test_what_local_learning_cannot_do() -> None:
     with pytest.raises(CompileError, match="derivative of sine cannot be computed from its value; use relu, tanh"):
         compile(model, samples, Recipe(estimator=("feedback", "exact"), **fields), ENGINE, model.initial_parameters(0))
     with pytest.raises(CompileError, match="exact errors are known at the last layer only"):
+        compile(model, samples, Recipe(estimator="exact", **fields), ENGINE, model.initial_parameters(0))
+    model = Model((RNN(steps=2, inputs=2, outputs=3),))
+    with pytest.raises(CompileError, match="exact errors of a recurrent layer are known at its last time step only"):
         compile(model, samples, Recipe(estimator="exact", **fields), ENGINE, model.initial_parameters(0))
     model = Model((RNN(steps=2, inputs=2, outputs=3), Dense(3, 3)))
     with pytest.raises(CompileError, match="recurrent layer has no activities to perturb; use target"):

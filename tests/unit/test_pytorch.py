@@ -78,14 +78,24 @@ def test_recurrence() -> None:
     assert from_torch(to_torch(network)).model == network.model
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_recurrent_layers_that_read_one_another(bias: bool) -> None:
+    rnn = nn.RNN(5, 7, num_layers=3, bias=bias, batch_first=True)
+    head = nn.Linear(7, 3)
+    network = from_torch(nn.Sequential(rnn, head), input_shape=(4, 5))
+    first, second = RNN(5, 7, 4, bias=bias, output="all"), RNN(7, 7, 4, bias=bias, output="all")
+    assert network.model == Model((first, second, RNN(7, 7, 4, bias=bias), Dense(7, 3)))
+    same(nn.Sequential(nn.Unflatten(1, (4, 5)), rnn, Last(), head), network)
+    assert from_torch(to_torch(network)).model == network.model
+
+
 def test_single_layer_and_training_mode_do_not_matter() -> None:
     same(layer := nn.Linear(3, 4).train(), from_torch(layer))
 
 
-@pytest.mark.parametrize(
-    "model", [named_model(name) for name in ("digits", "mnist", "mnist-cnn", "mnist-rnn", "mnist-rnn-states")], ids=str
-)
-def test_way_back_and_forth(model: Model) -> None:
+@pytest.mark.parametrize("name", ["digits", "mnist", "mnist-cnn", "mnist-rnn", "mnist-rnn-states", "mnist-rnn-stacked"])
+def test_way_back_and_forth(name: str) -> None:
+    model = named_model(name)
     network = Network(model, model.initial_parameters(3))
     same(to_torch(network), network)
     again = from_torch(to_torch(network))
@@ -155,7 +165,8 @@ def test_automatic_factors() -> None:
         (lambda: nn.Sequential(nn.RNN(3, 4)), ValueError, "give input_shape="),
         (lambda: nn.Sequential(nn.Unflatten(1, (2, 5, 5)), nn.Conv2d(2, 2, 3, groups=2)), ValueError, "groups"),
         (lambda: nn.Sequential(nn.Unflatten(1, (2, 5, 5)), nn.Conv2d(2, 2, 3), nn.Linear(3, 4)), ValueError, "Flatten"),
-        (lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.RNN(3, 4, 2)), ValueError, "single recurrent layers"),
+        (lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.RNN(3, 4, bidirectional=True)), ValueError, "one direction"),
+        (lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.RNN(3, 4, 2, dropout=0.5)), ValueError, "without dropout"),
         (
             lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)),
             ValueError,

@@ -26,7 +26,7 @@ from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import Memory
 from ..arch.isa.assembler import Assembler
 from ..arch.streams import Expect, Segment
-from ..nn.models import RNN, Model
+from ..nn.models import Model
 from .code.network import NetworkCode, activation_tables, drains, layer_code
 from .code.perturbation import restore
 from .code.registers import GROUPS
@@ -34,6 +34,7 @@ from .commands import Command
 from .errors import CompileError, shortage
 from .formats.forward import Formats, LayerFormats
 from .layout.memory import allocate_activations
+from .layout.states import Blocks
 from .layout.tensors import Tensor, layouts, place_tensors
 from .plan.planner import plan_layers
 from .plan.samples import encoded, matrix
@@ -135,9 +136,9 @@ def compile_inference(
         )
         for name, layout in found.items()
     }
-    first = model.layers[0]
+    blocks = Blocks.of(model.layers)
     ones = sorted({1 << form.constant for form in formats.layers if form.constant is not None})
-    constants = (*ones, *((0,) * first.outputs if isinstance(first, RNN) else ()))
+    constants = (*ones, *((0,) * blocks.cleared if blocks else ()))
     memory = allocate_activations(plans, engine, drains(model, engine), len(constants), 0)
     used = activation_tables(model, engine, formats)
     code = NetworkCode(

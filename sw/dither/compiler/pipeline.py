@@ -11,7 +11,7 @@ import numpy as np
 from ..arch.config import EngineConfig
 from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import Distribution
-from ..nn.models import RNN, Model, Parameters
+from ..nn.models import Model, Parameters
 from ..recipe import ESTIMATORS, Recipe
 from .code.network import NetworkCode, activation_tables, drains, layer_code, place
 from .compiled import Compiled, assembled
@@ -21,6 +21,7 @@ from .formats.forward import Formats, Headroom
 from .formats.probes import FloatProbes
 from .gradients import Estimator, Places, Sharing, calibrated, estimators, gradient_codes
 from .layout.memory import ActivationMap, Need, allocate_activations
+from .layout.states import Blocks
 from .layout.tensors import Layout, layouts
 from .measurement import measured
 from .objectives.objective import CalibratedObjective, Objective
@@ -223,11 +224,11 @@ class _Build:
         )
 
     def _constants(self, setting: Setting, formats: Formats, used: Sequence[Estimator]) -> tuple[int, ...]:
-        """Values of the constant words; a recurrent layer's h_0 stands behind all others."""
+        """Values of the constant words; zeros for recurrent layers' first states are the last."""
         biases = {1 << form.constant for form in formats.layers if form.constant is not None}
         wanted = biases.union(self.objective.constants(), *(each.constants() for each in used))
-        first = setting.model.layers[0]
-        return (*sorted(wanted), *((0,) * first.outputs if isinstance(first, RNN) else ()))
+        blocks = Blocks.of(setting.model.layers)
+        return (*sorted(wanted), *((0,) * blocks.cleared if blocks else ()))
 
     def _memory(
         self, setting: Setting, found: Mapping[str, Layout], constants: int, used: Sequence[Estimator]

@@ -44,7 +44,7 @@ class Program:
     rates: RateFormat
     activation_tables: tuple[Table, ...]
     constants: tuple[int, ...]
-    """Bias constants and, for a recurrent layer, h_0, in address order."""
+    """Bias constants and, with recurrent layers, zeros for their first states, in address order."""
     forward: tuple[tuple[tuple[Instruction, ...], ...], ...]
     """Per layer, per step, the CONTRACTs (all of a chunked layer's in its first step)."""
     probe_passes: tuple[tuple[int, int, int], ...]

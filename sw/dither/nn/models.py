@@ -46,6 +46,23 @@ def _require(good: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _check_recurrence(position: int, layer: Layer, before: Layer | None) -> None:
+    """Refuses a recurrent layer that is neither the first one nor reads the states of another, step
+    by step.
+    """
+    if not isinstance(layer, RNN) or before is None:
+        return
+    here = f"layer {position} is recurrent"
+    _require(isinstance(before, RNN), f"{here}, so the layer before it must be, or none")
+    assert isinstance(before, RNN)
+    _require(before.output == "all", f'{here}, so layer {position - 1} must give all states (output="all")')
+    _require(
+        (before.steps, before.outputs) == (layer.steps, layer.inputs),
+        f"{here} and reads {layer.steps} rows of {layer.inputs} values, but layer {position - 1} gives {before.steps} "
+        f"states of {before.outputs}",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A network without its values: layers in a chain, and the loss on the last one's outputs.
@@ -54,7 +71,8 @@ class Model:
     """
 
     layers: tuple[Layer, ...]
-    """Layers in the order of computation; only the first one may be recurrent."""
+    """Layers in the order of computation. The first ones may be recurrent: each but the first of
+    them reads the states of all time steps of the one before it."""
     loss: str = "cross_entropy"
     """Name of the loss function, one of :data:`LOSSES`."""
 
@@ -63,11 +81,15 @@ class Model:
         _require(len(self.layers) >= 1, "a model needs at least one layer")
         for position, layer in enumerate(self.layers):
             _require(isinstance(layer, Layer), f"layer {position} is no layer: {layer!r}")
-        for position, layer in enumerate(self.layers[1:], start=1):
-            _require(not isinstance(layer, RNN), f"layer {position} is recurrent; only the first one may be")
-        if isinstance(first := self.layers[0], RNN) and first.output == "all":
-            dense = len(self.layers) > 1 and isinstance(self.layers[1], Dense)
-            _require(dense, "layer 0 gives the states of all time steps, so layer 1 must be Dense")
+        for position, layer in enumerate(self.layers):
+            _check_recurrence(position, layer, self.layers[position - 1] if position else None)
+            if isinstance(layer, RNN) and layer.output == "all":
+                good = position + 1 < len(self.layers) and isinstance(self.layers[position + 1], (Dense, RNN))
+                _require(
+                    good,
+                    f"layer {position} gives the states of all time steps, so layer {position + 1} must be Dense or "
+                    "recurrent",
+                )
         for position, (left, right) in enumerate(zip(self.layers, self.layers[1:], strict=False)):
             _require(
                 left.output_size == right.input_size,
@@ -213,6 +235,12 @@ def _mnist_rnn_states() -> Model:
     return Model((states, Dense(states.output_size, 10)))
 
 
+def _mnist_rnn_stacked() -> Model:
+    first = RNN(inputs=28, outputs=96, steps=28, output="all", initial="orthogonal")
+    second = RNN(inputs=first.outputs, outputs=96, steps=28, output="all", initial="orthogonal")
+    return Model((first, second, Dense(second.output_size, 10)))
+
+
 def _mnist1d() -> Model:
     layers: list[Conv2d] = []
     shape = (1, 1, 40)
@@ -246,6 +274,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "mnist-cnn": _mnist_cnn,
     "mnist-rnn": _mnist_rnn,
     "mnist-rnn-states": _mnist_rnn_states,
+    "mnist-rnn-stacked": _mnist_rnn_stacked,
     "mnist1d": _mnist1d,
     "mnist1d-mlp": _mnist1d_mlp,
     "japanese-vowels": _japanese_vowels,
@@ -257,9 +286,10 @@ MODELS: dict[str, Callable[[], Model]] = {
 sizes with smaller ranks and without hidden biases, for memories of 512 parameter words,
 ``mnist-dense`` the same with plain matrices; ``mnist-cnn`` has two convolutions with stride 2
 instead of pooling; ``mnist-rnn`` reads an image's 28 rows one after the other, and
-``mnist-rnn-states`` decides by the states behind all rows, not the last one alone; ``mnist1d`` is
-the convolutional network of arXiv 2011.14439, ``mnist1d-mlp`` its network of plain matrices without
-the connection that skips one; ``japanese-vowels`` reads an utterance's frames as
+``mnist-rnn-states`` decides by the states behind all rows, not the last one alone;
+``mnist-rnn-stacked`` does so by those of a second recurrent layer, which reads the first one's;
+``mnist1d`` is the convolutional network of arXiv 2011.14439, ``mnist1d-mlp`` its network of plain
+matrices without the connection that skips one; ``japanese-vowels`` reads an utterance's frames as
 ``mnist-rnn-states`` does rows, ``keywords`` has convolutions over time and frequency.
 """
 

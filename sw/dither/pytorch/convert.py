@@ -40,7 +40,8 @@ def from_torch(
 
     The module is a ``Sequential`` (nested ones count as flat) of ``Linear``, ``Conv2d``, ``RNN``,
     ``Flatten``, ``Unflatten`` and ``Identity``, each layer with ``ReLU``, ``Tanh`` or no activation
-    behind it. A recurrent layer comes first and stands for its last state.
+    behind it. Recurrent layers come first; a module of several is a layer for each of them, and all
+    stand for the last one's last state.
 
     :param ranks: which linear layers become tensor trains, by their decomposition: by position
         among the layers or by name of the module, a rank for automatic factors, or (input factors,
@@ -211,18 +212,24 @@ class _Reader:
         self.shape, self._activated = (layer.channels, *layer.windows), False
 
     def _recurrence(self, name: str, module: Any, output: str = "last") -> None:
-        if module.num_layers != 1 or module.bidirectional or module.nonlinearity != "tanh":
-            raise ValueError(f"module {name!r}: only single recurrent layers, in one direction, with tanh are known")
+        if module.bidirectional or module.nonlinearity != "tanh" or module.dropout:
+            raise ValueError(
+                f"module {name!r}: only recurrent layers in one direction, with tanh, without dropout are known"
+            )
         if self.shape is None or len(self.shape) != 2:
             raise ValueError(f"module {name!r}: give input_shape=(steps, features) for a recurrent layer")
         steps, features = self.shape
         if features != module.input_size:
             raise ValueError(f"module {name!r} reads rows of {module.input_size} features, not {features}")
-        weight = np.concatenate((_numbers(module.weight_hh_l0).T, _numbers(module.weight_ih_l0).T))
-        bias = _numbers(module.bias_ih_l0) + _numbers(module.bias_hh_l0) if module.bias else None
-        layer = RNN(inputs=features, outputs=module.hidden_size, steps=steps, bias=bias is not None, output=output)
-        self._add(layer, {"weight": weight}, bias)
-        self.shape, self._activated = (layer.output_size,), True
+        held = {key: _numbers(value) for key, value in module.named_parameters()}
+        for number in range(module.num_layers):
+            weight = np.concatenate((held[f"weight_hh_l{number}"].T, held[f"weight_ih_l{number}"].T))
+            bias = held[f"bias_ih_l{number}"] + held[f"bias_hh_l{number}"] if module.bias else None
+            given = output if number == module.num_layers - 1 else "all"
+            layer = RNN(inputs=features, outputs=module.hidden_size, steps=steps, bias=module.bias, output=given)
+            self._add(layer, {"weight": weight}, bias)
+            features = layer.outputs
+        self.shape, self._activated = (self.layers[-1].output_size,), True
 
 
 def _chosen(ranks: Ranks, inputs: int, outputs: int) -> Factors:

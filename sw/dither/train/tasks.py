@@ -162,6 +162,7 @@ def _images(name: str, title: str, rate: float, train: Images, test: Images) -> 
             # network's outputs.
             "mnist-rnn": {"estimator": ("feedback", "exact")},
             "mnist-rnn-states": {"estimator": ("target", "exact"), "projection": 6.0, "hidden_headroom": 4},
+            "mnist-rnn-stacked": {"estimator": ("target", "target", "exact"), "projection": 6.0, "hidden_headroom": 4},
         },
         scaling=Scaling((127.5,), (127.5,)),
     )

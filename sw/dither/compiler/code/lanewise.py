@@ -69,19 +69,19 @@ def multiply(
     what: str,
     left: Words | int,
     right: Words,
-    target: int,
+    target: int | Words,
     shift: int,
     operand: Operand = Operand.LANE,
     bias: tuple[int, int] | None = None,
 ) -> Instruction:
     """``target = (left * right + bias) >> shift`` for all words of ``right``.
 
-    :param left: words that stand as ``right`` does, or a single word.
-    :param target: first word of the results, which stand as ``right`` does.
+    :param left: as many words, or a single word.
+    :param target: where the results stand, or their first word if they stand as ``right`` does.
     :param operand: what is made of ``left``.
     :param bias: two single words, whose product is added.
     """
-    over = right.at(target).each()
+    over = (target if isinstance(target, Words) else right.at(target)).each()
     return contract_nest(
         engine,
         what,
@@ -98,26 +98,25 @@ def multiply(
 
 
 def combine(
-    engine: EngineConfig, what: str, words: Words, other: int, factor: int, one: int, target: int, shift: int
+    engine: EngineConfig, what: str, words: Words, other: Words, factor: int, one: int, target: int, shift: int
 ) -> Instruction:
     """``target = (words * one + other * factor) >> shift``.
 
-    :param other: first of the words of the second term, which stand as ``words`` do.
     :param factor: the word that the second term is multiplied by.
     :param one: the word that the first is.
+    :param target: first word of the results, which stand as ``other`` does.
     """
-    strides = words.each().strides[3:]
     return contract_nest(
         engine,
         what,
         inner=(),
         outer=words.outer,
         w=Access(factor),
-        x=words.at(other).each(),
-        y=Access(target, strides),
+        x=other.each(),
+        y=Access(target, other.each().strides[3:]),
         drain=Drain(shift),
         operand=Operand.LANE,
-        bias=Access(words.base, strides, index=words.index),
+        bias=Access(words.base, words.each().strides[3:], index=words.index),
         one=one,
     )
 

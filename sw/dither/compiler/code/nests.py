@@ -102,14 +102,14 @@ class Nest:
     def correlate(self, engine: EngineConfig, left: Access) -> Instruction:
         """Returns the CORRELATE that makes the gradient of the weights.
 
-        :param left: where the first of the derivatives by the outputs stands; they stand as the
-            outputs do.
+        :param left: where the first of the derivatives by the outputs stands; without strides they
+            stand as the outputs do.
         """
         return correlate_nest(
             engine,
             inner=self.inner,
             outer=self.outer,
-            left=replace(self.y, base=left.base, index=left.index),
+            left=replace(self.y, base=left.base, strides=left.strides or self.y.strides, index=left.index),
             right=self.x,
             gradient=self.w,
             last_rows=self.last_rows,

@@ -6,7 +6,8 @@ takes neither memory nor time.
 
 A recurrent layer's memory is a row of blocks ``[h_t, x_t]``, h_0 first and the last h behind them:
 each time step contracts one block and writes the beginning of the next. A sample's rows are loaded
-where they belong, and h_0 stands at the end of the constants.
+where they belong, and h_0 stands at the end of the constants. Where one recurrent layer reads
+another, their blocks are woven into each other; :mod:`dither.compiler.layout.states` says how.
 """
 
 from __future__ import annotations
@@ -108,16 +109,11 @@ def window_bias(layer: Conv2d, buffers: LayerBuffers, bias: Tensor, one: int) ->
     )
 
 
-def _blocks(layer: RNN, buffers: LayerBuffers) -> tuple[int, int]:
-    """The first block's first word, and words of a block."""
-    return buffers.source.base - layer.outputs, layer.outputs + layer.inputs
-
-
 def recurrent_nest(layer: RNN, buffers: LayerBuffers, weights: Tensor) -> Nest:
     """All time steps at once: what a gradient is made of. No single CONTRACT may run it, see
     :func:`recurrent_code`.
     """
-    first, pitch = _blocks(layer, buffers)
+    first, pitch = buffers.source.base - layer.outputs, buffers.pitch
     tiles, last_rows = _tiles(layer.outputs, weights)
     return Nest(
         weights.name,
@@ -136,7 +132,7 @@ def recurrent_bias(layer: RNN, buffers: LayerBuffers, bias: Tensor, one: int) ->
 
     :param one: activation word of the constant.
     """
-    first, pitch = _blocks(layer, buffers)
+    first, pitch = buffers.source.base - layer.outputs, buffers.pitch
     tiles, last_rows = _tiles(layer.outputs, bias)
     return Nest(
         bias.name,

@@ -155,11 +155,12 @@ def input_format(model: Model, magnitude: float, width: int) -> FixedPoint:
     """The format of a network's inputs.
 
     A recurrent layer's inputs and outputs are read together, so they have one format: it must suit
-    both.
+    both. So recurrent layers that read one another have one format in all.
     """
     found = FixedPoint.reaching(magnitude, width)
     if isinstance(model.layers[0], RNN):
-        return FixedPoint(width, min(found.frac, _bounded_frac(width, len(model.layers) == 1)))
+        final = isinstance(model.layers[-1], RNN)
+        return FixedPoint(width, min(found.frac, _bounded_frac(width, final)))
     return found
 
 
@@ -205,6 +206,16 @@ def ranges(
             needed.append(magnitude * max(least, growth ** (done / steps)))
         found.append(tuple(needed))
     found[-1] = (*found[-1][:-1], final)
+    # Recurrent layers that read one another have states of one format; with sums of one format,
+    # too, any number of them shares an activation table.
+    for function in TABLED:
+        alike = [
+            position
+            for position, layer in enumerate(model.layers[:-1])
+            if isinstance(layer, RNN) and layer.activation == function
+        ]
+        for position in alike:
+            found[position] = max(found[other] for other in alike)
     return found
 
 

@@ -80,7 +80,8 @@ class Backward:
     outputs: int
     """First word of the layer's outputs (of a recurrent layer's, the first time step's)."""
     delta: Access
-    """The derivatives: where the first one stands; they stand as the layer's outputs do."""
+    """The derivatives: where the first one stands; they stand as the layer's outputs do unless it
+    has strides of its own."""
     formats: tuple[FixedPoint, ...]
     """Formats of the derivatives behind each step; the last one is that of ``delta``."""
     transposed: tuple[Transposed, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...arch.isa.assembler import Assembler
+from ...nn.models import RNN
 from ..code.lanewise import Words
 from ..errors import CompileError
 from ..formats.signals import Calibration, Typical
@@ -21,6 +22,11 @@ class Exact(LocalEstimator):
     def calibrate(self, layer: Calibration) -> Typical:
         if self.plan is not self.setting.plans[-1]:
             raise CompileError("exact errors are known at the last layer only; use another estimator for the others")
+        if isinstance(self.plan.layer, RNN):
+            raise CompileError(
+                "exact errors of a recurrent layer are known at its last time step only; use target, projection or "
+                "feedback, or a Dense layer behind it"
+            )
         return Typical(error_format(self.setting.model, self.formats), layer.errors)
 
     def own(self, chunks: int) -> dict[str, tuple[int, tuple[str, ...]]]:

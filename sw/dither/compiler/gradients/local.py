@@ -87,13 +87,23 @@ class LocalEstimator(Estimator, GradientCode):
 
     def outputs(self, buffers: LayerBuffers | None = None) -> Words:
         """The layer's outputs, at their place if ``buffers`` are given; a recurrent layer's of all
-        time steps.
+        time steps. Without a place, they stand as all does that the estimator makes for them.
         """
         layer = self.plan.layer
         if isinstance(layer, RNN):
-            base = 0 if buffers is None else buffers.source.base + layer.inputs
-            return Words(base, ((layer.outputs, 1), (layer.steps, layer.outputs + layer.inputs)))
+            if buffers is not None:
+                first = buffers.source.base - layer.outputs + buffers.pitch
+                return Words(first, ((layer.outputs, 1), (layer.steps, buffers.pitch)))
+            # As far apart as the states of a single recurrent layer are; with several, all others'
+            # states would be gaps.
+            pitch = layer.outputs if self.woven else layer.outputs + layer.inputs
+            return Words(0, ((layer.outputs, 1), (layer.steps, pitch)))
         return Words(0 if buffers is None else buffers.target.base, ((layer.output_size, 1),))
+
+    @property
+    def woven(self) -> bool:
+        """Whether the states of several recurrent layers stand among one another."""
+        return sum(isinstance(plan.layer, RNN) for plan in self.setting.plans) > 1
 
     # What an estimator's own file says
 
@@ -276,7 +286,7 @@ class LocalEstimator(Estimator, GradientCode):
         """Where the error signal stands, in the order of the outputs: all of it, or that of the
         chunk at hand.
         """
-        words = self.y.at(self.region("derivatives" if self.activation == "none" else "signal"))
+        words = self.outputs().at(self.region("derivatives" if self.activation == "none" else "signal"))
         return words if self.at_once else words.part(self.chunks)
 
     def part(self, words: Words) -> Words:
@@ -294,7 +304,9 @@ class LocalEstimator(Estimator, GradientCode):
 
         It is the signal's place if there is no activation function.
         """
-        return self.s_part if self.activation == "none" else self.y.part(self.chunks).at(self.region("derivatives"))
+        if self.activation == "none":
+            return self.s_part
+        return self.outputs().part(self.chunks).at(self.region("derivatives"))
 
     # What the compiler asks
 
@@ -336,12 +348,21 @@ class LocalEstimator(Estimator, GradientCode):
             buffers=places.memory.layers[self.position],
             tensors=places.tensors,
             outputs=self.y.base,
-            delta=Access(self.delta.base, index=self.delta.index),
+            delta=Access(self.delta.base, self._apart, index=self.delta.index),
             formats=self.form.behind,
             transposed=self._own,
             one=self.constant(1),
         )
         return [self]
+
+    @property
+    def _apart(self) -> tuple[int, ...]:
+        """Strides of derivatives, over row tiles and time steps, that do not stand as outputs
+        do.
+        """
+        if not self.woven or not isinstance(self.plan.layer, RNN):
+            return ()
+        return self.setting.engine.rows, self.plan.layer.outputs
 
     def matrix_tensors(self) -> list[Tensor]:
         """Tensors of a matrix of its own that is read backwards too."""
@@ -422,6 +443,6 @@ class LocalEstimator(Estimator, GradientCode):
             # 1 - y*y = 1 + y * (-y). The shift of -y gives the product the binary point of the 1,
             # half * half: where y has all bits but its sign behind the point, -y loses two.
             slope, ones = delta.at(self.region("slope")), (self.constant(half), self.constant(half))
-            asm.add(multiply(engine, what, self.constant(-half), y, delta.base, 2 * self.target.frac + 2 - self.width))
+            asm.add(multiply(engine, what, self.constant(-half), y, delta, 2 * self.target.frac + 2 - self.width))
             asm.add(multiply(engine, what, y, delta, slope.base, self.width - 2, bias=ones))
             asm.add(multiply(engine, what, slope, s, delta.base, self.width - 2 + shift))

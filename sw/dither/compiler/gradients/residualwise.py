@@ -111,7 +111,7 @@ class _Columns(GroupProbes):
                 self.engine,
                 "a probe's residuals",
                 Words(self.residual, ()),
-                self.reference,
+                Words(self.reference, ()),
                 self.minus_one,
                 self.one,
                 self.changed,

@@ -60,12 +60,12 @@ class Target(ClassProjection):
     def signal(self, asm: Assembler) -> None:
         engine, s, what = self.setting.engine, self.s, "distance to the target"
         y = self.y if self.at_once else self.part(self.y)
-        projected, scratch = self._projected, self.region("projection")
-        self.project(asm, s.at(scratch), projected.frac)
+        projected, projection = self._projected, s.at(self.region("projection"))
+        self.project(asm, projection, projected.frac)
         distance = s.at(self.region("distance")) if self._l1 else s
         shift = 1 + self.target.frac - projected.frac if self._l1 else max(0, self.target.frac - self.form.signal.frac)
         factor, one = self.constant(self._factor), self.constant(1)
-        asm.add(combine(engine, what, y, scratch, factor, one, distance.base, shift))
+        asm.add(combine(engine, what, y, projection, factor, one, distance.base, shift))
         if self._l1:
             asm.add(
                 contract_nest(

@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...arch.config import EngineConfig
-from ...nn.models import RNN, Layer
+from ...nn.models import RNN
 from ..errors import shortage
 from ..plan.planner import LayerPlan
+from .states import Blocks
 
 __all__ = ["ActivationMap", "LayerBuffers", "LayerUse", "Moment", "Need", "Region", "allocate_activations"]
 
@@ -81,6 +82,8 @@ class LayerBuffers:
     source_loops: tuple[tuple[int, int], ...] = ()
     """Counts and strides of the loops that the layer's inputs stand in, the innermost first; empty
     if they stand one behind the other."""
+    pitch: int = 0
+    """Words from a recurrent layer's state to its next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +296,8 @@ def allocate_activations(
     """Places everything that stands in the activation memory.
 
     :param drains: drain cycles of a row in each layer's last step.
-    :param constants: words of bias constants; for a recurrent layer, those of h_0 are the last
-        ones.
+    :param constants: words of bias constants; with recurrent layers, those that
+        :attr:`~dither.compiler.layout.states.Blocks.cleared` counts are the last ones.
     :param targets: words of targets (0 for labels alone).
     :param passes: forward passes besides the base pass: the layer and step from which on they must
         compute, and how many they are.
@@ -322,9 +325,14 @@ def allocate_activations(
         return regions[-1]
 
     constant_words = region("constants", constants)
-    first = plans[0].layer
-    blocks = first.steps * (first.inputs + first.outputs) if isinstance(first, RNN) else first.input_size
-    input_words = region("input", blocks)
+    blocks = Blocks.of([plan.layer for plan in plans])
+    if blocks is None:
+        input_words = region("input", plans[0].layer.input_size)
+    else:
+        # The first states of further layers stand among rows and are loaded with the constants.
+        blocks = replace(blocks, base=constant_words.end - blocks.cleared)
+        region("input", blocks.end - constant_words.end)
+        input_words = Region("input", blocks.row(0), blocks.end - blocks.row(0))
     label_words = region("labels", 1)
     target_words = region("targets", targets)
     wanted = {name: region(name, words) for name, words in (objective or {}).items()}
@@ -367,7 +375,7 @@ def allocate_activations(
     for plan, option in zip(plans, chosen, strict=True):
         source = buffers[-1].target if buffers else input_words
         name = f"output of layer {plan.position}"
-        target = outputs.get(name) or _states(plan.layer, input_words)
+        target = outputs.get(name) or _states(plan.position, blocks)
         mine = [placed(need) for need in option.needs]
         regions += mine
         inner = plan.intermediates(option.chunks)
@@ -387,9 +395,10 @@ def allocate_activations(
             found |= {each.name: each for each in mine[len(inner) :]}
         before = plans[plan.position - 1].layer if buffers else None
         loops: tuple[tuple[int, int], ...] = ()
+        pitch = blocks.pitch if blocks else 0
         if isinstance(before, RNN) and before.output == "all":
-            loops = (before.outputs, 1), (before.steps, before.outputs + before.inputs)
-        buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), target, loops))
+            loops = (before.outputs, 1), (before.steps, pitch)
+        buffers.append(LayerBuffers(option.chunks, option.kept, source, tuple(states), target, loops, pitch))
     return ActivationMap(
         constant_words,
         input_words,
@@ -400,25 +409,25 @@ def allocate_activations(
         tuple(regions),
         timeline.names,
         max(each.end for each in regions),
-        _loads(first, input_words, label_words.words + target_words.words),
+        _loads(blocks, input_words, label_words.words + target_words.words),
     )
 
 
-def _states(layer: Layer, inputs: Region) -> Region:
-    """The states that a recurrent layer gives: a block is a row and the state behind it."""
-    assert isinstance(layer, RNN)
-    skipped = 0 if layer.output == "all" else (layer.steps - 1) * (layer.inputs + layer.outputs)
-    base = inputs.base + skipped + layer.inputs
-    return Region("output of layer 0", base, inputs.end - base)
+def _states(position: int, blocks: Blocks | None) -> Region:
+    """The states that a recurrent layer gives, from the first to the last of them."""
+    assert blocks is not None
+    layer = blocks.layers[position]
+    base = blocks.state(position, 1 if layer.output == "all" else layer.steps)
+    return Region(f"output of layer {position}", base, blocks.state(position, layer.steps) + layer.outputs - base)
 
 
-def _loads(layer: Layer, inputs: Region, others: int) -> tuple[Region, ...]:
+def _loads(blocks: Blocks | None, inputs: Region, others: int) -> tuple[Region, ...]:
     """Runs of words that a lane group fills.
 
     :param others: words of labels and targets.
     """
-    if not isinstance(layer, RNN):
+    if blocks is None:
         return (Region("group", inputs.base, inputs.words + others),)
-    pitch = layer.inputs + layer.outputs
-    rows = (Region(f"row {step}", inputs.base + step * pitch, layer.inputs) for step in range(layer.steps))
+    layer = blocks.layers[0]
+    rows = (Region(f"row {time}", blocks.row(time), layer.inputs) for time in range(layer.steps))
     return (*rows, Region("labels and targets", inputs.end, others))
