@@ -307,7 +307,7 @@ def test_an_engine_refuses_what_it_lacks():
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are options for x86-64")
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64"])
 def test_narrower_processors(processor, tmp_path, monkeypatch):
-    """What is compiled for processors without AVX-512, and without AVX, leaves the same bits."""
+    """What is compiled for processors with AVX2, and without, leaves the same bits."""
     flags = [flag.replace("-march=native", f"-march={processor}").replace("-O3", "-O1") for flag in build._FLAGS]
     monkeypatch.setattr(build, "_FLAGS", flags)
     monkeypatch.setattr(build, "SOURCES", Path(shutil.copytree(build.SOURCES, tmp_path / "native")))

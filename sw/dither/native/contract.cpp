@@ -5,13 +5,8 @@
 namespace {
 
 // Rows of a block at most, and positions by its rows: as many sums as there are registers for.
-#if defined(__AVX512F__)
-constexpr int MOST_ROWS = 8;
-constexpr int most_points(int rows) { return rows <= 2 ? 8 : rows <= 4 ? 4 : 3; }
-#else
 constexpr int MOST_ROWS = 4;
 constexpr int most_points(int rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
-#endif
 constexpr int MOST_POINTS = 24;  // that are computed before the next ones
 
 struct Block {
@@ -91,15 +86,7 @@ Kernel kernel(int rows, int &points) {
         case 1: return kernel<1, BIAS, WATCH>(points);
         case 2: return kernel<2, BIAS, WATCH>(points);
         case 3: return kernel<3, BIAS, WATCH>(points);
-        case 4: return kernel<4, BIAS, WATCH>(points);
-#if defined(__AVX512F__)
-        case 5: return kernel<5, BIAS, WATCH>(points);
-        case 6: return kernel<6, BIAS, WATCH>(points);
-        case 7: return kernel<7, BIAS, WATCH>(points);
-        default: return kernel<8, BIAS, WATCH>(points);
-#else
         default: return kernel<4, BIAS, WATCH>(points);
-#endif
     }
 }
 

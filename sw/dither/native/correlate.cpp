@@ -4,11 +4,7 @@
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int MOST_ROWS = 8, MOST_COLUMNS = 3;
-#else
 constexpr int MOST_ROWS = 2, MOST_COLUMNS = 2;
-#endif
 
 }  // namespace
 
@@ -52,7 +48,6 @@ void Correlate::add_piece(Places rows, const std::vector<Loop> &loops, Place ori
                                               : piece.matrices;
         places = around(places, loop);
     }
-    for (size_t r = 0; r < rows.size(); r++) piece.together &= rows[r].w == rows[r / GROUP * GROUP].w + int(r % GROUP);
     piece.rows = rows;
     pieces_.push_back(std::make_unique<Piece>(piece));
     add_blocks(*pieces_.back());
@@ -118,19 +113,12 @@ void Correlate::multiply(Memories &memories, const int *base, const Block &block
     int added = 0;
     auto take = [&] {
         for (int c = 0; c < COLUMNS; c++) {
-#if defined(__AVX512F__)
-            if (ROWS == GROUP && block.piece->together) {
-                Long8 words = loaded(&memories.gradient[gradients[c] + rows[0].w]);
-                words += longs(sums_of(sums[c]));
-                memcpy(&memories.gradient[gradients[c] + rows[0].w], &words, sizeof words);
-            } else
-#endif
-                for (int r = 0; r < ROWS; r++) {
-                    double total = 0;
-                    for (int lane = 0; lane < GROUP; lane++) total += sums[c][r][lane];
-                    memories.gradient[gradients[c] + rows[r].w] += int64_t(total);
-                }
-            for (int r = 0; r < ROWS; r++) sums[c][r] = all(0.0);
+            for (int r = 0; r < ROWS; r++) {
+                double total = 0;
+                for (int lane = 0; lane < GROUP; lane++) total += sums[c][r][lane];
+                memories.gradient[gradients[c] + rows[r].w] += int64_t(total);
+                sums[c][r] = all(0.0);
+            }
         }
         added = 0;
     };

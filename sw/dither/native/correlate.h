@@ -19,7 +19,6 @@ class Correlate {
   private:
     struct Piece {
         Places rows, columns, matrices, sums;
-        bool together = true;  // whether rows in blocks of eight are neighbours in the gradients
     };
     // A block of a matrix of gradients.
     struct Block {

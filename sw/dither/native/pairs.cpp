@@ -15,11 +15,7 @@ INLINE Int8 pair(Int8 low, Int8 high) {
 }
 INLINE Int8 products(Int8 left, Int8 right) { return (Int8)_mm256_madd_epi16((__m256i)left, (__m256i)right); }
 INLINE Int8 sum(Int8 start, Int8 left, Int8 right) {
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-    return (Int8)_mm256_dpwssd_epi32((__m256i)start, (__m256i)left, (__m256i)right);
-#else
     return start + products(left, right);
-#endif
 }
 INLINE Int8 magnitude(Int8 value) { return (Int8)_mm256_abs_epi32((__m256i)value); }
 
@@ -204,10 +200,6 @@ void Pairs::multiply_all(const Run &run, const Point *points, int64_t &clips) co
             case 3: multiply_block<3, COUNT, BIAS, SPLIT>(block, kept); break;
             case 4: multiply_block<4, COUNT, BIAS, SPLIT>(block, kept); break;
             case 5: multiply_block<5, COUNT, BIAS, SPLIT>(block, kept); break;
-#if defined(__AVX512VL__)
-            case 7: multiply_block<7, COUNT, BIAS, SPLIT>(block, kept); break;
-            case 8: multiply_block<8, COUNT, BIAS, SPLIT>(block, kept); break;
-#endif
             default: multiply_block<6, COUNT, BIAS, SPLIT>(block, kept);
         }
         block.weights += rows * pairs;

@@ -25,11 +25,7 @@ struct Shape {
 
 class Pairs {
   public:
-#if defined(__AVX512VL__)
-    static constexpr int HEIGHT = 8, POINTS = 3;  // of a block at most: as many sums as there are registers for
-#else
     static constexpr int HEIGHT = 6, POINTS = 2;
-#endif
 
     // weights, biases: where they begin. Without biases, these are null. False where numbers, or their
     // sums, may be too large.

@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -16,10 +16,6 @@ typedef float Float8 __attribute__((vector_size(32)));
 typedef double Double4 __attribute__((vector_size(32)));
 typedef int64_t Long4 __attribute__((vector_size(32)));
 
-#if defined(__AVX512F__)
-typedef double Double8 __attribute__((vector_size(64)));
-typedef int64_t Long8 __attribute__((vector_size(64)));
-#else
 // Two registers for one: compilers keep vectors that are too long for any in memory.
 template <class Half, class Number>
 struct Halves {
@@ -35,7 +31,6 @@ struct Halves {
 };
 typedef Halves<Double4, double> Double8;
 typedef Halves<Long4, int64_t> Long8;
-#endif
 
 INLINE Int8 load(const int32_t *place) { return *reinterpret_cast<const Int8 *>(place); }
 INLINE void store(int32_t *place, Int8 value) { *reinterpret_cast<Int8 *>(place) = value; }
@@ -47,21 +42,6 @@ INLINE Long8 loaded(const int64_t *place) {
 }
 
 // Conversions by name where the compiler would take two halves and put them together.
-#if defined(__AVX512F__)
-INLINE Double8 all(double x) { return Double8{x, x, x, x, x, x, x, x}; }
-INLINE Double8 doubles(Int8 value) { return (Double8)_mm512_cvtepi32_pd((__m256i)value); }
-INLINE Double8 doubles(Long8 value) { return __builtin_convertvector(value, Double8); }
-INLINE Long8 widened(Int8 value) { return (Long8)_mm512_cvtepi32_epi64((__m256i)value); }
-INLINE Long8 longs(Double8 value) { return __builtin_convertvector(value, Long8); }
-INLINE Int8 integers(Double8 value) { return (Int8)_mm512_cvttpd_epi32((__m512d)value); }
-INLINE Int8 narrowed(Long8 value) { return (Int8)_mm512_cvtepi64_epi32((__m512i)value); }
-INLINE Double8 rounded_down(Double8 value) {
-    return (Double8)_mm512_roundscale_pd((__m512d)value, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-}
-INLINE Double8 clipped(Double8 value, double lowest, double highest) {
-    return (Double8)_mm512_min_pd(_mm512_max_pd((__m512d)value, _mm512_set1_pd(lowest)), _mm512_set1_pd(highest));
-}
-#else
 INLINE Double8 all(double x) { return {Double4{x, x, x, x}, Double4{x, x, x, x}}; }
 INLINE Long8 longs(Double8 value) {
     return {__builtin_convertvector(value.low, Long4), __builtin_convertvector(value.high, Long4)};
@@ -123,7 +103,6 @@ INLINE Double8 clipped(Double8 value, double lowest, double highest) {
     return value;
 }
 #endif
-#endif
 
 #if defined(__AVX2__)
 INLINE Int8 larger(Int8 left, Int8 right) { return (Int8)_mm256_max_epi32((__m256i)left, (__m256i)right); }
@@ -152,9 +131,6 @@ INLINE Int8 mask_of(unsigned lanes) {
 
 // A bit for each lane in which two vectors differ.
 INLINE unsigned differing(Double8 left, Double8 right) {
-#if defined(__AVX512F__)
-    return _mm512_cmp_pd_mask((__m512d)left, (__m512d)right, _CMP_NEQ_UQ);
-#else
     const Long4 low = left.low != right.low, high = left.high != right.high;
 #if defined(__AVX2__)
     return _mm256_movemask_pd((__m256d)low) | _mm256_movemask_pd((__m256d)high) << 4;
@@ -162,7 +138,6 @@ INLINE unsigned differing(Double8 left, Double8 right) {
     unsigned bits = 0;
     for (int i = 0; i < 4; i++) bits |= (low[i] < 0) << i | (high[i] < 0) << (i + 4);
     return bits;
-#endif
 #endif
 }
 
@@ -184,25 +159,3 @@ INLINE void pick(const int64_t *entries, Int8 index, Int8 &lower, Int8 &upper) {
 #endif
 }
 
-#if defined(__AVX512F__)
-// Lanes of two vectors side by side, by number.
-#if defined(__clang__)
-#define LANES(left, right, ...) __builtin_shufflevector(left, right, __VA_ARGS__)
-#else
-#define LANES(left, right, ...) __builtin_shuffle(left, right, Long8{__VA_ARGS__})
-#endif
-
-// The sum of each of eight vectors' lanes.
-INLINE Double8 sums_of(const Double8 *eight) {
-    Double8 pairs[4], fours[2];
-    for (int i = 0; i < 4; i++) {
-        const Double8 left = eight[2 * i], right = eight[2 * i + 1];
-        pairs[i] = LANES(left, right, 0, 8, 2, 10, 4, 12, 6, 14) + LANES(left, right, 1, 9, 3, 11, 5, 13, 7, 15);
-    }
-    for (int i = 0; i < 2; i++) {
-        const Double8 left = pairs[2 * i], right = pairs[2 * i + 1];
-        fours[i] = LANES(left, right, 0, 1, 8, 9, 4, 5, 12, 13) + LANES(left, right, 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-    return LANES(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) + LANES(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
-}
-#endif
