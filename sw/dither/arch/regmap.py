@@ -22,6 +22,8 @@ __all__ = [
     "Counter",
     "Register",
     "all_cycles",
+    "phase_cycles",
+    "utilisation",
 ]
 
 MAGIC = 0x64746872
@@ -76,6 +78,22 @@ def all_cycles(counters: Mapping[str, int]) -> int:
     counted.
     """
     return sum(count for name, count in counters.items() if name.startswith("cycles_"))
+
+
+def phase_cycles(counters: Mapping[str, int]) -> dict[str, int]:
+    """Returns the cycles of each phase but waiting, the host's doing; the longest first."""
+    cycles = {phase: counters[f"cycles_{phase}"] for phase in PHASES if phase != "wait"}
+    return dict(sorted(cycles.items(), key=lambda item: -item[1]))
+
+
+def utilisation(counters: Mapping[str, int], rows: int) -> float | None:
+    """Returns the share of the cycles, those of waiting left out, in which the multipliers work.
+
+    :param rows: the engine's.
+    :returns: None if there are no cycles.
+    """
+    cycles = sum(phase_cycles(counters).values())
+    return counters["row_steps"] / (cycles * rows) if cycles else None
 
 
 REGISTERS: tuple[Register, ...] = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..arch.config import EngineConfig, preset
 from ..arch.device import DeviceError
-from ..arch.regmap import PHASES
+from ..arch.regmap import phase_cycles, utilisation
 from ..compiler import Compiled, Labelled, compile
 from ..devices import build_device
 from ..golden import GoldenMachine, predict
@@ -78,7 +78,7 @@ def rtl() -> dict[str, Any]:
     train = compiled.commands.train(0, [(inputs, labels)])
     counters = dict(device.run(train.entry, train.inputs, train.expects).counters)
     expected = predict(engine, compiled.program, train.entry, [0, 0, 1, 0])
-    cycles = {phase: counters[f"cycles_{phase}"] for phase in PHASES if phase != "wait"}
+    cycles = phase_cycles(counters)
 
     forward = compiled.commands.contract(inputs)
     ratios, speeds = [], []
@@ -92,7 +92,7 @@ def rtl() -> dict[str, Any]:
     device.close()
     return {
         "engine": engine.to_dict(),
-        "utilisation": counters["row_steps"] / (engine.rows * sum(cycles.values())),
+        "utilisation": utilisation(counters, engine.rows),
         "cycle_model_exact": all(counters[name] == value for name, value in expected.items()),
         "step_cycles": sum(cycles.values()),
         "step_cycles_by_phase": cycles,

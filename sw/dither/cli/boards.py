@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..bitstreams import build_report, find_bitstream
 from ..boards import RESOURCES, Board, board_folder, load_board
 from ..boards import boards as all_boards
 from ..fit import overview, overview_digest
-from ..fit.tables import learning_rows, markdown_table, with_tables
+from ..fit.tables import learning_rows, with_tables
 from ..train.tasks import task_names
 from .answers import Answer, answering
 from .generated import write_file
@@ -121,15 +121,15 @@ def boards(
             "memory": None if board.memory is None else board.memory.chip.name,
             "budget": asdict(board.budget),
         }
+    _show(_HEADINGS, rows, markdown, answer)
+
+
+def _show(headings: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool, answer: Answer) -> None:
     if answer.as_json:
         return
     if markdown:
-        click.echo(markdown_rows(_HEADINGS, rows))
+        click.echo(markdown_rows(headings, rows))
         return
-    _show(_HEADINGS, rows)
-
-
-def _show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*headings, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(escape, row))
@@ -153,19 +153,16 @@ def _built(markdown: bool, folder: Path, pages: tuple[Path, ...], answer: Answer
         rows.append(_built_row(board, report))
     if not rows:
         raise click.UsageError(f"there is no board's bitstream in {folder}; make one: dither build --board NAME")
+    made = markdown_rows(_BUILT_HEADINGS, rows)
+    _rewrite(pages, lambda text: _BUILT.sub(lambda match: f"{match[1]}{made}\n{match[2]}", text), answer)
+    if markdown or not pages:
+        _show(_BUILT_HEADINGS, rows, markdown, answer)
+
+
+def _rewrite(pages: tuple[Path, ...], made: Callable[[str], str], answer: Answer) -> None:
     for page in pages:
-        text = page.read_text(encoding="utf-8")
-        write_file(
-            page,
-            _BUILT.sub(lambda match: f"{match[1]}{markdown_rows(_BUILT_HEADINGS, rows)}\n{match[2]}", text).encode(),
-        )
+        write_file(page, made(page.read_text(encoding="utf-8")).encode())
         answer.echo(f"wrote {page}")
-    if answer.as_json:
-        return
-    if markdown:
-        click.echo(markdown_rows(_BUILT_HEADINGS, rows))
-    elif not pages:
-        _show(_BUILT_HEADINGS, rows)
 
 
 def _built_row(board: Board, report: Mapping[str, Any]) -> list[str]:
@@ -181,17 +178,10 @@ def _learn(markdown: bool, tasks: tuple[str, ...], pages: tuple[Path, ...], answ
         answer.values.setdefault(cell.board.name, {})[cell.task] = (
             None if cell.finding is None else cell.finding.to_dict()
         )
-    for page in pages:
-        text = with_tables(page.read_text(encoding="utf-8"), cells, overview_digest(found))
-        write_file(page, text.encode())
-        answer.echo(f"wrote {page}")
-    if answer.as_json:
-        return
-    if markdown:
-        click.echo(markdown_table(cells))
-    elif not pages:
+    _rewrite(pages, lambda text: with_tables(text, cells, overview_digest(found)), answer)
+    if markdown or not pages:
         headings, *rows = learning_rows(cells)
-        _show(headings, rows)
+        _show(headings, rows, markdown, answer)
 
 
 def _row(board: Board) -> list[str]:

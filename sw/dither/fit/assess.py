@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..arch.config import EngineConfig
-from ..arch.regmap import PHASES, all_cycles
+from ..arch.regmap import all_cycles, phase_cycles, utilisation
 from ..compiler import Compiled, CompileError, ShortageError
 
 __all__ = ["UNITS", "Assessment", "Use", "assess", "fitting"]
@@ -36,7 +37,7 @@ class Use:
         return self.needed <= self.there
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assessment:
     """How a program goes with an engine."""
 
@@ -60,24 +61,27 @@ class Assessment:
         """Exact cycles of a training step, waiting left out; None with a refusal."""
         if self.compiled is None:
             return None
-        return all_cycles(self.compiled.figures.step_counters())
+        return all_cycles(self._counters)
 
     @property
     def utilisation(self) -> float | None:
         """Share of a step's cycles in which the multipliers work; None with a refusal."""
-        if self.compiled is None:
-            return None
-        counters = self.compiled.figures.step_counters()
-        return counters["row_steps"] / (all_cycles(counters) * self.compiled.engine.rows)
+        return None if self.compiled is None else utilisation(self._counters, self.engine.rows)
 
     @property
     def shares(self) -> dict[str, float]:
         """Share of a step's cycles that each phase takes, largest first; none with a refusal."""
         if self.compiled is None:
             return {}
-        counters = self.compiled.figures.step_counters()
-        found = {phase: counters.get(f"cycles_{phase}", 0) / all_cycles(counters) for phase in PHASES}
-        return dict(sorted(found.items(), key=lambda item: -item[1]))
+        cycles = phase_cycles(self._counters)
+        total = sum(cycles.values())
+        return {phase: count / total for phase, count in cycles.items()}
+
+    @cached_property
+    def _counters(self) -> dict[str, int]:
+        """What a step counts, predicted once: the whole program is gone through for it."""
+        assert self.compiled is not None
+        return self.compiled.figures.step_counters()
 
 
 def assess(compiles: Callable[[EngineConfig], Compiled], engine: EngineConfig) -> Assessment:

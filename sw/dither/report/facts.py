@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..arch.config import EngineConfig
 from ..arch.fixedpoint import FixedPoint
 from ..arch.isa import MASTER_BITS
-from ..arch.regmap import PHASES, SATURATIONS
+from ..arch.regmap import PHASES, SATURATIONS, phase_cycles, utilisation
 from ..link.ports import is_line
 from ..recipe import Recipe
 from ..runs import CurveRow, RunFolder, TensorRecord
@@ -234,7 +234,6 @@ def collect(run: RunFolder) -> Facts:
         clips = {place: counters[f"saturations_{place}"] for place in SATURATIONS}
         ranges, last = _ranges(run.tensors, history), rows[-1]
         full = [each.name for each in ranges if each.spare < _FULL]
-        utilisation = counters["row_steps"] / (cycles * config.rows) if cycles else None
         return Facts(
             name=run.path.resolve().name,
             description=description,
@@ -247,7 +246,7 @@ def collect(run: RunFolder) -> Facts:
             cycles=cycles,
             waited=counters["cycles_wait"] if is_line(description["device"]) else None,
             phases=phases,
-            utilisation=utilisation,
+            utilisation=utilisation(counters, config.rows),
             saturations=[(PLACES[place], clips[place]) for place in SATURATIONS],
             clipping=weigh(clips, last.forwards, run.parameters * progress["step"], full),
             ranges=ranges,
@@ -274,14 +273,11 @@ def _best(rows: list[CurveRow], metric: Metric) -> CurveRow:
 
 
 def _phases(counters: dict[str, int]) -> tuple[list[Phase], int]:
-    """Returns phases that took any cycles, the longest first, and the sum of all but waiting.
-
-    Waiting is left out because it is the host's doing.
-    """
-    cycles = {name: counters[f"cycles_{name}"] for name in PHASES if name != "wait"}
+    """Returns phases that took any cycles, the longest first, and the sum of all but waiting."""
+    cycles = phase_cycles(counters)
     total = sum(cycles.values())
     phases = [Phase(name, count, 100 * count / total, _KINDS.index(name)) for name, count in cycles.items() if count]
-    return sorted(phases, key=lambda phase: -phase.cycles), total
+    return phases, total
 
 
 def _taken(form: FixedPoint, lowest: int, highest: int) -> float:
