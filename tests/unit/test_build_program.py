@@ -120,6 +120,8 @@ def test_what_bitstreams_take_is_a_table(bench: Path, capsys: pytest.CaptureFixt
     assert "build/ulx3s-25f/top.bit is damaged" in capsys.readouterr().err
     assert main(["boards", "--built", "bin"]) == 2
     assert "there is no board's bitstream in bin" in capsys.readouterr().err
+    assert main(["boards", "--built", "nowhere"]) == 2
+    assert "there is no board's bitstream in nowhere" in capsys.readouterr().err
     assert main(["boards", "--built", "build", "--learn"]) == 2
     assert main(["boards", "--into", "page.md"]) == 2
 

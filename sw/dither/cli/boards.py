@@ -80,7 +80,7 @@ Examples:
 )
 @click.option(
     "--built",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="What the bitstreams in DIR/BOARD take of their FPGAs, and the clocks they reach.",
 )
